@@ -1,0 +1,63 @@
+# `make demo` and `make test` do all the set-up on a machine with Python, pip, make and git.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help demo test test-fast test-slow check format docs wheel bench clean
+
+help:  ## Show what can be made
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/pip:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@touch $@
+
+# torch first and alone: with it there, no other package pulls in another build.
+.venv/core: .venv/pip pyproject.toml constraints.txt
+	$(PIP) torch
+	$(PIP) -e '.[image]'
+	@touch $@
+
+.venv/test: .venv/core
+	$(PIP) --group test --group check
+	@touch $@
+
+demo: .venv/core  ## The whole job on scikit-learn's digits: audit, report, verification
+	$(BIN)/gradsift demo
+
+test: check test-fast  ## Lint, types and the fast tests (under 10 minutes on 2 cores)
+
+test-fast: .venv/test
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+test-slow: .venv/test  ## The slow tests: memory, real data
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/test  ## Lint, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/test  ## Put the code into its format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+docs: .venv/test  ## API pages and tutorial into docs/_build
+	$(PIP) --group docs
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+
+wheel: .venv/test  ## Build the wheel and try it in fresh environments, once with the lowest versions allowed
+	$(PIP) --group build
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist > /dev/null
+	PYTHON=$(PYTHON) sh scripts/try_wheel.sh newest
+	PYTHON=$(PYTHON) sh scripts/try_wheel.sh lowest
+
+bench: .venv/test  ## Cost of gradients against a plain forward and a plain training pass
+	$(PIP) -e '.[bench]'
+	$(BIN)/python benchmarks/cost.py
+
+clean:  ## Remove what was built
+	rm -rf .venv dist build docs/_build runs

@@ -1,0 +1,221 @@
+"""The main job: from a trained model and its training set to a table of detrimental samples."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import nn
+
+from gradsift.cleaning import decide
+from gradsift.data import fingerprint_samples
+from gradsift.detectors import Detector, detrimental_scores
+from gradsift.errors import DataError
+from gradsift.gradients import Batcher, Layers, Precision, device_of, probe
+from gradsift.preparation import prepare
+from gradsift.progress import progress
+from gradsift.settings import AuditSettings
+from gradsift.store import RunDirectory, collect, fingerprint_model, fingerprint_settings
+from gradsift.store.run_directory import writing
+from gradsift.table import Audit, build_table, vanished_gradients
+from gradsift.table.audit_result import stored_matrix
+from gradsift.tasks import LabelledTask, Task
+
+logger = logging.getLogger(__name__)
+
+
+def audit(
+    model: nn.Module,
+    train_set: Any,
+    *,
+    task: str | Task = "classification",
+    layers: Layers = "last",
+    detector: str = "l2",
+    detectors: Sequence[str] | None = None,
+    contamination: float | Literal["auto"] = "auto",
+    projection: int = 512,
+    projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker",
+    batch_size: int | Literal["auto"] = "auto",
+    shard_size: int = 8192,
+    precision: Precision = "float32",
+    seed: int = 0,
+    class_names: Sequence[str] | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    source: Mapping[str, Any] | None = None,
+    show_progress: bool = True,
+) -> Audit:
+    """Finds the training samples that work against a model, by outlier analysis over per-sample gradients.
+
+    Every sample's gradient of its own loss is taken at the trained weights, with the label it was given, and reduced; a
+    detector says which gradients are outliers (Chhabra et al., Outlier Gradient Analysis, ICML 2025). Nothing is
+    retrained and no validation set is needed.
+
+    Args:
+        model: The trained model, in eval mode.
+        train_set: The data it was trained on: arrays ``(X, y)``, a dict of arrays, a map-style data set, or a
+            ``DataLoader`` that does not shuffle. Without random augmentation.
+        task: What a sample's loss is: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``, or an
+            object with ``outputs(model, batch)`` and ``losses(outputs, batch) -> (n,)``.
+        layers: Whose gradients: ``"last"`` (one forward pass), ``"all"``, or glob patterns.
+        detector: The detector that ranks and flags.
+        detectors: All detectors that get a column ``score_<detector>``; the usual ones for the task where left out.
+        contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``.
+        projection: Dimensions of the random projection, where gradients are not kept in factors.
+        projection_kind: ``"kronecker"``, ``"sparse"`` or ``"gaussian"``.
+        batch_size: Samples a batch; ``"auto"`` finds it, and it is halved when memory runs out.
+        shard_size: Samples a shard of the run directory.
+        precision: ``"float32"`` (the model's own precision), ``"bfloat16"`` or ``"float16"`` by autocast.
+        seed: Seed of projections and detectors.
+        class_names: Names of the classes; ``train_set.classes`` where left out.
+        output: Run directory to write; a temporary one where left out. An unfinished one of the same run is resumed.
+        overwrite: Whether a whole run directory may be replaced.
+        source: What a command line needs to replay the run, kept in ``config.yaml``.
+        show_progress: Whether to show progress bars.
+
+    Returns:
+        The audit: its table, report and trim.
+
+    Raises:
+        DataError: The data set cannot be audited as it is.
+        ModelError: The model is in the wrong mode, mixes the samples of a batch, or gives no loss for each sample.
+        SettingError: A setting is outside its range or does not fit the task.
+        RunDirectoryError: The output is taken, belongs to another run, or cannot be written.
+    """
+    settings = AuditSettings(
+        layers=layers if isinstance(layers, str) else tuple(layers),
+        detector=detector,
+        detectors=tuple(detectors) if detectors is not None else None,
+        contamination=contamination,
+        projection=projection,
+        projection_kind=projection_kind,
+        batch_size=batch_size,
+        shard_size=shard_size,
+        precision=precision,
+        seed=seed,
+    )
+    started = time.perf_counter()
+    ready = prepare(model, train_set, task, settings)
+    samples, gradients = ready.samples, ready.gradients
+    data_fingerprint, covered = fingerprint_samples(samples)
+    identity = {
+        "model": fingerprint_model(model),
+        "data": data_fingerprint,
+        "task": f"{type(ready.task).__module__}.{type(ready.task).__qualname__} {vars(ready.task)}",
+        "reductions": repr(gradients.reductions),
+        "settings": {k: v for k, v in settings.to_dict().items() if k not in ("contamination", "batch_size")},
+    }
+    temporary = None
+    if output is None:
+        temporary = tempfile.TemporaryDirectory(prefix="gradsift-", ignore_cleanup_errors=True)
+        output = Path(temporary.name) / "run"
+    config = {"settings": settings.to_dict() | {"batch_size": ready.batch_size}, "source": dict(source or {})}
+    run = RunDirectory.begin(output, fingerprint_settings(identity), config, overwrite=overwrite)
+    batcher = Batcher(int(run.config["settings"]["batch_size"]))  # a resumed run keeps the size it began with
+
+    measured = probe(gradients, samples, ready.in_float32)
+    seconds = {"prepare": time.perf_counter() - started}
+    started = time.perf_counter()
+    collect(run, gradients, ready.task, samples, batcher, shard_size=settings.shard_size, show_progress=show_progress)
+    seconds["gradients"] = time.perf_counter() - started
+
+    started = time.perf_counter()
+    names = class_names or samples.class_names
+    _finish(
+        run,
+        ready.task,
+        ready.detectors,
+        settings,
+        names,
+        show_progress,
+        {
+            "model_fingerprint": identity["model"],
+            "data_fingerprint": data_fingerprint,
+            "data_fingerprint_covers": covered,
+            "task": identity["task"],
+            "coverage": str(gradients.coverage),
+            "parameters": list(gradients.parameters),
+            "probe": {"alone_versus_batch": measured.alone_versus_batch, "precision_noise": measured.precision_noise},
+            "precision": precision,
+            "versions": {name: version(name) for name in ("gradsift", "torch", "numpy", "scikit-learn", "pyarrow")},
+        },
+    )
+    seconds["scores"] = time.perf_counter() - started
+    result = Audit(pq.read_table(run.path / "scores.parquet"), run, train_set, temporary)
+    for warning in result.warnings:
+        logger.warning(warning)
+    started = time.perf_counter()
+    if temporary is None:
+        result.report(run.path / "report.html")
+    seconds["report"] = time.perf_counter() - started
+    run.write_json(
+        "timing.json",
+        {
+            "host": platform.node(),
+            "device": _device_name(model),
+            "threads": torch.get_num_threads(),
+            "final_batch_size": batcher.size,
+            "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
+        },
+    )
+    run.finish()
+    return result
+
+
+def _finish(
+    run: RunDirectory,
+    task: Task,
+    chosen: Mapping[str, Detector],
+    settings: AuditSettings,
+    class_names: Sequence[str] | None,
+    show_progress: bool,
+    details: dict[str, Any],
+) -> None:
+    """Scores, table and manifest from the whole shards."""
+    stored = run.stored()
+    labels = run.statistic("label").load() if "label" in stored else None
+    predictions = run.statistic("prediction").load() if "prediction" in stored else None
+    losses = run.statistic("loss").load().astype(np.float64)
+    kind = task.kind if isinstance(task, LabelledTask) else None
+    if kind == "class" and labels is not None and len(np.unique(labels)) < 2 and len(labels) > 1:
+        raise DataError(
+            f"all {len(labels)} samples have the label {labels[0]}: with one class there is nothing to tell apart"
+        )
+    observed = {"gradients": stored_matrix(run), "predictions": predictions, "losses": losses}
+    scores = {}
+    with progress("detectors", len(chosen), unit="detectors", show=show_progress) as bar:
+        for name, one in chosen.items():
+            scores[name] = detrimental_scores(one, observed[one.reads], labels if kind == "class" else None)
+            bar.advance()
+    main = scores[settings.detector]
+    decision = decide(main, settings.contamination, kind=kind, labels=labels, predictions=predictions)
+    table = build_table(
+        losses=losses,
+        scores=scores,
+        detector=settings.detector,
+        flagged_count=decision.count,
+        kind=kind,
+        labels=labels,
+        predictions=predictions,
+        ids=[str(one) for one in run.statistic("id").load()] if "id" in stored else None,
+        class_names=list(class_names) if class_names is not None else None,
+    )
+    with writing(run.path):
+        pq.write_table(table, run.path / "scores.parquet")
+    warnings = [vanished_gradients(kind, labels, predictions, losses)]
+    details |= {"contamination": decision.to_dict(), "warnings": [warning for warning in warnings if warning]}
+    run.write_json("manifest.json", run.read_json("manifest.json") | details)
+
+
+def _device_name(model: nn.Module) -> str:
+    device = device_of(model)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() + " CPU"

@@ -1,0 +1,129 @@
+"""How many samples to flag, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+LARGEST = 0.5
+ROBUST_Z = 3.5
+"""Robust z-score above which a sample counts as an outlier (Iglewicz and Hoaglin, 1993), on a logarithmic scale."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How many samples are flagged, and how that was decided.
+
+    Attributes:
+        count: Samples to flag.
+        fraction: The same as a share.
+        low: Lower end of what the share may be.
+        high: Upper end.
+        words: How it was decided and how sure it is.
+    """
+
+    count: int
+    fraction: float
+    low: float
+    high: float
+    words: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for the manifest."""
+        return asdict(self)
+
+
+def decide(
+    scores: np.ndarray,
+    contamination: float | Literal["auto"],
+    *,
+    kind: str | None = None,
+    labels: np.ndarray | None = None,
+    predictions: np.ndarray | None = None,
+) -> Decision:
+    """Decides how many samples are flagged.
+
+    A number is taken as it is. ``"auto"`` counts confident disagreements where there are classes
+    (:func:`count_disagreements`), and outliers of the score elsewhere (:func:`count_outliers`). No test data is used.
+
+    Args:
+        scores: Scores of the main detector, shape (n,); high = detrimental.
+        contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``.
+        kind: The task's kind.
+        labels: Given labels, shape (n,).
+        predictions: Predicted probabilities, shape (n, K).
+
+    Returns:
+        The decision.
+    """
+    if contamination != "auto":
+        count = round(contamination * len(scores))
+        return Decision(count, contamination, contamination, contamination, "The share was given.")
+    if kind == "class" and labels is not None and predictions is not None:
+        return count_disagreements(labels, predictions)
+    return count_outliers(scores)
+
+
+def count_disagreements(labels: np.ndarray, predictions: np.ndarray) -> Decision:
+    """Counts samples of which the model is confident that they belong to another class.
+
+    Confident learning (Northcutt, Jiang and Chuang, JAIR 2021): class k is confident for a sample if
+    ``p_k >= t_k``, with t_k the mean probability of k among the samples given k; a sample counts if its most probable
+    confident class is not the given one.
+
+    The interval says how far the model's own mistakes may carry this, from the number of unsure disagreements (the model
+    predicts another class, but not confidently). At least: as many of the confident ones are mistakes of the model. At
+    most: all of the unsure ones are wrong labels, too.
+
+    Args:
+        labels: Given labels, shape (n,).
+        predictions: Predicted probabilities, shape (n, K).
+
+    Returns:
+        The decision.
+    """
+    size, classes = predictions.shape
+    given = predictions[np.arange(size), labels]
+    counts = np.bincount(labels, minlength=classes)
+    threshold = np.bincount(labels, weights=given, minlength=classes) / np.maximum(counts, 1)
+    threshold[counts == 0] = np.inf
+    confident = predictions >= threshold
+    decided = confident.any(axis=1)
+    likely = np.where(confident, predictions, -1.0).argmax(axis=1)
+    against = decided & (likely != labels)
+    unsure = (predictions.argmax(axis=1) != labels) & ~against
+    count = min(int(against.sum()), int(LARGEST * size))
+    low = max(0, count - int(unsure.sum())) / size
+    high = min(size, int(against.sum()) + int(unsure.sum())) / size
+    agreement = float((predictions.argmax(axis=1) == labels).mean())
+    words = (
+        f"The model confidently disagrees with {int(against.sum()):,} given labels, and unsurely with "
+        f"{int(unsure.sum()):,}; it agrees with {100 * agreement:.1f} %. Between {100 * low:.1f} % and {100 * high:.1f} % "
+        "of the labels may be wrong"
+    )
+    words += ", so perhaps none is." if low == 0 else "."
+    return Decision(count, count / size, low, high, words)
+
+
+def count_outliers(scores: np.ndarray) -> Decision:
+    """Counts scores far above the middle: robust z-score of the logarithm above 3.5.
+
+    Args:
+        scores: Shape (n,); high = detrimental.
+
+    Returns:
+        The decision; its interval comes from thresholds of 3 and 4.5.
+    """
+    values = np.log(np.maximum(scores, np.finfo(float).tiny)) if scores.min() >= 0 else scores
+    median = np.median(values)
+    spread = 1.4826 * np.median(np.abs(values - median))
+    z_scores = (values - median) / spread if spread > 0 else np.zeros_like(values)
+    count, most, least = (int((z_scores > limit).sum()) for limit in (ROBUST_Z, 3.0, 4.5))
+    size = len(scores)
+    words = (
+        f"Their scores lie more than {ROBUST_Z} robust deviations above the median; between {least:,} (4.5 deviations) "
+        f"and {most:,} (3) samples could be flagged. This is a rule of thumb about outliers, no estimate of wrong labels."
+    )
+    return Decision(min(count, int(LARGEST * size)), count / size, least / size, most / size, words)

@@ -1,0 +1,184 @@
+"""``gradsift audit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from gradsift.audit import audit as audit_data_set
+from gradsift.cli.console import console, print_json, print_table
+from gradsift.cli.source import (
+    DataOption,
+    DeviceOption,
+    ImageOption,
+    LabelOption,
+    ModelOption,
+    Source,
+    TaskOption,
+    TransformOption,
+    WeightsOption,
+    needed,
+)
+from gradsift.errors import SettingError
+from gradsift.settings import AuditSettings
+from gradsift.table import Audit
+
+
+def audit(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run directory to write, such as runs/x.")],
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    data: DataOption = None,
+    label: LabelOption = None,
+    image: ImageOption = None,
+    transform: TransformOption = None,
+    task: TaskOption = "classification",
+    device: DeviceOption = "cpu",
+    config: Annotated[Path | None, typer.Option(help="config.yaml of a run: does the same again.")] = None,
+    layers: Annotated[
+        str, typer.Option(help='"last", "all", or glob patterns with commas: "head.*,encoder.3.*".')
+    ] = "last",
+    detector: Annotated[
+        str, typer.Option(help="Ranks and flags: l2, l1, isolation_forest, loss, ... or module:Class.")
+    ] = "l2",
+    detectors: Annotated[str | None, typer.Option(help="All detectors that get a column, with commas.")] = None,
+    contamination: Annotated[str, typer.Option(help='Share to flag, in (0, 0.5], or "auto".')] = "auto",
+    projection: Annotated[
+        int, typer.Option(help="Dimensions of the random projection (not for the last layer).")
+    ] = 512,
+    batch_size: Annotated[str, typer.Option(help='Samples a batch, or "auto".')] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Seed of projections and detectors.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a whole run directory.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Scores every training sample and writes a run directory with the table and the report.
+
+    For example: **gradsift audit --model my.model:make --weights model.safetensors --data train.parquet -o runs/x**
+
+    A run that was killed resumes when the same command is given again.
+    """
+    if config is not None:
+        saved = _read_config(config)
+        source, settings = (
+            Source.from_config(saved.get("source", {})),
+            AuditSettings.from_dict(saved.get("settings", {})),
+        )
+    else:
+        source = Source(
+            model=needed(model, "--model"),
+            data=str(needed(data, "--data")),
+            weights=str(weights) if weights else None,
+            label=label,
+            image=image,
+            transform=transform,
+            task=task,
+            device=device,
+        )
+        values: dict[str, Any] = {
+            "layers": layers if "," not in layers else layers.split(","),
+            "detector": detector,
+            "detectors": detectors.split(",") if detectors else None,
+            "contamination": _number(contamination, "--contamination", float),
+            "projection": projection,
+            "batch_size": _number(batch_size, "--batch-size", int),
+            "precision": precision,
+            "seed": seed,
+        }
+        settings = AuditSettings.from_dict(values)
+    result = run_audit(source, settings, output, overwrite)
+    if as_json:
+        print_json(summary(result))
+        return
+    show(result)
+
+
+def run_audit(source: Source, settings: AuditSettings, output: Path, overwrite: bool) -> Audit:
+    """Loads what the source names and audits it.
+
+    Args:
+        source: Model and data.
+        settings: Settings.
+        output: Run directory.
+        overwrite: Whether a whole one may be replaced.
+
+    Returns:
+        The audit.
+    """
+    loaded = source.load_data()
+    return audit_data_set(
+        source.load_model(),
+        loaded.dataset,
+        task=source.load_task(),
+        class_names=loaded.class_names,
+        output=output,
+        overwrite=overwrite,
+        source=source.to_dict() | {"feature_names": loaded.feature_names},
+        **settings.to_dict(),
+    )
+
+
+def summary(result: Audit) -> dict[str, Any]:
+    """What ``--json`` prints.
+
+    Args:
+        result: The audit.
+
+    Returns:
+        Plain values.
+    """
+    return {
+        "run": str(result.run.path),
+        "samples": len(result),
+        "flagged": len(result.flagged),
+        "contamination": result.details["contamination"],
+        "coverage": result.details["coverage"],
+        "warnings": result.warnings,
+        "worst": result.worst(10).select(["position", "id", "score", "reason"]).to_pylist(),
+    }
+
+
+def show(result: Audit) -> None:
+    """Prints an audit for a person.
+
+    Args:
+        result: The audit.
+    """
+    console.print(f"Gradients: {result.details['coverage']}.")
+    console.print(f"[bold]{result.summary()}[/]")
+    for warning in result.warnings:
+        console.print(f"[yellow]Warning:[/] {warning}.")
+    rows = [
+        {
+            "rank": str(row["rank"]),
+            "position": str(row["position"]),
+            "score": f"{row['score']:.4g}",
+            "reason": row["reason"],
+        }
+        for row in result.worst(5).to_pylist()
+    ]
+    print_table(rows, "The worst samples")
+    path = result.run.path
+    console.print(f"Table: {path / 'scores.parquet'}\nReport: {path / 'report.html'}", soft_wrap=True)
+
+
+def _number(text: str, flag: str, kind: type) -> Any:
+    if text == "auto":
+        return text
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise SettingError(f"{flag} is a number or auto, given {text!r}") from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingError(f"{path} cannot be read as a configuration: {error}") from error
+    if not isinstance(loaded, dict):
+        raise SettingError(f"{path} holds no settings")
+    return loaded

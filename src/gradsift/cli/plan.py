@@ -1,0 +1,70 @@
+"""``gradsift plan``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gradsift.cli.console import console, print_json
+from gradsift.cli.source import (
+    DataOption,
+    DeviceOption,
+    ImageOption,
+    LabelOption,
+    ModelOption,
+    Source,
+    TaskOption,
+    TransformOption,
+    WeightsOption,
+    needed,
+)
+from gradsift.plan import plan as predict
+from gradsift.settings import AuditSettings
+
+
+def plan(
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    data: DataOption = None,
+    label: LabelOption = None,
+    image: ImageOption = None,
+    transform: TransformOption = None,
+    task: TaskOption = "classification",
+    device: DeviceOption = "cpu",
+    layers: Annotated[str, typer.Option(help='"last", "all", or glob patterns with commas.')] = "last",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Predicts time, memory and disk of an audit from a few batches; nothing is written.
+
+    For example: **gradsift plan --model my.model:make --weights model.safetensors --data train.parquet --layers all**
+    """
+    source = Source(
+        model=needed(model, "--model"),
+        data=str(needed(data, "--data")),
+        weights=str(weights) if weights else None,
+        label=label,
+        image=image,
+        transform=transform,
+        task=task,
+        device=device,
+    )
+    settings = AuditSettings.from_dict(
+        {"layers": layers if "," not in layers else layers.split(","), "precision": precision}
+    )
+    found = predict(source.load_model(), source.load_data().dataset, task=source.load_task(), settings=settings)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    console.print(f"{found.samples:,} samples, batches of {found.batch_size}. Gradients: {found.coverage}.")
+    console.print(
+        f"[bold]About {_time(found.seconds)}[/], {found.memory_bytes / 2**20:,.0f} MiB of memory beyond the data set, "
+        f"{found.disk_bytes / 2**20:,.0f} MiB on disk."
+    )
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

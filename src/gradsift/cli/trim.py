@@ -1,0 +1,33 @@
+"""``gradsift trim``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gradsift.cleaning import trim as check_and_trim
+from gradsift.cli.console import console, print_json
+from gradsift.cli.source import Source
+from gradsift.data.files import write_kept
+from gradsift.table import Audit
+
+
+def trim(
+    run: Annotated[Path, typer.Argument(help="Run directory of an audit.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New file of the same kind as the data.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Writes the training set without the flagged samples as a new file; never in place.
+
+    For example: **gradsift trim runs/x -o clean.parquet**
+    """
+    audit = Audit.open(run)
+    source = Source.from_config(audit.run.config.get("source", {}))
+    check_and_trim(source.load_data().dataset, audit)  # refuses data that is not what was audited
+    write_kept(source.data, audit.kept, output)
+    if as_json:
+        print_json({"kept": len(audit.kept), "removed": len(audit.flagged), "output": str(output)})
+        return
+    console.print(f"Kept {len(audit.kept):,} of {len(audit):,} samples in {output}; {source.data} is as it was.")

@@ -1,0 +1,73 @@
+"""``gradsift verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from gradsift import evaluation
+from gradsift.cli.console import console, print_json, print_table
+from gradsift.cli.source import Source
+from gradsift.data.files import load_column
+from gradsift.errors import DataError
+from gradsift.loading import import_object
+from gradsift.report import write_report
+from gradsift.table import Audit
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(help="Run directory of an audit.")],
+    train: Annotated[str, typer.Option(help="Import path of train(dataset, *, seed) -> model.")],
+    test: Annotated[Path, typer.Option(help="Test set, of the same layout as the training set.")],
+    metric: Annotated[
+        str, typer.Option(help="Import path of metric(model, test_set) -> float; accuracy in percent by default.")
+    ] = "gradsift:accuracy",
+    seeds: Annotated[int, typer.Option(help="Seeds; each trains once for each arm.")] = 5,
+    true_labels: Annotated[
+        str | None, typer.Option(help="Column or array of the data file with true labels: adds the oracle trim.")
+    ] = None,
+    lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="The metric is a loss.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Retrains with controls and says whether removing the flagged samples helps.
+
+    Arms: the data as it is, a random trim of the same size, this trim, and, where true labels are known, all wrong labels
+    removed. Finished trainings are kept in the run directory, so the same command resumes.
+
+    For example: **gradsift verify runs/x --train my.training:train --test test.parquet**
+    """
+    audit = Audit.open(run)
+    source = Source.from_config(audit.run.config.get("source", {}))
+    loaded = source.load_data()
+    result = evaluation.verify(
+        import_object(train, "--train"),
+        loaded.dataset,
+        audit,
+        source.load_data(test).dataset,
+        import_object(metric, "--metric"),
+        seeds=seeds,
+        true_labels=_true_labels(source, true_labels, loaded.class_names) if true_labels else None,
+        higher_is_better=not lower_is_better,
+        output=run / "verify.jsonl",
+    )
+    audit.run.write_json("verify.json", result.to_dict())
+    write_report(audit, run / "report.html", loaded.dataset, result)
+    if as_json:
+        print_json(result.to_dict())
+        return
+    print_table(result.rows(), "Retrained with controls")
+    console.print(f"[bold]{result.sentence()}[/]")
+
+
+def _true_labels(source: Source, column: str, class_names: list[str] | None) -> np.ndarray:
+    values = load_column(source.data, column)
+    if values.dtype.kind in "OUS" and class_names is not None:
+        places = {name: place for place, name in enumerate(class_names)}
+        unknown = sorted({str(value) for value in values} - places.keys())
+        if unknown:
+            raise DataError(f"true labels {unknown[:5]} are no classes of the given labels")
+        return np.asarray([places[str(value)] for value in values])
+    return values

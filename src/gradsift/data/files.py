@@ -1,0 +1,313 @@
+"""Data sets from files: npz, parquet (columns or image bytes), csv, and folders of images."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gradsift.data.batch import LABEL_KEYS
+from gradsift.errors import DataError, UnsafeFileError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+Transform = Callable[[Any], Tensor]
+"""From a Pillow image to a tensor."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A data set read from a file.
+
+    Attributes:
+        dataset: Arrays ``(X, y)``, or a map-style data set of images.
+        class_names: Names of the classes, where labels were words or folders.
+        feature_names: Names of the feature columns, where there are any.
+    """
+
+    dataset: Any
+    class_names: list[str] | None = None
+    feature_names: list[str] | None = None
+
+
+def load(
+    path: str | Path, *, label: str | None = None, image: str | None = None, transform: Transform | None = None
+) -> Loaded:
+    """Reads a data set.
+
+    Args:
+        path: ``.npz`` with arrays, ``.csv``, ``.parquet``, or a folder with one subfolder of images for each class.
+        label: Name of the label column or array; found by itself among label, labels, y, target, targets.
+        image: Name of the column of image bytes; found by itself where a column holds bytes.
+        transform: From a Pillow image to a tensor; RGB in [0, 1], channels first, where left out.
+
+    Returns:
+        The data set. Labels that are words become class numbers in alphabetical order.
+
+    Raises:
+        DataError: The file is missing, of an unknown kind, or lacks a column.
+        UnsafeFileError: The file is a pickle.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist: give a .npz, .csv or .parquet file, or a folder of images")
+    if path.is_dir():
+        return _load_folder(path, transform)
+    if path.suffix in (".pkl", ".pickle", ".pt", ".pth"):
+        raise UnsafeFileError(f"{path} is a pickle, which can run code when loaded: convert it to .npz or .parquet")
+    readers = {".npz": _load_npz, ".csv": _load_csv, ".parquet": _load_parquet}
+    if path.suffix not in readers:
+        raise DataError(
+            f"{path} is of an unknown kind {path.suffix!r}: give .npz, .csv, .parquet or a folder of images"
+        )
+    return readers[path.suffix](path, label, image, transform)
+
+
+def write_kept(source: str | Path, kept: np.ndarray, output: str | Path) -> None:
+    """Writes the samples of a file that are kept, with all their columns, as a new file of the same kind.
+
+    Args:
+        source: The file or folder that was audited; it is left as it is.
+        kept: Positions to keep, in order.
+        output: The new file or folder.
+
+    Raises:
+        DataError: The output exists, or is of another kind than the source.
+    """
+    source, output = Path(source), Path(output)
+    if output.exists():
+        raise DataError(f"{output} exists: trim never overwrites, choose another name")
+    if source.is_dir():
+        files = _image_files(source)[0]
+        for position in kept:
+            place = output / files[position].relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(files[position], place)
+        return
+    if output.suffix != source.suffix:
+        raise DataError(f"{output.name} must be of the kind that came in: name it *{source.suffix}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix == ".npz":
+        with np.load(source, allow_pickle=False) as arrays:
+            np.savez(output, **{name: arrays[name][kept] for name in arrays.files})  # type: ignore[arg-type]
+    elif source.suffix == ".csv":
+        pa_csv.write_csv(pa_csv.read_csv(source).take(pa.array(kept)), output)
+    else:
+        pq.write_table(pq.read_table(source).take(pa.array(kept)), output)
+
+
+def load_column(path: str | Path, name: str) -> np.ndarray:
+    """Reads one column of a file as it stands.
+
+    Args:
+        path: ``.npz``, ``.csv`` or ``.parquet``.
+        name: The column or array.
+
+    Returns:
+        Shape (n,).
+
+    Raises:
+        DataError: There is no such column.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            columns = {key: archive[key] for key in archive.files}
+    elif path.suffix in (".csv", ".parquet"):
+        table = pa_csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
+        columns = {key: table[key].to_numpy() for key in table.column_names if key == name}
+    else:
+        columns = {}
+    if name not in columns:
+        raise DataError(f"{path} has no column {name!r}")
+    return columns[name]
+
+
+class ImageBytes(Dataset):
+    """Images held as encoded bytes.
+
+    Args:
+        images: Encoded images.
+        labels: Class numbers.
+        classes: Names of the classes, if known.
+        transform: From a Pillow image to a tensor.
+    """
+
+    def __init__(
+        self, images: pa.ChunkedArray, labels: np.ndarray, classes: list[str] | None, transform: Transform | None
+    ) -> None:
+        self._images, self.labels, self._transform = images, labels, transform or to_tensor
+        if classes is not None:
+            self.classes = classes
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        """Image and label."""
+        return self._transform(open_image(self._images[position].as_py())), int(self.labels[position])
+
+
+class ImageFolder(Dataset):
+    """Images in one subfolder for each class.
+
+    Args:
+        root: The folder.
+        transform: From a Pillow image to a tensor.
+
+    Attributes:
+        files: The image files, by class and name.
+        classes: Names of the subfolders.
+    """
+
+    def __init__(self, root: Path, transform: Transform | None) -> None:
+        self.files, self.labels, self.classes = _image_files(root)
+        self._transform = transform or to_tensor
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.files)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        """Image and label."""
+        return self._transform(open_image(self.files[position].read_bytes())), int(self.labels[position])
+
+
+def open_image(content: bytes | dict[str, Any]) -> Any:
+    """Decodes an image.
+
+    Args:
+        content: Encoded bytes, or a dict with them under ``bytes`` as Hugging Face data sets have it.
+
+    Returns:
+        A Pillow image.
+
+    Raises:
+        DataError: Pillow is not installed, or the bytes are no image.
+    """
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise DataError("reading image files needs Pillow: pip install 'gradsift[image]'") from error
+    encoded = content["bytes"] if isinstance(content, dict) else content
+    try:
+        return Image.open(io.BytesIO(encoded)).copy()
+    except (UnidentifiedImageError, OSError, TypeError) as error:
+        raise DataError(f"a sample is no readable image ({error}): check the image column") from error
+
+
+def to_tensor(image: Any) -> Tensor:
+    """An image as a tensor.
+
+    Args:
+        image: A Pillow image.
+
+    Returns:
+        Shape (3, h, w), or (1, h, w) for a grey one, float32 in [0, 1].
+    """
+    array = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"), dtype=np.float32) / 255
+    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+
+def _load_npz(path: Path, label: str | None, _image: str | None, _transform: Transform | None) -> Loaded:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except ValueError as error:
+        raise UnsafeFileError(f"{path} holds pickled objects ({error}): save plain arrays only") from error
+    name = _label_name(list(arrays), label, path)
+    inputs = [key for key in arrays if key != name]
+    if len(inputs) != 1 and "x" not in (key.lower() for key in inputs):
+        raise DataError(f"{path} holds the arrays {inputs} besides {name!r}: name the inputs x")
+    key = inputs[0] if len(inputs) == 1 else next(key for key in inputs if key.lower() == "x")
+    labels, names = _encode(arrays[name])
+    features = arrays[key].astype(np.float32) if arrays[key].dtype.kind in "fiub" else arrays[key]
+    return Loaded((features, labels), names)
+
+
+def _load_csv(path: Path, label: str | None, image: str | None, transform: Transform | None) -> Loaded:
+    return _from_table(pa_csv.read_csv(path), path, label, image, transform)
+
+
+def _load_parquet(path: Path, label: str | None, image: str | None, transform: Transform | None) -> Loaded:
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} is no readable parquet file ({error})") from error
+    return _from_table(table, path, label, image, transform)
+
+
+def _from_table(
+    table: pa.Table, path: Path, label: str | None, image: str | None, transform: Transform | None
+) -> Loaded:
+    name = _label_name(table.column_names, label, path)
+    labels, names = _encode(table[name].to_numpy())
+    if image is None:
+        image = next((field.name for field in table.schema if _holds_bytes(field.type)), None)
+    if image is not None:
+        if image not in table.column_names:
+            raise DataError(f"{path} has no column {image!r}: its columns are {', '.join(table.column_names)}")
+        dataset = ImageBytes(table[image], labels, names, transform)
+        return Loaded(dataset, names)
+    numeric = [
+        f.name for f in table.schema if f.name != name and (pa.types.is_integer(f.type) or pa.types.is_floating(f.type))
+    ]
+    if not numeric:
+        raise DataError(f"{path} has no numeric column besides {name!r}: columns of text need a loader of your own")
+    features = np.stack([table[column].to_numpy().astype(np.float32) for column in numeric], axis=1)
+    return Loaded((features, labels), names, numeric)
+
+
+def _load_folder(path: Path, transform: Transform | None) -> Loaded:
+    dataset = ImageFolder(path, transform)
+    return Loaded(dataset, dataset.classes)
+
+
+def _image_files(root: Path) -> tuple[list[Path], np.ndarray, list[str]]:
+    classes = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
+    files, labels = [], []
+    for number, name in enumerate(classes):
+        found = sorted(file for file in (root / name).rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        files += found
+        labels += [number] * len(found)
+    if not files:
+        raise DataError(f"{root} holds no images in subfolders: make one subfolder for each class")
+    return files, np.asarray(labels, dtype=np.int64), classes
+
+
+def _label_name(names: Sequence[str], label: str | None, path: Path) -> str:
+    if label is not None:
+        if label not in names:
+            raise DataError(f"{path} has no column {label!r}: its columns are {', '.join(names)}")
+        return label
+    found = [name for name in names if name.lower() in LABEL_KEYS]
+    if not found:
+        raise DataError(f"{path} has the columns {', '.join(names)}: say which holds the labels with --label")
+    return found[0]
+
+
+def _encode(labels: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
+    """Words as class numbers with their names; numbers as they are."""
+    if labels.dtype.kind in "OUS":
+        names, codes = np.unique(labels.astype(str), return_inverse=True)
+        return codes.astype(np.int64), names.tolist()
+    if labels.dtype.kind in "iub":
+        return labels.astype(np.int64), None
+    return labels.astype(np.float32), None
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" for field in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

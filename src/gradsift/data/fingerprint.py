@@ -1,0 +1,48 @@
+"""A short hash that tells one data set from another."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from gradsift.data.samples import Samples
+
+SAMPLED = 256
+"""How many samples are hashed where a data set is not held as arrays."""
+
+
+def fingerprint_samples(samples: Samples) -> tuple[str, str]:
+    """Hashes a data set: arrays whole, anything else by its length and evenly spaced samples.
+
+    Args:
+        samples: The data set.
+
+    Returns:
+        The SHA-256 in hexadecimal, and in words what it covers.
+    """
+    digest = hashlib.sha256(str(len(samples)).encode())
+    arrays = samples.arrays
+    if arrays is not None:
+        _update(digest, arrays)
+        return digest.hexdigest(), "all samples"
+    positions = np.unique(np.linspace(0, len(samples) - 1, min(SAMPLED, len(samples))).astype(int))
+    for position in positions:
+        _update(digest, samples.sample(int(position)))
+    covered = "all samples" if len(positions) == len(samples) else f"{len(positions)} of {len(samples)} samples"
+    return digest.hexdigest(), covered
+
+
+def _update(digest: Any, tree: Any) -> None:
+    for leaf in tree_flatten(tree)[0]:
+        if isinstance(leaf, Tensor):
+            leaf = leaf.detach().cpu().contiguous().numpy()
+        if isinstance(leaf, np.ndarray | np.generic):
+            array = np.ascontiguousarray(leaf)
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(array.tobytes() if array.dtype == object else array.data.cast("B") if array.size else b"")
+        else:
+            digest.update(repr(leaf).encode())

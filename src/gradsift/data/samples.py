@@ -1,0 +1,193 @@
+"""Reading any kind of data set by position, and giving back the same kind with fewer samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, default_collate
+
+from gradsift.data.batch import Batch
+from gradsift.errors import DataError
+
+
+class Samples:
+    """A data set whose samples are read by position.
+
+    Args:
+        source: One of: a tuple or dict of equally long numpy arrays or tensors; a map-style data set (anything with
+            ``__len__`` and ``__getitem__``) of ``(x, y)`` tuples or dicts; a ``DataLoader`` that does not shuffle, of
+            which the data set and the collate function are used.
+
+    Attributes:
+        source: The object that was given.
+
+    Raises:
+        DataError: The source is empty, has no length, shuffles, or is of no known kind.
+    """
+
+    def __init__(self, source: Any) -> None:
+        if isinstance(source, Samples):
+            source = source.source
+        self.source: Any = source
+        self._arrays = _arrays_of(source)
+        self._dataset: Any = None
+        self._collate: Callable[[list[Any]], Batch] = default_collate
+        if self._arrays is None:
+            self._dataset, self._collate = _indexable(source)
+        if len(self) == 0:
+            raise DataError(f"the data set ({type(source).__name__}) is empty: there is no sample to audit")
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        if self._arrays is not None:
+            return len(next(iter(_columns(self._arrays))))
+        return len(self._dataset)
+
+    @property
+    def arrays(self) -> tuple[Any, ...] | dict[str, Any] | None:
+        """The whole data set as arrays, where it is held so; otherwise ``None``."""
+        if self._arrays is None and isinstance(self._dataset, torch.utils.data.TensorDataset):
+            return tuple(self._dataset.tensors)
+        return self._arrays
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, where the data set carries them as ``classes``."""
+        names = getattr(self._dataset, "classes", None)
+        return [str(name) for name in names] if isinstance(names, list | tuple) else None
+
+    def sample(self, position: int) -> Any:
+        """One sample as the data set gives it.
+
+        Args:
+            position: Its position.
+
+        Returns:
+            A tuple or a dict without a batch axis.
+        """
+        if self._arrays is None:
+            return self._dataset[position]
+        if isinstance(self._arrays, dict):
+            return {name: column[position] for name, column in self._arrays.items()}
+        return tuple(column[position] for column in self._arrays)
+
+    def batch(self, positions: Sequence[int] | np.ndarray) -> Batch:
+        """Several samples, collated.
+
+        Args:
+            positions: Which ones, in order.
+
+        Returns:
+            A tuple or dict of tensors whose first axis runs over the positions.
+
+        Raises:
+            DataError: The samples cannot be put together into one batch.
+        """
+        indices = [int(position) for position in positions]
+        if isinstance(self._arrays, dict):
+            return {name: _take(column, indices) for name, column in self._arrays.items()}
+        if self._arrays is not None:
+            return tuple(_take(column, indices) for column in self._arrays)
+        samples = [self._dataset[index] for index in indices]
+        try:
+            return self._collate(samples)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise DataError(
+                f"samples at positions {indices[0]} to {indices[-1]} cannot be put into one batch: {error}. "
+                "Make them equally shaped, or pass a DataLoader (shuffle=False) whose collate_fn pads them"
+            ) from error
+
+    def keep(self, positions: Sequence[int] | np.ndarray) -> Any:
+        """The same kind of data set as was given, with only some samples.
+
+        Args:
+            positions: Positions to keep, in order.
+
+        Returns:
+            A tuple or dict of arrays, a list, whatever the source's own ``select`` gives, a ``Subset``, or a
+            ``DataLoader`` with the settings of the one given. The source is left as it is.
+        """
+        indices = np.asarray(positions, dtype=np.int64)
+        source = self.source
+        if isinstance(self._arrays, dict):
+            return {name: _select(column, indices) for name, column in self._arrays.items()}
+        if self._arrays is not None:
+            return tuple(_select(column, indices) for column in self._arrays)
+        if isinstance(source, DataLoader):
+            kept = Samples(source.dataset).keep(indices)
+            return DataLoader(
+                kept,
+                batch_size=source.batch_size or 1,
+                num_workers=source.num_workers,
+                collate_fn=source.collate_fn,
+                pin_memory=source.pin_memory,
+                drop_last=source.drop_last,
+            )
+        if isinstance(source, list | tuple):
+            return type(source)(source[int(index)] for index in indices)
+        if callable(getattr(source, "select", None)):
+            return source.select(indices.tolist())
+        return Subset(source, indices.tolist())
+
+
+def _arrays_of(source: Any) -> tuple[Any, ...] | dict[str, Any] | None:
+    """The source as a tuple or dict of whole columns, or ``None`` where it is a collection of samples."""
+    if isinstance(source, dict):
+        columns = list(source.values())
+        if not columns:
+            raise DataError("the data set is an empty dict: there is no sample to audit")
+    elif isinstance(source, tuple) and source and all(isinstance(column, np.ndarray | Tensor) for column in source):
+        columns = list(source)
+    else:
+        return None
+    for column in columns:
+        if not isinstance(column, np.ndarray | Tensor) or column.ndim == 0:
+            raise DataError(
+                f"a dict or tuple that is a data set must hold arrays or tensors, got {type(column).__name__}; "
+                "turn lists into arrays, or pass a list of samples instead"
+            )
+    lengths = [len(column) for column in columns]
+    if len(set(lengths)) > 1:
+        raise DataError(f"the arrays of the data set have different lengths {lengths}: each needs one row a sample")
+    return source
+
+
+def _columns(arrays: tuple[Any, ...] | dict[str, Any]) -> Sequence[Any]:
+    return list(arrays.values()) if isinstance(arrays, dict) else arrays
+
+
+def _indexable(source: Any) -> tuple[Dataset[Any], Callable[[list[Any]], Batch]]:
+    if isinstance(source, DataLoader):
+        if isinstance(source.dataset, IterableDataset):
+            raise DataError(_NO_LENGTH.format(kind="a DataLoader over an IterableDataset"))
+        sampler = getattr(source.batch_sampler, "sampler", source.sampler)
+        if not isinstance(sampler, SequentialSampler):
+            raise DataError(
+                f"the DataLoader draws its samples with {type(sampler).__name__}, so positions would be lost: "
+                "pass DataLoader(dataset, shuffle=False), or the data set itself"
+            )
+        return source.dataset, source.collate_fn
+    if isinstance(source, IterableDataset) or not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
+        raise DataError(_NO_LENGTH.format(kind=f"a {type(source).__name__}"))
+    if isinstance(source, str | bytes):
+        raise DataError(f"the data set is a {type(source).__name__}; load the file first (gradsift.data.files.load)")
+    return source, default_collate
+
+
+_NO_LENGTH = (
+    "the data set is {kind}, which has no length or no positions, and every score belongs to a position: "
+    "pass a map-style data set (__len__ and __getitem__), arrays, or list(it)"
+)
+
+
+def _take(column: Any, indices: list[int]) -> Tensor:
+    picked = column[indices]
+    return picked if isinstance(picked, Tensor) else torch.from_numpy(np.ascontiguousarray(picked))
+
+
+def _select(column: Any, indices: np.ndarray) -> Any:
+    return column[torch.from_numpy(indices)] if isinstance(column, Tensor) else column[indices]

@@ -1,0 +1,26 @@
+"""Outlier detectors over per-sample gradients, and the label baselines that they must beat."""
+
+from gradsift.detectors.base import Detector
+from gradsift.detectors.external import External
+from gradsift.detectors.isolation import IsolationForest
+from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, NormalizedMargin, SelfConfidence
+from gradsift.detectors.norms import L1Norm, L2Norm
+from gradsift.detectors.per_class import PerClass
+from gradsift.detectors.registry import DETECTORS, get_detector
+from gradsift.detectors.scores import detrimental_scores
+
+__all__ = [
+    "DETECTORS",
+    "ConfidenceWeightedEntropy",
+    "Detector",
+    "External",
+    "IsolationForest",
+    "L1Norm",
+    "L2Norm",
+    "Loss",
+    "NormalizedMargin",
+    "PerClass",
+    "SelfConfidence",
+    "detrimental_scores",
+    "get_detector",
+]

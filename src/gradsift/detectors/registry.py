@@ -1,0 +1,47 @@
+"""Detectors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gradsift.detectors.base import Detector
+from gradsift.detectors.external import External
+from gradsift.detectors.isolation import IsolationForest
+from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, NormalizedMargin, SelfConfidence
+from gradsift.detectors.norms import L1Norm, L2Norm
+from gradsift.detectors.per_class import PerClass
+from gradsift.errors import SettingError
+
+DETECTORS: dict[str, Callable[[int], Detector]] = {
+    "l2": lambda _seed: L2Norm(),
+    "l1": lambda _seed: L1Norm(),
+    "isolation_forest": lambda seed: IsolationForest(random_state=seed),
+    "l2_per_class": lambda _seed: PerClass(L2Norm()),
+    "l1_per_class": lambda _seed: PerClass(L1Norm()),
+    "isolation_forest_per_class": lambda seed: PerClass(IsolationForest(random_state=seed)),
+    "loss": lambda _seed: Loss(),
+    "self_confidence": lambda _seed: SelfConfidence(),
+    "normalized_margin": lambda _seed: NormalizedMargin(),
+    "confidence_weighted_entropy": lambda _seed: ConfidenceWeightedEntropy(),
+}
+"""Name to a function of the seed that makes the detector."""
+
+
+def get_detector(name: str, *, seed: int = 0) -> Detector:
+    """Makes a detector.
+
+    Args:
+        name: One of :data:`DETECTORS`, or ``module:Class`` of scikit-learn or PyOD.
+        seed: Seed.
+
+    Returns:
+        The detector, not fitted.
+
+    Raises:
+        SettingError: The name is unknown.
+    """
+    if name in DETECTORS:
+        return DETECTORS[name](seed)
+    if ":" in name:
+        return External.at(name, random_state=seed)
+    raise SettingError(f"unknown detector {name!r}: choose among {', '.join(DETECTORS)}, or give module:Class")

@@ -1,0 +1,48 @@
+"""How well scores find samples that are known to be wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from gradsift.errors import DataError
+from gradsift.table import SCORE_PREFIX, Audit
+
+
+def detection_measures(scores: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
+    """AUROC, average precision, and precision among the k highest scores with k = number of wrong samples.
+
+    Args:
+        scores: Shape (n,); high = detrimental.
+        wrong: Which samples are wrong, shape (n,), boolean.
+
+    Returns:
+        ``auroc``, ``ap`` and ``precision_at_k``.
+
+    Raises:
+        DataError: The shapes differ, or none or all of the samples are wrong.
+    """
+    wrong = np.asarray(wrong, dtype=bool)
+    if wrong.shape != scores.shape or not 0 < wrong.sum() < len(wrong):
+        raise DataError(f"detection needs some but not all of {scores.shape} samples wrong, given {int(wrong.sum())}")
+    count = int(wrong.sum())
+    top = np.argsort(-scores, kind="stable")[:count]
+    return {
+        "auroc": float(roc_auc_score(wrong, scores)),
+        "ap": float(average_precision_score(wrong, scores)),
+        "precision_at_k": float(wrong[top].mean()),
+    }
+
+
+def detection(audit: Audit, wrong: np.ndarray) -> dict[str, dict[str, float]]:
+    """Detection measures of every detector of an audit.
+
+    Args:
+        audit: The audit.
+        wrong: Which samples are wrong, shape (n,), boolean.
+
+    Returns:
+        Detector to ``auroc``, ``ap`` and ``precision_at_k``.
+    """
+    names = [name for name in audit.table.column_names if name.startswith(SCORE_PREFIX)]
+    return {name.removeprefix(SCORE_PREFIX): detection_measures(audit.table[name].to_numpy(), wrong) for name in names}

@@ -1,0 +1,97 @@
+"""The closed form of the last linear layer's gradient: one forward pass.
+
+The gradient of ``z = W h + b`` with respect to W is ``dl/dz h^T``. Only the residual dl/dz needs differentiation, with
+respect to that layer's output alone, so every loss (label smoothing, class weights, the user's own) is served without a
+case of its own. In softmax cross-entropy the residual is ``p - e_y``. Norms factor: ``|g|_1 = |dl/dz|_1 |h|_1``,
+``|g|_2 = |dl/dz|_2 |h|_2``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradsift.data.batch import Batch, map_tensors
+from gradsift.errors import ModelError
+from gradsift.gradients.forms import Factored, at_least_float32
+from gradsift.gradients.model_state import frozen
+from gradsift.gradients.projection import Sketch
+from gradsift.gradients.reductions import Reducer, Reductions
+from gradsift.gradients.road import Reduced
+from gradsift.tasks import Task, sample_losses
+
+
+class ClosedForm:
+    """Per-sample gradients of one linear layer's weight, where it runs once on inputs of shape (n, D).
+
+    Args:
+        model: The model.
+        task: The task.
+        layer: The linear layer.
+        weight_name: Full name of its weight.
+        reductions: What to keep; this road alone has ``factors``.
+    """
+
+    name = "closed form"
+
+    def __init__(
+        self, model: nn.Module, task: Task, layer: nn.Linear, weight_name: str, reductions: Reductions
+    ) -> None:
+        self._model, self._task, self._layer = model, task, layer
+        self._weight_name, self._reductions = weight_name, reductions
+        self._sketches: dict[str, Sketch] = {}
+
+    def run(self, batch: Batch) -> Reduced:
+        """One forward pass, and a backward pass from the losses to the layer's output.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Outputs, losses and reductions.
+        """
+        outputs, losses, residual, features = self.factors(batch)
+        reducer = Reducer(self._reductions, len(losses), self._sketches)
+        shape = self._layer.weight.shape
+        reducer.add(self._weight_name, Factored(residual[:, None, None], features[:, None, None], shape))
+        statistics = reducer.result()
+        if self._reductions.factors:
+            statistics |= {"residual": residual, "features": features}
+        return Reduced(map_tensors(Tensor.detach, outputs), losses.detach(), statistics)
+
+    def factors(self, batch: Batch) -> tuple[Any, Tensor, Tensor, Tensor]:
+        """The two factors of every gradient.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Outputs, losses (n,), residual dl/dz (n, K), features h (n, D).
+
+        Raises:
+            ModelError: The layer did not run exactly once on one row a sample.
+        """
+        calls: list[tuple[Tensor, Tensor]] = []
+
+        def cut(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            leaf = output.detach().requires_grad_()
+            calls.append((inputs[0].detach(), leaf))
+            # A view would forbid in-place operations after the layer; the output is small.
+            return leaf.clone()
+
+        with frozen(self._model), torch.enable_grad():
+            handle = self._layer.register_forward_hook(cut)
+            try:
+                outputs = self._task.outputs(self._model, batch)
+            finally:
+                handle.remove()
+            losses = sample_losses(self._task, outputs, batch)
+            if len(calls) != 1 or calls[0][0].shape[:-1] != losses.shape:
+                raise ModelError("the closed form needs a last linear layer that runs once on one row a sample")
+            features, leaf = calls[0]
+            if not losses.requires_grad:
+                raise ModelError("the losses do not depend on the output of the last linear layer")
+            (residual,) = torch.autograd.grad(losses.sum(), leaf)
+        return outputs, losses, at_least_float32(residual), at_least_float32(features)

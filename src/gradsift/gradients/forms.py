@@ -1,0 +1,233 @@
+"""The three forms in which a batch holds one parameter's per-sample gradients before they are reduced.
+
+A linear map's gradient is a sum of outer products, so it need not be formed: norms and projections follow from the
+factors. Everything else is held whole, one parameter at a time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gradsift.gradients.projection import Sketch
+
+
+class Form(ABC):
+    """One parameter's gradients of n samples.
+
+    Attributes:
+        shape: The parameter's shape.
+    """
+
+    shape: tuple[int, ...]
+
+    @abstractmethod
+    def dense(self) -> Tensor:
+        """The gradients themselves.
+
+        Returns:
+            Shape (n, *shape).
+        """
+
+    @abstractmethod
+    def l1(self) -> Tensor:
+        """Sum of absolute values.
+
+        Returns:
+            Shape (n,).
+        """
+
+    @abstractmethod
+    def l2_squared(self) -> Tensor:
+        """Sum of squares.
+
+        Returns:
+            Shape (n,).
+        """
+
+    @abstractmethod
+    def project(self, sketch: Sketch) -> Tensor:
+        """The random projection of the gradients.
+
+        Args:
+            sketch: The parameter's projection.
+
+        Returns:
+            Shape (n, sketch.dim).
+        """
+
+    def products(self, directions: Tensor) -> Tensor:
+        """Inner products with given directions.
+
+        Args:
+            directions: Shape (m, *shape).
+
+        Returns:
+            Shape (n, m).
+        """
+        gradients = self.dense()
+        return gradients.flatten(1) @ directions.to(gradients).flatten(1).T
+
+
+class Dense(Form):
+    """Gradients held whole.
+
+    Args:
+        gradients: Shape (n, *shape).
+    """
+
+    def __init__(self, gradients: Tensor) -> None:
+        self._gradients = at_least_float32(gradients)
+        self.shape = tuple(gradients.shape[1:])
+
+    def dense(self) -> Tensor:
+        """The gradients as given, at least float32."""
+        return self._gradients
+
+    def l1(self) -> Tensor:
+        """Sum of absolute values, shape (n,)."""
+        return self._gradients.flatten(1).norm(p=1, dim=1)
+
+    def l2_squared(self) -> Tensor:
+        """Sum of squares, shape (n,)."""
+        flat = self._gradients.flatten(1)
+        return torch.linalg.vecdot(flat, flat)
+
+    def project(self, sketch: Sketch) -> Tensor:
+        """The projection, shape (n, sketch.dim)."""
+        return sketch.dense(self._gradients)
+
+
+class Factored(Form):
+    """Gradients as sums of outer products, g = sum_t left_t right_t^T, in each of G groups.
+
+    Args:
+        left: Shape (n, G, T, p): gradients with respect to the layer's output, for T positions of a sequence or image.
+        right: Shape (n, G, T, q): the layer's inputs.
+        shape: The parameter's shape, G * p * q numbers in this order.
+    """
+
+    def __init__(self, left: Tensor, right: Tensor, shape: Sequence[int]) -> None:
+        self.left, self.right, self.shape = at_least_float32(left), at_least_float32(right), tuple(shape)
+
+    @property
+    def rank_one(self) -> bool:
+        """Whether a gradient is a single outer product, T = 1."""
+        return self.left.shape[2] == 1
+
+    @property
+    def ghost_is_cheaper(self) -> bool:
+        """Whether T x T Gram matrices cost fewer operations than the p x q gradient: T (p + q) < p q."""
+        positions, p, q = self.left.shape[2], self.left.shape[3], self.right.shape[3]
+        return positions * (p + q) < p * q
+
+    def dense(self) -> Tensor:
+        """The gradients, shape (n, *shape)."""
+        return torch.matmul(self.left.transpose(2, 3), self.right).reshape(-1, *self.shape)
+
+    def expand(self) -> Dense:
+        """The same gradients, held whole."""
+        return Dense(self.dense())
+
+    def l1(self) -> Tensor:
+        """Sum of absolute values; for a single outer product ``|left|_1 |right|_1``. Shape (n,)."""
+        if self.rank_one:
+            return (self.left.abs().sum(dim=(2, 3)) * self.right.abs().sum(dim=(2, 3))).sum(dim=1)
+        return self.expand().l1()
+
+    def l2_squared(self) -> Tensor:
+        """Sum of squares in ghost form, ``sum_{t,t'} <left_t, left_t'> <right_t, right_t'>``. Shape (n,)."""
+        if self.rank_one:
+            return (self.left.square().sum(dim=(2, 3)) * self.right.square().sum(dim=(2, 3))).sum(dim=1)
+        left_gram = torch.matmul(self.left, self.left.transpose(2, 3))
+        right_gram = torch.matmul(self.right, self.right.transpose(2, 3))
+        # Rounding can leave a tiny negative number where the positions' gradients cancel.
+        return (left_gram * right_gram).sum(dim=(1, 2, 3)).clamp(min=0)
+
+    def project(self, sketch: Sketch) -> Tensor:
+        """The projection of both factors before their product, shape (n, sketch.dim)."""
+        if sketch.kind != "kronecker":
+            return self.expand().project(sketch)
+        return sketch.factored(self.left, self.right)
+
+    def products(self, directions: Tensor) -> Tensor:
+        """``sum_t left_t^T D right_t`` for each direction D, shape (n, m)."""
+        groups, p, q = self.left.shape[1], self.left.shape[3], self.right.shape[3]
+        blocks = directions.to(self.left).reshape(len(directions), groups, p, q)
+        return torch.einsum("ngtp,mgpq,ngtq->nm", self.left, blocks, self.right)
+
+
+class Indexed(Form):
+    """Gradients of an embedding: rows added at indices, g = sum_t e_{index_t} row_t^T.
+
+    Args:
+        index: Shape (n, T), which row of the table position t has read.
+        rows: Shape (n, T, q), gradients with respect to what was read.
+        shape: The table's shape (entries, q).
+    """
+
+    def __init__(self, index: Tensor, rows: Tensor, shape: Sequence[int]) -> None:
+        self.index, self.rows, self.shape = index, at_least_float32(rows), tuple(shape)
+
+    def dense(self) -> Tensor:
+        """The gradients, shape (n, entries, q)."""
+        table = self.rows.new_zeros(len(self.rows), *self.shape)
+        return table.scatter_add(1, self.index[..., None].expand_as(self.rows), self.rows)
+
+    def _merged(self) -> Tensor:
+        """Rows of one sample that share an index, added up in the place of the first; the others become zero."""
+        first = (self.index[:, :, None] == self.index[:, None, :]).to(torch.uint8).argmax(dim=2)
+        return torch.zeros_like(self.rows).scatter_add(1, first[..., None].expand_as(self.rows), self.rows)
+
+    def l1(self) -> Tensor:
+        """Sum of absolute values, shape (n,)."""
+        return self._merged().abs().sum(dim=(1, 2))
+
+    def l2_squared(self) -> Tensor:
+        """Sum of squares, shape (n,)."""
+        return self._merged().square().sum(dim=(1, 2))
+
+    def project(self, sketch: Sketch) -> Tensor:
+        """The projection, shape (n, sketch.dim); the one-hot factor picks columns of the left matrix."""
+        return sketch.indexed(self.index, self.rows)
+
+    def products(self, directions: Tensor) -> Tensor:
+        """``sum_t <D[index_t], row_t>`` for each direction D, shape (n, m)."""
+        picked = directions.to(self.rows)[:, self.index]
+        return torch.einsum("mntq,ntq->nm", picked, self.rows)
+
+
+def merge(forms: Sequence[Form]) -> Form:
+    """The sum of several uses of one parameter (a module used twice, tied weights).
+
+    Args:
+        forms: One form a use.
+
+    Returns:
+        One form for the whole gradient; the uses are joined along their positions where they are of the same kind.
+    """
+    first = forms[0]
+    if len(forms) == 1:
+        return first
+    if all(isinstance(form, Indexed) for form in forms):
+        index = torch.cat([form.index for form in forms], dim=1)  # type: ignore[attr-defined]
+        return Indexed(index, torch.cat([form.rows for form in forms], dim=1), first.shape)  # type: ignore[attr-defined]
+    if all(type(form) is Factored and form.left.shape[1] == first.left.shape[1] for form in forms):  # type: ignore[attr-defined]
+        left = torch.cat([form.left for form in forms], dim=2)  # type: ignore[attr-defined]
+        return Factored(left, torch.cat([form.right for form in forms], dim=2), first.shape)  # type: ignore[attr-defined]
+    return Dense(sum((form.dense() for form in forms[1:]), first.dense()))
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32 or better, so that half-precision passes are reduced without further rounding.
+
+    Args:
+        tensor: Any floating tensor.
+
+    Returns:
+        The tensor itself where it already is float32 or float64.
+    """
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

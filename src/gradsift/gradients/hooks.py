@@ -1,0 +1,209 @@
+"""Per-sample gradients by layer rules: hooks take each layer's input and output gradient, and reduce them at once.
+
+Parameters are frozen meanwhile, so the backward pass computes gradients of activations alone and no gradient of a weight
+is formed that nobody reads. Each parameter's per-sample gradient lives only until it is reduced.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradsift.data.batch import Batch, map_tensors
+from gradsift.errors import ModelError
+from gradsift.gradients.forms import Form, at_least_float32, merge
+from gradsift.gradients.layers import find_rule
+from gradsift.gradients.model_state import frozen
+from gradsift.gradients.projection import Sketch
+from gradsift.gradients.reductions import Reducer, Reductions
+from gradsift.gradients.road import Reduced
+from gradsift.tasks import Task, sample_losses
+
+Take = Callable[[str, Form], None]
+
+
+class RuleMismatchError(ModelError):
+    """A layer is used in a way that its rule does not cover.
+
+    Args:
+        problem: What was seen.
+        names: Full names of the parameters that the rule cannot serve on this model.
+    """
+
+    def __init__(self, problem: str, names: set[str]) -> None:
+        self.names = names
+        super().__init__(f"{problem}: the layer rules do not cover {', '.join(sorted(names))} on this model")
+
+
+class LayerRules:
+    """Per-sample gradients of parameters that belong to layers with a rule.
+
+    Args:
+        model: The model.
+        task: The task.
+        parameters: Full name to parameter, what is wanted.
+        reductions: What to keep.
+    """
+
+    name = "layer rules"
+
+    def __init__(
+        self, model: nn.Module, task: Task, parameters: Mapping[str, nn.Parameter], reductions: Reductions
+    ) -> None:
+        self._model, self._task, self._reductions = model, task, reductions
+        self._owners = owners(model, parameters)
+        self._sketches: dict[str, Sketch] = {}
+
+    def run(self, batch: Batch) -> Reduced:
+        """A forward and a backward pass; reductions happen inside the latter.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Outputs, losses and reductions.
+        """
+        reducer: list[Reducer] = []
+
+        def begin(size: int) -> Take:
+            reducer.append(Reducer(self._reductions, size, self._sketches))
+            return reducer[0].add
+
+        outputs, losses = self.visit(batch, begin)
+        statistics = reducer[0].result()
+        return Reduced(map_tensors(Tensor.detach, outputs), losses.detach(), statistics)
+
+    def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
+        """Runs both passes and hands over every parameter's form, as soon as all its uses are known.
+
+        Args:
+            batch: The batch.
+            begin: Called with the number of samples before the backward pass; gives what is called with a parameter's
+                name and form.
+
+        Returns:
+            Outputs and losses.
+
+        Raises:
+            RuleMismatchError: A layer's input or output does not begin with the sample axis, or a rule failed.
+        """
+        uses: Counter[str] = Counter()
+        waiting: defaultdict[str, list[Form]] = defaultdict(list)
+        calls: list[tuple[nn.Module, int, int]] = []
+        take: list[Take] = []
+
+        def forward_hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if not inputs or not isinstance(output, Tensor):
+                raise RuleMismatchError(f"{type(module).__name__} was called by keyword", self._names(module))
+            source = inputs[0].detach()
+            calls.append((module, _rows(source), _rows(output)))
+            for _, name in self._owners[module]:
+                uses[name] += 1
+            if not output.requires_grad:
+                # Nothing before this layer has a gradient: begin the graph here. Cloned, as a leaf forbids in-place use.
+                output = output.detach().requires_grad_().clone()
+            # Registered before any later in-place change, so autograd hands over the gradient of this very value.
+            output.register_hook(lambda gradient: backward_hook(module, source, gradient))
+            return output
+
+        def backward_hook(module: nn.Module, source: Tensor, gradient: Tensor) -> None:
+            rule = find_rule(module)
+            source = at_least_float32(source) if source.is_floating_point() else source
+            with torch.no_grad():
+                try:
+                    forms = rule(module, source, at_least_float32(gradient))  # type: ignore[misc]  # owners() found it
+                except (RuntimeError, ValueError, KeyError) as error:
+                    raise RuleMismatchError(f"{type(module).__name__}: {error}", self._names(module)) from error
+                for own_name, name in self._owners[module]:
+                    waiting[name].append(forms[own_name])
+                    if len(waiting[name]) == uses[name]:
+                        take[0](name, merge(waiting.pop(name)))
+
+        with frozen(self._model), torch.enable_grad():
+            handles = [module.register_forward_hook(forward_hook) for module in self._owners]
+            try:
+                outputs = self._task.outputs(self._model, batch)
+            finally:
+                for handle in handles:
+                    handle.remove()
+            losses = sample_losses(self._task, outputs, batch)
+            for module, rows_in, rows_out in calls:
+                if rows_in != len(losses) or rows_out != len(losses):
+                    problem = f"{type(module).__name__} ran on {rows_in} rows for {len(losses)} samples"
+                    raise RuleMismatchError(problem, self._names(module))
+            take.append(begin(len(losses)))
+            if losses.requires_grad:
+                losses.sum().backward()
+        with torch.no_grad():
+            for name, forms in waiting.items():  # uses whose output did not reach the loss
+                take[0](name, merge(forms))
+        return outputs, losses
+
+    def _names(self, module: nn.Module) -> set[str]:
+        return {name for _, name in self._owners[module]}
+
+
+def owners(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[nn.Module, list[tuple[str, str]]]:
+    """Layers with a rule, and which of the wanted parameters each owns.
+
+    Args:
+        model: The model.
+        parameters: Full name to parameter.
+
+    Returns:
+        Layer to pairs (name within the layer, full name); a tied parameter has several layers.
+    """
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    found: dict[nn.Module, list[tuple[str, str]]] = {}
+    for module in model.modules():
+        if find_rule(module) is None:
+            continue
+        pairs = [(own, names[id(p)]) for own, p in module.named_parameters(recurse=False) if id(p) in names]
+        if pairs:
+            found[module] = pairs
+    return found
+
+
+def coverable(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    """The wanted parameters that belong to a layer with a rule.
+
+    Args:
+        model: The model.
+        parameters: Full name to parameter.
+
+    Returns:
+        The part of them that rules may serve.
+    """
+    served = {name for pairs in owners(model, parameters).values() for _, name in pairs}
+    return {name: parameter for name, parameter in parameters.items() if name in served}
+
+
+def dense_by_rules(
+    model: nn.Module, task: Task, parameters: Mapping[str, nn.Parameter], batch: Batch
+) -> dict[str, Tensor]:
+    """Per-sample gradients by rules, held whole, to compare them with the one-sample loop.
+
+    Args:
+        model: The model.
+        task: The task.
+        parameters: What is wanted.
+        batch: A small batch.
+
+    Returns:
+        Full name to (n, *shape), without the parameters that never reached the loss.
+    """
+    found: dict[str, Tensor] = {}
+
+    def begin(_size: int) -> Take:
+        return lambda name, form: found.__setitem__(name, form.dense())
+
+    LayerRules(model, task, parameters, Reductions()).visit(batch, begin)
+    return found
+
+
+def _rows(tensor: Tensor) -> int:
+    return len(tensor) if tensor.ndim else 0

@@ -1,0 +1,60 @@
+"""Leaving a model as it was found: frozen for a while, hooks taken off again, precision of the passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
+
+import torch
+from torch import nn
+
+Precision = Literal["float32", "bfloat16", "float16"]
+"""Precision of the passes; reductions are made in float32 at least."""
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Freezes all parameters, so that a backward pass computes gradients of activations alone.
+
+    Args:
+        model: The model; ``requires_grad`` of its parameters is put back on leaving.
+
+    Yields:
+        Nothing.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def precision_of(model: nn.Module, precision: Precision) -> AbstractContextManager[object]:
+    """The context in which a model's passes run.
+
+    Args:
+        model: The model, for its device.
+        precision: ``"float32"`` leaves the passes as they are; otherwise autocast to half precision.
+
+    Returns:
+        A context manager.
+    """
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device_of(model).type, dtype=getattr(torch, precision))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of a model's parameters.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The device of its first parameter.
+    """
+    return next(model.parameters()).device

@@ -1,0 +1,227 @@
+"""One interface to per-sample gradients: for every parameter the cheapest exact road, checked and said aloud."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gradsift.data.batch import Batch, batch_size, rows, to_model
+from gradsift.errors import SettingError
+from gradsift.gradients.closed_form import ClosedForm
+from gradsift.gradients.functional import TorchFunc
+from gradsift.gradients.hooks import LayerRules, RuleMismatchError, coverable, dense_by_rules
+from gradsift.gradients.loop import Loop
+from gradsift.gradients.model_state import Precision, precision_of
+from gradsift.gradients.probe import check_mode
+from gradsift.gradients.reductions import Reductions, add_results
+from gradsift.gradients.road import Reduced, Road
+from gradsift.gradients.selection import Layers, select_parameters
+from gradsift.tasks import Task, get_task
+
+logger = logging.getLogger(__name__)
+
+TRIED = 3
+"""Samples on which every road is compared with the one-sample loop before it is used."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which road serves how many parameters.
+
+    Attributes:
+        numbers: Road name to how many trainable numbers it serves.
+    """
+
+    numbers: Mapping[str, int]
+
+    def __str__(self) -> str:
+        """The coverage line, such as "98.2 % of the selected parameters by layer rules, 1.8 % by loop"."""
+        total = sum(self.numbers.values())
+        shares = [f"{100 * count / total:.4g} % by {road}" for road, count in self.numbers.items() if count]
+        return f"{total:,} selected parameters: " + ", ".join(shares)
+
+
+class PerSampleGradients:
+    """Reduced per-sample gradients of a model's losses.
+
+    For each selected parameter a road is chosen: the closed form where only the last linear layer's weight is selected
+    and it sees one row a sample; layer rules where the layer has one; ``torch.func`` for the rest; a loop for what
+    ``torch.func`` refuses. Every choice is compared with the one-sample loop on a few samples of the example first, and
+    falls through to the next road where it differs.
+
+    Args:
+        model: The model, in eval mode.
+        task: A task or its name.
+        example: A batch of the data, to see shapes and to compare roads on; two samples or more make the comparison
+            meaningful.
+        layers: ``"last"``, ``"all"``, or glob patterns; see :func:`~gradsift.gradients.selection.select_parameters`.
+        reductions: What to keep of each gradient.
+        precision: Precision of the passes.
+
+    Attributes:
+        parameters: Full name to selected parameter.
+        coverage: Which road serves what.
+
+    Raises:
+        SettingError: Factors are asked for where there is no closed form.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: str | Task,
+        example: Batch,
+        *,
+        layers: Layers = "last",
+        reductions: Reductions | None = None,
+        precision: Precision = "float32",
+    ) -> None:
+        check_mode(model)
+        self._model, self._task, self._precision = model, get_task(task), precision
+        example = to_model(example, model)
+        example = rows(example, 0, min(TRIED, batch_size(example)), batch_size(example))
+        self.parameters = select_parameters(model, self._task, layers, example)
+        self._served = self._assign(example)
+        self.coverage = Coverage({road: _count(served) for road, served in self._served.items()})
+        logger.info("per-sample gradients: %s", self.coverage)
+        self._build(reductions or Reductions())
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether one forward pass gives everything, so that ``factors`` can be kept."""
+        return ClosedForm.name in self._served
+
+    def keeping(self, reductions: Reductions) -> PerSampleGradients:
+        """The same roads with other reductions.
+
+        Args:
+            reductions: What to keep of each gradient.
+
+        Returns:
+            A copy.
+
+        Raises:
+            SettingError: Factors are asked for where there is no closed form.
+        """
+        other = copy.copy(self)
+        other._build(reductions)
+        return other
+
+    def __call__(self, batch: Batch) -> Reduced:
+        """Computes and reduces the gradients of one batch.
+
+        Args:
+            batch: The batch, on any device.
+
+        Returns:
+            Outputs, losses and reductions, on the model's device.
+        """
+        batch = to_model(batch, self._model)
+        with precision_of(self._model, self._precision):
+            first, *others = [road.run(batch) for road in self._roads]
+        for other in others:
+            first.statistics = add_results(first.statistics, other.statistics)
+        return first
+
+    def _build(self, reductions: Reductions) -> None:
+        if reductions.factors and not self.closed_form:
+            raise SettingError(
+                'reductions with factors=True need the closed form: layers="last" and a model whose last linear layer '
+                "sees one row a sample; ask for a projection instead"
+            )
+        model, task = self._model, self._task
+        self.reductions = reductions
+        self._roads: list[Road] = []
+        for road, served in self._served.items():
+            if road == ClosedForm.name:
+                ((name, layer),) = _linear_users(model, served).items()
+                self._roads.append(ClosedForm(model, task, layer, name, reductions))
+            else:
+                kinds: dict[str, type[LayerRules] | type[TorchFunc] | type[Loop]]
+                kinds = {kind.name: kind for kind in (LayerRules, TorchFunc, Loop)}
+                self._roads.append(kinds[road](model, task, served, reductions))
+
+    def _assign(self, example: Batch) -> dict[str, dict[str, nn.Parameter]]:
+        """Road name to the parameters it serves, cheapest road first."""
+        truth = Loop(self._model, self._task, self.parameters, Reductions()).dense(example)
+        if self._closed_form_is_right(example, truth):
+            return {ClosedForm.name: self.parameters}
+        by_rules = self._right_by_rules(example, truth)
+        rest = {name: p for name, p in self.parameters.items() if name not in by_rules}
+        by_func = self._right_by_func(example, truth, rest)
+        by_loop = {name: p for name, p in rest.items() if name not in by_func}
+        assigned = {LayerRules.name: by_rules, TorchFunc.name: by_func, Loop.name: by_loop}
+        return {road: served for road, served in assigned.items() if served}
+
+    def _closed_form_is_right(self, example: Batch, truth: Mapping[str, Tensor]) -> bool:
+        users = _linear_users(self._model, self.parameters)
+        if len(self.parameters) != 1 or len(users) != 1:
+            return False
+        ((name, layer),) = users.items()
+        try:
+            road = ClosedForm(self._model, self._task, layer, name, Reductions())
+            _, _, residual, features = road.factors(example)
+        except (RuntimeError, ValueError) as error:
+            logger.debug("no closed form for %s: %s", name, error)
+            return False
+        return _agree(torch.einsum("nk,nd->nkd", residual, features), truth[name])
+
+    def _right_by_rules(self, example: Batch, truth: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
+        candidates = coverable(self._model, self.parameters)
+        while candidates:
+            try:
+                found = dense_by_rules(self._model, self._task, candidates, example)
+            except RuleMismatchError as error:
+                logger.info("%s", error)
+                candidates = {n: p for n, p in candidates.items() if n not in error.names}
+                continue
+            # A parameter that no hook has seen is right only if its gradient is zero.
+            right = {
+                name: parameter
+                for name, parameter in candidates.items()
+                if (_agree(found[name], truth[name]) if name in found else not truth[name].any())
+            }
+            for name in candidates.keys() - right.keys():
+                logger.info("the layer rule of %s does not equal the one-sample loop on this model: not used", name)
+            return right
+        return {}
+
+    def _right_by_func(
+        self, example: Batch, truth: Mapping[str, Tensor], wanted: dict[str, nn.Parameter]
+    ) -> dict[str, nn.Parameter]:
+        if not wanted:
+            return {}
+        try:
+            found = TorchFunc(self._model, self._task, wanted, Reductions()).dense(example)
+        except Exception as error:  # noqa: BLE001  # torch.func refuses in many ways; the loop serves then, and says so
+            logger.info("torch.func refuses this model (%s): the loop serves instead", str(error).partition("\n")[0])
+            return {}
+        return {name: p for name, p in wanted.items() if _agree(found[name], truth[name])}
+
+
+def _linear_users(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Linear]:
+    """Parameters that are the weight of exactly one module, a linear layer."""
+    found = {}
+    for name, parameter in parameters.items():
+        users = [module for module in model.modules() if getattr(module, "weight", None) is parameter]
+        if len(users) == 1 and isinstance(users[0], nn.Linear) and type(users[0]).forward is nn.Linear.forward:
+            found[name] = users[0]
+    return found
+
+
+def _count(parameters: Mapping[str, nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters.values())
+
+
+def _agree(found: Tensor, truth: Tensor) -> bool:
+    """Whether two roads' gradients are equal up to rounding, measured against the largest entry."""
+    if found.shape != truth.shape:
+        return False
+    tolerance = 1e-3 if truth.dtype != torch.float64 else 1e-8
+    scale = truth.abs().max()
+    return bool((found.to(truth) - truth).abs().max() <= tolerance * scale + torch.finfo(truth.dtype).tiny)

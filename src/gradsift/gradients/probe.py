@@ -1,0 +1,156 @@
+"""The checks before a run that say when numbers would be wrong.
+
+A sample's score must belong to that sample: two reads of the data set give the same sample, the model is in eval mode,
+and the gradient of a sample alone equals its gradient in a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.utils._pytree import tree_flatten
+
+from gradsift.data import Samples
+from gradsift.data.batch import Batch, rows_not_finite
+from gradsift.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from gradsift.gradients.per_sample import PerSampleGradients
+
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
+"""Largest relative difference between a norm alone and in a batch that passes for rounding."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the checks have measured.
+
+    Attributes:
+        alone_versus_batch: Largest relative difference of a gradient norm, sample alone against in a batch.
+        precision_noise: For half-precision passes the median relative error of the gradient norm against float32.
+    """
+
+    alone_versus_batch: float
+    precision_noise: float | None = None
+
+
+def check_mode(model: nn.Module) -> None:
+    """Refuses layers that make a sample's gradient depend on chance or on its neighbours in the batch.
+
+    Args:
+        model: The model.
+
+    Raises:
+        ModelError: A BatchNorm or Dropout layer is in train mode, a BatchNorm has no running statistics, parameters
+            lie on several devices or none at all.
+    """
+    devices = {str(parameter.device) for parameter in model.parameters()}
+    if len(devices) != 1 or "meta" in devices:
+        raise ModelError(
+            f"the model's parameters lie on {sorted(devices) or 'no device (there are none)'}, one device is needed: "
+            'move it as a whole, for example model.to("cpu")'
+        )
+    for name, module in model.named_modules():
+        kind = type(module).__name__
+        if isinstance(module, _BatchNorm) and not module.track_running_stats:
+            raise ModelError(
+                f"layer {name!r} ({kind}) has no running statistics, so samples of a batch depend on each "
+                "other: train it with track_running_stats=True"
+            )
+        if module.training and (isinstance(module, _BatchNorm) or (isinstance(module, _DropoutNd) and module.p > 0)):
+            raise ModelError(
+                f"layer {name!r} ({kind}) is in train mode, so a sample's gradient would depend on chance or on its "
+                "batch: call model.eval() before the audit"
+            )
+
+
+def check_two_reads(samples: Samples, positions: np.ndarray) -> None:
+    """Reads some samples twice.
+
+    Args:
+        samples: The data set.
+        positions: Which samples to read.
+
+    Raises:
+        DataError: The second read gives another sample.
+    """
+    for position in positions:
+        first, second = (tree_flatten(samples.sample(int(position)))[0] for _ in range(2))
+        if len(first) != len(second) or not all(_same(a, b) for a, b in zip(first, second, strict=True)):
+            raise DataError(
+                f"the data set gives another sample at position {position} when it is read a second time "
+                "(random augmentation?): audit it with the transform that is used for evaluation"
+            )
+
+
+def check_finite_inputs(batch: Batch, positions: np.ndarray) -> None:
+    """Refuses inputs with NaN or infinite numbers.
+
+    Args:
+        batch: The batch.
+        positions: Position of every row.
+
+    Raises:
+        DataError: Some inputs are not finite; names the samples.
+    """
+    for leaf in tree_flatten(batch)[0]:
+        if not isinstance(leaf, Tensor) or not leaf.ndim or len(leaf) != len(positions):
+            continue
+        broken = [int(positions[row]) for row in rows_not_finite(leaf)]
+        if broken:
+            raise DataError(
+                f"samples at positions {', '.join(map(str, broken[:10]))} hold NaN or infinite numbers: mend or remove "
+                "them before the audit"
+            )
+
+
+def probe(
+    gradients: PerSampleGradients, samples: Samples, in_float32: Callable[[], PerSampleGradients] | None
+) -> Probe:
+    """Runs the checks on a few samples spread over the data set.
+
+    Args:
+        gradients: The gradients that will be computed, with ``l2`` among the reductions.
+        samples: The data set.
+        in_float32: For half-precision passes, gives the same gradients in float32; otherwise ``None``.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        ModelError: A sample's gradient alone differs from its gradient in a batch.
+    """
+    positions = np.unique(np.linspace(0, len(samples) - 1, min(8, len(samples))).astype(int))
+    check_two_reads(samples, positions)
+    batch = samples.batch(positions)
+    check_finite_inputs(batch, positions)
+    together = gradients(batch).statistics["l2"]
+    alone = torch.cat([gradients(samples.batch([position])).statistics["l2"] for position in positions])
+    noise = None
+    if in_float32 is not None:
+        reference = in_float32()(batch).statistics["l2"]
+        noise = float(((together - reference).abs() / reference.clamp(min=1e-12)).median())
+    # Rounding is relative to the largest gradients: of a sample that is fitted perfectly nothing else is left.
+    scale = together.abs().clamp(min=1e-3 * float(together.abs().max()) + 1e-30)
+    difference = float(((together - alone).abs() / scale).max())
+    tolerance = TOLERANCE[together.dtype] if noise is None else max(10 * noise, 0.2)
+    if not difference <= tolerance:
+        raise ModelError(
+            f"the gradient norm of a sample alone differs from its norm in a batch by {100 * difference:.3g} % "
+            f"(allowed: {100 * tolerance:.3g} %): something in the model mixes the samples of a batch, depends on "
+            "padding, or is random. Call model.eval(), and look for batch statistics and random layers"
+        )
+    return Probe(difference, noise)
+
+
+def _same(first: object, second: object) -> bool:
+    if isinstance(first, Tensor | np.ndarray) and isinstance(second, Tensor | np.ndarray):
+        return np.array_equal(np.asarray(first), np.asarray(second), equal_nan=np.asarray(first).dtype.kind == "f")
+    return first is second or bool(first == second)

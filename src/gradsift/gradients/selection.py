@@ -1,0 +1,101 @@
+"""Which parameters' gradients are taken: the last layer, all of them, or by glob patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from gradsift.data.batch import Batch
+from gradsift.errors import ModelError, SettingError
+from gradsift.tasks import Task
+
+Layers = str | Sequence[str]
+"""``"last"``, ``"all"``, or one or several glob patterns over module and parameter names."""
+
+
+def select_parameters(model: nn.Module, task: Task, layers: Layers, example: Batch) -> dict[str, nn.Parameter]:
+    """The trainable parameters that a selection names.
+
+    Args:
+        model: The model.
+        task: The task, to run the model with.
+        layers: ``"last"``: the weight of the linear layer that runs last (without its bias, as in the OGA paper), or of
+            the last layer with a weight where none is linear; ``"all"``; or glob patterns such as ``"encoder.*"``,
+            matched against full names of parameters and of the modules that own them.
+        example: A batch, to see which layer runs last.
+
+    Returns:
+        Full name to parameter, in the order of ``model.named_parameters()``; tied parameters once.
+
+    Raises:
+        ModelError: The model has no trainable parameter.
+        SettingError: No trainable parameter matches.
+    """
+    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not trainable:
+        raise ModelError("the model has no trainable parameter (requires_grad is False everywhere): nothing to audit")
+    if layers == "all":
+        return trainable
+    if layers == "last":
+        module = last_layer(model, task, example)
+        return {name: parameter for name, parameter in trainable.items() if parameter is module.weight}
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    chosen = {
+        name: parameter
+        for name, parameter in trainable.items()
+        if any(fnmatchcase(name, pattern) or _owner_matches(name, pattern) for pattern in patterns)
+    }
+    if not chosen:
+        owners = sorted({name.rpartition(".")[0] for name in trainable})
+        raise SettingError(
+            f"no trainable parameter matches layers={layers!r}; modules with parameters are: {', '.join(owners[:40])}"
+        )
+    return chosen
+
+
+def last_layer(model: nn.Module, task: Task, example: Batch) -> nn.Module:
+    """The layer with a trainable weight that runs last; a linear one, if there is any.
+
+    Args:
+        model: The model.
+        task: The task.
+        example: A batch on the model's device.
+
+    Returns:
+        The layer.
+
+    Raises:
+        ModelError: No layer with a trainable weight has run.
+    """
+    order: list[nn.Module] = []
+
+    def note(module: nn.Module, _inputs: object, _output: object) -> None:
+        if isinstance(getattr(module, "weight", None), Tensor) and module.weight.requires_grad:
+            order.append(module)
+
+    handles = [module.register_forward_hook(note) for module in model.modules()]
+    try:
+        with torch.no_grad():
+            task.outputs(model, example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not order:
+        raise ModelError(
+            'layers="last" found no layer with a trainable weight in the forward pass: name the layers, '
+            'for example layers="all" or layers="head.*"'
+        )
+    linear = [module for module in order if isinstance(module, nn.Linear)]
+    return (linear or order)[-1]
+
+
+def _owner_matches(name: str, pattern: str) -> bool:
+    owner = name.rpartition(".")[0]
+    while owner:
+        if fnmatchcase(owner, pattern):
+            return True
+        owner = owner.rpartition(".")[0]
+    return False

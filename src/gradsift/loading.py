@@ -1,0 +1,108 @@
+"""Loading what a user has typed: an import path, a model with its weights. Never a pickle."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from gradsift.errors import ModelError, SettingError, UnsafeFileError
+
+
+def import_object(path: str, what: str) -> Any:
+    """Imports an object from ``module:name``; modules of the working directory are found.
+
+    Args:
+        path: ``package.module:name``.
+        what: What it is for, for the message.
+
+    Returns:
+        The object.
+
+    Raises:
+        SettingError: There is no such module or name.
+    """
+    module, colon, name = path.partition(":")
+    if not colon:
+        raise SettingError(f"{what} {path!r} is no import path: write module:name, such as my_project.model:make_model")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise SettingError(f"{what} {path!r} cannot be imported: {error}") from error
+    return found
+
+
+def load_weights(path: str | Path) -> dict[str, Tensor]:
+    """Reads a state dict without running any code.
+
+    Args:
+        path: ``.safetensors``, or a ``torch.save`` file of a plain state dict (loaded with ``weights_only=True``), also
+            one that holds it under ``state_dict`` or ``model``.
+
+    Returns:
+        Parameter names to tensors, on the CPU.
+
+    Raises:
+        ModelError: The file is missing or broken.
+        UnsafeFileError: The file would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"the weights {path} do not exist")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ModelError(f"{path} is no safetensors file: {error}") from error
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise UnsafeFileError(
+            f"{path} is not a plain state dict, loading it could run code: save model.state_dict(), best as safetensors"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise ModelError(f"{path} holds no state dict: save model.state_dict(), best as safetensors")
+    return loaded
+
+
+def load_model(factory: str, weights: str | Path | None, device: str = "cpu") -> nn.Module:
+    """Makes a model and loads its weights.
+
+    Args:
+        factory: ``module:function``, called without arguments; gives the model.
+        weights: Its weights; ``None`` where the factory loads them itself.
+        device: Where to put it.
+
+    Returns:
+        The model, in eval mode.
+
+    Raises:
+        ModelError: The factory gives no model, the weights do not fit, or there is no such device.
+    """
+    model = import_object(factory, "--model")
+    model = model if isinstance(model, nn.Module) else model()
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"--model {factory} gives a {type(model).__name__}, not a torch.nn.Module")
+    if weights is not None:
+        try:
+            model.load_state_dict(load_weights(weights))
+        except RuntimeError as error:
+            raise ModelError(f"the weights {weights} do not fit {factory}: {error}") from error
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"the model cannot be put on device {device!r}: {error}") from error

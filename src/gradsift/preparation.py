@@ -1,0 +1,113 @@
+"""What an audit and a plan have in common: the data set, the roads to its gradients, the detectors, the batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from gradsift.data import Samples
+from gradsift.detectors import Detector, get_detector
+from gradsift.errors import SettingError
+from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
+from gradsift.gradients.probe import check_finite_inputs
+from gradsift.settings import AuditSettings
+from gradsift.tasks import LabelledTask, Task, get_task
+
+GRADIENT_DETECTORS = ("l2", "l1", "isolation_forest")
+LABEL_DETECTORS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """All that is known before the first shard.
+
+    Attributes:
+        task: The task.
+        samples: The data set.
+        gradients: The per-sample gradients that the detectors need.
+        in_float32: For half-precision passes, gives the same gradients in float32; otherwise ``None``.
+        detectors: Name to detector.
+        batch_size: Samples a batch.
+    """
+
+    task: Task
+    samples: Samples
+    gradients: PerSampleGradients
+    in_float32: Callable[[], PerSampleGradients] | None
+    detectors: Mapping[str, Detector]
+    batch_size: int
+
+
+def prepare(model: nn.Module, train_set: Any, task: str | Task, settings: AuditSettings) -> Preparation:
+    """Checks model and data, chooses roads, detectors and the batch size.
+
+    Args:
+        model: The model, in eval mode.
+        train_set: The data set.
+        task: The task or its name.
+        settings: The settings.
+
+    Returns:
+        The preparation.
+    """
+    task, samples = get_task(task), Samples(train_set)
+    check_mode(model)
+    positions = np.unique(np.linspace(0, len(samples) - 1, min(8, len(samples))).astype(int))
+    example = samples.batch(positions)
+    check_finite_inputs(example, positions)
+    gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
+    detectors = choose_detectors(settings, task, gradients.closed_form)
+    size = settings.batch_size
+    return Preparation(
+        task=task,
+        samples=samples,
+        gradients=gradients.keeping(_reductions(detectors, settings, gradients.closed_form)),
+        in_float32=None
+        if settings.precision == "float32"
+        else lambda: PerSampleGradients(model, task, example, layers=settings.layers, reductions=Reductions()),
+        detectors=detectors,
+        batch_size=Batcher.fitting(model, task, example).size if size == "auto" else size,
+    )
+
+
+def choose_detectors(settings: AuditSettings, task: Task, closed_form: bool) -> dict[str, Detector]:
+    """The detectors that get a column.
+
+    Args:
+        settings: The settings.
+        task: The task.
+        closed_form: Whether the closed form serves; an exact L1 norm is in the default only there, where it is free.
+
+    Returns:
+        Name to detector, the main one among them.
+
+    Raises:
+        SettingError: A detector is unknown, or needs class labels that the task has not.
+    """
+    names = settings.detectors
+    has_classes = isinstance(task, LabelledTask) and task.kind == "class"
+    if names is None:
+        names = (*(GRADIENT_DETECTORS if closed_form else ("l2", "isolation_forest")), "loss")
+        names += LABEL_DETECTORS if has_classes else ()
+    if settings.detector not in names:
+        names = (settings.detector, *names)
+    chosen = {name: get_detector(name, seed=settings.seed) for name in names}
+    for name, one in chosen.items():
+        if not has_classes and (one.reads == "predictions" or name.endswith("_per_class")):
+            raise SettingError(f"detector {name!r} needs class labels, which the task {type(task).__name__} has not")
+    return chosen
+
+
+def _reductions(detectors: Mapping[str, Detector], settings: AuditSettings, closed_form: bool) -> Reductions:
+    needs_rows = any(one.rows for one in detectors.values())
+    projection = Projection(settings.projection, settings.projection_kind, settings.seed)
+    return Reductions(
+        l1=any(1 in one.norms for one in detectors.values()),
+        l2=True,
+        factors=needs_rows and closed_form,
+        projection=projection if needs_rows and not closed_form else None,
+    )

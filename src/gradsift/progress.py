@@ -1,0 +1,85 @@
+"""Progress bars for whatever may take over two seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class Bar:
+    """A progress bar that appears only once the work has lasted two seconds.
+
+    Args:
+        description: What is being done.
+        total: Steps in all.
+        unit: What a step is, in the plural; used for the rate.
+        show: Whether to show anything.
+        patience: Seconds before the bar appears.
+    """
+
+    def __init__(self, description: str, total: int, unit: str, show: bool, patience: float = 2.0) -> None:
+        self._description, self._total, self._unit, self._show = description, total, unit, show
+        self._patience, self._start, self._done = patience, time.monotonic(), 0
+        self._progress: Progress | None = None
+
+    def advance(self, steps: int = 1) -> None:
+        """Counts steps that are done.
+
+        Args:
+            steps: How many more are done.
+        """
+        self._done += steps
+        elapsed = time.monotonic() - self._start
+        if self._show and self._progress is None and elapsed >= self._patience:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=Console(file=sys.stderr),
+                transient=True,
+            )
+            self._progress.add_task(self._description, total=self._total, rate="")
+            self._progress.start()
+        if self._progress is not None:
+            rate = f"{self._done / max(elapsed, 1e-9):,.1f} {self._unit}/s"
+            self._progress.update(self._progress.task_ids[0], completed=self._done, rate=rate)
+
+    def close(self) -> None:
+        """Takes the bar off the screen."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+@contextmanager
+def progress(description: str, total: int, *, unit: str = "samples", show: bool = True) -> Iterator[Bar]:
+    """Opens a progress bar on standard error with the rate and the time left.
+
+    Args:
+        description: What is being done.
+        total: Steps in all.
+        unit: What a step is, in the plural.
+        show: Whether to show anything; ``False`` makes it silent.
+
+    Yields:
+        The bar; call ``advance`` on it.
+    """
+    bar = Bar(description, total, unit, show)
+    try:
+        yield bar
+    finally:
+        bar.close()

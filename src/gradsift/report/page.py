@@ -1,0 +1,128 @@
+"""Puts the page together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gradsift.data import Samples
+from gradsift.evaluation import Verification
+from gradsift.report.plots import gradient_space, histogram
+from gradsift.report.samples import render_sample
+from gradsift.store.run_directory import writing
+from gradsift.table import COLUMNS, Audit
+
+CARDS = 24
+LARGEST_MATRIX = 20
+"""Most classes of the given x suggested matrix; the most frequent ones are shown."""
+
+
+def write_report(
+    audit: Audit, path: str | Path, train_set: Any = None, verification: Verification | None = None
+) -> Path:
+    """Writes one self-contained HTML page without network access.
+
+    Args:
+        audit: The audit.
+        path: Where to.
+        train_set: The data set, for previews of samples.
+        verification: What retraining has shown, if it was done.
+
+    Returns:
+        The path.
+    """
+    path = Path(path)
+    environment = Environment(
+        loader=PackageLoader("gradsift.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("page.html.j2").render(_content(audit, train_set, verification))
+    with writing(path):
+        path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _content(audit: Audit, train_set: Any, verification: Verification | None) -> dict[str, Any]:
+    scores = audit.table["score"].to_numpy()
+    flagged = audit.flagged
+    config = audit.run.config
+    return {
+        "audit": audit,
+        "details": audit.details,
+        "settings": config.get("settings", {}),
+        "verification": verification,
+        "histogram": histogram(scores, float(scores[flagged].min()) if len(flagged) else None),
+        "cards": _cards(audit, train_set, config.get("source", {}).get("feature_names")),
+        "has_previews": train_set is not None,
+        "matrix": _matrix(audit),
+        "removed": _removed(audit),
+        "space": gradient_space(audit),
+        "columns": COLUMNS,
+        "as_json": lambda value: Markup("<pre>{}</pre>").format(json.dumps(value, indent=2, sort_keys=True)),
+    }
+
+
+def _name(audit: Audit, label: Any) -> str:
+    if label is None:
+        return "none"
+    if isinstance(label, list):
+        on = [_name(audit, place) for place, value in enumerate(label) if value == 1]
+        return ", ".join(on) or "none" if set(label) <= {0, 1} else ", ".join(f"{value:.4g}" for value in label)
+    if isinstance(label, float):
+        return f"{label:.4g}"
+    names = audit.class_names
+    return names[label] if names is not None and 0 <= label < len(names) else str(label)
+
+
+def _cards(audit: Audit, train_set: Any, feature_names: list[str] | None) -> list[dict[str, Any]]:
+    samples = Samples(train_set) if train_set is not None else None
+    cards = []
+    for row in audit.worst(min(CARDS, max(len(audit.flagged), 6))).to_pylist():
+        preview = render_sample(samples.sample(row["position"]), feature_names) if samples is not None else Markup("")
+        labels = {key: _name(audit, row[f"{key}_label"]) for key in ("given", "predicted", "suggested")}
+        cards.append(row | labels | {"preview": preview})
+    return cards
+
+
+def _class_labels(audit: Audit) -> tuple[np.ndarray, np.ndarray] | None:
+    """Given and predicted class of every sample, where the task has classes."""
+    given, predicted = audit.table["given_label"], audit.table["predicted_label"]
+    if given.null_count == len(given) or str(given.type) != "int64":
+        return None
+    return given.to_numpy(), predicted.to_numpy()
+
+
+def _matrix(audit: Audit) -> dict[str, Any] | None:
+    """Given x suggested label of the flagged samples."""
+    labels = _class_labels(audit)
+    if labels is None or not len(audit.flagged):
+        return None
+    given, predicted = (column[audit.flagged] for column in labels)
+    classes, counts = np.unique(np.concatenate([given, predicted]), return_counts=True)
+    shown = np.sort(classes[np.argsort(-counts, kind="stable")[:LARGEST_MATRIX]])
+    cells = np.array([[int(((given == g) & (predicted == p)).sum()) for p in shown] for g in shown])
+    return {
+        "names": [_name(audit, int(label)) for label in shown],
+        "cells": cells.tolist(),
+        "most": max(int(cells.max()), 1),
+        "left_out": len(classes) - len(shown),
+    }
+
+
+def _removed(audit: Audit) -> list[dict[str, Any]] | None:
+    """What is removed of each class."""
+    labels = _class_labels(audit)
+    if labels is None:
+        return None
+    given, flagged = labels[0], audit.table["flagged"].to_numpy()
+    rows: list[dict[str, Any]] = []
+    for label in np.unique(given):
+        members = given == label
+        count = int((members & flagged).sum())
+        rows.append({"name": _name(audit, int(label)), "size": int(members.sum()), "removed": count})
+        rows[-1]["share"] = count / rows[-1]["size"]
+    return sorted(rows, key=lambda row: -row["share"])[:50]

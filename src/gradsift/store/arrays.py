@@ -1,0 +1,70 @@
+"""Arrays that lie on disk in shards and are read through memory maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gradsift.errors import RunDirectoryError
+
+
+class ShardedArray:
+    """One statistic of all samples, row = position, spread over ``.npy`` files.
+
+    Files are mapped one at a time and released again, so the memory in use does not grow with the number of samples.
+
+    Args:
+        paths: The files, in the order of positions.
+        lengths: Rows of each file.
+
+    Attributes:
+        shape: Rows and columns.
+        dtype: Type of the numbers.
+    """
+
+    def __init__(self, paths: Sequence[Path], lengths: Sequence[int]) -> None:
+        self._paths = list(paths)
+        self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        first = self._map(0)
+        self.shape: tuple[int, ...] = (int(self._starts[-1]), *first.shape[1:])
+        self.dtype = first.dtype
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.shape[0]
+
+    def rows(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Some rows, in the order asked for.
+
+        Args:
+            positions: Which rows.
+
+        Returns:
+            Shape (len(positions), ...), in memory.
+        """
+        wanted = np.asarray(positions, dtype=np.int64)
+        out = np.empty((len(wanted), *self.shape[1:]), dtype=self.dtype)
+        shard_of = np.searchsorted(self._starts, wanted, side="right") - 1
+        for shard in np.unique(shard_of):
+            here = shard_of == shard
+            out[here] = self._map(int(shard))[wanted[here] - self._starts[shard]]
+        return out
+
+    def load(self) -> np.ndarray:
+        """The whole array in memory; for columns of one number a sample."""
+        return np.concatenate([np.array(self._map(shard)) for shard in range(len(self._paths))])
+
+    def _map(self, shard: int) -> np.ndarray:
+        path = self._paths[shard]
+        try:
+            mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise RunDirectoryError(
+                f"{path} cannot be read ({error}): the run directory is corrupt, audit again"
+            ) from error
+        expected = int(self._starts[shard + 1] - self._starts[shard])
+        if len(mapped) != expected:
+            raise RunDirectoryError(f"{path} holds {len(mapped)} rows instead of {expected}: audit again")
+        return mapped

@@ -1,0 +1,107 @@
+"""Runs a data set through per-sample gradients and writes the shards."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from gradsift.data import Samples
+from gradsift.data.batch import Batch, rows_not_finite
+from gradsift.errors import DataError, SampleError
+from gradsift.gradients import Batcher, PerSampleGradients, Reduced
+from gradsift.gradients.batching import is_out_of_memory
+from gradsift.gradients.probe import check_finite_inputs
+from gradsift.progress import progress
+from gradsift.store.run_directory import RunDirectory
+from gradsift.tasks import LabelledTask, Task
+
+
+def collect(
+    run: RunDirectory,
+    gradients: PerSampleGradients,
+    task: Task,
+    samples: Samples,
+    batcher: Batcher,
+    *,
+    shard_size: int,
+    checkpoint: int = 0,
+    show_progress: bool = True,
+) -> None:
+    """Fills the shards of one checkpoint; whole shards of an earlier try are kept.
+
+    Args:
+        run: Where to write.
+        gradients: What to compute.
+        task: The task, for labels and predictions.
+        samples: The data set.
+        batcher: The batch size; halved when memory runs out, from that batch on.
+        shard_size: Samples a shard.
+        checkpoint: Number of the checkpoint.
+        show_progress: Whether to show a progress bar.
+    """
+    starts = range(0, len(samples), shard_size)
+    with progress("gradients", len(samples), show=show_progress) as bar:
+        for shard, start in enumerate(starts):
+            stop = min(start + shard_size, len(samples))
+            if run.has_shard(checkpoint, shard):
+                bar.advance(stop - start)
+                continue
+            parts: list[dict[str, np.ndarray]] = []
+            position = start
+            while position < stop:
+                positions = np.arange(position, min(position + batcher.size, stop))
+                try:
+                    parts.append(reduce_batch(gradients, task, samples, positions))
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    batcher.shrink(error)
+                    continue
+                position += len(positions)
+                bar.advance(len(positions))
+            run.write_shard(checkpoint, shard, {k: np.concatenate([p[k] for p in parts]) for k in parts[0]})
+    lengths = [min(start + shard_size, len(samples)) - start for start in starts]
+    run.write_json("manifest.json", run.read_json("manifest.json") | {"shards": lengths})
+
+
+def reduce_batch(
+    gradients: PerSampleGradients, task: Task, samples: Samples, positions: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Everything that is stored about one batch.
+
+    Args:
+        gradients: What to compute.
+        task: The task.
+        samples: The data set.
+        positions: Which samples.
+
+    Returns:
+        Name of the statistic to array, first axis = samples.
+
+    Raises:
+        DataError: Samples cannot be used, or have infinite losses or gradients; names them.
+    """
+    batch = samples.batch(positions)
+    check_finite_inputs(batch, positions)
+    try:
+        reduced = gradients(batch)
+        stored = {"loss": reduced.losses, **reduced.statistics, **_labels(task, reduced, batch)}
+    except SampleError as error:
+        raise error.at(positions.tolist()) from error
+    for name, values in stored.items():
+        broken = [int(positions[row]) for row in rows_not_finite(values)]
+        if broken:
+            raise DataError(
+                f"{name} is NaN or infinite for the samples at positions {', '.join(map(str, broken[:10]))}: look at "
+                "these samples, and at the model's weights; in half precision, try float32"
+            )
+    arrays = {name: values.detach().cpu().numpy() for name, values in stored.items()}
+    if isinstance(batch, dict) and "id" in batch:
+        arrays["id"] = np.asarray([str(one.item() if isinstance(one, Tensor) else one) for one in batch["id"]])
+    return arrays
+
+
+def _labels(task: Task, reduced: Reduced, batch: Batch) -> dict[str, Tensor]:
+    if not isinstance(task, LabelledTask):
+        return {}
+    return {"prediction": task.predictions(reduced.outputs).detach(), "label": task.labels(batch)}

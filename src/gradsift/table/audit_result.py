@@ -1,0 +1,173 @@
+"""The result of an audit."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gradsift.errors import RunDirectoryError
+from gradsift.store import FactoredMatrix, RunDirectory, ShardedArray, StoredMatrix
+from gradsift.store.gradient_matrix import ArrayMatrix, GradientMatrix
+
+
+class Audit:
+    """A table with one row a sample, and the run directory it came from.
+
+    Attributes:
+        table: The table; see :data:`gradsift.table.COLUMNS`. Opens in pandas, polars and DuckDB as it is.
+        run: The run directory; the table is its ``scores.parquet``.
+        train_set: The data set that was audited, where it is at hand; needed for previews in the report.
+    """
+
+    def __init__(
+        self,
+        table: pa.Table,
+        run: RunDirectory,
+        train_set: Any = None,
+        temporary: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self.table, self.run, self.train_set = table, run, train_set
+        self._temporary = temporary  # holds the directory for as long as the audit lives
+
+    @classmethod
+    def open(cls, path: str | Path, train_set: Any = None) -> Audit:
+        """Opens an audit from its run directory.
+
+        Args:
+            path: The run directory.
+            train_set: The data set, for trimming and previews.
+
+        Returns:
+            The audit.
+
+        Raises:
+            RunDirectoryError: There is no whole run, or its table is broken.
+        """
+        run = RunDirectory.open(path)
+        try:
+            table = pq.read_table(run.path / "scores.parquet")
+        except (OSError, pa.ArrowInvalid) as error:
+            raise RunDirectoryError(f"{run.path / 'scores.parquet'} cannot be read ({error}): audit again") from error
+        return cls(table, run, train_set)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self.table.num_rows
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The manifest: versions, fingerprints, coverage, warnings, how the cut was decided."""
+        return self.run.read_json("manifest.json")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What may make the scores say little."""
+        return list(self.details.get("warnings", []))
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, where they are known."""
+        return self._meta.get("class_names")
+
+    @property
+    def detector(self) -> str:
+        """Name of the detector that ranks the samples."""
+        return str(self._meta["detector"])
+
+    @property
+    def flagged(self) -> np.ndarray:
+        """Positions of the flagged samples, the most detrimental first."""
+        chosen = self.table.filter(self.table["flagged"]).sort_by("rank")
+        return chosen["position"].to_numpy()
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Positions of the samples that are not flagged, in order."""
+        return np.flatnonzero(~self.table["flagged"].to_numpy())
+
+    @property
+    def gradients(self) -> StoredMatrix:
+        """The stored gradients: exact norms, and factors or projections where a detector needed them."""
+        return stored_matrix(self.run)
+
+    def worst(self, count: int = 10) -> pa.Table:
+        """The most detrimental samples.
+
+        Args:
+            count: How many.
+
+        Returns:
+            Their rows of the table, the worst first.
+        """
+        return self.table.sort_by("rank").slice(0, count)
+
+    def summary(self) -> str:
+        """The headline: how many samples are flagged, and how that was decided."""
+        flagged = len(self.flagged)
+        decision = self.details.get("contamination", {}).get("words", "")
+        return (
+            f"{flagged:,} of {len(self):,} samples ({100 * flagged / len(self):.2f} %) are flagged. {decision}".strip()
+        )
+
+    def trim(self, train_set: Any = None) -> Any:
+        """The data set without the flagged samples.
+
+        Args:
+            train_set: The data set that was audited; may be left out where the audit still has it.
+
+        Returns:
+            The same kind of data set as came in; the original is left as it is.
+        """
+        from gradsift.cleaning import trim  # one of the two late imports that reach forward, see DESIGN section 3
+
+        return trim(train_set if train_set is not None else self.train_set, self)
+
+    def report(self, path: str | Path, train_set: Any = None) -> Path:
+        """Writes one self-contained HTML page.
+
+        Args:
+            path: Where to.
+            train_set: The data set, for previews of samples; may be left out where the audit still has it.
+
+        Returns:
+            The path.
+        """
+        from gradsift.report import write_report  # the other late import
+
+        return write_report(self, path, train_set if train_set is not None else self.train_set)
+
+    def __repr__(self) -> str:
+        """The headline."""
+        return f"<Audit: {self.summary()}>"
+
+    @property
+    def _meta(self) -> dict[str, Any]:
+        metadata = self.table.schema.metadata or {}
+        found: dict[str, Any] = json.loads(metadata.get(b"gradsift", b"{}"))
+        return found
+
+
+def stored_matrix(run: RunDirectory, checkpoint: int = 0) -> StoredMatrix:
+    """The gradients of a run as detectors read them.
+
+    Args:
+        run: The run directory.
+        checkpoint: Number of the checkpoint.
+
+    Returns:
+        Exact norms with factors or projections as rows.
+    """
+    names = run.stored(checkpoint)
+    rows: GradientMatrix | None = None
+    if "residual" in names:
+        rows = FactoredMatrix(run.statistic("residual", checkpoint), run.statistic("features", checkpoint))
+    elif "projection" in names:
+        rows = ArrayMatrix(run.statistic("projection", checkpoint))
+    norms: dict[int, ShardedArray] = {o: run.statistic(f"l{o}", checkpoint) for o in (1, 2) if f"l{o}" in names}
+    return StoredMatrix(rows, norms, len(run.statistic("loss", checkpoint)))

@@ -1,0 +1,77 @@
+"""Why a sample is flagged, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def reasons(
+    positions: np.ndarray,
+    scores: np.ndarray,
+    detector: str,
+    *,
+    kind: str | None,
+    labels: np.ndarray | None,
+    predictions: np.ndarray | None,
+    names: Sequence[str] | None,
+) -> dict[int, str]:
+    """Writes a reason for each of some samples.
+
+    Args:
+        positions: Which samples.
+        scores: Scores of all samples; high = detrimental.
+        detector: Name of the detector they come from.
+        kind: The task's kind.
+        labels: Given labels.
+        predictions: Predicted probabilities or values.
+        names: Names of the classes.
+
+    Returns:
+        Position to sentence.
+    """
+    middle = float(np.median(scores))
+    order = np.sort(scores)
+
+    def size_of(position: int) -> str:
+        if detector in ("l1", "l2", "loss") and middle > 0:
+            what = "loss" if detector == "loss" else f"gradient ({detector.upper()} norm)"
+            return f"its {what} is {scores[position] / middle:,.1f} times the median"
+        above = 100 * (1 - np.searchsorted(order, scores[position], side="left") / len(scores))
+        return f"{detector} places it among the top {max(above, 0.1):.1f} %"
+
+    def name(label: int) -> str:
+        return repr(names[label]) if names is not None and label < len(names) else str(label)
+
+    found = {}
+    for position in positions.tolist():
+        text = ""
+        if kind == "class" and labels is not None and predictions is not None:
+            given, likely = int(labels[position]), int(predictions[position].argmax())
+            sure = predictions[position]
+            if likely != given:
+                text = (
+                    f"given {name(given)}, but the model says {name(likely)} with {100 * sure[likely]:.0f} % "
+                    f"({100 * sure[given]:.2g} % for the given label); "
+                )
+            else:
+                text = (
+                    f"the model agrees with the label {name(given)} ({100 * sure[given]:.0f} %): "
+                    "an unusual sample rather than a wrong label; "
+                )
+        elif kind == "multilabel" and labels is not None and predictions is not None:
+            doubt = np.abs(labels[position] - predictions[position])
+            worst = int(doubt.argmax())
+            text = (
+                f"label {name(worst)} is given as {int(labels[position][worst])}, the model says "
+                f"{100 * predictions[position][worst]:.0f} %; "
+            )
+        elif kind == "value" and labels is not None and predictions is not None:
+            text = f"given {_numbers(labels[position])}, the model predicts {_numbers(predictions[position])}; "
+        found[position] = text + size_of(position)
+    return found
+
+
+def _numbers(values: np.ndarray) -> str:
+    return ", ".join(f"{value:.4g}" for value in np.atleast_1d(values))

@@ -1,0 +1,20 @@
+"""The columns of the table."""
+
+from __future__ import annotations
+
+COLUMNS = {
+    "position": "place of the sample in the data set that was audited, from 0",
+    "id": "the sample's own id where it has one (key `id` of a dict sample), otherwise its position",
+    "given_label": "the label in the data set",
+    "predicted_label": "what the model predicts",
+    "suggested_label": "the predicted label where it differs from the given one, otherwise empty",
+    "loss": "the sample's loss at the audited weights",
+    "score": "score of the main detector: higher = more detrimental",
+    "rank": "1 = the most detrimental sample",
+    "percentile": "percentage of samples whose score is at most this sample's",
+    "flagged": "whether the sample is among those to remove",
+    "reason": "why it is flagged, in words",
+}
+"""Column to its meaning; one `score_<detector>` follows for each detector that was asked for."""
+
+SCORE_PREFIX = "score_"

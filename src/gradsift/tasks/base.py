@@ -1,0 +1,156 @@
+"""The two methods that make a task, and the ready tasks by name."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from gradsift.data.batch import Batch, batch_size, inputs_of
+from gradsift.errors import ModelError, SettingError
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What a sample's loss is. These two methods are all that gradsift needs of a user's own task."""
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Any:
+        """Runs the model on a batch.
+
+        Args:
+            model: The model, in eval mode.
+            batch: The batch, on the model's device.
+
+        Returns:
+            Anything that ``losses`` understands.
+        """
+        ...
+
+    def losses(self, outputs: Any, batch: Batch) -> Tensor:
+        """One loss for each sample.
+
+        Args:
+            outputs: What ``outputs`` gave.
+            batch: The same batch.
+
+        Returns:
+            Shape (n,): not their mean. The loss of a sample may depend on that sample alone.
+        """
+        ...
+
+
+@runtime_checkable
+class LabelledTask(Task, Protocol):
+    """A task that also knows labels and predictions, for the table's columns and the label baselines."""
+
+    kind: str
+    """``"class"``, ``"multilabel"`` or ``"value"``."""
+
+    def labels(self, batch: Batch) -> Tensor:
+        """The labels that the samples were given.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Shape (n,) of class numbers or values; (n, K) of zeros and ones for multi-label.
+        """
+        ...
+
+    def predictions(self, outputs: Any) -> Tensor:
+        """What the model predicts.
+
+        Args:
+            outputs: What ``outputs`` gave.
+
+        Returns:
+            Shape (n, K): class probabilities (``"class"``), independent label probabilities (``"multilabel"``), or
+            predicted values with K = 1 or more (``"value"``).
+        """
+        ...
+
+
+class LossTask:
+    """Shared part of the ready tasks: how a batch goes into the model and what comes out as logits."""
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Runs the model on the batch's inputs.
+
+        Args:
+            model: The model.
+            batch: ``(x, y)``, or a dict with a label key.
+
+        Returns:
+            The model's output tensor (its ``logits`` attribute where it has one), at least float32.
+
+        Raises:
+            ModelError: The model gives no tensor.
+        """
+        arguments, keywords = inputs_of(batch)
+        output = model(*arguments, **keywords)
+        output = getattr(output, "logits", output)
+        if not isinstance(output, Tensor):
+            raise ModelError(
+                f"the model returns a {type(output).__name__}, the ready tasks need a tensor (or an object with "
+                "`logits`): pass a task of your own with outputs(model, batch) and losses(outputs, batch)"
+            )
+        return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+
+
+def sample_losses(task: Task, outputs: Any, batch: Batch) -> Tensor:
+    """Calls ``task.losses`` and checks that it gives one value a sample.
+
+    Args:
+        task: The task.
+        outputs: What ``task.outputs`` gave.
+        batch: The batch.
+
+    Returns:
+        Shape (n,).
+
+    Raises:
+        ModelError: The result is not a tensor of shape (n,).
+    """
+    losses, size = task.losses(outputs, batch), batch_size(batch)
+    if not isinstance(losses, Tensor) or losses.shape != (size,):
+        given = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
+        raise ModelError(
+            f"the task's losses(outputs, batch) gave {given} for {size} samples, one value a sample is needed, "
+            f'shape ({size},): use reduction="none" rather than a mean or a sum'
+        )
+    return losses
+
+
+def get_task(task: str | Task) -> Task:
+    """Finds a ready task by name, or checks a task of the user's own.
+
+    Args:
+        task: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``, or an object with the two methods
+            of :class:`Task`.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingError: The name is unknown, or the object lacks one of the two methods.
+    """
+    from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
+    from gradsift.tasks.regression import Regression
+
+    ready = {
+        "classification": Classification,
+        "binary": BinaryClassification,
+        "multilabel": MultiLabel,
+        "regression": Regression,
+    }
+    if isinstance(task, str):
+        if task not in ready:
+            raise SettingError(f"unknown task {task!r}: choose one of {', '.join(ready)}, or pass an object")
+        return ready[task]()
+    if isinstance(task, type) or not isinstance(task, Task):
+        raise SettingError(
+            f"the task is {task!r}: it must be an object (not a class) with outputs(model, batch) and "
+            "losses(outputs, batch) -> Tensor of shape (n,)"
+        )
+    return task

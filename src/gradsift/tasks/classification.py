@@ -1,0 +1,224 @@
+"""Softmax, binary and multi-label classification."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gradsift.data.batch import Batch, labels_of
+from gradsift.errors import DataError, ModelError, SampleError
+from gradsift.tasks.base import LossTask
+
+
+class Classification(LossTask):
+    """Softmax cross-entropy, ``l = - sum_k q_k log p_k`` with q the (smoothed) one-hot label.
+
+    Args:
+        label_smoothing: Share of the label spread evenly over all classes, as in ``torch.nn.CrossEntropyLoss``.
+        class_weights: One weight a class, shape (K,); a sample's loss is multiplied by the weight of its label.
+    """
+
+    kind = "class"
+
+    def __init__(self, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+
+    def labels(self, batch: Batch) -> Tensor:
+        """The class numbers that the samples were given.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Shape (n,), int64.
+
+        Raises:
+            DataError: The labels are not one whole number a sample.
+            SampleError: Some labels are NaN.
+        """
+        labels = torch.as_tensor(labels_of(batch))
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        if labels.ndim != 1:
+            raise DataError(
+                f"labels of shape {tuple(labels.shape)}: classification needs one class number a sample; "
+                'for zeros and ones per class use task="multilabel", for one-hot rows pass labels.argmax(1)'
+            )
+        if labels.is_floating_point():
+            broken = (~torch.isfinite(labels) | (labels != labels.round())).nonzero()[:, 0].tolist()
+            if broken:
+                raise SampleError("labels are NaN or no whole numbers", broken, 'Mend them, or use task="regression"')
+        return labels.long()
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of each sample.
+
+        Args:
+            outputs: Logits, shape (n, K).
+            batch: The batch.
+
+        Returns:
+            Shape (n,), in nats.
+
+        Raises:
+            ModelError: The logits are not of shape (n, K) with K of at least 2.
+            SampleError: Labels are outside 0 ... K - 1.
+        """
+        if outputs.ndim != 2 or outputs.shape[1] < 2:
+            raise ModelError(
+                f"classification needs logits of shape (n, K) with K >= 2 classes, the model gives "
+                f'{tuple(outputs.shape)}; for a single logit use task="binary"'
+            )
+        labels = self.labels(batch)
+        wrong = ((labels < 0) | (labels >= outputs.shape[1])).nonzero()[:, 0].tolist()
+        if wrong:
+            raise SampleError(
+                f"labels outside 0 ... {outputs.shape[1] - 1}, the classes of the model's output",
+                wrong,
+                "Number the classes from 0, and check that model and data belong together",
+            )
+        weights = None if self.class_weights is None else self.class_weights.to(outputs)
+        return functional.cross_entropy(
+            outputs, labels, weight=weights, reduction="none", label_smoothing=self.label_smoothing
+        )
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Softmax of the logits.
+
+        Args:
+            outputs: Logits, shape (n, K).
+
+        Returns:
+            Shape (n, K).
+        """
+        return outputs.softmax(dim=1)
+
+
+class BinaryClassification(LossTask):
+    """Logistic loss of a single logit, ``l = log(1 + exp(-(2y - 1) z))``, labels 0 and 1.
+
+    Args:
+        positive_weight: Factor on the loss of positive samples, as ``pos_weight`` of ``torch.nn.BCEWithLogitsLoss``.
+    """
+
+    kind = "class"
+
+    def __init__(self, *, positive_weight: float | None = None) -> None:
+        self.positive_weight = positive_weight
+
+    def labels(self, batch: Batch) -> Tensor:
+        """The labels that the samples were given.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Shape (n,), 0 or 1, int64.
+
+        Raises:
+            SampleError: Labels are neither 0 nor 1.
+        """
+        labels = torch.as_tensor(labels_of(batch)).reshape(-1)
+        wrong = ((labels != 0) & (labels != 1)).nonzero()[:, 0].tolist()
+        if wrong:
+            raise SampleError("binary labels other than 0 and 1", wrong, "Recode them (for -1 and 1: (y + 1) / 2)")
+        return labels.long()
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Logistic loss of each sample.
+
+        Args:
+            outputs: Logits, shape (n,) or (n, 1).
+            batch: The batch.
+
+        Returns:
+            Shape (n,), in nats.
+        """
+        logits = self._logits(outputs)
+        weight = None if self.positive_weight is None else torch.tensor(self.positive_weight).to(logits)
+        return functional.binary_cross_entropy_with_logits(
+            logits, self.labels(batch).to(logits), pos_weight=weight, reduction="none"
+        )
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Probabilities of the labels 0 and 1.
+
+        Args:
+            outputs: Logits, shape (n,) or (n, 1).
+
+        Returns:
+            Shape (n, 2).
+        """
+        positive = self._logits(outputs).sigmoid()
+        return torch.stack([1 - positive, positive], dim=1)
+
+    @staticmethod
+    def _logits(outputs: Tensor) -> Tensor:
+        if outputs.ndim == 2 and outputs.shape[1] == 1:
+            return outputs[:, 0]
+        if outputs.ndim != 1:
+            raise ModelError(
+                f"binary classification needs one logit a sample, shape (n,) or (n, 1), the model gives "
+                f'{tuple(outputs.shape)}; for two logits use task="classification"'
+            )
+        return outputs
+
+
+class MultiLabel(LossTask):
+    """Logistic loss summed over K independent labels, ``l = sum_k log(1 + exp(-(2 y_k - 1) z_k))``."""
+
+    kind = "multilabel"
+
+    def labels(self, batch: Batch) -> Tensor:
+        """The labels that the samples were given.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Shape (n, K), zeros and ones, int64.
+
+        Raises:
+            DataError: The labels are not a matrix.
+            SampleError: Labels are neither 0 nor 1.
+        """
+        labels = torch.as_tensor(labels_of(batch))
+        if labels.ndim != 2:
+            raise DataError(f"multi-label needs labels of shape (n, K), given {tuple(labels.shape)}")
+        wrong = ((labels != 0) & (labels != 1)).any(dim=1).nonzero()[:, 0].tolist()
+        if wrong:
+            raise SampleError("labels other than 0 and 1", wrong, "Recode them as zeros and ones")
+        return labels.long()
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Summed logistic loss of each sample.
+
+        Args:
+            outputs: Logits, shape (n, K).
+            batch: The batch.
+
+        Returns:
+            Shape (n,), in nats.
+
+        Raises:
+            ModelError: Logits and labels differ in shape.
+        """
+        labels = self.labels(batch)
+        if outputs.shape != labels.shape:
+            raise ModelError(
+                f"the model gives logits of shape {tuple(outputs.shape)}, the labels have {tuple(labels.shape)}: "
+                "both need one column a label"
+            )
+        return functional.binary_cross_entropy_with_logits(outputs, labels.to(outputs), reduction="none").sum(dim=1)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Sigmoid of the logits.
+
+        Args:
+            outputs: Logits, shape (n, K).
+
+        Returns:
+            Shape (n, K); rows do not sum to one.
+        """
+        return outputs.sigmoid()
