@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ from gradsift.gradients import Batcher, Layers, Precision, device_of, probe
 from gradsift.preparation import prepare
 from gradsift.progress import progress
 from gradsift.settings import AuditSettings
-from gradsift.store import RunDirectory, collect, fingerprint_model, fingerprint_settings
+from gradsift.store import ArrayMatrix, RunDirectory, collect, fingerprint_model, fingerprint_settings
 from gradsift.store.run_directory import writing
 from gradsift.table import Audit, build_table, vanished_gradients
 from gradsift.table.audit_result import stored_matrix
@@ -130,7 +131,7 @@ def audit(
 
     started = time.perf_counter()
     names = class_names or samples.class_names
-    _finish(
+    table = _finish(
         run,
         ready.task,
         ready.detectors,
@@ -150,7 +151,7 @@ def audit(
         },
     )
     seconds["scores"] = time.perf_counter() - started
-    result = Audit(pq.read_table(run.path / "scores.parquet"), run, train_set, temporary)
+    result = Audit(table, run, train_set, temporary)
     for warning in result.warnings:
         logger.warning(warning)
     started = time.perf_counter()
@@ -179,11 +180,11 @@ def _finish(
     class_names: Sequence[str] | None,
     show_progress: bool,
     details: dict[str, Any],
-) -> None:
+) -> pa.Table:
     """Scores, table and manifest from the whole shards."""
     stored = run.stored()
     labels = run.statistic("label").load() if "label" in stored else None
-    predictions = run.statistic("prediction").load() if "prediction" in stored else None
+    predictions = ArrayMatrix(run.statistic("prediction")) if "prediction" in stored else None
     losses = run.statistic("loss").load().astype(np.float64)
     kind = task.kind if isinstance(task, LabelledTask) else None
     if kind == "class" and labels is not None and len(np.unique(labels)) < 2 and len(labels) > 1:
@@ -211,9 +212,11 @@ def _finish(
     )
     with writing(run.path):
         pq.write_table(table, run.path / "scores.parquet")
-    warnings = [vanished_gradients(kind, labels, predictions, losses)]
+    predicted = table["predicted_label"].to_numpy() if kind == "class" else None
+    warnings = [vanished_gradients(kind, labels, predicted, losses)]
     details |= {"contamination": decision.to_dict(), "warnings": [warning for warning in warnings if warning]}
     run.write_json("manifest.json", run.read_json("manifest.json") | details)
+    return table
 
 
 def _device_name(model: nn.Module) -> str:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gradsift.store import ArrayMatrix
+
 LARGEST = 0.5
 ROBUST_Z = 3.5
 """Robust z-score above which a sample counts as an outlier (Iglewicz and Hoaglin, 1993), on a logarithmic scale."""
@@ -41,7 +43,7 @@ def decide(
     *,
     kind: str | None = None,
     labels: np.ndarray | None = None,
-    predictions: np.ndarray | None = None,
+    predictions: np.ndarray | ArrayMatrix | None = None,
 ) -> Decision:
     """Decides how many samples are flagged.
 
@@ -66,7 +68,7 @@ def decide(
     return count_outliers(scores)
 
 
-def count_disagreements(labels: np.ndarray, predictions: np.ndarray) -> Decision:
+def count_disagreements(labels: np.ndarray, predictions: np.ndarray | ArrayMatrix) -> Decision:
     """Counts samples of which the model is confident that they belong to another class.
 
     Confident learning (Northcutt, Jiang and Chuang, JAIR 2021): class k is confident for a sample if
@@ -84,20 +86,26 @@ def count_disagreements(labels: np.ndarray, predictions: np.ndarray) -> Decision
     Returns:
         The decision.
     """
-    size, classes = predictions.shape
-    given = predictions[np.arange(size), labels]
+    matrix = predictions if isinstance(predictions, ArrayMatrix) else ArrayMatrix(predictions)
+    size, classes = matrix.shape
+    given, likeliest = np.empty(size), np.empty(size, dtype=np.int64)
+    for start, rows in matrix.chunks():
+        part = slice(start, start + len(rows))
+        given[part], likeliest[part] = rows[np.arange(len(rows)), labels[part]], rows.argmax(axis=1)
     counts = np.bincount(labels, minlength=classes)
     threshold = np.bincount(labels, weights=given, minlength=classes) / np.maximum(counts, 1)
     threshold[counts == 0] = np.inf
-    confident = predictions >= threshold
-    decided = confident.any(axis=1)
-    likely = np.where(confident, predictions, -1.0).argmax(axis=1)
-    against = decided & (likely != labels)
-    unsure = (predictions.argmax(axis=1) != labels) & ~against
+    against = np.empty(size, dtype=bool)
+    for start, rows in matrix.chunks():
+        part = slice(start, start + len(rows))
+        confident = rows >= threshold
+        likely = np.where(confident, rows, -1.0).argmax(axis=1)
+        against[part] = confident.any(axis=1) & (likely != labels[part])
+    unsure = (likeliest != labels) & ~against
     count = min(int(against.sum()), int(LARGEST * size))
     low = max(0, count - int(unsure.sum())) / size
     high = min(size, int(against.sum()) + int(unsure.sum())) / size
-    agreement = float((predictions.argmax(axis=1) == labels).mean())
+    agreement = float((likeliest == labels).mean())
     words = (
         f"The model confidently disagrees with {int(against.sum()):,} given labels, and unsurely with "
         f"{int(unsure.sum()):,}; it agrees with {100 * agreement:.1f} %. Between {100 * low:.1f} % and {100 * high:.1f} % "

@@ -68,5 +68,5 @@ def demo(
         f"Of the flagged digits {100 * precision:.0f} % are flipped; {100 * recall:.0f} % of all flips are found."
     )
     print_table(verification.rows(), "Test accuracy (%), retrained with controls")
-    console.print(f"[bold]{verification.sentence()}[/]")
+    console.print(f"[bold]{verification.sentence()}[/] {verification.oracle_sentence()}")
     console.print(f"Open {page.resolve()} in a browser.", soft_wrap=True)

@@ -59,7 +59,7 @@ def verify(
         print_json(result.to_dict())
         return
     print_table(result.rows(), "Retrained with controls")
-    console.print(f"[bold]{result.sentence()}[/]")
+    console.print(f"[bold]{result.sentence()}[/] {result.oracle_sentence() or ''}")
 
 
 def _true_labels(source: Source, column: str, class_names: list[str] | None) -> np.ndarray:

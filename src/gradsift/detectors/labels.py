@@ -6,12 +6,14 @@ Northcutt, Jiang and Chuang, Confident Learning, JAIR 2021, and cleanlab's docum
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 
 from gradsift.detectors.base import Detector, given_labels
 from gradsift.errors import DataError
+from gradsift.store import ArrayMatrix
 
 TINY = 1e-12
 
@@ -41,77 +43,82 @@ class Loss(Detector):
         return -losses.reshape(-1)
 
 
-class SelfConfidence(Detector):
-    """``score_samples = p_y``, the predicted probability of the given label."""
+class LabelQuality(Detector):
+    """Shared part of cleanlab's scores: predictions are read in pieces, and labels are checked."""
 
     reads = "predictions"
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
-        """Probabilities of the given labels.
+        """Quality of the given labels.
 
         Args:
             X: Predicted probabilities, shape (n, K).
             y: Given labels, shape (n,).
 
         Returns:
-            Shape (n,), in [0, 1]; high = normal.
+            Shape (n,); high = normal.
+
+        Raises:
+            DataError: These are no probabilities of two or more classes, or labels are outside of the classes.
         """
-        probabilities, labels = _checked(X, y, "self_confidence")
+        matrix = X if isinstance(X, ArrayMatrix) else ArrayMatrix(_two_axes(X))
+        name = type(self).__name__
+        if matrix.shape[1] < 2 or not len(matrix):
+            raise DataError(f"{name} needs class probabilities of shape (n, K) with K >= 2, got {matrix.shape}")
+        labels = given_labels(y, len(matrix), name)
+        if labels.min() < 0 or labels.max() >= matrix.shape[1]:
+            raise DataError(f"{name}: labels outside 0 ... {matrix.shape[1] - 1}")
+        scores = []
+        for start, rows in matrix.chunks():
+            if not (np.isfinite(rows).all() and rows.min() >= 0 and rows.max() <= 1 + 1e-6):
+                raise DataError(f"{name} needs probabilities between 0 and 1, given {rows.min()} to {rows.max()}")
+            scores.append(self.quality(rows.astype(np.float64), labels[start : start + len(rows)]))
+        return np.concatenate(scores)
+
+    @abstractmethod
+    def quality(self, probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The score itself.
+
+        Args:
+            probabilities: Shape (m, K).
+            labels: Shape (m,).
+
+        Returns:
+            Shape (m,); high = normal.
+        """
+
+
+class SelfConfidence(LabelQuality):
+    """``score_samples = p_y``, the predicted probability of the given label."""
+
+    def quality(self, probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Probabilities of the given labels."""
         return probabilities[np.arange(len(labels)), labels]
 
 
-class NormalizedMargin(Detector):
+class NormalizedMargin(LabelQuality):
     """``score_samples = (p_y - max_{k != y} p_k + 1) / 2``."""
 
-    reads = "predictions"
-
-    def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
-        """Margins of the given labels.
-
-        Args:
-            X: Predicted probabilities, shape (n, K).
-            y: Given labels, shape (n,).
-
-        Returns:
-            Shape (n,), in [0, 1]; high = normal.
-        """
-        probabilities, labels = _checked(X, y, "normalized_margin")
+    def quality(self, probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Margins of the given labels, in [0, 1]."""
         rows = np.arange(len(labels))
         others = probabilities.copy()
         others[rows, labels] = -np.inf
         return (probabilities[rows, labels] - others.max(axis=1) + 1) / 2
 
 
-class ConfidenceWeightedEntropy(Detector):
+class ConfidenceWeightedEntropy(LabelQuality):
     """``score_samples = -(H(p) / log K) / p_y``: cleanlab's order of samples, without its final rescaling."""
 
-    reads = "predictions"
-
-    def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
-        """Negative normalised entropy over self-confidence.
-
-        Args:
-            X: Predicted probabilities, shape (n, K).
-            y: Given labels, shape (n,).
-
-        Returns:
-            Shape (n,), at most 0; high = normal.
-        """
-        probabilities, labels = _checked(X, y, "confidence_weighted_entropy")
+    def quality(self, probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Negative normalised entropy over self-confidence, at most 0."""
         entropy = -(probabilities * np.log(np.clip(probabilities, TINY, None))).sum(axis=1)
         confidence = probabilities[np.arange(len(labels)), labels]
         return -entropy / np.log(probabilities.shape[1]) / np.clip(confidence, TINY, None)
 
 
-def _checked(predictions: Any, y: Any, detector: str) -> tuple[np.ndarray, np.ndarray]:
-    probabilities = np.asarray(predictions, dtype=np.float64)
-    if probabilities.ndim != 2 or probabilities.shape[1] < 2 or not len(probabilities):
-        raise DataError(f"{detector} needs class probabilities of shape (n, K) with K >= 2, got {probabilities.shape}")
-    if not np.isfinite(probabilities).all() or probabilities.min() < 0 or probabilities.max() > 1 + 1e-6:
-        raise DataError(
-            f"{detector} needs probabilities between 0 and 1, given {probabilities.min()} to {probabilities.max()}"
-        )
-    labels = given_labels(y, len(probabilities), detector)
-    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise DataError(f"{detector}: labels outside 0 ... {probabilities.shape[1] - 1}")
-    return probabilities, labels
+def _two_axes(predictions: Any) -> np.ndarray:
+    array = np.asarray(predictions)
+    if array.ndim != 2:
+        raise DataError(f"class probabilities must be of shape (n, K), got {array.shape}")
+    return array

@@ -110,6 +110,15 @@ class Verification:
             f"random ({seeds})."
         )
 
+    def oracle_sentence(self) -> str | None:
+        """What removing all wrong labels would have done: the most that a trim can hope for, where it was run."""
+        if "oracle trim" not in self.arms:
+            return None
+        gain = self.difference("oracle trim")
+        removed = max(trial.removed for trial in self.trials if trial.arm == "oracle trim")
+        words = f"The oracle, which removes all {removed:,} wrong labels, changes it by {gain} over the random trim"
+        return words + (": there is nothing to gain that could be seen." if gain.sign == 0 else ".")
+
     def rows(self) -> list[dict[str, str]]:
         """The result as words, one row an arm, for tables in the terminal and the report."""
         return [
@@ -127,6 +136,7 @@ class Verification:
         """Plain values for JSON."""
         return {
             "sentence": self.sentence(),
+            "oracle": self.oracle_sentence(),
             "removed": self.removed,
             "higher_is_better": self.higher_is_better,
             "arms": self.rows(),

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gradsift.gradients.projection import Sketch
+
+if TYPE_CHECKING:
+    from gradsift.gradients.reductions import Reductions
 
 
 class Form(ABC):
@@ -59,6 +63,17 @@ class Form(ABC):
             Shape (n, sketch.dim).
         """
 
+    def cheapest(self, reductions: Reductions) -> Form:
+        """The form from which these reductions cost the fewest operations.
+
+        Args:
+            reductions: What will be asked.
+
+        Returns:
+            Itself, or the same gradients in another form.
+        """
+        return self
+
     def products(self, directions: Tensor) -> Tensor:
         """Inner products with given directions.
 
@@ -89,7 +104,7 @@ class Dense(Form):
 
     def l1(self) -> Tensor:
         """Sum of absolute values, shape (n,)."""
-        return self._gradients.flatten(1).norm(p=1, dim=1)
+        return self._gradients.flatten(1).abs().sum(dim=1)
 
     def l2_squared(self) -> Tensor:
         """Sum of squares, shape (n,)."""
@@ -128,20 +143,21 @@ class Factored(Form):
         """The gradients, shape (n, *shape)."""
         return torch.matmul(self.left.transpose(2, 3), self.right).reshape(-1, *self.shape)
 
-    def expand(self) -> Dense:
-        """The same gradients, held whole."""
-        return Dense(self.dense())
+    def cheapest(self, reductions: Reductions) -> Form:
+        """Itself where factors are enough, otherwise the gradients held whole."""
+        direct = reductions.needs_entries or (reductions.l2 and not self.ghost_is_cheaper)
+        return Dense(self.dense()) if direct and not self.rank_one else self
 
     def l1(self) -> Tensor:
         """Sum of absolute values; for a single outer product ``|left|_1 |right|_1``. Shape (n,)."""
         if self.rank_one:
-            return (self.left.abs().sum(dim=(2, 3)) * self.right.abs().sum(dim=(2, 3))).sum(dim=1)
-        return self.expand().l1()
+            return (self.left.flatten(2).abs().sum(dim=2) * self.right.flatten(2).abs().sum(dim=2)).sum(dim=1)
+        return Dense(self.dense()).l1()
 
     def l2_squared(self) -> Tensor:
         """Sum of squares in ghost form, ``sum_{t,t'} <left_t, left_t'> <right_t, right_t'>``. Shape (n,)."""
         if self.rank_one:
-            return (self.left.square().sum(dim=(2, 3)) * self.right.square().sum(dim=(2, 3))).sum(dim=1)
+            return (self.left.flatten(2).norm(dim=2) * self.right.flatten(2).norm(dim=2)).square().sum(dim=1)
         left_gram = torch.matmul(self.left, self.left.transpose(2, 3))
         right_gram = torch.matmul(self.right, self.right.transpose(2, 3))
         # Rounding can leave a tiny negative number where the positions' gradients cancel.
@@ -150,7 +166,7 @@ class Factored(Form):
     def project(self, sketch: Sketch) -> Tensor:
         """The projection of both factors before their product, shape (n, sketch.dim)."""
         if sketch.kind != "kronecker":
-            return self.expand().project(sketch)
+            return sketch.dense(self.dense())
         return sketch.factored(self.left, self.right)
 
     def products(self, directions: Tensor) -> Tensor:

@@ -49,6 +49,12 @@ class Projection:
         if self.kind not in ("kronecker", "sparse", "gaussian"):
             raise SettingError(f"unknown projection {self.kind!r}: choose kronecker, sparse or gaussian")
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows r and columns s of a Kronecker projection, r <= s, as equal as r s = dim allows."""
+        rows = max(r for r in range(1, math.isqrt(self.dim) + 1) if self.dim % r == 0)
+        return rows, self.dim // rows
+
     def sketch(self, name: str, shape: tuple[int, ...]) -> Sketch:
         """The projection of one parameter.
 
@@ -81,9 +87,8 @@ class Sketch:
         self._numbers = math.prod(shape)
         self._tensors: dict[str, Tensor] = {}
         if self.kind == "kronecker":
-            rows = max(r for r in range(1, math.isqrt(self.dim) + 1) if self.dim % r == 0)
+            rows, columns = projection.sides
             self._tensors["left"] = self._signs(rows, shape[0]) / math.sqrt(rows)
-            columns = self.dim // rows
             self._tensors["right"] = self._signs(columns, self._numbers // max(shape[0], 1)) / math.sqrt(columns)
         elif self.kind == "sparse":
             self._tensors["bucket"] = torch.randint(self.dim, (self._numbers,), generator=self._generator)
@@ -91,6 +96,28 @@ class Sketch:
         else:
             gaussian = torch.randn(self._numbers, self.dim, generator=self._generator)
             self._tensors["matrix"] = gaussian / math.sqrt(self.dim)
+
+    def left(self, like: Tensor) -> Tensor:
+        """The left matrix of a Kronecker projection.
+
+        Args:
+            like: A tensor whose device and dtype to use.
+
+        Returns:
+            Shape (r, p).
+        """
+        return self._on(like, "left")
+
+    def right(self, like: Tensor) -> Tensor:
+        """The right matrix of a Kronecker projection.
+
+        Args:
+            like: A tensor whose device and dtype to use.
+
+        Returns:
+            Shape (s, q).
+        """
+        return self._on(like, "right")
 
     def dense(self, gradients: Tensor) -> Tensor:
         """Projects gradients that are held whole.
@@ -102,7 +129,7 @@ class Sketch:
             Shape (n, dim).
         """
         if self.kind == "kronecker":
-            left, right = self._on(gradients, "left"), self._on(gradients, "right")
+            left, right = self.left(gradients), self.right(gradients)
             matrices = gradients.reshape(len(gradients), self._shape[0], -1)
             return torch.matmul(left, torch.matmul(matrices, right.T)).flatten(1)
         flat = gradients.flatten(1)
@@ -122,10 +149,11 @@ class Sketch:
             Shape (n, dim).
         """
         groups, p = left.shape[1], left.shape[3]
-        left_matrix = self._on(left, "left").reshape(-1, groups, p).permute(1, 2, 0)
+        left_matrix = self.left(left).reshape(-1, groups, p).permute(1, 2, 0)
         projected_left = torch.matmul(left, left_matrix)
-        projected_right = torch.matmul(right, self._on(right, "right").T)
-        return torch.einsum("ngtr,ngts->nrs", projected_left, projected_right).flatten(1)
+        projected_right = torch.matmul(right, self.right(right).T)
+        product = torch.matmul(projected_left.flatten(1, 2).transpose(1, 2), projected_right.flatten(1, 2))
+        return product.flatten(1)
 
     def indexed(self, index: Tensor, rows: Tensor) -> Tensor:
         """Projects ``sum_t e_{index_t} row_t^T`` without forming the table.
@@ -138,8 +166,8 @@ class Sketch:
             Shape (n, dim).
         """
         if self.kind == "kronecker":
-            left = self._on(rows, "left").T[index]
-            right = rows @ self._on(rows, "right").T
+            left = self.left(rows).T[index]
+            right = rows @ self.right(rows).T
             return torch.matmul(left.transpose(1, 2), right).flatten(1)
         width = rows.shape[-1]
         entries = (index[..., None] * width + torch.arange(width, device=index.device)).flatten(1)

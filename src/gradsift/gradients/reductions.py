@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradsift.errors import SettingError
-from gradsift.gradients.forms import Dense, Factored, Form
+from gradsift.gradients.forms import Dense, Form
 from gradsift.gradients.projection import Projection, Sketch
 
 
@@ -44,6 +44,11 @@ class Reductions:
         if len(counts) > 1:
             raise SettingError(f"directions must hold the same number of vectors for every parameter, got {counts}")
 
+    @property
+    def needs_entries(self) -> bool:
+        """Whether every entry of a gradient must be formed, as factors do not suffice."""
+        return self.l1 or (self.projection is not None and self.projection.kind != "kronecker")
+
 
 class Reducer:
     """Adds up the reductions over the parameters of one batch.
@@ -65,14 +70,7 @@ class Reducer:
             name: The parameter.
             form: Its per-sample gradients; the contributions of all its uses, merged.
         """
-        wanted = self.reductions
-        needs_all = wanted.l1 or (wanted.projection is not None and wanted.projection.kind != "kronecker")
-        if (
-            isinstance(form, Factored)
-            and not form.rank_one
-            and (needs_all or (wanted.l2 and not form.ghost_is_cheaper))
-        ):
-            form = form.expand()
+        wanted, form = self.reductions, form.cheapest(self.reductions)
         if wanted.l1:
             self._accumulate("l1", form.l1())
         if wanted.l2:

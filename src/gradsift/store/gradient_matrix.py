@@ -14,7 +14,7 @@ import numpy as np
 from gradsift.errors import DataError, SettingError
 from gradsift.store.arrays import ShardedArray
 
-CHUNK_BYTES = 32 * 2**20
+CHUNK_BYTES = 8 * 2**20
 """Most bytes of gradient rows that are held at a time."""
 
 Order = int
@@ -57,7 +57,7 @@ class GradientMatrix(ABC):
         """
 
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """All rows in order, in pieces of at most 32 MiB.
+        """All rows in order, in pieces of at most 8 MiB.
 
         Yields:
             Position of the first row and the rows.
@@ -84,9 +84,11 @@ class _Subset(GradientMatrix):
         self.shape = (len(self._positions), whole.shape[1])
 
     def rows(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Some rows of the part."""
         return self._whole.rows(self._positions[np.asarray(positions, dtype=np.int64)])
 
     def norms(self, order: Order) -> np.ndarray:
+        """Norms of the part."""
         return self._whole.norms(order)[self._positions]
 
 

@@ -83,8 +83,8 @@ class Audit:
     @property
     def flagged(self) -> np.ndarray:
         """Positions of the flagged samples, the most detrimental first."""
-        chosen = self.table.filter(self.table["flagged"]).sort_by("rank")
-        return chosen["position"].to_numpy()
+        positions = np.flatnonzero(self.table["flagged"].to_numpy())
+        return positions[np.argsort(self.table["rank"].to_numpy()[positions])]
 
     @property
     def kept(self) -> np.ndarray:
@@ -105,15 +105,19 @@ class Audit:
         Returns:
             Their rows of the table, the worst first.
         """
-        return self.table.sort_by("rank").slice(0, count)
+        rank = self.table["rank"].to_numpy()
+        positions = np.flatnonzero(rank <= count)
+        return self.table.take(positions[np.argsort(rank[positions])])
+
+    @property
+    def headline(self) -> str:
+        """How many samples are flagged."""
+        flagged = len(self.flagged)
+        return f"{flagged:,} of {len(self):,} samples ({100 * flagged / len(self):.2f} %) are flagged."
 
     def summary(self) -> str:
-        """The headline: how many samples are flagged, and how that was decided."""
-        flagged = len(self.flagged)
-        decision = self.details.get("contamination", {}).get("words", "")
-        return (
-            f"{flagged:,} of {len(self):,} samples ({100 * flagged / len(self):.2f} %) are flagged. {decision}".strip()
-        )
+        """How many samples are flagged, how that was decided, and how sure it is."""
+        return f"{self.headline} {self.details.get('contamination', {}).get('words', '')}".strip()
 
     def trim(self, train_set: Any = None) -> Any:
         """The data set without the flagged samples.

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from gradsift.store import ArrayMatrix
 from gradsift.table.reasons import reasons
 from gradsift.table.schema import SCORE_PREFIX
 
@@ -20,7 +21,7 @@ def build_table(
     flagged_count: int,
     kind: str | None = None,
     labels: np.ndarray | None = None,
-    predictions: np.ndarray | None = None,
+    predictions: ArrayMatrix | np.ndarray | None = None,
     ids: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
 ) -> pa.Table:
@@ -46,21 +47,26 @@ def build_table(
     rank[order] = np.arange(1, size + 1)
     flagged = rank <= flagged_count
     percentile = 100.0 * np.searchsorted(np.sort(main), main, side="right") / size
+    if isinstance(predictions, np.ndarray):
+        predictions = ArrayMatrix(predictions)
     given, predicted = _label_columns(kind, labels, predictions)
-    differs = None if given is None or predicted is None or kind != "class" else labels != predictions.argmax(axis=1)  # type: ignore[union-attr]
-    suggested = predicted if differs is None else pa.array(predicted.to_numpy(), mask=~differs)  # type: ignore[union-attr]
-    if kind != "class":
-        suggested = pa.nulls(size, predicted.type if predicted is not None else pa.int64())
+    chosen = np.flatnonzero(flagged)
     words = reasons(
-        np.flatnonzero(flagged), main, detector, kind=kind, labels=labels, predictions=predictions, names=class_names
+        chosen,
+        main,
+        detector,
+        kind=kind,
+        labels=labels[chosen] if labels is not None else None,
+        predictions=predictions.rows(chosen) if predictions is not None else None,
+        names=class_names,
     )
     nothing = pa.nulls(size, pa.int64())
     columns: dict[str, object] = {
         "position": pa.array(np.arange(size, dtype=np.int64)),
-        "id": pa.array(ids if ids is not None else [str(position) for position in range(size)]),
+        "id": pa.array(ids) if ids is not None else pa.array(np.arange(size)).cast(pa.string()),
         "given_label": given if given is not None else nothing,
         "predicted_label": predicted if predicted is not None else nothing,
-        "suggested_label": suggested,
+        "suggested_label": _suggested(kind, given, predicted, size),
         "loss": pa.array(losses.astype(np.float64)),
         "score": pa.array(main),
         "rank": pa.array(rank),
@@ -73,15 +79,36 @@ def build_table(
     return table.replace_schema_metadata({"gradsift": json.dumps({"detector": detector, "class_names": class_names})})
 
 
+def predicted_labels(predictions: ArrayMatrix) -> np.ndarray:
+    """The most probable class of every sample.
+
+    Args:
+        predictions: Predicted probabilities, shape (n, K); read in pieces.
+
+    Returns:
+        Shape (n,), int64.
+    """
+    return np.concatenate([rows.argmax(axis=1) for _, rows in predictions.chunks()]).astype(np.int64)
+
+
 def _label_columns(
-    kind: str | None, labels: np.ndarray | None, predictions: np.ndarray | None
+    kind: str | None, labels: np.ndarray | None, predictions: ArrayMatrix | None
 ) -> tuple[pa.Array | None, pa.Array | None]:
     if kind is None or labels is None or predictions is None:
         return None, None
     if kind == "class":
-        return pa.array(labels.astype(np.int64)), pa.array(predictions.argmax(axis=1).astype(np.int64))
+        return pa.array(labels.astype(np.int64)), pa.array(predicted_labels(predictions))
+    values = predictions.rows(np.arange(len(predictions)))
     if kind == "multilabel":
-        return pa.array(list(labels.astype(np.int64))), pa.array(list((predictions > 0.5).astype(np.int64)))
+        return pa.array(list(labels.astype(np.int64))), pa.array(list((values > 0.5).astype(np.int64)))
     if labels.ndim == 1:
-        return pa.array(labels.astype(np.float64)), pa.array(predictions[:, 0].astype(np.float64))
-    return pa.array(list(labels.astype(np.float64))), pa.array(list(predictions.astype(np.float64)))
+        return pa.array(labels.astype(np.float64)), pa.array(values[:, 0].astype(np.float64))
+    return pa.array(list(labels.astype(np.float64))), pa.array(list(values.astype(np.float64)))
+
+
+def _suggested(kind: str | None, given: pa.Array | None, predicted: pa.Array | None, size: int) -> pa.Array:
+    """The predicted class where it differs from the given one."""
+    if kind != "class" or given is None or predicted is None:
+        return pa.nulls(size, predicted.type if predicted is not None else pa.int64())
+    labels = predicted.to_numpy()
+    return pa.array(labels, mask=labels == given.to_numpy())

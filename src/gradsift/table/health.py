@@ -9,7 +9,7 @@ FITTED = 0.995
 
 
 def vanished_gradients(
-    kind: str | None, labels: np.ndarray | None, predictions: np.ndarray | None, losses: np.ndarray
+    kind: str | None, labels: np.ndarray | None, predicted: np.ndarray | None, losses: np.ndarray
 ) -> str | None:
     """Says so where the model fits all but a few of its given labels, wrong ones included.
 
@@ -19,19 +19,19 @@ def vanished_gradients(
     Args:
         kind: The task's kind.
         labels: Given labels.
-        predictions: Predicted probabilities or values.
+        predicted: Predicted labels.
         losses: Shape (n,).
 
     Returns:
         A warning, or ``None`` where there is no sign of memorisation.
     """
-    if kind == "class" and labels is not None and predictions is not None:
-        fitted = float((predictions.argmax(axis=1) == labels).mean())
-        if fitted < FITTED:
-            return None
-        return (
-            f"the model fits {100 * fitted:.2f} % of its given labels (median loss {np.median(losses):.2g}), so wrong "
-            "labels, if there are any, are memorised and their gradients have vanished: scores of this model say little. "
-            "Audit an earlier checkpoint, or train for fewer epochs or with more regularisation"
-        )
-    return None
+    if kind != "class" or labels is None or predicted is None:
+        return None
+    fitted = float((predicted == labels).mean())
+    if fitted < FITTED:
+        return None
+    return (
+        f"the model fits {100 * fitted:.2f} % of its given labels (median loss {np.median(losses):.2g}), so wrong "
+        "labels, if there are any, are memorised and their gradients have vanished: scores of this model say little. "
+        "Audit an earlier checkpoint, or train for fewer epochs or with more regularisation"
+    )

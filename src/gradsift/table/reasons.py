@@ -24,8 +24,8 @@ def reasons(
         scores: Scores of all samples; high = detrimental.
         detector: Name of the detector they come from.
         kind: The task's kind.
-        labels: Given labels.
-        predictions: Predicted probabilities or values.
+        labels: Given labels of these samples.
+        predictions: Predicted probabilities or values of these samples.
         names: Names of the classes.
 
     Returns:
@@ -45,11 +45,11 @@ def reasons(
         return repr(names[label]) if names is not None and label < len(names) else str(label)
 
     found = {}
-    for position in positions.tolist():
+    for row, position in enumerate(positions.tolist()):
         text = ""
         if kind == "class" and labels is not None and predictions is not None:
-            given, likely = int(labels[position]), int(predictions[position].argmax())
-            sure = predictions[position]
+            given, likely = int(labels[row]), int(predictions[row].argmax())
+            sure = predictions[row]
             if likely != given:
                 text = (
                     f"given {name(given)}, but the model says {name(likely)} with {100 * sure[likely]:.0f} % "
@@ -61,14 +61,14 @@ def reasons(
                     "an unusual sample rather than a wrong label; "
                 )
         elif kind == "multilabel" and labels is not None and predictions is not None:
-            doubt = np.abs(labels[position] - predictions[position])
+            doubt = np.abs(labels[row] - predictions[row])
             worst = int(doubt.argmax())
             text = (
-                f"label {name(worst)} is given as {int(labels[position][worst])}, the model says "
-                f"{100 * predictions[position][worst]:.0f} %; "
+                f"label {name(worst)} is given as {int(labels[row][worst])}, the model says "
+                f"{100 * predictions[row][worst]:.0f} %; "
             )
         elif kind == "value" and labels is not None and predictions is not None:
-            text = f"given {_numbers(labels[position])}, the model predicts {_numbers(predictions[position])}; "
+            text = f"given {_numbers(labels[row])}, the model predicts {_numbers(predictions[row])}; "
         found[position] = text + size_of(position)
     return found
 

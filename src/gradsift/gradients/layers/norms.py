@@ -68,8 +68,9 @@ def batch_norm_rule(module: _BatchNorm, inputs: Tensor, output_gradient: Tensor)
     shape = (1, -1) + (1,) * (inputs.ndim - 2)
     if module.running_mean is None or module.running_var is None:  # the probe refuses such a model with the reason
         return {}
-    scale = torch.rsqrt(module.running_var + module.eps).reshape(shape)
-    return _over_channels((inputs - module.running_mean.reshape(shape)) * scale, output_gradient)
+    forms = _over_channels(inputs - module.running_mean.reshape(shape), output_gradient)
+    weight = forms["weight"].dense() * torch.rsqrt(module.running_var + module.eps)
+    return forms | {"weight": Dense(weight)}
 
 
 def _over_channels(normalised: Tensor, output_gradient: Tensor) -> dict[str, Form]:

@@ -1,0 +1,181 @@
+"""The command line, as real processes in an empty folder."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import save_file
+
+PROJECT = """
+import torch
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
+
+def train(dataset, *, seed):
+    torch.manual_seed(seed)
+    inputs, labels = (torch.as_tensor(part) for part in dataset)
+    model = make()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(30):
+        loss = nn.functional.cross_entropy(model(inputs), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+"""
+
+
+def gradsift(*arguments, cwd, check=True):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "gradsift", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A user's project: a module with the model, weights, and the same data in three kinds of file."""
+    place = tmp_path_factory.mktemp("project")
+    (place / "project.py").write_text(PROJECT)
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 60)
+    inputs = (4 * np.array([[0, 1], [1, -0.5], [-1, -0.5]])[labels] + generator.normal(size=(180, 2))).astype(
+        np.float32
+    )
+    given = labels.copy()
+    wrong = generator.choice(180, 18, replace=False)
+    given[wrong] = (labels[wrong] + 1) % 3
+    np.savez(place / "train.npz", x=inputs, label=given)
+    np.savez(place / "test.npz", x=inputs, label=labels)
+    words = np.array(["ash", "birch", "cedar"])
+    columns = {"width": inputs[:, 0], "height": inputs[:, 1], "label": words[given], "true": words[labels]}
+    pq.write_table(pa.table(columns | {"comment": ["-"] * 180}), place / "train.parquet")
+    pq.write_table(pa.table(columns | {"label": words[labels]}), place / "test.parquet")
+    pa_csv.write_csv(pa.table(columns), place / "train.csv")
+    sys.path.insert(0, str(place))
+    import project
+
+    save_file(project.train((inputs, given), seed=0).state_dict(), place / "model.safetensors")
+    sys.path.remove(str(place))
+    return place
+
+
+MODEL = ("--model", "project:make", "--weights", "model.safetensors")
+
+
+def test_the_whole_job_by_commands(folder):
+    plan = json.loads(gradsift("plan", *MODEL, "--data", "train.parquet", "--json", cwd=folder).stdout)
+    assert plan["samples"] == 180
+    found = json.loads(
+        gradsift("audit", *MODEL, "--data", "train.parquet", "-o", "runs/x", "--json", cwd=folder).stdout
+    )
+    assert 8 <= found["flagged"] <= 30
+    assert (
+        "'ash'" in found["worst"][0]["reason"]
+        or "'birch'" in found["worst"][0]["reason"]
+        or "'cedar'" in found["worst"][0]["reason"]
+    )
+
+    gradsift("trim", "runs/x", "-o", "clean.parquet", cwd=folder)
+    clean = pq.read_table(folder / "clean.parquet")
+    assert clean.num_rows == 180 - found["flagged"]
+    assert clean.column_names == ["width", "height", "label", "true", "comment"]
+    again = gradsift("trim", "runs/x", "-o", "clean.parquet", cwd=folder, check=False)
+    assert again.returncode == 1
+    assert "never overwrites" in again.stderr
+
+    arguments = ("--train", "project:train", "--test", "test.parquet", "--seeds", 3, "--true-labels", "true")
+    verified = json.loads(gradsift("verify", "runs/x", *arguments, "--json", cwd=folder).stdout)
+    assert [arm["arm"] for arm in verified["arms"]] == ["no trim", "random trim", "this trim", "oracle trim"]
+    assert len((folder / "runs/x/verify.jsonl").read_text().splitlines()) == 12
+    assert verified["sentence"] in (folder / "runs/x/report.html").read_text()
+
+    gradsift("report", "runs/x", "-o", "page.html", cwd=folder)
+    page = (folder / "page.html").read_text()
+    assert "width" in page
+    assert verified["sentence"] in page
+
+
+def test_a_run_replays_from_its_config(folder):
+    gradsift("audit", *MODEL, "--data", "train.csv", "--layers", "all", "--seed", 3, "-o", "runs/first", cwd=folder)
+    gradsift("audit", "--config", "runs/first/config.yaml", "-o", "runs/second", cwd=folder)
+    names = ("scores.parquet", "config.yaml", "manifest.json", "report.html")
+    assert all((folder / "runs/first" / n).read_bytes() == (folder / "runs/second" / n).read_bytes() for n in names)
+
+
+def test_npz_and_a_person_reading(folder):
+    done = gradsift("audit", *MODEL, "--data", "train.npz", "-o", "runs/npz", "--contamination", 0.1, cwd=folder)
+    assert "18 of 180 samples (10.00 %) are flagged" in done.stdout
+    assert "closed form" in done.stdout
+    assert "The worst samples" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phrase"),
+    [
+        (("--data", "train.npz"), "--model is missing"),
+        ((*MODEL, "--data", "nothing.npz"), "does not exist"),
+        (("--model", "project:nothing", "--data", "train.npz"), "cannot be imported"),
+        (("--model", "project", "--data", "train.npz"), "is no import path"),
+        ((*MODEL, "--data", "train.npz", "--contamination", "0.7"), "(0, 0.5]"),
+        ((*MODEL, "--data", "train.npz", "--contamination", "many"), "a number or auto"),
+        ((*MODEL, "--data", "train.npz", "--layers", "tail.*"), "modules with parameters are"),
+        ((*MODEL, "--data", "train.npz", "--detector", "l7"), "choose among"),
+        ((*MODEL, "--data", "train.npz", "--device", "cuda:9"), "device"),
+        (("--model", "project:make", "--weights", "evil.pt", "--data", "train.npz"), "could run code"),
+    ],
+)
+def test_what_does_not_work_is_said_with_exit_code_1(folder, arguments, phrase):
+    (folder / "evil.pt").write_bytes(pickle.dumps(os.getcwd))
+    done = gradsift("audit", *arguments, "-o", "runs/never", cwd=folder, check=False)
+    assert done.returncode == 1
+    assert phrase in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "runs/never").exists()
+
+
+def test_wrong_usage_has_exit_code_2(folder):
+    assert gradsift("audit", "--what", cwd=folder, check=False).returncode == 2
+    assert gradsift("audit", *MODEL, cwd=folder, check=False).returncode == 2  # without -o
+
+
+def test_help_teaches(folder):
+    text = gradsift("--help", cwd=folder).stdout
+    assert all(command in text for command in ("demo", "plan", "audit", "trim", "verify", "report", "Exit codes"))
+    for command in ("demo", "plan", "audit", "trim", "verify", "report"):
+        text = gradsift(command, "--help", cwd=folder).stdout
+        assert "--json" in text
+    assert gradsift("--version", cwd=folder).stdout.startswith("gradsift 0.")
+
+
+def test_runs_made_from_python_say_so(folder, blobs, trained, tmp_path):
+    import gradsift as library
+
+    library.audit(trained, blobs[:2], output=tmp_path / "run", show_progress=False)
+    done = gradsift("trim", tmp_path / "run", "-o", "x.npz", cwd=folder, check=False)
+    assert done.returncode == 1
+    assert "made from Python" in done.stderr
+
+
+def test_the_demo(tmp_path):
+    found = json.loads(gradsift("demo", "--seeds", 2, "--json", cwd=tmp_path).stdout)
+    assert found["precision"] > 0.8
+    assert found["detection"]["l2"]["ap"] > 0.9
+    assert found["verification"]["sentence"]
+    assert (tmp_path / found["report"]).stat().st_size > 50_000

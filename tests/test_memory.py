@@ -1,0 +1,56 @@
+"""Auditing ten times more samples takes the same memory: fresh processes, their peaks less what the table holds."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+JOB = """
+import json, resource, sys
+import numpy as np, torch
+import gradsift
+
+class Made(torch.utils.data.Dataset):
+    '''Samples are made when they are read, so the caller holds no data.'''
+    def __init__(self, size): self.size = size
+    def __len__(self): return self.size
+    def __getitem__(self, position):
+        if position >= self.size: raise IndexError(position)
+        generator = np.random.default_rng(position)
+        return generator.standard_normal(32, dtype=np.float32), position % 10
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+model = torch.nn.Sequential(torch.nn.Linear(32, 256), torch.nn.ReLU(), torch.nn.Linear(256, 10)).eval()
+size, layers, output = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+before = peak()
+audit = gradsift.audit(model, Made(size), layers=layers, projection=256, detectors=["l2", "loss", "isolation_forest",
+    "self_confidence", "normalized_margin"], contamination=0.01, output=output, batch_size=256, show_progress=False)
+print(json.dumps({"before": before, "peak": peak(), "table": audit.table.nbytes}))
+"""
+
+
+def measure(size, layers, folder):
+    output = folder / f"{layers}-{size}"
+    done = subprocess.run(
+        [sys.executable, "-c", JOB, str(size), layers, str(output)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", ["last", "all"])
+def test_ten_times_more_samples_take_the_same_memory(layers, tmp_path):
+    small, large = measure(10_000, layers, tmp_path), measure(100_000, layers, tmp_path)
+    peaks = [one["peak"] - one["table"] for one in (small, large)]
+    print(f"{layers}: {peaks[0] / 2**20:.1f} MiB for 10,000, {peaks[1] / 2**20:.1f} MiB for 100,000 samples")
+    assert peaks[1] < 1.05 * peaks[0]
