@@ -211,7 +211,8 @@ def _finish(
         class_names=list(class_names) if class_names is not None else None,
     )
     with writing(run.path):
-        pq.write_table(table, run.path / "scores.parquet")
+        # Small row groups: the writer's buffers, like everything else, do not grow with the number of samples.
+        pq.write_table(table, run.path / "scores.parquet", row_group_size=16_384, use_dictionary=["reason"])
     predicted = table["predicted_label"].to_numpy() if kind == "class" else None
     warnings = [vanished_gradients(kind, labels, predicted, losses)]
     details |= {"contamination": decision.to_dict(), "warnings": [warning for warning in warnings if warning]}

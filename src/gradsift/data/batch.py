@@ -145,6 +145,18 @@ def to_model(batch: Batch, model: nn.Module) -> Batch:
     return map_tensors(move, batch)
 
 
+def is_traced(tensor: Tensor) -> bool:
+    """Whether torch.func traces the tensor, so that its numbers cannot be looked at.
+
+    Args:
+        tensor: Any tensor.
+
+    Returns:
+        True under ``vmap`` or ``grad``; checks of values are left to the plain forward pass then.
+    """
+    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
 def rows_not_finite(tensor: Tensor) -> list[int]:
     """Rows of a tensor that hold NaN or infinite numbers.
 
@@ -155,7 +167,7 @@ def rows_not_finite(tensor: Tensor) -> list[int]:
         The rows; none for tensors of whole numbers.
     """
     # Summed first: one number tells that all are finite, which is the usual case.
-    if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum())):
+    if not tensor.is_floating_point() or is_traced(tensor) or bool(torch.isfinite(tensor.sum())):
         return []
     return (~torch.isfinite(tensor.reshape(len(tensor), -1))).any(dim=1).nonzero()[:, 0].tolist()
 

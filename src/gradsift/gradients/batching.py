@@ -114,5 +114,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         True for out of memory.
     """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+        isinstance(error, RuntimeError)
+        and any(words in str(error) for words in ("not enough memory", "can't allocate memory"))
     )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gradsift.data.batch import Batch, map_tensors
 from gradsift.errors import ModelError
 from gradsift.gradients.forms import Factored, at_least_float32
-from gradsift.gradients.model_state import frozen
+from gradsift.gradients.model_state import frozen, reducing
 from gradsift.gradients.projection import Sketch
 from gradsift.gradients.reductions import Reducer, Reductions
 from gradsift.gradients.road import Reduced
@@ -55,7 +55,8 @@ class ClosedForm:
         outputs, losses, residual, features = self.factors(batch)
         reducer = Reducer(self._reductions, len(losses), self._sketches)
         shape = self._layer.weight.shape
-        reducer.add(self._weight_name, Factored(residual[:, None, None], features[:, None, None], shape))
+        with reducing(losses.device):
+            reducer.add(self._weight_name, Factored(residual[:, None, None], features[:, None, None], shape))
         statistics = reducer.result()
         if self._reductions.factors:
             statistics |= {"residual": residual, "features": features}

@@ -33,7 +33,7 @@ class Form(ABC):
         """The gradients themselves.
 
         Returns:
-            Shape (n, *shape).
+            Shape ``(n, *shape)``.
         """
 
     @abstractmethod
@@ -78,25 +78,27 @@ class Form(ABC):
         """Inner products with given directions.
 
         Args:
-            directions: Shape (m, *shape).
+            directions: Shape ``(m, *shape)``.
 
         Returns:
             Shape (n, m).
         """
         gradients = self.dense()
-        return gradients.flatten(1) @ directions.to(gradients).flatten(1).T
+        gradients = gradients.reshape(len(gradients), -1)
+        return gradients @ directions.to(gradients).reshape(len(directions), -1).T
 
 
 class Dense(Form):
     """Gradients held whole.
 
     Args:
-        gradients: Shape (n, *shape).
+        gradients: Shape ``(n, *shape)``.
     """
 
     def __init__(self, gradients: Tensor) -> None:
         self._gradients = at_least_float32(gradients)
         self.shape = tuple(gradients.shape[1:])
+        self._flat = self._gradients.reshape(len(gradients), -1)
 
     def dense(self) -> Tensor:
         """The gradients as given, at least float32."""
@@ -104,11 +106,11 @@ class Dense(Form):
 
     def l1(self) -> Tensor:
         """Sum of absolute values, shape (n,)."""
-        return self._gradients.flatten(1).abs().sum(dim=1)
+        return self._flat.abs().sum(dim=1)
 
     def l2_squared(self) -> Tensor:
         """Sum of squares, shape (n,)."""
-        flat = self._gradients.flatten(1)
+        flat = self._flat
         return torch.linalg.vecdot(flat, flat)
 
     def project(self, sketch: Sketch) -> Tensor:
@@ -140,7 +142,7 @@ class Factored(Form):
         return positions * (p + q) < p * q
 
     def dense(self) -> Tensor:
-        """The gradients, shape (n, *shape)."""
+        """The gradients, shape ``(n, *shape)``."""
         return torch.matmul(self.left.transpose(2, 3), self.right).reshape(-1, *self.shape)
 
     def cheapest(self, reductions: Reductions) -> Form:

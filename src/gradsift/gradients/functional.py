@@ -64,7 +64,7 @@ class TorchFunc:
             batch: The batch.
 
         Returns:
-            Full name to (n, *shape).
+            Full name to ``(n, *shape)``.
 
         Raises:
             ModelError: A tensor of the batch has no sample axis.

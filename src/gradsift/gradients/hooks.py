@@ -17,7 +17,7 @@ from gradsift.data.batch import Batch, map_tensors
 from gradsift.errors import ModelError
 from gradsift.gradients.forms import Form, at_least_float32, merge
 from gradsift.gradients.layers import find_rule
-from gradsift.gradients.model_state import frozen
+from gradsift.gradients.model_state import frozen, reducing
 from gradsift.gradients.projection import Sketch
 from gradsift.gradients.reductions import Reducer, Reductions
 from gradsift.gradients.road import Reduced
@@ -74,7 +74,7 @@ class LayerRules:
             return reducer[0].add
 
         outputs, losses = self.visit(batch, begin)
-        statistics = reducer[0].result()
+        statistics = reducer[0].result(losses.detach())
         return Reduced(map_tensors(Tensor.detach, outputs), losses.detach(), statistics)
 
     def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
@@ -113,11 +113,14 @@ class LayerRules:
         def backward_hook(module: nn.Module, source: Tensor, gradient: Tensor) -> None:
             rule = find_rule(module)
             source = at_least_float32(source) if source.is_floating_point() else source
-            with torch.no_grad():
+            with torch.no_grad(), reducing(gradient.device):
                 try:
                     forms = rule(module, source, at_least_float32(gradient))  # type: ignore[misc]  # owners() found it
                 except (RuntimeError, ValueError, KeyError) as error:
                     raise RuleMismatchError(f"{type(module).__name__}: {error}", self._names(module)) from error
+                missing = {name for own, name in self._owners[module] if own not in forms}
+                if missing:
+                    raise RuleMismatchError(f"the rule of {type(module).__name__} gives no gradient", missing)
                 for own_name, name in self._owners[module]:
                     waiting[name].append(forms[own_name])
                     if len(waiting[name]) == uses[name]:
@@ -138,7 +141,7 @@ class LayerRules:
             take.append(begin(len(losses)))
             if losses.requires_grad:
                 losses.sum().backward()
-        with torch.no_grad():
+        with torch.no_grad(), reducing(losses.device):
             for name, forms in waiting.items():  # uses whose output did not reach the loss
                 take[0](name, merge(forms))
         return outputs, losses
@@ -194,7 +197,7 @@ def dense_by_rules(
         batch: A small batch.
 
     Returns:
-        Full name to (n, *shape), without the parameters that never reached the loss.
+        Full name to ``(n, *shape)``, without the parameters that never reached the loss.
     """
     found: dict[str, Tensor] = {}
 

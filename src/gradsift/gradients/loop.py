@@ -59,17 +59,18 @@ class Loop:
             batch: A small batch.
 
         Returns:
-            Full name to (n, *shape); zero where a parameter does not reach the loss.
+            Full name to ``(n, *shape)``; zero where a parameter does not reach the loss.
         """
         size, gradients = batch_size(batch), []
         for row in range(size):
             alone = rows(batch, row, row + 1, size)
             with torch.enable_grad():
                 losses = sample_losses(self._task, self._task.outputs(self._model, alone), alone)
-                gradients.append(
-                    torch.autograd.grad(
-                        losses.sum(), list(self._parameters.values()), allow_unused=True, materialize_grads=True
-                    )
-                )
+                wanted = list(self._parameters.values())
+                if losses.requires_grad:
+                    found = torch.autograd.grad(losses.sum(), wanted, allow_unused=True, materialize_grads=True)
+                else:
+                    found = tuple(torch.zeros_like(parameter) for parameter in wanted)
+                gradients.append([gradient.to_dense() for gradient in found])
         columns = zip(*gradients, strict=True)
         return {name: torch.stack(column) for name, column in zip(self._parameters, columns, strict=True)}

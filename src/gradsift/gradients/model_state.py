@@ -48,6 +48,18 @@ def precision_of(model: nn.Module, precision: Precision) -> AbstractContextManag
     return torch.autocast(device_of(model).type, dtype=getattr(torch, precision))
 
 
+def reducing(device: torch.device) -> AbstractContextManager[object]:
+    """The context in which gradients are reduced: without autocast, so in float32 at least.
+
+    Args:
+        device: Where the gradients lie.
+
+    Returns:
+        A context manager.
+    """
+    return torch.autocast(device.type, enabled=False)
+
+
 def device_of(model: nn.Module) -> torch.device:
     """The device of a model's parameters.
 

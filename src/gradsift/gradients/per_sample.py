@@ -134,6 +134,9 @@ class PerSampleGradients:
                 'reductions with factors=True need the closed form: layers="last" and a model whose last linear layer '
                 "sees one row a sample; ask for a projection instead"
             )
+        for name, direction in reductions.directions.items():
+            if name not in self.parameters or direction.shape[1:] != self.parameters[name].shape:
+                raise SettingError(f"direction {name!r} of shape {tuple(direction.shape)} fits no selected parameter")
         model, task = self._model, self._task
         self.reductions = reductions
         self._roads: list[Road] = []
@@ -230,5 +233,5 @@ def _agree(found: Tensor, truth: Tensor, scale: float) -> bool:
     """
     if found.shape != truth.shape:
         return False
-    own, whole = (1e-8, 1e-13) if truth.dtype == torch.float64 else (1e-3, 1e-6)
+    own, whole = {torch.float64: (1e-8, 1e-13), torch.float32: (1e-3, 1e-6)}.get(truth.dtype, (5e-2, 1e-3))
     return bool((found.to(truth) - truth).abs().max() <= own * truth.abs().max() + whole * scale)

@@ -44,7 +44,7 @@ class Projection:
         Raises:
             SettingError: The dimension is not positive or the kind unknown.
         """
-        if self.dim < 1:
+        if not isinstance(self.dim, int) or self.dim < 1:
             raise SettingError(f"a projection needs at least 1 dimension, got {self.dim}")
         if self.kind not in ("kronecker", "sparse", "gaussian"):
             raise SettingError(f"unknown projection {self.kind!r}: choose kronecker, sparse or gaussian")
@@ -123,7 +123,7 @@ class Sketch:
         """Projects gradients that are held whole.
 
         Args:
-            gradients: Shape (n, *shape).
+            gradients: Shape ``(n, *shape)``.
 
         Returns:
             Shape (n, dim).
@@ -132,7 +132,7 @@ class Sketch:
             left, right = self.left(gradients), self.right(gradients)
             matrices = gradients.reshape(len(gradients), self._shape[0], -1)
             return torch.matmul(left, torch.matmul(matrices, right.T)).flatten(1)
-        flat = gradients.flatten(1)
+        flat = gradients.reshape(len(gradients), -1)
         if self.kind == "gaussian":
             return flat @ self._on(gradients, "matrix")
         sums = flat.new_zeros(len(flat), self.dim)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gradsift.errors import SettingError
-from gradsift.gradients.forms import Dense, Form
+from gradsift.gradients.forms import Dense, Form, at_least_float32
+from gradsift.gradients.model_state import reducing
 from gradsift.gradients.projection import Projection, Sketch
 
 
@@ -18,12 +19,12 @@ class Reductions:
     """What to keep of every per-sample gradient g.
 
     Attributes:
-        l1: The L1 norm, sum_i |g_i|.
-        l2: The L2 norm, sqrt(sum_i g_i^2).
+        l1: The L1 norm, ``sum_i |g_i|``.
+        l2: The L2 norm, ``sqrt(sum_i g_i^2)``.
         factors: The two factors of the last layer's gradient, ``residual`` (n, K) and ``features`` (n, D); only the
             closed form has them.
         projection: A random projection to a few dimensions, or ``None``.
-        directions: For inner products: parameter name to a tensor (m, *parameter.shape); kept as ``products`` (n, m).
+        directions: For inner products: parameter name to a tensor ``(m, *parameter.shape)``; kept as ``products`` (n, m).
     """
 
     l1: bool = False
@@ -82,13 +83,25 @@ class Reducer:
         if name in wanted.directions:
             self._accumulate("products", form.products(wanted.directions[name]))
 
-    def result(self) -> dict[str, Tensor]:
+    def result(self, like: Tensor | None = None) -> dict[str, Tensor]:
         """The reductions of the whole gradient.
+
+        Args:
+            like: The losses; tells device and dtype of the zeros where no parameter has reached them.
 
         Returns:
             ``l1`` (n,), ``l2`` (n,), ``projection`` (n, dim), ``products`` (n, m), as asked for, at least float32.
         """
-        sums = dict(self._sums)
+        sums, wanted, size = dict(self._sums), self.reductions, self.size
+        shapes = {
+            "l1": (size,) if wanted.l1 else None,
+            "l2": (size,) if wanted.l2 else None,
+            "projection": (size, wanted.projection.dim) if wanted.projection else None,
+            "products": (size, len(next(iter(wanted.directions.values())))) if wanted.directions else None,
+        }
+        for key, shape in shapes.items():
+            if shape is not None and key not in sums and like is not None:
+                sums[key] = at_least_float32(like.new_zeros(shape))
         if "l2" in sums:
             sums["l2"] = sums["l2"].sqrt()
         return sums
@@ -104,15 +117,17 @@ def reduce_dense(
 
     Args:
         reductions: What to keep.
-        gradients: Parameter name to (n, *parameter.shape).
+        gradients: Parameter name to ``(n, *parameter.shape)``.
         sketches: As in :class:`Reducer`.
 
     Returns:
         As :meth:`Reducer.result`.
     """
-    reducer = Reducer(reductions, len(next(iter(gradients.values()))), sketches)
-    for name, gradient in gradients.items():
-        reducer.add(name, Dense(gradient))
+    first = next(iter(gradients.values()))
+    reducer = Reducer(reductions, len(first), sketches)
+    with reducing(first.device):
+        for name, gradient in gradients.items():
+            reducer.add(name, Dense(gradient))
     return reducer.result()
 
 

@@ -41,6 +41,9 @@ def select_parameters(model: nn.Module, task: Task, layers: Layers, example: Bat
         return trainable
     if layers == "last":
         module = last_layer(model, task, example)
+        if not any(parameter is module.weight for parameter in trainable.values()):  # a weight that is computed
+            own = {id(parameter) for parameter in module.parameters()}
+            return {name: parameter for name, parameter in trainable.items() if id(parameter) in own}
         return {name: parameter for name, parameter in trainable.items() if parameter is module.weight}
     patterns = [layers] if isinstance(layers, str) else list(layers)
     chosen = {
@@ -73,7 +76,9 @@ def last_layer(model: nn.Module, task: Task, example: Batch) -> nn.Module:
     order: list[nn.Module] = []
 
     def note(module: nn.Module, _inputs: object, _output: object) -> None:
-        if isinstance(getattr(module, "weight", None), Tensor) and module.weight.requires_grad:
+        weight = getattr(module, "weight", None)
+        trainable = any(parameter.requires_grad for parameter in module.parameters())
+        if isinstance(weight, Tensor) and (weight.requires_grad if isinstance(weight, nn.Parameter) else trainable):
             order.append(module)
 
     handles = [module.register_forward_hook(note) for module in model.modules()]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gradsift.data.batch import Batch, labels_of
+from gradsift.data.batch import Batch, is_traced, labels_of
 from gradsift.errors import DataError, ModelError, SampleError
 from gradsift.tasks.base import LossTask
 
@@ -45,7 +45,7 @@ class Classification(LossTask):
                 f"labels of shape {tuple(labels.shape)}: classification needs one class number a sample; "
                 'for zeros and ones per class use task="multilabel", for one-hot rows pass labels.argmax(1)'
             )
-        if labels.is_floating_point():
+        if labels.is_floating_point() and not is_traced(labels):
             broken = (~torch.isfinite(labels) | (labels != labels.round())).nonzero()[:, 0].tolist()
             if broken:
                 raise SampleError("labels are NaN or no whole numbers", broken, 'Mend them, or use task="regression"')
@@ -71,7 +71,7 @@ class Classification(LossTask):
                 f'{tuple(outputs.shape)}; for a single logit use task="binary"'
             )
         labels = self.labels(batch)
-        wrong = ((labels < 0) | (labels >= outputs.shape[1])).nonzero()[:, 0].tolist()
+        wrong = [] if is_traced(labels) else ((labels < 0) | (labels >= outputs.shape[1])).nonzero()[:, 0].tolist()
         if wrong:
             raise SampleError(
                 f"labels outside 0 ... {outputs.shape[1] - 1}, the classes of the model's output",
@@ -120,7 +120,7 @@ class BinaryClassification(LossTask):
             SampleError: Labels are neither 0 nor 1.
         """
         labels = torch.as_tensor(labels_of(batch)).reshape(-1)
-        wrong = ((labels != 0) & (labels != 1)).nonzero()[:, 0].tolist()
+        wrong = [] if is_traced(labels) else ((labels != 0) & (labels != 1)).nonzero()[:, 0].tolist()
         if wrong:
             raise SampleError("binary labels other than 0 and 1", wrong, "Recode them (for -1 and 1: (y + 1) / 2)")
         return labels.long()
@@ -186,7 +186,7 @@ class MultiLabel(LossTask):
         labels = torch.as_tensor(labels_of(batch))
         if labels.ndim != 2:
             raise DataError(f"multi-label needs labels of shape (n, K), given {tuple(labels.shape)}")
-        wrong = ((labels != 0) & (labels != 1)).any(dim=1).nonzero()[:, 0].tolist()
+        wrong = [] if is_traced(labels) else ((labels != 0) & (labels != 1)).any(dim=1).nonzero()[:, 0].tolist()
         if wrong:
             raise SampleError("labels other than 0 and 1", wrong, "Recode them as zeros and ones")
         return labels.long()

@@ -23,8 +23,8 @@ class Regression(LossTask):
     """Regression: the error of each target, summed over targets where there are several.
 
     Args:
-        loss: ``"squared"`` for (z - y)^2 (twice what some texts use, and what ``torch.nn.MSELoss`` has),
-            ``"absolute"`` for |z - y|, ``"huber"`` with delta = 1.
+        loss: ``"squared"`` for ``(z - y)^2`` (twice what some texts use, and what ``torch.nn.MSELoss`` has),
+            ``"absolute"`` for ``|z - y|``, ``"huber"`` with delta = 1.
 
     Raises:
         SettingError: The loss is unknown.

@@ -55,7 +55,7 @@ class Convolved(Form):
         self.shape = tuple(module.weight.shape)
 
     def dense(self) -> Tensor:
-        """The gradients, shape (n, *shape), as one grouped convolution: every sample is a group of its own."""
+        """The gradients, shape ``(n, *shape)``, as one grouped convolution: every sample is a group of its own."""
         size, channels = self._inputs.shape[:2]
         outputs = self._output_gradient.shape[1]
         gradient = conv2d_weight(

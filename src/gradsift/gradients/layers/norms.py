@@ -15,7 +15,7 @@ def layer_norm_rule(module: nn.LayerNorm, inputs: Tensor, output_gradient: Tenso
 
     Args:
         module: The layer.
-        inputs: Shape (n, ..., *normalized_shape).
+        inputs: Shape ``(n, ..., *normalized_shape)``.
         output_gradient: The same shape.
 
     Returns:
@@ -30,7 +30,7 @@ def rms_norm_rule(module: nn.RMSNorm, inputs: Tensor, output_gradient: Tensor) -
 
     Args:
         module: The layer.
-        inputs: Shape (n, ..., *normalized_shape).
+        inputs: Shape ``(n, ..., *normalized_shape)``.
         output_gradient: The same shape.
 
     Returns:

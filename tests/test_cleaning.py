@@ -1,0 +1,195 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+import gradsift
+from gradsift.cleaning import decide, trim
+from gradsift.cleaning.contamination import count_disagreements, count_outliers
+from gradsift.data import Samples
+from gradsift.errors import DataError
+from gradsift.store import ArrayMatrix, gradient_matrix
+from gradsift.table import Audit
+
+N = 30
+
+
+def binary(positive):
+    positive = np.asarray(positive)
+    return np.stack([1 - positive, positive], axis=1)
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.1, 3), (0.5, 15), (0.01, 0), (1 / 30, 1)])
+def test_a_given_share_is_taken_as_it_is(share, count):
+    decision = decide(np.arange(30.0), share, kind="class", labels=np.zeros(30, int), predictions=binary(np.ones(30)))
+    assert (decision.count, decision.fraction, decision.low, decision.high) == (count, share, share, share)
+    assert decision.words == "The share was given."
+    assert decision.to_dict()["count"] == count
+
+
+def test_auto_asks_the_model_where_there_are_classes_and_the_scores_elsewhere():
+    labels, predictions = np.array([0, 0, 0, 1, 1, 1]), binary([0.1, 0.2, 0.9, 0.9, 0.8, 0.9])
+    scores = np.exp(np.array([0.0, 0.1, -0.1, 0.05, -0.05, 9.0]))
+    assert decide(scores, "auto", kind="class", labels=labels, predictions=predictions) == count_disagreements(
+        labels, predictions
+    )
+    for known in ({}, {"kind": "value", "labels": labels, "predictions": predictions}, {"kind": "class"}):
+        assert decide(scores, "auto", **known) == count_outliers(scores)
+    assert count_outliers(scores).count == 1
+
+
+def test_confident_disagreements_are_counted():
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    decision = count_disagreements(labels, binary([0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.9, 0.1]))
+    assert (decision.count, decision.fraction, decision.low, decision.high) == (2, 0.25, 0.25, 0.25)
+    assert "confidently disagrees with 2 given labels, and unsurely with 0; it agrees with 75.0 %" in decision.words
+
+
+def test_unsure_disagreements_widen_the_interval_alone():
+    labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1])
+    decision = count_disagreements(labels, binary([0.1, 0.1, 0.1, 0.9, 0.55, 0.9, 0.9, 0.9, 0.1]))
+    assert decision.count == 2
+    assert (decision.low, decision.high) == (pytest.approx(1 / 9), pytest.approx(3 / 9))
+    assert "unsurely with 1" in decision.words
+
+
+def test_a_model_that_agrees_with_all_labels_flags_none():
+    labels = np.array([0, 1] * 10)
+    decision = count_disagreements(labels, binary(np.where(labels == 1, 0.9, 0.1)))
+    assert (decision.count, decision.low, decision.high) == (0, 0, 0)
+    assert decision.words.endswith("so perhaps none is.")
+
+
+def test_a_class_without_samples_is_never_suggested():
+    labels = np.array([0, 0, 1, 1])
+    predictions = np.array([[0.6, 0.1, 0.3], [0.2, 0.1, 0.7], [0.1, 0.6, 0.3], [0.1, 0.6, 0.3]])
+    decision = count_disagreements(labels, predictions)
+    assert decision.count == 0
+    assert decision.high == 0.25
+
+
+def test_never_more_than_half_is_flagged():
+    labels = np.array([0, 1] * 5)
+    decision = count_disagreements(labels, binary(np.where(labels == 1, 0.05, 0.95)))
+    assert (decision.count, decision.fraction, decision.high) == (5, 0.5, 1.0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 40), st.integers(2, 5), st.floats(0.05, 5), st.integers(0, 10**6))
+def test_the_share_lies_in_its_interval_and_never_above_a_half(size, classes, sharpness, seed):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, size)
+    predictions = generator.dirichlet(np.full(classes, sharpness), size)
+    for decision in (count_disagreements(labels, predictions), count_outliers(predictions[:, 0])):
+        assert 0 <= decision.low <= decision.fraction <= decision.high <= 1
+        assert decision.count <= size / 2
+        assert decision.fraction == pytest.approx(decision.count / size)
+
+
+def test_predictions_in_pieces_are_counted_as_a_whole(monkeypatch):
+    generator = np.random.default_rng(0)
+    labels, predictions = generator.integers(0, 3, 50), generator.dirichlet(np.ones(3), 50)
+    whole = count_disagreements(labels, predictions)
+    monkeypatch.setattr(gradient_matrix, "CHUNK_BYTES", 4 * 3 * 7)
+    assert len(list(ArrayMatrix(predictions).chunks())) > 1
+    assert count_disagreements(labels, ArrayMatrix(predictions)) == whole
+
+
+def test_scores_far_above_the_middle_are_counted_on_a_logarithmic_scale():
+    logs = np.concatenate([np.linspace(-1, 1, 95), np.full(5, 20.0)])
+    decision = count_outliers(np.exp(logs))
+    assert (decision.count, decision.fraction, decision.low, decision.high) == (5, 0.05, 0.05, 0.05)
+    assert "no estimate of wrong labels" in decision.words
+    assert count_outliers(logs - 100).count == 5  # scores with negative values are taken as they are
+    assert count_outliers(np.exp(-logs)).count == 0  # small scores are no outliers
+
+
+@pytest.mark.parametrize("scores", [np.ones(20), np.zeros(20), np.array([3.0]), -np.ones(4)])
+def test_constant_scores_have_no_outliers(scores):
+    assert count_outliers(scores).count == 0
+
+
+class Map(Dataset):
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, i):
+        return torch.from_numpy(self.x[i]), int(self.y[i])
+
+
+def arrays():
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(N, 3)).astype(np.float32), np.arange(N) % 3
+
+
+KINDS = {
+    "tuple": (lambda: arrays(), tuple),
+    "tensors": (lambda: tuple(torch.from_numpy(a) for a in arrays()), tuple),
+    "dict": (lambda: dict(zip(("x", "label"), arrays(), strict=True)), dict),
+    "list": (lambda: [(torch.from_numpy(a), int(b)) for a, b in zip(*arrays(), strict=True)], list),
+    "Dataset": (lambda: Map(*arrays()), Subset),
+    "DataLoader": (lambda: DataLoader(Map(*arrays()), batch_size=7), DataLoader),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return nn.Linear(3, 3).eval()
+
+
+def audited(model, train_set, **more):
+    return gradsift.audit(model, train_set, detectors=("l2",), contamination=0.2, show_progress=False, **more)
+
+
+def numbers(source):
+    samples = Samples(source)
+    x, y = (
+        Samples(source).batch(range(len(samples))).values()
+        if isinstance(source, dict)
+        else samples.batch(range(len(samples)))
+    )
+    return np.asarray(x), np.asarray(y)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_trim_gives_the_same_kind_without_the_flagged_and_leaves_the_original(model, kind):
+    make, expected = KINDS[kind]
+    source = make()
+    audit = audited(model, source)
+    assert len(audit.flagged) == 6
+    assert sorted([*audit.flagged, *audit.kept]) == list(range(N))
+    for clean in (trim(source, audit), audit.trim(), audit.trim(make())):
+        assert isinstance(clean, expected)
+        x, y = numbers(clean)
+        assert (x == arrays()[0][audit.kept]).all()
+        assert (y == arrays()[1][audit.kept]).all()
+    assert all((a == b).all() for a, b in zip(numbers(source), arrays(), strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_trim_refuses_another_data_set(model, kind):
+    audit = audited(model, KINDS[kind][0]())
+    x, y = arrays()
+    relabelled, shuffled = y.copy(), np.random.default_rng(1).permutation(N)
+    relabelled[4] = (relabelled[4] + 1) % 3
+    for other in ((x, relabelled), (x[shuffled], y[shuffled])):
+        with pytest.raises(DataError, match="not the one that was audited"):
+            audit.trim(other)
+    with pytest.raises(DataError, match="29 samples, the audit 30"):
+        audit.trim((x[:-1], y[:-1]))
+
+
+def test_trim_of_an_opened_run_needs_the_data_set(model, tmp_path):
+    audited(model, arrays(), output=tmp_path / "x")
+    opened = Audit.open(tmp_path / "x")
+    with pytest.raises(DataError, match=r"trim\(train_set\)"):
+        opened.trim()
+    assert len(opened.trim(arrays())[1]) == 24
+    assert len(Audit.open(tmp_path / "x", arrays()).trim()[1]) == 24
