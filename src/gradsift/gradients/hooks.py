@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gradsift.data.batch import Batch, map_tensors
+from gradsift.data.batch import Batch, batch_size, map_tensors
 from gradsift.errors import ModelError
 from gradsift.gradients.forms import Form, at_least_float32, merge
-from gradsift.gradients.layers import find_rule
+from gradsift.gradients.layers import BareParameters, find_rule
 from gradsift.gradients.model_state import frozen, reducing
 from gradsift.gradients.projection import Sketch
 from gradsift.gradients.reductions import Reducer, Reductions
@@ -40,7 +41,7 @@ class RuleMismatchError(ModelError):
 
 
 class LayerRules:
-    """Per-sample gradients of parameters that belong to layers with a rule.
+    """Per-sample gradients of parameters that belong to layers with a rule, or to none (:mod:`.layers.bare`).
 
     Args:
         model: The model.
@@ -56,6 +57,8 @@ class LayerRules:
     ) -> None:
         self._model, self._task, self._reductions = model, task, reductions
         self._owners = owners(model, parameters)
+        owned = {name for pairs in self._owners.values() for _, name in pairs}
+        self._bare = {name: parameter for name, parameter in parameters.items() if name not in owned}
         self._sketches: dict[str, Sketch] = {}
 
     def run(self, batch: Batch) -> Reduced:
@@ -122,14 +125,24 @@ class LayerRules:
                 if missing:
                     raise RuleMismatchError(f"the rule of {type(module).__name__} gives no gradient", missing)
                 for own_name, name in self._owners[module]:
-                    waiting[name].append(forms[own_name])
-                    if len(waiting[name]) == uses[name]:
-                        take[0](name, merge(waiting.pop(name)))
+                    arrived(name, forms[own_name])
+
+        def arrived(name: str, form: Form) -> None:
+            waiting[name].append(form)
+            if len(waiting[name]) == uses[name]:
+                with torch.no_grad(), reducing(losses.device):
+                    take[0](name, merge(waiting.pop(name)))
+
+        def used(name: str) -> None:
+            uses[name] += 1
+
+        bare = BareParameters(self._bare, batch_size(batch), used, arrived) if self._bare else nullcontext()
 
         with frozen(self._model), torch.enable_grad():
             handles = [module.register_forward_hook(forward_hook) for module in self._owners]
             try:
-                outputs = self._task.outputs(self._model, batch)
+                with bare:
+                    outputs = self._task.outputs(self._model, batch)
             finally:
                 for handle in handles:
                     handle.remove()
@@ -171,20 +184,6 @@ def owners(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[nn.
     return found
 
 
-def coverable(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
-    """The wanted parameters that belong to a layer with a rule.
-
-    Args:
-        model: The model.
-        parameters: Full name to parameter.
-
-    Returns:
-        The part of them that rules may serve.
-    """
-    served = {name for pairs in owners(model, parameters).values() for _, name in pairs}
-    return {name: parameter for name, parameter in parameters.items() if name in served}
-
-
 def dense_by_rules(
     model: nn.Module, task: Task, parameters: Mapping[str, nn.Parameter], batch: Batch
 ) -> dict[str, Tensor]:
@@ -197,7 +196,7 @@ def dense_by_rules(
         batch: A small batch.
 
     Returns:
-        Full name to ``(n, *shape)``, without the parameters that never reached the loss.
+        Full name to ``(n, *shape)``, without parameters that no rule has seen.
     """
     found: dict[str, Tensor] = {}
 

@@ -14,7 +14,7 @@ from gradsift.data.batch import Batch, batch_size, rows, to_model
 from gradsift.errors import SettingError
 from gradsift.gradients.closed_form import ClosedForm
 from gradsift.gradients.functional import TorchFunc
-from gradsift.gradients.hooks import LayerRules, RuleMismatchError, coverable, dense_by_rules
+from gradsift.gradients.hooks import LayerRules, RuleMismatchError, dense_by_rules
 from gradsift.gradients.loop import Loop
 from gradsift.gradients.model_state import Precision, precision_of
 from gradsift.gradients.probe import check_mode
@@ -175,7 +175,7 @@ class PerSampleGradients:
         return _agree(torch.einsum("nk,nd->nkd", residual, features), truth[name], _scale(truth))
 
     def _right_by_rules(self, example: Batch, truth: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
-        candidates, scale = coverable(self._model, self.parameters), _scale(truth)
+        candidates, scale = dict(self.parameters), _scale(truth)
         while candidates:
             try:
                 found = dense_by_rules(self._model, self._task, candidates, example)
@@ -189,8 +189,9 @@ class PerSampleGradients:
                 for name, parameter in candidates.items()
                 if (_agree(found[name], truth[name], scale) if name in found else not truth[name].any())
             }
-            for name in candidates.keys() - right.keys():
-                logger.info("the layer rule of %s does not equal the one-sample loop on this model: not used", name)
+            left = sorted(candidates.keys() - right.keys())
+            if left:
+                logger.info("no layer rule equals the one-sample loop on this model for %s", ", ".join(left))
             return right
         return {}
 

@@ -3,6 +3,7 @@
 One rule a file. To add one, write the file, register it in :data:`RULES`, add the layer to ``tests/cases.py``.
 """
 
+from gradsift.gradients.layers.bare import BareParameters
 from gradsift.gradients.layers.base import LayerRule
 from gradsift.gradients.layers.conv import conv_rule
 from gradsift.gradients.layers.embedding import embedding_rule
@@ -12,6 +13,7 @@ from gradsift.gradients.layers.registry import RULES, find_rule, register_rule
 
 __all__ = [
     "RULES",
+    "BareParameters",
     "LayerRule",
     "batch_norm_rule",
     "conv_rule",
