@@ -136,7 +136,7 @@ def test_half_precision_shows_its_noise(blobs, trained):
 
 
 def test_a_model_that_has_memorised_its_labels_is_reported(blobs):
-    inputs, given, _ = blobs
+    _, given, _ = blobs
 
     class Memory(nn.Module):
         def __init__(self):

@@ -192,8 +192,7 @@ def test_unknown_detectors_are_refused():
         get_detector("l3")
     with pytest.raises(SettingError, match="cannot be made"):
         get_detector("sklearn.nothing:Here")
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    no_detector = External.at("sklearn.cluster:KMeans").fit(rows)
     with pytest.raises(SettingError, match="neither score_samples"):
-        rows = np.ones((5, 2))
-        External.at("sklearn.cluster:KMeans").set_params().fit(
-            np.random.default_rng(0).normal(size=(20, 2))
-        ).score_samples(rows)
+        no_detector.score_samples(rows)

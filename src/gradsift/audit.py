@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from torch import nn
 from gradsift.cleaning import decide
 from gradsift.data import fingerprint_samples
 from gradsift.detectors import Detector, detrimental_scores
-from gradsift.errors import DataError
+from gradsift.errors import DataError, RunDirectoryError
 from gradsift.gradients import Batcher, Layers, Precision, device_of, probe
 from gradsift.preparation import prepare
 from gradsift.progress import progress
@@ -41,7 +42,7 @@ def audit(
     task: str | Task = "classification",
     layers: Layers = "last",
     detector: str = "l2",
-    detectors: Sequence[str] | None = None,
+    detectors: str | Sequence[str] | None = None,
     contamination: float | Literal["auto"] = "auto",
     projection: int = 512,
     projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker",
@@ -95,7 +96,7 @@ def audit(
     settings = AuditSettings(
         layers=layers if isinstance(layers, str) else tuple(layers),
         detector=detector,
-        detectors=tuple(detectors) if detectors is not None else None,
+        detectors=(detectors,) if isinstance(detectors, str) else tuple(detectors) if detectors is not None else None,
         contamination=contamination,
         projection=projection,
         projection_kind=projection_kind,
@@ -111,7 +112,7 @@ def audit(
     identity = {
         "model": fingerprint_model(model),
         "data": data_fingerprint,
-        "task": f"{type(ready.task).__module__}.{type(ready.task).__qualname__} {vars(ready.task)}",
+        "task": _describe(ready.task),
         "reductions": repr(gradients.reductions),
         "settings": {k: v for k, v in settings.to_dict().items() if k not in ("contamination", "batch_size")},
     }
@@ -120,17 +121,17 @@ def audit(
         temporary = tempfile.TemporaryDirectory(prefix="gradsift-", ignore_cleanup_errors=True)
         output = Path(temporary.name) / "run"
     config = {"settings": settings.to_dict() | {"batch_size": ready.batch_size}, "source": dict(source or {})}
+    measured = probe(gradients, samples, ready.in_float32)  # before the first file: a refusal leaves nothing behind
     run = RunDirectory.begin(output, fingerprint_settings(identity), config, overwrite=overwrite)
-    batcher = Batcher(int(run.config["settings"]["batch_size"]))  # a resumed run keeps the size it began with
+    batcher = Batcher(_batch_size(run))
 
-    measured = probe(gradients, samples, ready.in_float32)
     seconds = {"prepare": time.perf_counter() - started}
     started = time.perf_counter()
     collect(run, gradients, ready.task, samples, batcher, shard_size=settings.shard_size, show_progress=show_progress)
     seconds["gradients"] = time.perf_counter() - started
 
     started = time.perf_counter()
-    names = class_names or samples.class_names
+    names = samples.class_names if class_names is None else [str(name) for name in class_names]
     table = _finish(
         run,
         ready.task,
@@ -218,6 +219,23 @@ def _finish(
     details |= {"contamination": decision.to_dict(), "warnings": [warning for warning in warnings if warning]}
     run.write_json("manifest.json", run.read_json("manifest.json") | details)
     return table
+
+
+def _describe(task: Task) -> str:
+    """A task in words, with its settings; without addresses, which differ between two processes."""
+    names = list(getattr(task, "__dict__", {})) or [n for c in type(task).__mro__ for n in getattr(c, "__slots__", ())]
+    values = {name: getattr(task, name, None) for name in names}
+    return re.sub(r" at 0x[0-9a-f]+", "", f"{type(task).__module__}.{type(task).__qualname__} {values}")
+
+
+def _batch_size(run: RunDirectory) -> int:
+    """A resumed run keeps the batch size it began with."""
+    try:
+        return int(run.config["settings"]["batch_size"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(
+            f"{run.path / 'config.yaml'} holds no batch size: the run is corrupt, delete it and audit again"
+        ) from error
 
 
 def _device_name(model: nn.Module) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ def import_object(path: str, what: str) -> Any:
         SettingError: There is no such module or name.
     """
     module, colon, name = path.partition(":")
-    if not colon:
+    if not colon or not module or module.startswith("."):
         raise SettingError(f"{what} {path!r} is no import path: write module:name, such as my_project.model:make_model")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
@@ -67,7 +66,9 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
             raise ModelError(f"{path} is no safetensors file: {error}") from error
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (RuntimeError, EOFError) as error:
+        raise ModelError(f"{path} is broken or cut off ({str(error).partition('.')[0]}): copy it again") from error
+    except Exception as error:  # the unpickler fails in many ways on bytes that are no weights
         raise UnsafeFileError(
             f"{path} is not a plain state dict, loading it could run code: save model.state_dict(), best as safetensors"
         ) from error
@@ -94,7 +95,7 @@ def load_model(factory: str, weights: str | Path | None, device: str = "cpu") ->
         ModelError: The factory gives no model, the weights do not fit, or there is no such device.
     """
     model = import_object(factory, "--model")
-    model = model if isinstance(model, nn.Module) else model()
+    model = model() if callable(model) and not isinstance(model, nn.Module) else model
     if not isinstance(model, nn.Module):
         raise ModelError(f"--model {factory} gives a {type(model).__name__}, not a torch.nn.Module")
     if weights is not None:

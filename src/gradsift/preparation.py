@@ -11,7 +11,7 @@ from torch import nn
 
 from gradsift.data import Samples
 from gradsift.detectors import Detector, get_detector
-from gradsift.errors import SettingError
+from gradsift.errors import SampleError, SettingError
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
 from gradsift.gradients.probe import check_finite_inputs
 from gradsift.settings import AuditSettings
@@ -59,7 +59,10 @@ def prepare(model: nn.Module, train_set: Any, task: str | Task, settings: AuditS
     positions = np.unique(np.linspace(0, len(samples) - 1, min(8, len(samples))).astype(int))
     example = samples.batch(positions)
     check_finite_inputs(example, positions)
-    gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
+    try:
+        gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
+    except SampleError as error:
+        raise error.at(positions.tolist()) from error
     detectors = choose_detectors(settings, task, gradients.closed_form)
     size = settings.batch_size
     return Preparation(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any, Literal
+
+import numpy as np
 
 from gradsift.errors import SettingError
 from gradsift.gradients import Layers, Precision
@@ -45,15 +48,15 @@ class AuditSettings:
             SettingError: A setting is outside its range.
         """
         share = self.contamination
-        if share != "auto" and not (isinstance(share, int | float) and 0 < share <= 0.5):
+        if share != "auto" and not (isinstance(share, Real | np.floating) and 0 < share <= 0.5):
             raise SettingError(
                 f"contamination is the share of samples to flag, in (0, 0.5], or 'auto'; given {share!r} "
                 "(for 5 % write 0.05)"
             )
-        if self.batch_size != "auto" and not (isinstance(self.batch_size, int) and self.batch_size >= 1):
+        if self.batch_size != "auto" and not (isinstance(self.batch_size, Integral) and self.batch_size >= 1):
             raise SettingError(f"batch_size is a whole number from 1, or 'auto'; given {self.batch_size!r}")
-        if self.shard_size < 1:
-            raise SettingError(f"shard_size is a whole number from 1; given {self.shard_size}")
+        if not (isinstance(self.shard_size, Integral) and self.shard_size >= 1):
+            raise SettingError(f"shard_size is a whole number from 1; given {self.shard_size!r}")
         if self.precision not in ("float32", "bfloat16", "float16"):
             raise SettingError(f"precision is float32, bfloat16 or float16; given {self.precision!r}")
 
@@ -80,4 +83,5 @@ class AuditSettings:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values for ``config.yaml``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}  # YAML knows no numpy
         return {k: list(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for k, v in values.items()}

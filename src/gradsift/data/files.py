@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +87,8 @@ def write_kept(source: str | Path, kept: np.ndarray, output: str | Path) -> None
         DataError: The output exists, or is of another kind than the source.
     """
     source, output = Path(source), Path(output)
+    if not source.exists():
+        raise DataError(f"{source} does not exist")
     if output.exists():
         raise DataError(f"{output} exists: trim never overwrites, choose another name")
     if source.is_dir():
@@ -98,12 +102,14 @@ def write_kept(source: str | Path, kept: np.ndarray, output: str | Path) -> None
         raise DataError(f"{output.name} must be of the kind that came in: name it *{source.suffix}")
     output.parent.mkdir(parents=True, exist_ok=True)
     if source.suffix == ".npz":
-        with np.load(source, allow_pickle=False) as arrays:
-            np.savez(output, **{name: arrays[name][kept] for name in arrays.files})  # type: ignore[arg-type]
+        arrays = _read_npz(source)
+        size = max(len(array) for array in arrays.values() if array.ndim)
+        whole = {name: array[kept] if array.ndim and len(array) == size else array for name, array in arrays.items()}
+        np.savez(output, **whole)  # type: ignore[arg-type]
     elif source.suffix == ".csv":
-        pa_csv.write_csv(pa_csv.read_csv(source).take(pa.array(kept)), output)
+        pa_csv.write_csv(_read_table(source).take(pa.array(kept)), output)
     else:
-        pq.write_table(pq.read_table(source).take(pa.array(kept)), output)
+        pq.write_table(_read_table(source).take(pa.array(kept)), output)
 
 
 def load_column(path: str | Path, name: str) -> np.ndarray:
@@ -120,11 +126,12 @@ def load_column(path: str | Path, name: str) -> np.ndarray:
         DataError: There is no such column.
     """
     path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist: give a .npz, .csv or .parquet file")
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            columns = {key: archive[key] for key in archive.files}
+        columns = _read_npz(path)
     elif path.suffix in (".csv", ".parquet"):
-        table = pa_csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
+        table = _read_table(path)
         columns = {key: table[key].to_numpy() for key in table.column_names if key == name}
     else:
         columns = {}
@@ -156,7 +163,7 @@ class ImageBytes(Dataset):
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         """Image and label."""
-        return self._transform(open_image(self._images[position].as_py())), int(self.labels[position])
+        return self._transform(open_image(self._images[position].as_py())), self.labels[position].item()
 
 
 class ImageFolder(Dataset):
@@ -221,11 +228,7 @@ def to_tensor(image: Any) -> Tensor:
 
 
 def _load_npz(path: Path, label: str | None, _image: str | None, _transform: Transform | None) -> Loaded:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except ValueError as error:
-        raise UnsafeFileError(f"{path} holds pickled objects ({error}): save plain arrays only") from error
+    arrays = _read_npz(path)
     name = _label_name(list(arrays), label, path)
     inputs = [key for key in arrays if key != name]
     if len(inputs) != 1 and "x" not in (key.lower() for key in inputs):
@@ -237,22 +240,48 @@ def _load_npz(path: Path, label: str | None, _image: str | None, _transform: Tra
 
 
 def _load_csv(path: Path, label: str | None, image: str | None, transform: Transform | None) -> Loaded:
-    return _from_table(pa_csv.read_csv(path), path, label, image, transform)
+    return _from_table(_read_table(path), path, label, image, transform)
 
 
 def _load_parquet(path: Path, label: str | None, image: str | None, transform: Transform | None) -> Loaded:
+    return _from_table(_read_table(path), path, label, image, transform)
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is no readable parquet file ({error})") from error
-    return _from_table(table, path, label, image, transform)
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} holds a single array: save inputs and labels with np.savez")
+        with archive:
+            return {name: archive[name] for name in archive.files}
+    except DataError:
+        raise
+    except ValueError as error:
+        raise UnsafeFileError(f"{path} holds pickled objects ({error}): save plain arrays only") from error
+    except (OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is no readable npz file ({error})") from error
+
+
+def _read_table(path: Path) -> pa.Table:
+    try:
+        table = pa_csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
+        _ = table.column_names  # names that are no UTF-8 show here
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no readable {path.suffix[1:]} file ({error})") from error
+    return table
 
 
 def _from_table(
     table: pa.Table, path: Path, label: str | None, image: str | None, transform: Transform | None
 ) -> Loaded:
     name = _label_name(table.column_names, label, path)
-    labels, names = _encode(table[name].to_numpy())
+    missing = np.flatnonzero(table[name].is_null().to_numpy())
+    if len(missing):
+        raise DataError(f"{path} has no label in column {name!r} at positions {', '.join(map(str, missing[:10]))}")
+    try:
+        labels, names = _encode(table[name].to_numpy())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: the labels in column {name!r} are no text ({error})") from error
     if image is None:
         image = next((field.name for field in table.schema if _holds_bytes(field.type)), None)
     if image is not None:

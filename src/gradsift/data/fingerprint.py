@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
@@ -37,12 +38,22 @@ def fingerprint_samples(samples: Samples) -> tuple[str, str]:
 
 
 def _update(digest: Any, tree: Any) -> None:
-    for leaf in tree_flatten(tree)[0]:
+    leaves, structure = tree_flatten(tree)
+    digest.update(str(structure).encode())
+    for leaf in leaves:
         if isinstance(leaf, Tensor):
-            leaf = leaf.detach().cpu().contiguous().numpy()
-        if isinstance(leaf, np.ndarray | np.generic):
+            digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
+            flat = leaf.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+        elif isinstance(leaf, np.ndarray | np.generic):
             array = np.ascontiguousarray(leaf)
             digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(array.tobytes() if array.dtype == object else array.data.cast("B") if array.size else b"")
+            if array.dtype == object:
+                _update(digest, array.reshape(-1).tolist())
+            elif array.size:
+                digest.update(array.reshape(-1).view(np.uint8).data)
+        elif callable(getattr(leaf, "tobytes", None)):  # a Pillow image, whose repr says where it lies
+            digest.update(f"{type(leaf).__qualname__}{getattr(leaf, 'size', '')}{getattr(leaf, 'mode', '')}".encode())
+            digest.update(leaf.tobytes())
         else:
             digest.update(repr(leaf).encode())

@@ -121,7 +121,7 @@ class Samples:
             kept = Samples(source.dataset).keep(indices)
             return DataLoader(
                 kept,
-                batch_size=source.batch_size or 1,
+                batch_size=source.batch_size or getattr(source.batch_sampler, "batch_size", 1),
                 num_workers=source.num_workers,
                 collate_fn=source.collate_fn,
                 pin_memory=source.pin_memory,
@@ -142,6 +142,8 @@ def _arrays_of(source: Any) -> tuple[Any, ...] | dict[str, Any] | None:
             raise DataError("the data set is an empty dict: there is no sample to audit")
     elif isinstance(source, tuple) and source and all(isinstance(column, np.ndarray | Tensor) for column in source):
         columns = list(source)
+    elif isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray | Tensor):
+        columns = list(source)  # (X, y) with y a list: no two samples
     else:
         return None
     for column in columns:
@@ -164,6 +166,8 @@ def _indexable(source: Any) -> tuple[Dataset[Any], Callable[[list[Any]], Batch]]
     if isinstance(source, DataLoader):
         if isinstance(source.dataset, IterableDataset):
             raise DataError(_NO_LENGTH.format(kind="a DataLoader over an IterableDataset"))
+        if source.batch_sampler is None:
+            raise DataError("the DataLoader has batch_size=None, so its items are no samples: give it a batch_size")
         sampler = getattr(source.batch_sampler, "sampler", source.sampler)
         if not isinstance(sampler, SequentialSampler):
             raise DataError(
@@ -184,8 +188,10 @@ _NO_LENGTH = (
 )
 
 
-def _take(column: Any, indices: list[int]) -> Tensor:
+def _take(column: Any, indices: list[int]) -> Any:
     picked = column[indices]
+    if isinstance(picked, np.ndarray) and picked.dtype.kind not in "biufc":
+        return picked.tolist()  # ids and other words, as default_collate has them
     return picked if isinstance(picked, Tensor) else torch.from_numpy(np.ascontiguousarray(picked))
 
 

@@ -33,6 +33,8 @@ def flip_labels(
     generator = np.random.default_rng(seed)
     classes = np.unique(labels)
     flipped = np.sort(generator.choice(len(labels), round(rate * len(labels)), replace=False))
+    if len(classes) < 2:
+        raise SettingError(f"flip_labels needs at least two classes, given {len(classes)}")
     place = np.searchsorted(classes, labels[flipped])
     shift = generator.integers(1, len(classes), len(flipped)) if kind == "symmetric" else 1
     given = labels.copy()

@@ -97,6 +97,8 @@ class Verification:
         gain = self.difference("this trim")
         better = gain.sign if self.higher_is_better else -gain.sign
         samples, seeds = f"{self.removed:,} samples", f"{gain.count} seeds, 95 % interval"
+        if math.isnan(gain.mean):
+            return f"The metric is no number for some trainings, so nothing can be said about removing {samples}."
         if math.isnan(gain.half_width):
             return f"One seed says nothing: removing {samples} changed the metric by {gain.mean:+.2f} against random."
         if better == 0:

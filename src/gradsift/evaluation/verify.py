@@ -18,6 +18,7 @@ from gradsift.data import Samples
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.verification import Trial, Verification
 from gradsift.progress import progress
+from gradsift.store.run_directory import writing
 from gradsift.table import Audit
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,12 @@ def verify(
         raise DataError("the audit flags no sample, so there is nothing to verify")
     arms = _arms(train_set, audit, true_labels, seeds)
     key = hashlib.sha256(audit.flagged.tobytes() + str(audit.details.get("data_fingerprint")).encode()).hexdigest()[:16]
-    done = _finished(output, key)
+    if output is not None:
+        with writing(Path(output)):
+            Path(output).parent.mkdir(parents=True, exist_ok=True)
+            Path(output).touch()
+    oracle = hashlib.sha256(np.asarray(true_labels).tobytes()).hexdigest()[:16] if true_labels is not None else ""
+    done = _finished(output, key, oracle)
     trials = []
     with progress("retraining", len(arms) * len(seeds), unit="trainings", show=show_progress) as bar:
         for seed in seeds:
@@ -117,7 +123,7 @@ def verify(
                     trial = Trial(
                         arm, seed, value, time.perf_counter() - started, removed_of(by_seed[seed], len(audit))
                     )
-                    _record(output, key, trial)
+                    _record(output, key, oracle, trial)
                 trials.append(trial)
                 bar.advance()
     return Verification(trials, removed, higher_is_better)
@@ -151,7 +157,9 @@ def _arms(
         "this trim": dict.fromkeys(seeds, audit.kept),
     }
     if true_labels is not None:
-        true, given = np.asarray(true_labels), audit.table["given_label"].to_numpy(zero_copy_only=False)
+        true, given = np.asarray(true_labels), audit.table["given_label"].to_numpy()
+        if audit.table["given_label"].null_count:
+            raise DataError("the audit's task knows no given labels, so true_labels cannot tell which are wrong")
         if true.shape != given.shape:
             raise DataError(f"true_labels has shape {true.shape}, the audit {given.shape} given labels")
         arms["oracle trim"] = dict.fromkeys(seeds, np.flatnonzero(true == given))
@@ -162,7 +170,7 @@ def _kept(train_set: Any, positions: np.ndarray | None) -> Any:
     return train_set if positions is None else Samples(train_set).keep(positions)
 
 
-def _finished(output: str | Path | None, key: str) -> dict[tuple[str, int], Trial]:
+def _finished(output: str | Path | None, key: str, oracle: str) -> dict[tuple[str, int], Trial]:
     if output is None or not Path(output).exists():
         return {}
     found = {}
@@ -172,12 +180,15 @@ def _finished(output: str | Path | None, key: str) -> dict[tuple[str, int], Tria
         except ValueError:
             logger.warning("%s: an unfinished line is left out", output)
             continue
-        if row.pop("key") == key:
+        if row.pop("key") == key + (oracle if row["arm"] == "oracle trim" else ""):
             found[row["arm"], row["seed"]] = Trial(**row)
     return found
 
 
-def _record(output: str | Path | None, key: str, trial: Trial) -> None:
+def _record(output: str | Path | None, key: str, oracle: str, trial: Trial) -> None:
     if output is not None:
-        with Path(output).open("a") as file:
-            file.write(json.dumps({"key": key} | trial.to_dict()) + "\n")
+        key += oracle if trial.arm == "oracle trim" else ""
+        with writing(Path(output)), Path(output).open("ab+") as file:
+            if file.tell() and (file.seek(-1, 2), file.read(1))[1] != b"\n":
+                file.write(b"\n")  # after a line that was cut off
+            file.write((json.dumps({"key": key} | trial.to_dict()) + "\n").encode())

@@ -50,10 +50,11 @@ class TorchFunc:
         Returns:
             Outputs, losses and reductions.
         """
-        gradients = self.dense(batch)
-        with torch.no_grad():
+        with torch.no_grad():  # first, as values of labels are checked here and cannot be checked inside vmap
             outputs = self._task.outputs(self._model, batch)
             losses = sample_losses(self._task, outputs, batch)
+        gradients = self.dense(batch)
+        with torch.no_grad():
             statistics = reduce_dense(self._reductions, gradients, self._sketches)
         return Reduced(outputs, losses, statistics)
 

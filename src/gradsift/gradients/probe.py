@@ -6,7 +6,7 @@ and the gradient of a sample alone equals its gradient in a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten
 
 from gradsift.data import Samples
 from gradsift.data.batch import Batch, rows_not_finite
-from gradsift.errors import DataError, ModelError
+from gradsift.errors import DataError, ModelError, SampleError
 
 if TYPE_CHECKING:
     from gradsift.gradients.per_sample import PerSampleGradients
@@ -51,6 +51,8 @@ def check_mode(model: nn.Module) -> None:
         ModelError: A BatchNorm or Dropout layer is in train mode, a BatchNorm has no running statistics, parameters
             lie on several devices or none at all.
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the model is {model!r}: it must be a torch.nn.Module (an object, with its weights loaded)")
     devices = {str(parameter.device) for parameter in model.parameters()}
     if len(devices) != 1 or "meta" in devices:
         raise ModelError(
@@ -131,7 +133,11 @@ def probe(
     check_two_reads(samples, positions)
     batch = samples.batch(positions)
     check_finite_inputs(batch, positions)
-    whole, each = gradients(batch), [gradients(samples.batch([position])) for position in positions]
+    try:
+        whole, each = gradients(batch), [gradients(samples.batch([position])) for position in positions]
+    except SampleError as error:
+        raise error.at(positions.tolist()) from error
+    refuse_not_finite({"loss": whole.losses, **whole.statistics}, positions)
     together, alone = whole.statistics["l2"], torch.cat([one.statistics["l2"] for one in each])
     noise = None
     if in_float32 is not None:
@@ -152,6 +158,25 @@ def probe(
             "padding, or is random. Call model.eval(), and look for batch statistics and random layers"
         )
     return Probe(difference, noise)
+
+
+def refuse_not_finite(stored: Mapping[str, Tensor], positions: np.ndarray) -> None:
+    """Refuses statistics with NaN or infinite numbers.
+
+    Args:
+        stored: Name to values, first axis = samples.
+        positions: Position of every row.
+
+    Raises:
+        DataError: Some are not finite; names the samples.
+    """
+    for name, values in stored.items():
+        broken = [int(positions[row]) for row in rows_not_finite(values)]
+        if broken:
+            raise DataError(
+                f"{name} is NaN or infinite for the samples at positions {', '.join(map(str, broken[:10]))}: look at "
+                "these samples, and at the model's weights; in half precision, try float32"
+            )
 
 
 def _same(first: object, second: object) -> bool:

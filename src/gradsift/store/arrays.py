@@ -29,7 +29,9 @@ class ShardedArray:
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         first = self._map(0)
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *first.shape[1:])
-        self.dtype = first.dtype
+        # Words have a type of their own in each shard.
+        shards = range(len(self._paths)) if first.dtype.kind in "US" else [0]
+        self.dtype = np.result_type(*(self._map(shard).dtype for shard in shards))
 
     def __len__(self) -> int:
         """Number of rows."""

@@ -6,11 +6,11 @@ import numpy as np
 from torch import Tensor
 
 from gradsift.data import Samples
-from gradsift.data.batch import Batch, rows_not_finite
-from gradsift.errors import DataError, SampleError
+from gradsift.data.batch import Batch
+from gradsift.errors import SampleError
 from gradsift.gradients import Batcher, PerSampleGradients, Reduced
 from gradsift.gradients.batching import is_out_of_memory
-from gradsift.gradients.probe import check_finite_inputs
+from gradsift.gradients.probe import check_finite_inputs, refuse_not_finite
 from gradsift.progress import progress
 from gradsift.store.run_directory import RunDirectory
 from gradsift.tasks import LabelledTask, Task
@@ -88,13 +88,7 @@ def reduce_batch(
         stored = {"loss": reduced.losses, **reduced.statistics, **_labels(task, reduced, batch)}
     except SampleError as error:
         raise error.at(positions.tolist()) from error
-    for name, values in stored.items():
-        broken = [int(positions[row]) for row in rows_not_finite(values)]
-        if broken:
-            raise DataError(
-                f"{name} is NaN or infinite for the samples at positions {', '.join(map(str, broken[:10]))}: look at "
-                "these samples, and at the model's weights; in half precision, try float32"
-            )
+    refuse_not_finite(stored, positions)
     arrays = {name: values.detach().cpu().numpy() for name, values in stored.items()}
     if isinstance(batch, dict) and "id" in batch:
         arrays["id"] = np.asarray([str(one.item() if isinstance(one, Tensor) else one) for one in batch["id"]])

@@ -64,6 +64,8 @@ class RunDirectory:
             RunDirectoryError: The place is taken, holds something else, belongs to another run, or cannot be written.
         """
         final = Path(output)
+        if not final.name or final.name == "..":
+            raise RunDirectoryError(f"{str(final)!r} is no name for a run directory: choose another place")
         if final.exists():
             if not (final / "manifest.json").is_file() and (not final.is_dir() or any(final.iterdir())):
                 raise RunDirectoryError(f"{final} exists and is no run directory: choose another place for the output")
@@ -84,6 +86,7 @@ class RunDirectory:
         with writing(part):
             # config.yaml first: a directory with a manifest always has its batch size on record.
             fresh = final.with_name(f".{final.name}.{os.getpid()}.new")
+            shutil.rmtree(fresh, ignore_errors=True)  # of a try of this process that failed, on a full disk perhaps
             fresh.mkdir(parents=True)
             (fresh / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
             (fresh / "manifest.json").write_text(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, batch_size, inputs_of
-from gradsift.errors import ModelError, SettingError
+from gradsift.errors import DataError, ModelError, SettingError
 
 
 @runtime_checkable
@@ -96,6 +96,26 @@ class LossTask:
                 "`logits`): pass a task of your own with outputs(model, batch) and losses(outputs, batch)"
             )
         return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+
+
+def as_labels(labels: Any) -> Tensor:
+    """Labels as a tensor.
+
+    Args:
+        labels: What the batch holds as labels.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        DataError: They are words or other objects.
+    """
+    try:
+        return torch.as_tensor(labels)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"the labels are no numbers ({error}): number the classes from 0, and pass their names as class_names"
+        ) from error
 
 
 def sample_losses(task: Task, outputs: Any, batch: Batch) -> Tensor:

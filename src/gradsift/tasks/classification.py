@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from gradsift.data.batch import Batch, is_traced, labels_of
 from gradsift.errors import DataError, ModelError, SampleError
-from gradsift.tasks.base import LossTask
+from gradsift.tasks.base import LossTask, as_labels
 
 
 class Classification(LossTask):
@@ -37,7 +37,7 @@ class Classification(LossTask):
             DataError: The labels are not one whole number a sample.
             SampleError: Some labels are NaN.
         """
-        labels = torch.as_tensor(labels_of(batch))
+        labels = as_labels(labels_of(batch))
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
         if labels.ndim != 1:
@@ -119,7 +119,11 @@ class BinaryClassification(LossTask):
         Raises:
             SampleError: Labels are neither 0 nor 1.
         """
-        labels = torch.as_tensor(labels_of(batch)).reshape(-1)
+        labels = as_labels(labels_of(batch))
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        if labels.ndim != 1:
+            raise DataError(f"labels of shape {tuple(labels.shape)}: binary classification needs one 0 or 1 a sample")
         wrong = [] if is_traced(labels) else ((labels != 0) & (labels != 1)).nonzero()[:, 0].tolist()
         if wrong:
             raise SampleError("binary labels other than 0 and 1", wrong, "Recode them (for -1 and 1: (y + 1) / 2)")
@@ -183,7 +187,7 @@ class MultiLabel(LossTask):
             DataError: The labels are not a matrix.
             SampleError: Labels are neither 0 nor 1.
         """
-        labels = torch.as_tensor(labels_of(batch))
+        labels = as_labels(labels_of(batch))
         if labels.ndim != 2:
             raise DataError(f"multi-label needs labels of shape (n, K), given {tuple(labels.shape)}")
         wrong = [] if is_traced(labels) else ((labels != 0) & (labels != 1)).any(dim=1).nonzero()[:, 0].tolist()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from gradsift.data.batch import Batch, labels_of, rows_not_finite
 from gradsift.errors import ModelError, SampleError, SettingError
-from gradsift.tasks.base import LossTask
+from gradsift.tasks.base import LossTask, as_labels
 
 _LOSSES: dict[str, Callable[..., Tensor]] = {
     "squared": functional.mse_loss,
@@ -49,7 +48,7 @@ class Regression(LossTask):
         Raises:
             SampleError: Values are NaN or infinite.
         """
-        values = torch.as_tensor(labels_of(batch))
+        values = as_labels(labels_of(batch))
         values = values if values.is_floating_point() else values.float()
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
