@@ -29,6 +29,8 @@ demo: .venv/core  ## The whole job on scikit-learn's digits: audit, report, veri
 
 test: check test-fast  ## Lint, types and the fast tests (under 10 minutes on 2 cores)
 
+# One thread a process: two test processes share two cores.
+test-fast: export OMP_NUM_THREADS := 1
 test-fast: .venv/test
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
 

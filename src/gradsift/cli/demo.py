@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from safetensors.torch import save_file
 
@@ -30,6 +31,8 @@ def demo(
     Trains a small network, audits it, retrains it with controls, and writes the report. What it writes can be used with
     the other commands, such as **gradsift trim runs/demo/run -o clean.npz**
     """
+    # So small a network gains nothing from a second thread, and on a busy machine threads that wait for each other crawl.
+    torch.set_num_threads(1)
     train_set, test_set = recipe.load()
     output.mkdir(parents=True, exist_ok=True)
     np.savez(output / "train.npz", **{key: train_set[key] for key in ("x", "label")})  # type: ignore[arg-type]
