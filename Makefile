@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-fast test-slow check format docs wheel bench clean
+.PHONY: help demo test test-fast test-slow check format docs wheel second-opinions bench clean
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,10 @@ wheel: .venv/test  ## Build the wheel and try it in fresh environments, once wit
 	$(BIN)/python -m build --wheel --outdir dist > /dev/null
 	PYTHON=$(PYTHON) sh scripts/try_wheel.sh newest
 	PYTHON=$(PYTHON) sh scripts/try_wheel.sh lowest
+
+second-opinions: .venv/test  ## Compare per-sample gradients with opacus and BackPACK
+	$(PIP) -e '.[bench]'
+	$(BIN)/python -m pytest tests/test_gradients_second_opinions.py
 
 bench: .venv/test  ## Cost of gradients against a plain forward and a plain training pass
 	$(PIP) -e '.[bench]'
