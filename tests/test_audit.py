@@ -285,3 +285,63 @@ def test_the_linear_toy_set_of_the_authors():
             assert set(np.argsort(-audit.table[name].to_numpy())[:10]) == set(flipped)
         assert len(audit.flagged) == 15
         assert set(flipped) <= set(audit.flagged)
+
+
+def test_a_resumed_run_has_the_settings_of_the_last_try_on_record(blobs, trained, tmp_path, monkeypatch):
+    inputs, given, _ = blobs
+    room = sys.modules["gradsift.store.collect"]
+    real = room.reduce_batch
+
+    def stop(gradients, task, samples, positions):
+        if positions[0] >= 100:
+            raise KeyboardInterrupt
+        return real(gradients, task, samples, positions)
+
+    arguments = {"output": tmp_path / "run", "shard_size": 50, "show_progress": False}
+    monkeypatch.setattr(room, "reduce_batch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        gradsift.audit(trained, (inputs, given), contamination=0.1, batch_size=50, **arguments)
+    monkeypatch.setattr(room, "reduce_batch", real)
+    audit = gradsift.audit(trained, (inputs, given), contamination=0.3, batch_size=25, **arguments)
+    assert len(audit.flagged) == 54
+    assert audit.run.config["settings"]["contamination"] == 0.3
+    assert audit.run.config["settings"]["batch_size"] == 50  # shards that are there were made with it
+
+
+def test_shards_of_a_model_that_only_prints_differently_are_not_mixed(blobs, trained, tmp_path):
+    inputs, given, _ = blobs
+    first = gradsift.audit(trained, (inputs, given), output=tmp_path / "run", show_progress=False)
+    (tmp_path / "run").rename(tmp_path / "run.part")
+    other = nn.Sequential(trained[0], nn.Sigmoid(), trained[2]).eval()
+    with pytest.raises(gradsift.RunDirectoryError, match="another model"):
+        gradsift.audit(other, (inputs, given), output=tmp_path / "run", show_progress=False)
+    assert len(first) == 180
+
+
+def test_a_parameter_that_sleeps_on_the_tried_samples_is_not_lost():
+    class Sleeper(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Parameter(torch.eye(3))
+            self.head = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.head(torch.relu(x @ self.first))
+
+    torch.manual_seed(0)
+    inputs = -torch.ones(40, 3)
+    inputs[17] = 1.0  # the only sample for which the first layer is awake
+    labels = torch.arange(40) % 2
+    model = Sleeper().eval()
+    audit = gradsift.audit(model, (inputs, labels), layers="all", detectors=["l2"], show_progress=False)
+    loss = nn.functional.cross_entropy(model(inputs[17:18]), labels[17:18])
+    exact = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))]).norm()
+    assert audit.table["score_l2"][17].as_py() == pytest.approx(float(exact), rel=1e-5)
+
+
+def test_a_detector_that_gives_nan_is_refused(blobs, trained, monkeypatch):
+    from gradsift.detectors import L2Norm
+
+    monkeypatch.setattr(L2Norm, "score_samples", lambda self, X, y=None: np.where(np.arange(180) == 7, np.nan, 0.0))
+    with pytest.raises(gradsift.DataError, match="positions 7"):
+        gradsift.audit(trained, blobs[:2], detectors=["l2"], show_progress=False)

@@ -25,7 +25,7 @@ def binary(positive):
 @pytest.mark.parametrize(("share", "count"), [(0.1, 3), (0.5, 15), (0.01, 0), (1 / 30, 1)])
 def test_a_given_share_is_taken_as_it_is(share, count):
     decision = decide(np.arange(30.0), share, kind="class", labels=np.zeros(30, int), predictions=binary(np.ones(30)))
-    assert (decision.count, decision.fraction, decision.low, decision.high) == (count, share, share, share)
+    assert (decision.count, decision.fraction, decision.low, decision.high) == (count, count / 30, share, share)
     assert decision.words == "The share was given."
     assert decision.to_dict()["count"] == count
 

@@ -179,3 +179,10 @@ def test_the_demo(tmp_path):
     assert found["detection"]["l2"]["ap"] > 0.9
     assert found["verification"]["sentence"]
     assert (tmp_path / found["report"]).stat().st_size > 50_000
+
+
+def test_flags_beside_a_config_are_not_silently_ignored(folder):
+    gradsift("audit", *MODEL, "--data", "train.npz", "-o", "runs/saved", cwd=folder)
+    done = gradsift("audit", "--config", "runs/saved/config.yaml", "--seed", 3, "-o", "runs/other", cwd=folder, check=False)
+    assert done.returncode == 1
+    assert "--seed would be ignored" in done.stderr.replace("\n", " ")

@@ -314,3 +314,32 @@ def test_an_array_file_that_is_named_npz_is_refused(tmp_path):
     (tmp_path / "a.npy").rename(tmp_path / "a.npz")
     with pytest.raises(DataError, match=r"a\.npz"):
         load(tmp_path / "a.npz")
+
+
+def test_a_test_set_follows_the_training_set_in_classes_and_columns(tmp_path):
+    (tmp_path / "train.csv").write_text("width,height,id,label\n1,2,7,ash\n3,4,8,birch\n5,6,9,cedar\n")
+    (tmp_path / "test.csv").write_text("height,label,width\n2,cedar,1\n4,ash,3\n")
+    train = load(tmp_path / "train.csv")
+    test = load(tmp_path / "test.csv", like=train)
+    assert train.feature_names == ["width", "height"]  # the id is no feature
+    assert test.dataset[0].tolist() == [[1, 2], [3, 4]]
+    assert test.dataset[1].tolist() == [2, 0]
+    (tmp_path / "more.csv").write_text("height,label,width\n2,yew,1\n")
+    with pytest.raises(DataError, match="yew"):
+        load(tmp_path / "more.csv", like=train)
+    (tmp_path / "less.csv").write_text("height,label\n2,ash\n")
+    with pytest.raises(DataError, match="width"):
+        load(tmp_path / "less.csv", like=train)
+
+
+def test_columns_can_be_ignored_and_two_label_columns_must_be_told_apart(tmp_path):
+    (tmp_path / "train.csv").write_text("x1,leak,label,y\n1,9,0,0\n2,9,1,1\n")
+    with pytest.raises(DataError, match="--label"):
+        load(tmp_path / "train.csv")
+    assert load(tmp_path / "train.csv", label="label", ignore=["leak", "y"]).feature_names == ["x1"]
+
+
+def test_kept_csv_keeps_words_as_they_stand(tmp_path):
+    (tmp_path / "train.csv").write_text("code,label\n00123,0\n00456,1\n")
+    write_kept(tmp_path / "train.csv", np.array([1]), tmp_path / "clean.csv")
+    assert "00456" in (tmp_path / "clean.csv").read_text()

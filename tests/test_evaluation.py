@@ -345,3 +345,20 @@ def test_accuracy_is_in_percent_over_all_batches_and_in_eval_mode():
         one, {"x": torch.tensor([[1.0], [-1.0], [2.0]]), "label": torch.tensor([1, 0, 0])}
     ) == pytest.approx(200 / 3)
     assert len(Samples((logits, labels))) == 5
+
+
+def test_finished_trials_of_another_metric_are_not_reused(audit, tmp_path):
+    def one(model, test_set):
+        return 1.0
+
+    def two(model, test_set):
+        return 2.0
+
+    def train(dataset, *, seed):
+        return torch.nn.Linear(1, 1)
+
+    arguments = {"seeds": 2, "output": tmp_path / "trials.jsonl", "show_progress": False}
+    first = verify(train, audit.train_set, audit, None, one, **arguments)
+    second = verify(train, audit.train_set, audit, None, two, **arguments)
+    assert set(first.values("no trim").values()) == {1.0}
+    assert set(second.values("no trim").values()) == {2.0}

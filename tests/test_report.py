@@ -159,3 +159,17 @@ def test_gradient_space_holds_flagged_and_kept_samples(blobs, trained):
     assert 0 < share <= 1
     norms_alone = gradsift.audit(trained, blobs[:2], detectors=["l2"], show_progress=False)
     assert gradient_space(norms_alone) is None
+
+
+def test_a_page_never_shows_samples_of_another_data_set(blobs, trained, tmp_path):
+    inputs, given, _ = blobs
+    audit = gradsift.audit(trained, (inputs, given), show_progress=False)
+    with pytest.raises(gradsift.DataError, match="not the one that was audited"):
+        audit.report(tmp_path / "page.html", (inputs[::-1].copy(), given))
+
+
+def test_a_page_does_not_overwrite_other_files(blobs, trained, tmp_path):
+    (tmp_path / "train.csv").write_text("a,b\n")
+    with pytest.raises(gradsift.SettingError, match=r"name it \*\.html"):
+        gradsift.audit(trained, blobs[:2], show_progress=False).report(tmp_path / "train.csv")
+    assert (tmp_path / "train.csv").read_text() == "a,b\n"

@@ -397,3 +397,19 @@ def test_a_model_is_told_by_its_weights_buffers_and_names():
 def test_settings_are_told_by_their_values_and_not_by_their_order():
     assert fingerprint_settings({"a": 1, "b": (2,)}) == fingerprint_settings({"b": (2,), "a": 1})
     assert fingerprint_settings({"a": 1}) != fingerprint_settings({"a": 2})
+
+
+def test_a_folder_with_somebody_elses_manifest_is_never_replaced(tmp_path):
+    (tmp_path / "extension").mkdir()
+    (tmp_path / "extension" / "manifest.json").write_text('{"name": "a browser extension"}')
+    with pytest.raises(RunDirectoryError, match="no run directory"):
+        RunDirectory.begin(tmp_path / "extension", "f", {}, overwrite=True)
+
+
+def test_what_appears_at_the_place_meanwhile_is_not_deleted(tmp_path):
+    run = RunDirectory.begin(tmp_path / "run", "f", {})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunDirectoryError, match="no run directory"):
+        run.finish()
+    assert (tmp_path / "run" / "thesis.txt").exists()

@@ -23,6 +23,7 @@ from gradsift.data import fingerprint_samples
 from gradsift.detectors import Detector, detrimental_scores
 from gradsift.errors import DataError, RunDirectoryError
 from gradsift.gradients import Batcher, Layers, Precision, device_of, probe
+from gradsift.gradients.projection import VERSION
 from gradsift.preparation import prepare
 from gradsift.progress import progress
 from gradsift.settings import AuditSettings
@@ -114,16 +115,25 @@ def audit(
         "data": data_fingerprint,
         "task": _describe(ready.task),
         "reductions": repr(gradients.reductions),
+        "projection version": VERSION,
+        "parameters": list(gradients.parameters),
+        "device": device_of(model).type,
         "settings": {k: v for k, v in settings.to_dict().items() if k not in ("contamination", "batch_size")},
     }
     temporary = None
     if output is None:
         temporary = tempfile.TemporaryDirectory(prefix="gradsift-", ignore_cleanup_errors=True)
         output = Path(temporary.name) / "run"
-    config = {"settings": settings.to_dict() | {"batch_size": ready.batch_size}, "source": dict(source or {})}
+    config: dict[str, Any] = {
+        "settings": settings.to_dict() | {"batch_size": ready.batch_size},
+        "source": dict(source or {}),
+    }
     measured = probe(gradients, samples, ready.in_float32)  # before the first file: a refusal leaves nothing behind
     run = RunDirectory.begin(output, fingerprint_settings(identity), config, overwrite=overwrite)
-    batcher = Batcher(_batch_size(run))
+    # A resumed run keeps the batch size it began with; what its shards do not depend on may have changed.
+    config["settings"] |= {"batch_size": _batch_size(run)}
+    run.write_config(config)
+    batcher = Batcher(config["settings"]["batch_size"])
 
     seconds = {"prepare": time.perf_counter() - started}
     started = time.perf_counter()
@@ -148,6 +158,7 @@ def audit(
             "parameters": list(gradients.parameters),
             "probe": {"alone_versus_batch": measured.alone_versus_batch, "precision_noise": measured.precision_noise},
             "precision": precision,
+            "projection_version": VERSION,
             "versions": {name: version(name) for name in ("gradsift", "torch", "numpy", "scikit-learn", "pyarrow")},
         },
     )
@@ -229,7 +240,7 @@ def _describe(task: Task) -> str:
 
 
 def _batch_size(run: RunDirectory) -> int:
-    """A resumed run keeps the batch size it began with."""
+    """The batch size that a run directory has on record."""
     try:
         return int(run.config["settings"]["batch_size"])
     except (KeyError, TypeError, ValueError) as error:

@@ -47,6 +47,10 @@ class AuditSettings:
         Raises:
             SettingError: A setting is outside its range.
         """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):  # YAML and JSON know no numpy
+                object.__setattr__(self, field.name, value.item())
         share = self.contamination
         if share != "auto" and not (isinstance(share, Real | np.floating) and 0 < share <= 0.5):
             raise SettingError(
@@ -83,5 +87,4 @@ class AuditSettings:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values for ``config.yaml``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        values = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}  # YAML knows no numpy
         return {k: list(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for k, v in values.items()}

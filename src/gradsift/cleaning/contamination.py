@@ -20,7 +20,7 @@ class Decision:
 
     Attributes:
         count: Samples to flag.
-        fraction: The same as a share.
+        fraction: The same as a share of all samples, rounded as the count is.
         low: Lower end of what the share may be.
         high: Upper end.
         words: How it was decided and how sure it is.
@@ -62,7 +62,7 @@ def decide(
     """
     if contamination != "auto":
         count = round(contamination * len(scores))
-        return Decision(count, contamination, contamination, contamination, "The share was given.")
+        return Decision(count, count / len(scores), contamination, contamination, "The share was given.")
     if kind == "class" and labels is not None and predictions is not None:
         return count_disagreements(labels, predictions)
     return count_outliers(scores)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError
 from gradsift.table import Audit
 
@@ -24,15 +23,4 @@ def trim(train_set: Any, audit: Audit) -> Any:
     """
     if train_set is None:
         raise DataError("trim needs the data set that was audited: pass it as trim(train_set)")
-    samples = Samples(train_set)
-    if len(samples) != len(audit):
-        raise DataError(
-            f"the data set has {len(samples)} samples, the audit {len(audit)}: trim the one that was audited"
-        )
-    known = audit.details.get("data_fingerprint")
-    if known is not None and fingerprint_samples(samples)[0] != known:
-        raise DataError(
-            "the data set is not the one that was audited (its fingerprint differs), so positions would point at other "
-            "samples: pass the same data in the same order"
-        )
-    return samples.keep(audit.kept)
+    return audit.samples_of(train_set).keep(audit.kept)

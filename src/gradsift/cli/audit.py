@@ -13,6 +13,7 @@ from gradsift.cli.console import console, print_json, print_table
 from gradsift.cli.source import (
     DataOption,
     DeviceOption,
+    IgnoreOption,
     ImageOption,
     LabelOption,
     ModelOption,
@@ -28,6 +29,7 @@ from gradsift.table import Audit
 
 
 def audit(
+    context: typer.Context,
     output: Annotated[Path, typer.Option("--output", "-o", help="Run directory to write, such as runs/x.")],
     model: ModelOption = None,
     weights: WeightsOption = None,
@@ -35,6 +37,7 @@ def audit(
     label: LabelOption = None,
     image: ImageOption = None,
     transform: TransformOption = None,
+    ignore: IgnoreOption = None,
     task: TaskOption = "classification",
     device: DeviceOption = "cpu",
     config: Annotated[Path | None, typer.Option(help="config.yaml of a run: does the same again.")] = None,
@@ -62,6 +65,13 @@ def audit(
     A run that was killed resumes when the same command is given again.
     """
     if config is not None:
+        given = [name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"]  # type: ignore[union-attr]
+        others = sorted(set(given) - {"config", "output", "overwrite", "as_json"})
+        if others:
+            flags = ", ".join("--" + name.replace("_", "-") for name in others)
+            raise SettingError(
+                f"--config does the same again, so {flags} would be ignored: leave them out, or the --config"
+            )
         saved = _read_config(config)
         source, settings = (
             Source.from_config(saved.get("source", {})),
@@ -75,6 +85,7 @@ def audit(
             label=label,
             image=image,
             transform=transform,
+            ignore=ignore,
             task=task,
             device=device,
         )

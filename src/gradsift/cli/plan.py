@@ -10,6 +10,7 @@ from gradsift.cli.console import console, print_json
 from gradsift.cli.source import (
     DataOption,
     DeviceOption,
+    IgnoreOption,
     ImageOption,
     LabelOption,
     ModelOption,
@@ -30,6 +31,7 @@ def plan(
     label: LabelOption = None,
     image: ImageOption = None,
     transform: TransformOption = None,
+    ignore: IgnoreOption = None,
     task: TaskOption = "classification",
     device: DeviceOption = "cpu",
     layers: Annotated[str, typer.Option(help='"last", "all", or glob patterns with commas.')] = "last",
@@ -47,6 +49,7 @@ def plan(
         label=label,
         image=image,
         transform=transform,
+        ignore=ignore,
         task=task,
         device=device,
     )

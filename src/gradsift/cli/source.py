@@ -31,6 +31,9 @@ TransformOption = Annotated[
     str | None,
     typer.Option("--transform", help="Import path: from a Pillow image to a tensor. Default: RGB in [0, 1]."),
 ]
+IgnoreOption = Annotated[
+    str | None, typer.Option("--ignore", help="Columns that are no features, with commas; id and true_label never are.")
+]
 TaskOption = Annotated[
     str,
     typer.Option("--task", help="classification, binary, multilabel, regression, or an import path of your own task."),
@@ -49,6 +52,7 @@ class Source:
         label: Label column.
         image: Image column.
         transform: ``module:function`` from image to tensor.
+        ignore: Columns that are no features, with commas.
         task: Name or import path of the task.
         device: Where the model runs.
     """
@@ -59,6 +63,7 @@ class Source:
     label: str | None = None
     image: str | None = None
     transform: str | None = None
+    ignore: str | None = None
     task: str = "classification"
     device: str = "cpu"
 
@@ -87,17 +92,25 @@ class Source:
         """Plain values for ``config.yaml``."""
         return asdict(self)
 
-    def load_data(self, path: str | Path | None = None) -> Loaded:
+    def load_data(self, path: str | Path | None = None, like: Loaded | None = None) -> Loaded:
         """Reads the data set, or another file of the same layout.
 
         Args:
             path: Another file, such as a test set.
+            like: The training set, whose numbers of classes and order of features it must follow.
 
         Returns:
             The data.
         """
         transform = import_object(self.transform, "--transform") if self.transform else None
-        return load(path or self.data, label=self.label, image=self.image, transform=transform)
+        return load(
+            path or self.data,
+            label=self.label,
+            image=self.image,
+            transform=transform,
+            ignore=self.ignore.split(",") if self.ignore else (),
+            like=like,
+        )
 
     def load_model(self) -> nn.Module:
         """Makes the model and loads its weights."""

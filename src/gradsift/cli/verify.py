@@ -46,7 +46,7 @@ def verify(
         import_object(train, "--train"),
         loaded.dataset,
         audit,
-        source.load_data(test).dataset,
+        source.load_data(test, like=loaded).dataset,
         import_object(metric, "--metric"),
         seeds=seeds,
         true_labels=_true_labels(source, true_labels, loaded.class_names) if true_labels else None,

@@ -23,6 +23,9 @@ from gradsift.data.batch import LABEL_KEYS
 from gradsift.errors import DataError, UnsafeFileError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+NO_FEATURES = ("id", "true_label")
+"""Columns that are never taken for features."""
+
 Transform = Callable[[Any], Tensor]
 """From a Pillow image to a tensor."""
 
@@ -43,7 +46,13 @@ class Loaded:
 
 
 def load(
-    path: str | Path, *, label: str | None = None, image: str | None = None, transform: Transform | None = None
+    path: str | Path,
+    *,
+    label: str | None = None,
+    image: str | None = None,
+    transform: Transform | None = None,
+    ignore: Sequence[str] = (),
+    like: Loaded | None = None,
 ) -> Loaded:
     """Reads a data set.
 
@@ -52,9 +61,11 @@ def load(
         label: Name of the label column or array; found by itself among label, labels, y, target, targets.
         image: Name of the column of image bytes; found by itself where a column holds bytes.
         transform: From a Pillow image to a tensor; RGB in [0, 1], channels first, where left out.
+        ignore: Columns that are no features, beside ``id`` and ``true_label``.
+        like: A data set read before, whose numbers of classes and order of features this one must follow.
 
     Returns:
-        The data set. Labels that are words become class numbers in alphabetical order.
+        The data set. Labels that are words become class numbers in alphabetical order, or those of ``like``.
 
     Raises:
         DataError: The file is missing, of an unknown kind, or lacks a column.
@@ -64,27 +75,29 @@ def load(
     if not path.exists():
         raise DataError(f"{path} does not exist: give a .npz, .csv or .parquet file, or a folder of images")
     if path.is_dir():
-        return _load_folder(path, transform)
+        dataset = ImageFolder(path, transform, like.class_names if like else None)
+        return Loaded(dataset, dataset.classes)
     if path.suffix in (".pkl", ".pickle", ".pt", ".pth"):
         raise UnsafeFileError(f"{path} is a pickle, which can run code when loaded: convert it to .npz or .parquet")
-    readers = {".npz": _load_npz, ".csv": _load_csv, ".parquet": _load_parquet}
-    if path.suffix not in readers:
-        raise DataError(
-            f"{path} is of an unknown kind {path.suffix!r}: give .npz, .csv, .parquet or a folder of images"
-        )
-    return readers[path.suffix](path, label, image, transform)
+    if path.suffix == ".npz":
+        return _load_npz(path, label, ignore, like)
+    if path.suffix in (".csv", ".parquet"):
+        return _from_table(_read_table(path), path, label, image, transform, ignore, like)
+    raise DataError(f"{path} is of an unknown kind {path.suffix!r}: give .npz, .csv, .parquet or a folder of images")
 
 
-def write_kept(source: str | Path, kept: np.ndarray, output: str | Path) -> None:
+def write_kept(source: str | Path, kept: np.ndarray, output: str | Path, size: int | None = None) -> None:
     """Writes the samples of a file that are kept, with all their columns, as a new file of the same kind.
 
     Args:
         source: The file or folder that was audited; it is left as it is.
         kept: Positions to keep, in order.
         output: The new file or folder.
+        size: Number of samples in the source; in an ``.npz`` file, arrays of this length are trimmed and others kept
+            whole. The longest array's length where left out.
 
     Raises:
-        DataError: The output exists, or is of another kind than the source.
+        DataError: The output exists, lies inside the source, or is of another kind than the source.
     """
     source, output = Path(source), Path(output)
     if not source.exists():
@@ -92,6 +105,8 @@ def write_kept(source: str | Path, kept: np.ndarray, output: str | Path) -> None
     if output.exists():
         raise DataError(f"{output} exists: trim never overwrites, choose another name")
     if source.is_dir():
+        if source.resolve() in output.resolve().parents:
+            raise DataError(f"{output} lies inside {source} and would become one of its classes: choose another place")
         files = _image_files(source)[0]
         for position in kept:
             place = output / files[position].relative_to(source)
@@ -103,11 +118,14 @@ def write_kept(source: str | Path, kept: np.ndarray, output: str | Path) -> None
     output.parent.mkdir(parents=True, exist_ok=True)
     if source.suffix == ".npz":
         arrays = _read_npz(source)
-        size = max(len(array) for array in arrays.values() if array.ndim)
+        size = size or max(len(array) for array in arrays.values() if array.ndim)
         whole = {name: array[kept] if array.ndim and len(array) == size else array for name, array in arrays.items()}
         np.savez(output, **whole)  # type: ignore[arg-type]
     elif source.suffix == ".csv":
-        pa_csv.write_csv(_read_table(source).take(pa.array(kept)), output)
+        words = pa_csv.ConvertOptions(column_types=dict.fromkeys(_read_table(source).column_names, pa.string()))
+        pa_csv.write_csv(
+            pa_csv.read_csv(source, convert_options=words).take(pa.array(kept)), output
+        )  # "007" stays "007"
     else:
         pq.write_table(_read_table(source).take(pa.array(kept)), output)
 
@@ -172,14 +190,15 @@ class ImageFolder(Dataset):
     Args:
         root: The folder.
         transform: From a Pillow image to a tensor.
+        classes: Names of the classes in the order of their numbers; the subfolders by name where left out.
 
     Attributes:
         files: The image files, by class and name.
         classes: Names of the subfolders.
     """
 
-    def __init__(self, root: Path, transform: Transform | None) -> None:
-        self.files, self.labels, self.classes = _image_files(root)
+    def __init__(self, root: Path, transform: Transform | None, classes: list[str] | None = None) -> None:
+        self.files, self.labels, self.classes = _image_files(root, classes)
         self._transform = transform or to_tensor
 
     def __len__(self) -> int:
@@ -227,24 +246,16 @@ def to_tensor(image: Any) -> Tensor:
     return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
 
 
-def _load_npz(path: Path, label: str | None, _image: str | None, _transform: Transform | None) -> Loaded:
+def _load_npz(path: Path, label: str | None, ignore: Sequence[str], like: Loaded | None) -> Loaded:
     arrays = _read_npz(path)
     name = _label_name(list(arrays), label, path)
-    inputs = [key for key in arrays if key != name]
+    inputs = [key for key in arrays if key != name and key not in (*NO_FEATURES, *ignore)]
     if len(inputs) != 1 and "x" not in (key.lower() for key in inputs):
         raise DataError(f"{path} holds the arrays {inputs} besides {name!r}: name the inputs x")
     key = inputs[0] if len(inputs) == 1 else next(key for key in inputs if key.lower() == "x")
-    labels, names = _encode(arrays[name])
+    labels, names = _encode(arrays[name], like.class_names if like else None, path)
     features = arrays[key].astype(np.float32) if arrays[key].dtype.kind in "fiub" else arrays[key]
     return Loaded((features, labels), names)
-
-
-def _load_csv(path: Path, label: str | None, image: str | None, transform: Transform | None) -> Loaded:
-    return _from_table(_read_table(path), path, label, image, transform)
-
-
-def _load_parquet(path: Path, label: str | None, image: str | None, transform: Transform | None) -> Loaded:
-    return _from_table(_read_table(path), path, label, image, transform)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -272,14 +283,20 @@ def _read_table(path: Path) -> pa.Table:
 
 
 def _from_table(
-    table: pa.Table, path: Path, label: str | None, image: str | None, transform: Transform | None
+    table: pa.Table,
+    path: Path,
+    label: str | None,
+    image: str | None,
+    transform: Transform | None,
+    ignore: Sequence[str],
+    like: Loaded | None,
 ) -> Loaded:
     name = _label_name(table.column_names, label, path)
     missing = np.flatnonzero(table[name].is_null().to_numpy())
     if len(missing):
         raise DataError(f"{path} has no label in column {name!r} at positions {', '.join(map(str, missing[:10]))}")
     try:
-        labels, names = _encode(table[name].to_numpy())
+        labels, names = _encode(table[name].to_numpy(), like.class_names if like else None, path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: the labels in column {name!r} are no text ({error})") from error
     if image is None:
@@ -290,21 +307,28 @@ def _from_table(
         dataset = ImageBytes(table[image], labels, names, transform)
         return Loaded(dataset, names)
     numeric = [
-        f.name for f in table.schema if f.name != name and (pa.types.is_integer(f.type) or pa.types.is_floating(f.type))
+        field.name
+        for field in table.schema
+        if field.name not in (name, *NO_FEATURES, *ignore)
+        and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
     ]
+    if like is not None and like.feature_names is not None:
+        missing_columns = sorted(set(like.feature_names) - set(table.column_names))
+        if missing_columns:
+            raise DataError(f"{path} lacks the feature columns {', '.join(missing_columns)} of the training set")
+        numeric = like.feature_names
     if not numeric:
         raise DataError(f"{path} has no numeric column besides {name!r}: columns of text need a loader of your own")
     features = np.stack([table[column].to_numpy().astype(np.float32) for column in numeric], axis=1)
     return Loaded((features, labels), names, numeric)
 
 
-def _load_folder(path: Path, transform: Transform | None) -> Loaded:
-    dataset = ImageFolder(path, transform)
-    return Loaded(dataset, dataset.classes)
-
-
-def _image_files(root: Path) -> tuple[list[Path], np.ndarray, list[str]]:
-    classes = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
+def _image_files(root: Path, classes: list[str] | None = None) -> tuple[list[Path], np.ndarray, list[str]]:
+    found_classes = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
+    classes = found_classes if classes is None else classes
+    unknown = sorted(set(found_classes) - set(classes))
+    if unknown:
+        raise DataError(f"{root} has the classes {', '.join(unknown)}, which the training set has not")
     files, labels = [], []
     for number, name in enumerate(classes):
         found = sorted(file for file in (root / name).rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
@@ -321,16 +345,23 @@ def _label_name(names: Sequence[str], label: str | None, path: Path) -> str:
             raise DataError(f"{path} has no column {label!r}: its columns are {', '.join(names)}")
         return label
     found = [name for name in names if name.lower() in LABEL_KEYS]
-    if not found:
+    if len(found) != 1:
         raise DataError(f"{path} has the columns {', '.join(names)}: say which holds the labels with --label")
     return found[0]
 
 
-def _encode(labels: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
-    """Words as class numbers with their names; numbers as they are."""
+def _encode(labels: np.ndarray, names: list[str] | None, path: Path) -> tuple[np.ndarray, list[str] | None]:
+    """Words as class numbers with their names, those given if any; numbers as they are."""
     if labels.dtype.kind in "OUS":
-        names, codes = np.unique(labels.astype(str), return_inverse=True)
-        return codes.astype(np.int64), names.tolist()
+        words = labels.astype(str)
+        if names is None:
+            found, codes = np.unique(words, return_inverse=True)
+            return codes.astype(np.int64), found.tolist()
+        places = {name: place for place, name in enumerate(names)}
+        unknown = sorted(set(words.tolist()) - places.keys())
+        if unknown:
+            raise DataError(f"{path} has the labels {', '.join(unknown[:5])}, which the training set has not")
+        return np.asarray([places[word] for word in words.tolist()], dtype=np.int64), names
     if labels.dtype.kind in "iub":
         return labels.astype(np.int64), None
     return labels.astype(np.float32), None

@@ -12,6 +12,9 @@ from gradsift.detectors.base import Detector
 from gradsift.errors import SettingError
 from gradsift.store import as_gradient_matrix
 
+FIT_BYTES = 256 * 2**20
+"""Most bytes of rows that an external detector is fitted on."""
+
 
 class External(Detector):
     """An outlier detector of another library over rows of the gradient matrix.
@@ -21,7 +24,7 @@ class External(Detector):
     Args:
         estimator: An estimator with ``fit`` and ``score_samples`` (scikit-learn, high = normal), or with
             ``decision_function`` after a fit that sets ``decision_scores_`` (PyOD, high = outlier).
-        max_fit_rows: Most rows to fit on.
+        max_fit_rows: Most rows to fit on; fewer where they would weigh more than 256 MiB.
         random_state: Seed of their choice.
     """
 
@@ -71,8 +74,9 @@ class External(Detector):
         """
         matrix, generator = as_gradient_matrix(X), np.random.default_rng(self.random_state)
         positions = np.arange(len(matrix))
-        if len(matrix) > self.max_fit_rows:
-            positions = np.sort(generator.choice(len(matrix), self.max_fit_rows, replace=False))
+        most = max(2, min(self.max_fit_rows, FIT_BYTES // (4 * matrix.shape[1])))
+        if len(matrix) > most:
+            positions = np.sort(generator.choice(len(matrix), most, replace=False))
         self.estimator_ = clone(self.estimator).fit(matrix.rows(positions))
         return self
 

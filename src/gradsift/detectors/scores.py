@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradsift.detectors.base import Detector
+from gradsift.errors import DataError
 
 
 def detrimental_scores(detector: Detector, observed: Any, labels: np.ndarray | None = None) -> np.ndarray:
@@ -19,5 +20,15 @@ def detrimental_scores(detector: Detector, observed: Any, labels: np.ndarray | N
 
     Returns:
         Shape (n,), float64; high = detrimental.
+
+    Raises:
+        DataError: A score is NaN or infinite.
     """
-    return -np.asarray(detector.fit(observed, labels).score_samples(observed, labels), dtype=np.float64)
+    scores = -np.asarray(detector.fit(observed, labels).score_samples(observed, labels), dtype=np.float64)
+    broken = np.flatnonzero(~np.isfinite(scores))
+    if len(broken):
+        raise DataError(
+            f"{detector} gives no finite score to the samples at positions {', '.join(map(str, broken[:10]))}: choose "
+            "another detector, or other parameters"
+        )
+    return scores

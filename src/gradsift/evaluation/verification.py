@@ -106,9 +106,9 @@ class Verification:
                 f"No evidence that it helps: removing {samples} changes the metric by {gain.mean:+.2f} ± "
                 f"{gain.half_width:.2f} over removing as many at random ({seeds})."
             )
-        verb = "gains" if better > 0 else "costs"
+        verb, unit = ("gains" if better > 0 else "costs"), (" points" if self.higher_is_better else "")
         return (
-            f"Removing {samples} {verb} {abs(gain.mean):.2f} ± {gain.half_width:.2f} points over removing as many at "
+            f"Removing {samples} {verb} {abs(gain.mean):.2f} ± {gain.half_width:.2f}{unit} over removing as many at "
             f"random ({seeds})."
         )
 
@@ -116,9 +116,9 @@ class Verification:
         """What removing all wrong labels would have done: the most that a trim can hope for, where it was run."""
         if "oracle trim" not in self.arms:
             return None
-        gain = self.difference("oracle trim")
+        gain = self.difference("oracle trim", "no trim")
         removed = max(trial.removed for trial in self.trials if trial.arm == "oracle trim")
-        words = f"The oracle, which removes all {removed:,} wrong labels, changes it by {gain} over the random trim"
+        words = f"The oracle, which removes all {removed:,} wrong labels, changes it by {gain} over no trim"
         return words + (": there is nothing to gain that could be seen." if gain.sign == 0 else ".")
 
     def rows(self) -> list[dict[str, str]]:

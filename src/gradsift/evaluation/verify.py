@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from gradsift.cleaning.trim import trim
-from gradsift.data import Samples
+from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.verification import Trial, Verification
 from gradsift.progress import progress
@@ -83,7 +83,8 @@ def verify(
         seeds: How many seeds (0, 1, ...), or which.
         true_labels: True label of every sample, shape (n,), where known: adds the oracle trim.
         higher_is_better: Whether a higher metric is better.
-        output: A file of finished trials, one JSON line each; trials that are in it are not repeated.
+        output: A file of finished trials, one JSON line each; trials that are in it, of the same audit, test set and names
+            of ``train_fn`` and ``metric``, are not repeated. Delete it after a change inside these functions.
         show_progress: Whether to show a progress bar.
 
     Returns:
@@ -100,7 +101,10 @@ def verify(
     if removed == 0:
         raise DataError("the audit flags no sample, so there is nothing to verify")
     arms = _arms(train_set, audit, true_labels, seeds)
-    key = hashlib.sha256(audit.flagged.tobytes() + str(audit.details.get("data_fingerprint")).encode()).hexdigest()[:16]
+    recipe = f"{_name(train_fn)} {_name(metric)} {_fingerprint(test_set)}"
+    key = hashlib.sha256(
+        audit.flagged.tobytes() + str(audit.details.get("data_fingerprint")).encode() + recipe.encode()
+    ).hexdigest()[:16]
     if output is not None:
         with writing(Path(output)):
             Path(output).parent.mkdir(parents=True, exist_ok=True)
@@ -160,10 +164,25 @@ def _arms(
         true, given = np.asarray(true_labels), audit.table["given_label"].to_numpy()
         if audit.table["given_label"].null_count:
             raise DataError("the audit's task knows no given labels, so true_labels cannot tell which are wrong")
+        if true.dtype.kind in "OUS" and given.dtype.kind in "iu":
+            raise DataError(f"true_labels are {true.dtype}, the given labels are class numbers: number them alike")
         if true.shape != given.shape:
             raise DataError(f"true_labels has shape {true.shape}, the audit {given.shape} given labels")
         arms["oracle trim"] = dict.fromkeys(seeds, np.flatnonzero(true == given))
     return arms
+
+
+def _name(function: Any) -> str:
+    """A function's import path; a change of its body cannot be seen, so finished trials of the same name are kept."""
+    kind = type(function)
+    return f"{getattr(function, '__module__', kind.__module__)}:{getattr(function, '__qualname__', kind.__qualname__)}"
+
+
+def _fingerprint(test_set: Any) -> str:
+    try:
+        return fingerprint_samples(Samples(test_set))[0]
+    except DataError:  # a test set of the user's own kind, which only the metric reads
+        return type(test_set).__qualname__
 
 
 def _kept(train_set: Any, positions: np.ndarray | None) -> Any:

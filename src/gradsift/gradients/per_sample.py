@@ -14,7 +14,7 @@ from gradsift.data.batch import Batch, batch_size, rows, to_model
 from gradsift.errors import SettingError
 from gradsift.gradients.closed_form import ClosedForm
 from gradsift.gradients.functional import TorchFunc
-from gradsift.gradients.hooks import LayerRules, RuleMismatchError, dense_by_rules
+from gradsift.gradients.hooks import LayerRules, RuleMismatchError, dense_by_rules, owners
 from gradsift.gradients.loop import Loop
 from gradsift.gradients.model_state import Precision, precision_of
 from gradsift.gradients.probe import check_mode
@@ -183,12 +183,16 @@ class PerSampleGradients:
                 logger.info("%s", error)
                 candidates = {n: p for n, p in candidates.items() if n not in error.names}
                 continue
-            # A parameter that no hook has seen is right only if its gradient is zero.
-            right = {
-                name: parameter
-                for name, parameter in candidates.items()
-                if (_agree(found[name], truth[name], scale) if name in found else not truth[name].any())
-            }
+            except (
+                RuntimeError,
+                ValueError,
+            ) as error:  # a copy a sample does not fit where the model uses the parameter
+                logger.info("no layer rule for parameters outside of layers: %s", error)
+                owned = {name for pairs in owners(self._model, candidates).values() for _, name in pairs}
+                candidates = {n: p for n, p in candidates.items() if n in owned} if len(owned) < len(candidates) else {}
+                continue
+            # A parameter that no rule has seen may still matter for other samples, so the next road takes it.
+            right = {n: p for n, p in candidates.items() if n in found and _agree(found[n], truth[n], scale)}
             left = sorted(candidates.keys() - right.keys())
             if left:
                 logger.info("no layer rule equals the one-sample loop on this model for %s", ", ".join(left))

@@ -13,7 +13,7 @@ from torch import Tensor
 from gradsift.errors import SettingError
 
 VERSION = 1
-"""Raised whenever the matrices change for the same seed; part of the manifest."""
+"""Raised whenever the matrices change for the same seed; part of the manifest and of a run's fingerprint."""
 
 Kind = Literal["kronecker", "sparse", "gaussian"]
 

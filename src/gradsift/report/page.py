@@ -10,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gradsift.data import Samples
+from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
 from gradsift.report.plots import gradient_space, histogram
 from gradsift.report.samples import render_sample
@@ -35,8 +35,13 @@ def write_report(
 
     Returns:
         The path.
+
+    Raises:
+        SettingError: The path is not named ``*.html``, so it may be something else that must not be overwritten.
     """
     path = Path(path)
+    if path.suffix not in (".html", ".htm"):
+        raise SettingError(f"the report is a page, {path.name} is not: name it *.html")
     environment = Environment(
         loader=PackageLoader("gradsift.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -79,7 +84,7 @@ def _name(audit: Audit, label: Any) -> str:
 
 
 def _cards(audit: Audit, train_set: Any, feature_names: list[str] | None) -> list[dict[str, Any]]:
-    samples = Samples(train_set) if train_set is not None else None
+    samples = audit.samples_of(train_set) if train_set is not None else None
     cards = []
     for row in audit.worst(min(CARDS, max(len(audit.flagged), 6))).to_pylist():
         preview = render_sample(samples.sample(row["position"]), feature_names) if samples is not None else Markup("")

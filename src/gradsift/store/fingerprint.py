@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 
 def fingerprint_model(model: nn.Module) -> str:
-    """Hashes a model's parameters and buffers with their names, dtypes and shapes.
+    """Hashes a model: its layers as they print, parameters and buffers with names, dtypes and shapes, what is trainable.
 
     Args:
         model: The model.
@@ -20,10 +21,12 @@ def fingerprint_model(model: nn.Module) -> str:
     Returns:
         SHA-256 in hexadecimal.
     """
-    digest = hashlib.sha256(type(model).__qualname__.encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    layers = re.sub(r" at 0x[0-9a-f]+", "", repr(model))
+    digest = hashlib.sha256(f"{type(model).__module__}.{type(model).__qualname__} {layers}".encode())
+    tensors = dict(model.state_dict(keep_vars=True)) | dict(model.named_buffers())  # buffers that are not saved, too
+    for name, tensor in sorted(tensors.items()):
         if isinstance(tensor, torch.Tensor):
-            digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}{tensor.requires_grad}".encode())
             flat = tensor.detach().cpu().contiguous().reshape(-1)
             digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
     return digest.hexdigest()

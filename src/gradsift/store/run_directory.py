@@ -40,10 +40,11 @@ class RunDirectory:
     Args:
         path: Where the files lie now (``.part`` while it is written).
         final: Where they will lie once whole.
+        overwrite: Whether a whole run that lies there may be replaced.
     """
 
-    def __init__(self, path: Path, final: Path) -> None:
-        self.path, self.final = path, final
+    def __init__(self, path: Path, final: Path, *, overwrite: bool = False) -> None:
+        self.path, self.final, self._overwrite = path, final, overwrite
 
     @classmethod
     def begin(
@@ -66,15 +67,9 @@ class RunDirectory:
         final = Path(output)
         if not final.name or final.name == "..":
             raise RunDirectoryError(f"{str(final)!r} is no name for a run directory: choose another place")
-        if final.exists():
-            if not (final / "manifest.json").is_file() and (not final.is_dir() or any(final.iterdir())):
-                raise RunDirectoryError(f"{final} exists and is no run directory: choose another place for the output")
-            if not overwrite and (final / "manifest.json").is_file():
-                raise RunDirectoryError(
-                    f"{final} holds a whole run: pass --overwrite (overwrite=True) or another place"
-                )
+        _refuse_if_taken(final, overwrite)
         part = final.with_name(final.name + ".part")
-        run = cls(part, final)
+        run = cls(part, final, overwrite=overwrite)
         if part.exists():
             found = run.read_json("manifest.json")
             if found.get("fingerprint") != fingerprint:
@@ -230,17 +225,45 @@ class RunDirectory:
             fresh.write_text(_json(content))
             fresh.replace(self.path / name)
 
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Writes ``config.yaml``, whole or not at all.
+
+        Args:
+            config: What it shall hold.
+        """
+        with writing(self.path):
+            fresh = self.path / ".config.yaml.new"
+            fresh.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+            fresh.replace(self.path / "config.yaml")
+
     def finish(self) -> None:
         """Marks the run as whole and gives it its final name."""
         self.write_json("manifest.json", self.read_json("manifest.json") | {"complete": True})
+        _refuse_if_taken(self.final, self._overwrite)
         with writing(self.final):
+            old = self.final.with_name(f".{self.final.name}.{os.getpid()}.old")
             if self.final.exists():
-                shutil.rmtree(self.final)
+                self.final.rename(old)
             self.path.rename(self.final)
+            shutil.rmtree(old, ignore_errors=True)
         self.path = self.final
 
     def _shard(self, checkpoint: int, shard: int) -> Path:
         return self.path / "gradients" / f"checkpoint-{checkpoint:03d}" / f"shard-{shard:05d}"
+
+
+def _refuse_if_taken(final: Path, overwrite: bool) -> None:
+    """Refuses a place that holds anything but an empty folder, or a run that may be replaced."""
+    if not final.exists() or (final.is_dir() and not any(final.iterdir())):
+        return
+    try:
+        manifest = RunDirectory(final, final).read_json("manifest.json")
+    except RunDirectoryError:
+        manifest = {}
+    if not {"format", "fingerprint"} <= manifest.keys():
+        raise RunDirectoryError(f"{final} exists and is no run directory: choose another place for the output")
+    if not overwrite:
+        raise RunDirectoryError(f"{final} holds a whole run: pass --overwrite (overwrite=True) or another place")
 
 
 @contextmanager

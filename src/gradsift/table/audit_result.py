@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gradsift.errors import RunDirectoryError
+from gradsift.data import Samples, fingerprint_samples
+from gradsift.errors import DataError, RunDirectoryError
 from gradsift.store import FactoredMatrix, RunDirectory, ShardedArray, StoredMatrix
 from gradsift.store.gradient_matrix import ArrayMatrix, GradientMatrix
 
@@ -118,6 +119,31 @@ class Audit:
     def summary(self) -> str:
         """How many samples are flagged, how that was decided, and how sure it is."""
         return f"{self.headline} {self.details.get('contamination', {}).get('words', '')}".strip()
+
+    def samples_of(self, train_set: Any) -> Samples:
+        """A data set read by position, once it is sure to be the one that was audited.
+
+        Args:
+            train_set: The data set.
+
+        Returns:
+            Its samples.
+
+        Raises:
+            DataError: It is another one.
+        """
+        samples = Samples(train_set)
+        if len(samples) != len(self):
+            raise DataError(
+                f"the data set has {len(samples)} samples, the audit {len(self)}: pass the one that was audited"
+            )
+        known = self.details.get("data_fingerprint")
+        if known is not None and fingerprint_samples(samples)[0] != known:
+            raise DataError(
+                "the data set is not the one that was audited (its fingerprint differs), so positions would point at "
+                "other samples: pass the same data in the same order"
+            )
+        return samples
 
     def trim(self, train_set: Any = None) -> Any:
         """The data set without the flagged samples.
