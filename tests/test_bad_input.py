@@ -467,3 +467,11 @@ def test_a_whole_run_says_what_it_was_made_of(tmp_path):
     assert manifest["complete"]
     assert manifest["data_fingerprint_covers"] == "all samples"
     assert manifest["shards"] == [16, 16, 8]
+
+
+def test_a_model_that_does_not_fit_the_data_is_refused_with_the_shapes():
+    x, y = np.zeros((20, 5), np.float32), np.arange(20) % 3
+    with pytest.raises(
+        gradsift.ModelError, match=r"does not run on a batch with tensors of shapes \[\(8, 5\), \(8,\)\]"
+    ):
+        gradsift.audit(nn.Linear(7, 3).eval(), (x, y), show_progress=False)

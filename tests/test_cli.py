@@ -183,6 +183,8 @@ def test_the_demo(tmp_path):
 
 def test_flags_beside_a_config_are_not_silently_ignored(folder):
     gradsift("audit", *MODEL, "--data", "train.npz", "-o", "runs/saved", cwd=folder)
-    done = gradsift("audit", "--config", "runs/saved/config.yaml", "--seed", 3, "-o", "runs/other", cwd=folder, check=False)
+    done = gradsift(
+        "audit", "--config", "runs/saved/config.yaml", "--seed", 3, "-o", "runs/other", cwd=folder, check=False
+    )
     assert done.returncode == 1
     assert "--seed would be ignored" in done.stderr.replace("\n", " ")

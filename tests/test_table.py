@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradsift.store import ArrayMatrix, gradient_matrix
-from gradsift.table import COLUMNS, build_table, vanished_gradients
+from gradsift.table import COLUMNS, build_table, vanished_gradients, warnings_of
 
 N = 6
 SCORES = {"l2": np.array([1.0, 5.0, 2.0, 2.0, 0.5, 9.0]), "loss": np.arange(6.0)}
@@ -175,3 +175,14 @@ def test_a_model_that_has_memorised_its_labels_is_reported(share, warned):
 def test_tasks_without_classes_are_not_judged(kind):
     assert vanished_gradients(kind, LABELS, LABELS, LOSSES) is None
     assert vanished_gradients("class", None, None, LOSSES) is None
+
+
+def test_a_model_that_does_not_belong_to_its_data_is_reported():
+    labels, predicted = np.arange(40) % 4, (np.arange(40) + 1) % 4
+    (warning,) = warnings_of("class", labels, predicted, np.ones(40), np.arange(40.0))
+    assert "only 0.0 %" in warning
+
+
+def test_scores_that_are_all_the_same_are_reported():
+    (warning,) = warnings_of(None, None, None, np.ones(5), np.zeros(5))
+    assert "same score" in warning

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import platform
 import re
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +31,7 @@ from gradsift.progress import progress
 from gradsift.settings import AuditSettings
 from gradsift.store import ArrayMatrix, RunDirectory, collect, fingerprint_model, fingerprint_settings
 from gradsift.store.run_directory import writing
-from gradsift.table import Audit, build_table, vanished_gradients
+from gradsift.table import Audit, build_table, warnings_of
 from gradsift.table.audit_result import stored_matrix
 from gradsift.tasks import LabelledTask, Task
 
@@ -48,7 +50,7 @@ def audit(
     projection: int = 512,
     projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker",
     batch_size: int | Literal["auto"] = "auto",
-    shard_size: int = 8192,
+    shard_size: int = 2048,
     precision: Precision = "float32",
     seed: int = 0,
     class_names: Sequence[str] | None = None,
@@ -120,10 +122,8 @@ def audit(
         "device": device_of(model).type,
         "settings": {k: v for k, v in settings.to_dict().items() if k not in ("contamination", "batch_size")},
     }
-    temporary = None
-    if output is None:
-        temporary = tempfile.TemporaryDirectory(prefix="gradsift-", ignore_cleanup_errors=True)
-        output = Path(temporary.name) / "run"
+    temporary = tempfile.mkdtemp(prefix="gradsift-") if output is None else None
+    output = Path(temporary) / "run" if temporary is not None else Path(output or "")
     config: dict[str, Any] = {
         "settings": settings.to_dict() | {"batch_size": ready.batch_size},
         "source": dict(source or {}),
@@ -163,7 +163,9 @@ def audit(
         },
     )
     seconds["scores"] = time.perf_counter() - started
-    result = Audit(table, run, train_set, temporary)
+    result = Audit(table, run, train_set)
+    if temporary is not None:
+        weakref.finalize(result, shutil.rmtree, temporary, ignore_errors=True)
     for warning in result.warnings:
         logger.warning(warning)
     started = time.perf_counter()
@@ -226,8 +228,8 @@ def _finish(
         # Small row groups: the writer's buffers, like everything else, do not grow with the number of samples.
         pq.write_table(table, run.path / "scores.parquet", row_group_size=16_384, use_dictionary=["reason"])
     predicted = table["predicted_label"].to_numpy() if kind == "class" else None
-    warnings = [vanished_gradients(kind, labels, predicted, losses)]
-    details |= {"contamination": decision.to_dict(), "warnings": [warning for warning in warnings if warning]}
+    warnings = warnings_of(kind, labels, predicted, losses, main)
+    details |= {"contamination": decision.to_dict(), "warnings": warnings}
     run.write_json("manifest.json", run.read_json("manifest.json") | details)
     return table
 

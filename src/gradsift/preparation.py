@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
+from torch.utils._pytree import tree_flatten
 
-from gradsift.data import Samples
+from gradsift.data import Samples, to_model
 from gradsift.detectors import Detector, get_detector
-from gradsift.errors import SampleError, SettingError
+from gradsift.errors import ModelError, SampleError, SettingError
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
+from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.probe import check_finite_inputs
 from gradsift.settings import AuditSettings
 from gradsift.tasks import LabelledTask, Task, get_task
@@ -59,6 +62,7 @@ def prepare(model: nn.Module, train_set: Any, task: str | Task, settings: AuditS
     positions = np.unique(np.linspace(0, len(samples) - 1, min(8, len(samples))).astype(int))
     example = samples.batch(positions)
     check_finite_inputs(example, positions)
+    _check_that_it_runs(model, task, example)
     try:
         gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
     except SampleError as error:
@@ -75,6 +79,20 @@ def prepare(model: nn.Module, train_set: Any, task: str | Task, settings: AuditS
         detectors=detectors,
         batch_size=Batcher.fitting(model, task, example).size if size == "auto" else size,
     )
+
+
+def _check_that_it_runs(model: nn.Module, task: Task, example: Any) -> None:
+    try:
+        with torch.no_grad():
+            task.outputs(model, to_model(example, model))
+    except (RuntimeError, TypeError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
+        shapes = [tuple(leaf.shape) for leaf in tree_flatten(example)[0] if isinstance(leaf, torch.Tensor)]
+        raise ModelError(
+            f"the model does not run on a batch with tensors of shapes {shapes}, the last one the label: {error}. Check "
+            "that model and data belong together, and which columns are features"
+        ) from error
 
 
 def choose_detectors(settings: AuditSettings, task: Task, closed_form: bool) -> dict[str, Detector]:

@@ -37,7 +37,7 @@ class AuditSettings:
     projection: int = 512
     projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker"
     batch_size: int | Literal["auto"] = "auto"
-    shard_size: int = 8192
+    shard_size: int = 2048
     precision: Precision = "float32"
     seed: int = 0
 

@@ -11,7 +11,7 @@ from gradsift.store import ArrayMatrix
 
 LARGEST = 0.5
 ROBUST_Z = 3.5
-"""Robust z-score above which a sample counts as an outlier (Iglewicz and Hoaglin, 1993), on a logarithmic scale."""
+"""Robust z-score above which a sample counts as an outlier (Iglewicz and Hoaglin, 1993)."""
 
 
 @dataclass(frozen=True)
@@ -116,22 +116,20 @@ def count_disagreements(labels: np.ndarray, predictions: np.ndarray | ArrayMatri
 
 
 def count_outliers(scores: np.ndarray) -> Decision:
-    """Counts scores far above the middle: robust z-score of the logarithm above 3.5.
+    """Counts scores far above the middle: robust z-score, ``(s - median) / (1.4826 MAD)``, above 3.5.
 
     Args:
         scores: Shape (n,); high = detrimental.
 
     Returns:
-        The decision; its interval comes from thresholds of 3 and 4.5.
+        The decision; its interval comes from thresholds of 4.5 and 3.
     """
-    values = np.log(np.maximum(scores, np.finfo(float).tiny)) if scores.min() >= 0 else scores
-    median = np.median(values)
-    spread = 1.4826 * np.median(np.abs(values - median))
-    z_scores = (values - median) / spread if spread > 0 else np.zeros_like(values)
+    size, median = len(scores), np.median(scores)
+    spread = 1.4826 * np.median(np.abs(scores - median))
+    z_scores = (scores - median) / spread if spread > 0 else np.zeros(size)
     count, most, least = (int((z_scores > limit).sum()) for limit in (ROBUST_Z, 3.0, 4.5))
-    size = len(scores)
     words = (
         f"Their scores lie more than {ROBUST_Z} robust deviations above the median; between {least:,} (4.5 deviations) "
         f"and {most:,} (3) samples could be flagged. This is a rule of thumb about outliers, no estimate of wrong labels."
     )
-    return Decision(min(count, int(LARGEST * size)), count / size, least / size, most / size, words)
+    return Decision(count, count / size, least / size, most / size, words)

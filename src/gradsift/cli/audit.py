@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from gradsift.audit import audit as audit_data_set
-from gradsift.cli.console import console, print_json, print_table
+from gradsift.cli.console import console, print_json, print_table, resumable
 from gradsift.cli.source import (
     DataOption,
     DeviceOption,
@@ -42,7 +42,10 @@ def audit(
     device: DeviceOption = "cpu",
     config: Annotated[Path | None, typer.Option(help="config.yaml of a run: does the same again.")] = None,
     layers: Annotated[
-        str, typer.Option(help='"last", "all", or glob patterns with commas: "head.*,encoder.3.*".')
+        str,
+        typer.Option(
+            help="`last` (the weight of the last linear layer), `all`, or glob patterns with commas: `head.*,encoder.3.*`."
+        ),
     ] = "last",
     detector: Annotated[
         str, typer.Option(help="Ranks and flags: l2, l1, isolation_forest, loss, ... or module:Class.")
@@ -53,6 +56,7 @@ def audit(
         int, typer.Option(help="Dimensions of the random projection (not for the last layer).")
     ] = 512,
     batch_size: Annotated[str, typer.Option(help='Samples a batch, or "auto".')] = "auto",
+    shard_size: Annotated[int, typer.Option(help="Samples a shard: what a killed run loses at most.")] = 2048,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     seed: Annotated[int, typer.Option(help="Seed of projections and detectors.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a whole run directory.")] = False,
@@ -96,11 +100,13 @@ def audit(
             "contamination": _number(contamination, "--contamination", float),
             "projection": projection,
             "batch_size": _number(batch_size, "--batch-size", int),
+            "shard_size": shard_size,
             "precision": precision,
             "seed": seed,
         }
         settings = AuditSettings.from_dict(values)
-    result = run_audit(source, settings, output, overwrite)
+    with resumable("the audit"):
+        result = run_audit(source, settings, output, overwrite)
     if as_json:
         print_json(summary(result))
         return

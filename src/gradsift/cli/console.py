@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from typer import Exit
 
 console = Console(highlight=False)
 errors = Console(stderr=True)
@@ -20,6 +23,26 @@ def print_json(content: Any) -> None:
         content: Plain values.
     """
     sys.stdout.write(json.dumps(content, indent=2) + "\n")
+
+
+@contextmanager
+def resumable(what: str) -> Iterator[None]:
+    """Says what Ctrl-C leaves behind.
+
+    Args:
+        what: What is being done.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Exit: With code 130, on Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print(f"Interrupted. Give the same command again: it goes on with {what} where it stopped.")
+        raise Exit(130) from None
 
 
 def print_table(rows: list[dict[str, str]], title: str | None = None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from gradsift import evaluation
-from gradsift.cli.console import console, print_json, print_table
+from gradsift.cli.console import console, print_json, print_table, resumable
 from gradsift.cli.source import Source
 from gradsift.data.files import load_column
 from gradsift.errors import DataError
@@ -42,17 +42,18 @@ def verify(
     audit = Audit.open(run)
     source = Source.from_config(audit.run.config.get("source", {}))
     loaded = source.load_data()
-    result = evaluation.verify(
-        import_object(train, "--train"),
-        loaded.dataset,
-        audit,
-        source.load_data(test, like=loaded).dataset,
-        import_object(metric, "--metric"),
-        seeds=seeds,
-        true_labels=_true_labels(source, true_labels, loaded.class_names) if true_labels else None,
-        higher_is_better=not lower_is_better,
-        output=run / "verify.jsonl",
-    )
+    with resumable("the trainings"):
+        result = evaluation.verify(
+            import_object(train, "--train"),
+            loaded.dataset,
+            audit,
+            source.load_data(test, like=loaded).dataset,
+            import_object(metric, "--metric"),
+            seeds=seeds,
+            true_labels=_true_labels(source, true_labels, loaded.class_names) if true_labels else None,
+            higher_is_better=not lower_is_better,
+            output=run / "verify.jsonl",
+        )
     audit.run.write_json("verify.json", result.to_dict())
     write_report(audit, run / "report.html", loaded.dataset, result)
     if as_json:

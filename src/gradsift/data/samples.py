@@ -92,7 +92,13 @@ class Samples:
             return {name: _take(column, indices) for name, column in self._arrays.items()}
         if self._arrays is not None:
             return tuple(_take(column, indices) for column in self._arrays)
-        samples = [self._dataset[index] for index in indices]
+        samples = []
+        for index in indices:
+            try:
+                samples.append(self._dataset[index])
+            except Exception as error:
+                error.add_note(f"raised by the data set, at position {index}")
+                raise
         try:
             return self._collate(samples)
         except (RuntimeError, TypeError, ValueError) as error:

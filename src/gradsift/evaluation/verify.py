@@ -118,7 +118,11 @@ def verify(
                 trial = done.get((arm, seed))
                 if trial is None:
                     started = time.perf_counter()
-                    model = train_fn(_kept(train_set, by_seed[seed]), seed=seed)
+                    try:
+                        model = train_fn(_kept(train_set, by_seed[seed]), seed=seed)
+                    except Exception as error:
+                        error.add_note(f"raised by train_fn, in the arm {arm!r} with seed={seed}")
+                        raise
                     if not isinstance(model, nn.Module):
                         raise SettingError(
                             f"train_fn returned a {type(model).__name__}, it must return the trained model"

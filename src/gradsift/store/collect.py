@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gradsift.data import Samples
 from gradsift.data.batch import Batch
-from gradsift.errors import SampleError
+from gradsift.errors import ModelError, SampleError
 from gradsift.gradients import Batcher, PerSampleGradients, Reduced
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.probe import check_finite_inputs, refuse_not_finite
@@ -98,4 +98,10 @@ def reduce_batch(
 def _labels(task: Task, reduced: Reduced, batch: Batch) -> dict[str, Tensor]:
     if not isinstance(task, LabelledTask):
         return {}
-    return {"prediction": task.predictions(reduced.outputs).detach(), "label": task.labels(batch)}
+    predictions, labels = task.predictions(reduced.outputs).detach(), task.labels(batch)
+    if predictions.ndim != 2 or len(predictions) != len(reduced.losses):
+        raise ModelError(
+            f"the task's predictions(outputs) gave shape {tuple(predictions.shape)} for {len(reduced.losses)} samples: "
+            "probabilities (or values) of shape (n, K) are needed, not the most probable class"
+        )
+    return {"prediction": predictions, "label": labels}

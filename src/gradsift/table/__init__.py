@@ -2,7 +2,7 @@
 
 from gradsift.table.audit_result import Audit
 from gradsift.table.build import build_table
-from gradsift.table.health import vanished_gradients
+from gradsift.table.health import vanished_gradients, warnings_of
 from gradsift.table.schema import COLUMNS, SCORE_PREFIX
 
-__all__ = ["COLUMNS", "SCORE_PREFIX", "Audit", "build_table", "vanished_gradients"]
+__all__ = ["COLUMNS", "SCORE_PREFIX", "Audit", "build_table", "vanished_gradients", "warnings_of"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,8 @@ class Audit:
         train_set: The data set that was audited, where it is at hand; needed for previews in the report.
     """
 
-    def __init__(
-        self,
-        table: pa.Table,
-        run: RunDirectory,
-        train_set: Any = None,
-        temporary: tempfile.TemporaryDirectory[str] | None = None,
-    ) -> None:
+    def __init__(self, table: pa.Table, run: RunDirectory, train_set: Any = None) -> None:
         self.table, self.run, self.train_set = table, run, train_set
-        self._temporary = temporary  # holds the directory for as long as the audit lives
 
     @classmethod
     def open(cls, path: str | Path, train_set: Any = None) -> Audit:

@@ -7,6 +7,44 @@ import numpy as np
 FITTED = 0.995
 """Share of given labels that a model must fit before memorisation is suspected."""
 
+WEAK = 0.5
+"""Share of given labels below which a model is suspected not to belong to its data."""
+
+
+def warnings_of(
+    kind: str | None,
+    labels: np.ndarray | None,
+    predicted: np.ndarray | None,
+    losses: np.ndarray,
+    scores: np.ndarray,
+) -> list[str]:
+    """Everything that may make the scores say little.
+
+    Args:
+        kind: The task's kind.
+        labels: Given labels.
+        predicted: Predicted labels.
+        losses: Shape (n,).
+        scores: Scores of the main detector, shape (n,).
+
+    Returns:
+        The warnings, as sentences without a full stop.
+    """
+    found = [vanished_gradients(kind, labels, predicted, losses)]
+    if len(scores) > 1 and not np.ptp(scores):
+        found.append(
+            "all samples have the same score, so the ranking is by position alone: do the losses depend on the layers "
+            "that were selected, through differentiable operations?"
+        )
+    if kind == "class" and labels is not None and predicted is not None:
+        agreement = float((predicted == labels).mean())
+        if agreement < WEAK:
+            found.append(
+                f"the model agrees with only {100 * agreement:.1f} % of the given labels: is it trained, are its weights "
+                "loaded, and are classes numbered as they were in training? Scores of a weak model say little"
+            )
+    return [warning for warning in found if warning]
+
 
 def vanished_gradients(
     kind: str | None, labels: np.ndarray | None, predicted: np.ndarray | None, losses: np.ndarray
