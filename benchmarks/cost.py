@@ -94,7 +94,7 @@ def cases() -> dict[str, tuple[nn.Module, torch.Tensor]]:
     torch_layer = nn.TransformerEncoderLayer(128, 4, 512, dropout=0.0, batch_first=True)
     torch_layers = nn.TransformerEncoder(torch_layer, 2, enable_nested_tensor=False)
     return {
-        "MLP 784-512-512-10": (mlp, torch.randn(2048, 784)),
+        "MLP 784-512-512-10": (mlp, torch.randn(512, 784)),
         "ResNet-8, 78k, 28 x 28": (resnet(1, 16, 1), torch.randn(128, 1, 28, 28)),
         "ResNet-14, 697k, 32 x 32": (resnet(3, 32, 2), torch.randn(128, 3, 32, 32)),
         "Transformer 2 x 128, length 64": (
