@@ -195,10 +195,10 @@ def write() -> None:
         lines.append(f"* {job}: {state}; worst {ratios[worst]:.2f}.")
     lines += [
         "",
-        "`nn.TransformerEncoder` computes its attention without calling its layers as modules, so `torch.func` serves these "
-        "in a pass of its own; the same architecture with linear layers that are called (as in Hugging Face "
-        "models) is the row above it. A closed-form batch costs about a fixed millisecond beside its forward pass, which "
-        "shows where a batch takes only a few.",
+        "`nn.TransformerEncoder` computes its attention without calling its layers as modules, so `torch.func` serves "
+        "these parameters in a pass of its own; the same architecture with linear layers that are called (as in Hugging "
+        "Face models) is the row above it. A closed-form batch costs about a fixed millisecond beside its forward pass, "
+        "which shows where a batch takes only a few.",
     ]
     PAGE.write_text("\n".join(lines) + "\n")
     print(f"wrote {PAGE}")
