@@ -1,5 +1,6 @@
 """The batch size is found from shapes alone, and halved when memory runs out."""
 
+import gc
 import logging
 
 import pytest
@@ -8,7 +9,7 @@ from cases import CASES
 from torch import nn
 
 from gradsift.errors import ModelError
-from gradsift.gradients import Batcher, activation_bytes
+from gradsift.gradients import Batcher, PerSampleGradients, activation_bytes
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.tasks import Classification, get_task
 
@@ -94,3 +95,18 @@ def test_a_real_allocation_that_fails_is_out_of_memory():
     with pytest.raises(Exception, match="allocate") as caught:
         torch.empty(2**50, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
+
+
+def test_a_batch_leaves_no_tensor_behind():
+    def alive():
+        gc.collect()
+        return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+    batch = torch.randn(4, 5), torch.arange(4) % 3
+    road = PerSampleGradients(model, "classification", batch, layers="all")
+    road(batch)
+    before = alive()
+    for _ in range(3):
+        road(batch)
+    assert alive() == before

@@ -18,7 +18,7 @@ from gradsift.data.batch import Batch, batch_size, map_tensors
 from gradsift.errors import ModelError
 from gradsift.gradients.forms import Form, at_least_float32, merge
 from gradsift.gradients.layers import BareParameters, find_rule
-from gradsift.gradients.model_state import frozen, reducing
+from gradsift.gradients.model_state import device_of, frozen, reducing
 from gradsift.gradients.projection import Sketch
 from gradsift.gradients.reductions import Reducer, Reductions
 from gradsift.gradients.road import Reduced
@@ -127,10 +127,13 @@ class LayerRules:
                 for own_name, name in self._owners[module]:
                     arrived(name, forms[own_name])
 
+        # No tensor of the graph may be caught in these hooks: the graph holds them, so it would never be freed.
+        device = device_of(self._model)
+
         def arrived(name: str, form: Form) -> None:
             waiting[name].append(form)
             if len(waiting[name]) == uses[name]:
-                with torch.no_grad(), reducing(losses.device):
+                with torch.no_grad(), reducing(device):
                     take[0](name, merge(waiting.pop(name)))
 
         def used(name: str) -> None:
