@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 LARGEST = 512
 CPU_BUDGET = 64 * 2**20
 """Bytes of activations at which a CPU pass is fastest: with larger batches the system's allocator gives memory back and
-faults it in anew at every batch, which doubled the time a sample on a small ResNet."""
+faults it in anew at every batch."""
 
 
 def activation_bytes(model: nn.Module, task: Task, example: Batch) -> int:
