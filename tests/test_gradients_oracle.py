@@ -131,7 +131,9 @@ def test_other_batch_sizes_than_the_example_s(name, size):
     check(statistics["l2"], l2, l2, torch.float64)
 
 
-@pytest.mark.parametrize("name", sorted(BY_NAME.keys() - {"rows_in_another_order_inside", "routed_experts"}))
+@pytest.mark.parametrize(
+    "name", sorted(BY_NAME.keys() - {"rows_in_another_order_inside", "routed_experts", "row_broadcast_over_samples"})
+)
 def test_an_example_of_one_sample_is_enough_for_models_that_keep_the_sample_axis(name):
     case, model, _, batch, truth = prepared(name, torch.float64)
     gradients = PerSampleGradients(model, case.task, case.batch(1, torch.float64, seed=1), layers=case.layers)

@@ -218,6 +218,48 @@ class Indexed(Form):
         return torch.einsum("mntq,ntq->nm", picked, self.rows)
 
 
+class Tied(Form):
+    """Gradients of a table that is read at the start and multiplied with at the end, as tied embeddings are.
+
+    The sum of an :class:`Indexed` and a :class:`Factored` form. Its square needs their inner product alone,
+    ``sum_{t,t'} left_{t'}[index_t] <row_t, right_{t'}>``, so no gradient of the whole table is formed.
+
+    Args:
+        indexed: The look-up's part.
+        factored: The product's part, in one group.
+    """
+
+    def __init__(self, indexed: Indexed, factored: Factored) -> None:
+        self._indexed, self._factored, self.shape = indexed, factored, indexed.shape
+
+    def dense(self) -> Tensor:
+        """The gradients, shape (n, entries, q)."""
+        return self._factored.dense() + self._indexed.dense()
+
+    def cheapest(self, reductions: Reductions) -> Form:
+        """Itself, unless every entry is asked for."""
+        return Dense(self.dense()) if reductions.needs_entries else self
+
+    def l1(self) -> Tensor:
+        """Sum of absolute values, shape (n,)."""
+        return Dense(self.dense()).l1()
+
+    def l2_squared(self) -> Tensor:
+        """Sum of squares, ``|A|^2 + |B|^2 + 2 <A, B>``, shape (n,)."""
+        left, right, index = self._factored.left[:, 0], self._factored.right[:, 0], self._indexed.index
+        picked = left.gather(2, index[:, None, :].expand(-1, left.shape[1], -1))
+        inner = (picked * torch.matmul(right, self._indexed.rows.transpose(1, 2))).sum(dim=(1, 2))
+        return (self._indexed.l2_squared() + self._factored.l2_squared() + 2 * inner).clamp(min=0)
+
+    def project(self, sketch: Sketch) -> Tensor:
+        """The projection, shape (n, sketch.dim)."""
+        return self._indexed.project(sketch) + self._factored.project(sketch)
+
+    def products(self, directions: Tensor) -> Tensor:
+        """Inner products with given directions, shape (n, m)."""
+        return self._indexed.products(directions) + self._factored.products(directions)
+
+
 def merge(forms: Sequence[Form]) -> Form:
     """The sum of several uses of one parameter (a module used twice, tied weights).
 
@@ -236,6 +278,9 @@ def merge(forms: Sequence[Form]) -> Form:
     if all(type(form) is Factored and form.left.shape[1] == first.left.shape[1] for form in forms):  # type: ignore[attr-defined]
         left = torch.cat([form.left for form in forms], dim=2)  # type: ignore[attr-defined]
         return Factored(left, torch.cat([form.right for form in forms], dim=2), first.shape)  # type: ignore[attr-defined]
+    kinds = {type(form): form for form in forms}
+    if len(forms) == 2 and kinds.keys() == {Indexed, Factored} and kinds[Factored].left.shape[1] == 1:  # type: ignore[attr-defined]
+        return Tied(kinds[Indexed], kinds[Factored])  # type: ignore[arg-type]
     return Dense(sum((form.dense() for form in forms[1:]), first.dense()))
 
 

@@ -33,10 +33,11 @@ class RuleMismatchError(ModelError):
     Args:
         problem: What was seen.
         names: Full names of the parameters that the rule cannot serve on this model.
+        shared: Layers that ran without a sample axis, perhaps once for all samples.
     """
 
-    def __init__(self, problem: str, names: set[str]) -> None:
-        self.names = names
+    def __init__(self, problem: str, names: set[str], shared: frozenset[nn.Module] = frozenset()) -> None:
+        self.names, self.shared = names, shared
         super().__init__(f"{problem}: the layer rules do not cover {', '.join(sorted(names))} on this model")
 
 
@@ -48,14 +49,22 @@ class LayerRules:
         task: The task.
         parameters: Full name to parameter, what is wanted.
         reductions: What to keep.
+        shared: Layers that run once for all samples and are broadcast over them afterwards, such as the look-up of position
+            embeddings; they get a sample axis, so that each sample's gradient arrives on its own.
     """
 
     name = "layer rules"
 
     def __init__(
-        self, model: nn.Module, task: Task, parameters: Mapping[str, nn.Parameter], reductions: Reductions
+        self,
+        model: nn.Module,
+        task: Task,
+        parameters: Mapping[str, nn.Parameter],
+        reductions: Reductions,
+        shared: frozenset[nn.Module] = frozenset(),
     ) -> None:
         self._model, self._task, self._reductions = model, task, reductions
+        self._shared = shared
         self._owners = owners(model, parameters)
         owned = {name for pairs in self._owners.values() for _, name in pairs}
         self._bare = {name: parameter for name, parameter in parameters.items() if name not in owned}
@@ -96,14 +105,22 @@ class LayerRules:
         """
         uses: Counter[str] = Counter()
         waiting: defaultdict[str, list[Form]] = defaultdict(list)
-        calls: list[tuple[nn.Module, int, int]] = []
+        calls: list[tuple[nn.Module, int, int, bool]] = []
         take: list[Take] = []
 
-        def forward_hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            if not inputs or not isinstance(output, Tensor):
-                raise RuleMismatchError(f"{type(module).__name__} was called by keyword", self._names(module))
-            source = inputs[0].detach()
-            calls.append((module, _rows(source), _rows(output)))
+        size = batch_size(batch)
+
+        def forward_hook(
+            module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Tensor
+        ) -> Tensor:
+            given = [value for value in (*inputs, *keywords.values()) if isinstance(value, Tensor)]
+            if len(given) != 1 or not isinstance(output, Tensor):
+                problem = f"{type(module).__name__} maps {len(given)} tensors to a {type(output).__name__}"
+                raise RuleMismatchError(problem, self._names(module))
+            source = given[0].detach()
+            if module in self._shared:
+                source, output = _one_each(source, output, size)
+            calls.append((module, _rows(source), _rows(output), not source.is_floating_point()))
             for _, name in self._owners[module]:
                 uses[name] += 1
             if not output.requires_grad:
@@ -139,10 +156,10 @@ class LayerRules:
         def used(name: str) -> None:
             uses[name] += 1
 
-        bare = BareParameters(self._bare, batch_size(batch), used, arrived) if self._bare else nullcontext()
+        bare = BareParameters(self._bare, size, used, arrived) if self._bare else nullcontext()
 
         with frozen(self._model), torch.enable_grad():
-            handles = [module.register_forward_hook(forward_hook) for module in self._owners]
+            handles = [module.register_forward_hook(forward_hook, with_kwargs=True) for module in self._owners]
             try:
                 with bare:
                     outputs = self._task.outputs(self._model, batch)
@@ -150,10 +167,12 @@ class LayerRules:
                 for handle in handles:
                     handle.remove()
             losses = sample_losses(self._task, outputs, batch)
-            for module, rows_in, rows_out in calls:
+            for module, rows_in, rows_out, looked_up in calls:
                 if rows_in != len(losses) or rows_out != len(losses):
                     problem = f"{type(module).__name__} ran on {rows_in} rows for {len(losses)} samples"
-                    raise RuleMismatchError(problem, self._names(module))
+                    once = rows_in == 1 or looked_up
+                    shared = frozenset({module} if once and module not in self._shared else ())
+                    raise RuleMismatchError(problem, self._names(module), shared)
             take.append(begin(len(losses)))
             if losses.requires_grad:
                 losses.sum().backward()
@@ -188,7 +207,11 @@ def owners(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[nn.
 
 
 def dense_by_rules(
-    model: nn.Module, task: Task, parameters: Mapping[str, nn.Parameter], batch: Batch
+    model: nn.Module,
+    task: Task,
+    parameters: Mapping[str, nn.Parameter],
+    batch: Batch,
+    shared: frozenset[nn.Module] = frozenset(),
 ) -> dict[str, Tensor]:
     """Per-sample gradients by rules, held whole, to compare them with the one-sample loop.
 
@@ -197,6 +220,7 @@ def dense_by_rules(
         task: The task.
         parameters: What is wanted.
         batch: A small batch.
+        shared: As in :class:`LayerRules`.
 
     Returns:
         Full name to ``(n, *shape)``, without parameters that no rule has seen.
@@ -206,8 +230,19 @@ def dense_by_rules(
     def begin(_size: int) -> Take:
         return lambda name, form: found.__setitem__(name, form.dense())
 
-    LayerRules(model, task, parameters, Reductions()).visit(batch, begin)
+    LayerRules(model, task, parameters, Reductions(), shared).visit(batch, begin)
     return found
+
+
+def _one_each(source: Tensor, output: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Input and output of a layer that ran once for all samples, repeated for each of them without a copy.
+
+    Its output is broadcast over the samples later, either from an axis of length one or from no axis at all. Indices have
+    one axis less than what they look up.
+    """
+    alike = source.shape[0] == 1 and output.ndim > 2
+    source, output = (source, output) if alike else (source[None], output[None])
+    return source.expand(size, *source.shape[1:]), output.expand(size, *output.shape[1:])
 
 
 def _rows(tensor: Tensor) -> int:

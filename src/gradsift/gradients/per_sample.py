@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,7 @@ class PerSampleGradients:
         example = to_model(example, model)
         example = rows(example, 0, min(TRIED, batch_size(example)), batch_size(example))
         self.parameters = select_parameters(model, self._task, layers, example)
+        self._shared: frozenset[nn.Module] = frozenset()
         self._served = self._assign(example)
         self.coverage = Coverage({road: _count(served) for road, served in self._served.items()})
         logger.info("per-sample gradients: %s", self.coverage)
@@ -145,8 +147,11 @@ class PerSampleGradients:
                 ((name, layer),) = _linear_users(model, served).items()
                 self._roads.append(ClosedForm(model, task, layer, name, reductions))
             else:
-                kinds: dict[str, type[LayerRules] | type[TorchFunc] | type[Loop]]
-                kinds = {kind.name: kind for kind in (LayerRules, TorchFunc, Loop)}
+                kinds: dict[str, Callable[..., Road]] = {
+                    LayerRules.name: partial(LayerRules, shared=self._shared),
+                    TorchFunc.name: TorchFunc,
+                    Loop.name: Loop,
+                }
                 self._roads.append(kinds[road](model, task, served, reductions))
 
     def _assign(self, example: Batch) -> dict[str, dict[str, nn.Parameter]]:
@@ -178,8 +183,11 @@ class PerSampleGradients:
         candidates, scale = dict(self.parameters), _scale(truth)
         while candidates:
             try:
-                found = dense_by_rules(self._model, self._task, candidates, example)
+                found = dense_by_rules(self._model, self._task, candidates, example, self._shared)
             except RuleMismatchError as error:
+                if error.shared:
+                    self._shared |= error.shared
+                    continue
                 logger.info("%s", error)
                 candidates = {n: p for n, p in candidates.items() if n not in error.names}
                 continue
@@ -187,6 +195,12 @@ class PerSampleGradients:
                 RuntimeError,
                 ValueError,
             ) as error:  # a copy a sample does not fit where the model uses the parameter
+                if self._shared:
+                    left_out = owners(self._model, candidates)
+                    names = {name for module in self._shared for _, name in left_out.get(module, [])}
+                    candidates = {n: p for n, p in candidates.items() if n not in names}
+                    self._shared = frozenset()
+                    continue
                 logger.info("no layer rule for parameters outside of layers: %s", error)
                 owned = {name for pairs in owners(self._model, candidates).values() for _, name in pairs}
                 candidates = {n: p for n, p in candidates.items() if n in owned} if len(owned) < len(candidates) else {}

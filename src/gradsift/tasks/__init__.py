@@ -3,14 +3,18 @@
 from gradsift.tasks.base import LabelledTask, Task, get_task, sample_losses
 from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
 from gradsift.tasks.regression import Regression
+from gradsift.tasks.tokens import NO_TARGET, CausalLM, TokenClassification
 
 __all__ = [
+    "NO_TARGET",
     "BinaryClassification",
+    "CausalLM",
     "Classification",
     "LabelledTask",
     "MultiLabel",
     "Regression",
     "Task",
+    "TokenClassification",
     "get_task",
     "sample_losses",
 ]

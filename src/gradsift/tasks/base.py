@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -146,8 +147,8 @@ def get_task(task: str | Task) -> Task:
     """Finds a ready task by name, or checks a task of the user's own.
 
     Args:
-        task: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``, or an object with the two methods
-            of :class:`Task`.
+        task: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``, ``"token-classification"``,
+            ``"causal-lm"``, or an object with the two methods of :class:`Task`.
 
     Returns:
         The task.
@@ -157,12 +158,15 @@ def get_task(task: str | Task) -> Task:
     """
     from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
     from gradsift.tasks.regression import Regression
+    from gradsift.tasks.tokens import CausalLM, TokenClassification
 
-    ready = {
+    ready: dict[str, Callable[[], Task]] = {
         "classification": Classification,
         "binary": BinaryClassification,
         "multilabel": MultiLabel,
         "regression": Regression,
+        "token-classification": TokenClassification,
+        "causal-lm": CausalLM,
     }
     if isinstance(task, str):
         if task not in ready:

@@ -7,7 +7,8 @@ from gradsift.gradients.layers.bare import BareParameters
 from gradsift.gradients.layers.base import LayerRule
 from gradsift.gradients.layers.conv import conv_rule
 from gradsift.gradients.layers.embedding import embedding_rule
-from gradsift.gradients.layers.linear import linear_rule
+from gradsift.gradients.layers.linear import linear_rule, transposed_linear_rule
+from gradsift.gradients.layers.local import local_rule
 from gradsift.gradients.layers.norms import batch_norm_rule, group_norm_rule, layer_norm_rule, rms_norm_rule
 from gradsift.gradients.layers.registry import RULES, find_rule, register_rule
 
@@ -22,6 +23,8 @@ __all__ = [
     "group_norm_rule",
     "layer_norm_rule",
     "linear_rule",
+    "local_rule",
     "register_rule",
     "rms_norm_rule",
+    "transposed_linear_rule",
 ]

@@ -7,7 +7,8 @@ from torch import nn
 from gradsift.gradients.layers.base import LayerRule
 from gradsift.gradients.layers.conv import conv_rule
 from gradsift.gradients.layers.embedding import embedding_rule
-from gradsift.gradients.layers.linear import linear_rule
+from gradsift.gradients.layers.linear import linear_rule, transposed_linear_rule
+from gradsift.gradients.layers.local import local_rule
 from gradsift.gradients.layers.norms import batch_norm_rule, group_norm_rule, layer_norm_rule, rms_norm_rule
 
 RULES: dict[type[nn.Module], LayerRule] = {
@@ -23,6 +24,9 @@ RULES: dict[type[nn.Module], LayerRule] = {
     nn.BatchNorm3d: batch_norm_rule,
 }
 """Layer type to rule."""
+
+NAMED_RULES: dict[str, LayerRule] = {"transformers.pytorch_utils.Conv1D": transposed_linear_rule}
+"""Full name of a layer type to rule, for layers of libraries that need not be installed."""
 
 
 def register_rule(layer: type[nn.Module], rule: LayerRule) -> None:
@@ -40,7 +44,8 @@ def register_rule(layer: type[nn.Module], rule: LayerRule) -> None:
 def find_rule(module: nn.Module) -> LayerRule | None:
     """The rule of a layer, if there is one.
 
-    A subclass has its parent's rule as long as it has not replaced ``forward``.
+    A subclass has its parent's rule as long as it has not replaced ``forward``. A layer of another type that owns
+    parameters and holds no other layers is served by :func:`~gradsift.gradients.layers.local.local_rule`.
 
     Args:
         module: The layer.
@@ -49,6 +54,8 @@ def find_rule(module: nn.Module) -> LayerRule | None:
         The rule or ``None``.
     """
     for ancestor in type(module).__mro__:
-        if ancestor in RULES:
-            return RULES[ancestor] if type(module).forward is ancestor.forward else None
-    return None
+        rule = RULES.get(ancestor) or NAMED_RULES.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
+        if rule is not None and type(module).forward is getattr(ancestor, "forward", None):
+            return rule
+    own = next(module.parameters(recurse=False), None)
+    return local_rule if own is not None and next(module.children(), None) is None else None

@@ -1,0 +1,145 @@
+"""Losses over tokens: language models and token classification. Label -100 marks a token that is no target."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gradsift.data.batch import Batch, is_traced, labels_of
+from gradsift.errors import DataError, ModelError, SampleError, SettingError
+from gradsift.tasks.base import LossTask, as_labels
+
+NO_TARGET = -100
+"""The label of a token that is no target: padding, or a prompt where only the response is learnt."""
+
+
+class TokenLoss(LossTask):
+    """Shared part: cross-entropy of every target token, averaged or summed over a sample's tokens.
+
+    Args:
+        reduction: ``"mean"`` over a sample's target tokens: a long sample weighs as much as a short one. ``"sum"``: every
+            token weighs the same, as in a training loss that is averaged over the tokens of a whole batch.
+
+    Raises:
+        SettingError: The reduction is neither.
+    """
+
+    def __init__(self, *, reduction: Literal["mean", "sum"] = "mean") -> None:
+        if reduction not in ("mean", "sum"):
+            raise SettingError(f"reduction over a sample's tokens is 'mean' or 'sum', given {reduction!r}")
+        self.reduction = reduction
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of each sample, over its target tokens.
+
+        Args:
+            outputs: Logits, shape (n, T, K).
+            batch: The batch; labels (n, T), -100 where a token is no target.
+
+        Returns:
+            Shape (n,), in nats a token (mean) or a sample (sum).
+
+        Raises:
+            SampleError: A sample has no target token.
+        """
+        targets, losses = self.targets(outputs, batch), self.token_losses(outputs, batch)
+        counts = (targets != NO_TARGET).sum(dim=1)
+        empty = [] if is_traced(counts) else (counts == 0).nonzero()[:, 0].tolist()
+        if empty:
+            raise SampleError(
+                "no token is a target (all labels are -100, or the text is empty or cut off before the response)",
+                empty,
+                "Remove these samples, or allow longer ones (max_length)",
+            )
+        total = losses.sum(dim=1)
+        return total / counts if self.reduction == "mean" else total
+
+    def token_losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of each target token.
+
+        Args:
+            outputs: Logits, shape (n, T, K).
+            batch: The batch.
+
+        Returns:
+            Shape (n, T'), zero where a token is no target; column t as in :meth:`targets`.
+
+        Raises:
+            SampleError: Labels are outside 0 ... K - 1.
+        """
+        logits, targets = self.aligned(outputs), self.targets(outputs, batch)
+        if not is_traced(targets):
+            outside = ((targets >= logits.shape[2]) | ((targets < 0) & (targets != NO_TARGET))).any(dim=1)
+            wrong = outside.nonzero()[:, 0].tolist()
+            if wrong:
+                raise SampleError(
+                    f"token labels outside 0 ... {logits.shape[2] - 1} (-100 for no target)",
+                    wrong,
+                    "Check that tokenizer, labels and model belong together",
+                )
+        return functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none", ignore_index=NO_TARGET)
+
+    def aligned(self, outputs: Tensor) -> Tensor:
+        """The logits that have a target, shape (n, T', K)."""
+        return outputs
+
+    def targets(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The target of every logit.
+
+        Args:
+            outputs: Logits, shape (n, T, K).
+            batch: The batch.
+
+        Returns:
+            Shape (n, T'), int64.
+
+        Raises:
+            ModelError: The model gives no logits for each token.
+            DataError: Labels are not one number a token.
+        """
+        if outputs.ndim != 3:
+            raise ModelError(
+                f"{type(self).__name__} needs logits of shape (n, tokens, K), the model gives {tuple(outputs.shape)}"
+            )
+        labels = as_labels(labels_of(batch))
+        if labels.shape != outputs.shape[:2]:
+            raise DataError(
+                f"labels of shape {tuple(labels.shape)} for logits of shape {tuple(outputs.shape)}: one label a token is "
+                f"needed, {NO_TARGET} where a token is no target"
+            )
+        return labels.long()
+
+
+class TokenClassification(TokenLoss):
+    """A class for every token, ``l = mean_t - log p(y_t | x)`` over tokens whose label is not -100."""
+
+
+class CausalLM(TokenLoss):
+    """Next-token prediction, ``l = mean_t - log p(x_t | x_<t)`` over the target tokens; or their sum.
+
+    Whole sequence or response only is a matter of the labels: a prompt's tokens have the label -100.
+    """
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Runs the model, without its cache for generation.
+
+        Args:
+            model: The model.
+            batch: A dict with ``input_ids``, ``labels`` and what else the model takes.
+
+        Returns:
+            Logits, shape (n, T, V).
+        """
+        if isinstance(batch, dict) and getattr(getattr(model, "config", None), "use_cache", False):
+            batch = batch | {"use_cache": False}
+        return super().outputs(model, batch)
+
+    def aligned(self, outputs: Tensor) -> Tensor:
+        """Logits at t predict the token at t + 1, so the last one has no target."""
+        return outputs[:, :-1]
+
+    def targets(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Labels from the second token on, shape (n, T - 1)."""
+        return super().targets(outputs, batch)[:, 1:]
