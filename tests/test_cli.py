@@ -132,7 +132,7 @@ def test_npz_and_a_person_reading(folder):
         (("--data", "train.npz"), "--model is missing"),
         ((*MODEL, "--data", "nothing.npz"), "does not exist"),
         (("--model", "project:nothing", "--data", "train.npz"), "cannot be imported"),
-        (("--model", "project", "--data", "train.npz"), "is no import path"),
+        (("--model", "project", "--data", "train.npz"), "module:function for a model of your own"),
         ((*MODEL, "--data", "train.npz", "--contamination", "0.7"), "(0, 0.5]"),
         ((*MODEL, "--data", "train.npz", "--contamination", "many"), "a number or auto"),
         ((*MODEL, "--data", "train.npz", "--layers", "tail.*"), "modules with parameters are"),

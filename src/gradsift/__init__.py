@@ -10,6 +10,7 @@ from gradsift.errors import (
     UnsafeFileError,
 )
 from gradsift.evaluation import Verification, accuracy, verify
+from gradsift.integrations import ImageSet, PromptSet, TextSet
 from gradsift.plan import Plan, plan
 from gradsift.settings import AuditSettings
 from gradsift.table import Audit
@@ -19,10 +20,13 @@ __all__ = [
     "AuditSettings",
     "DataError",
     "GradsiftError",
+    "ImageSet",
     "ModelError",
     "Plan",
+    "PromptSet",
     "RunDirectoryError",
     "SettingError",
+    "TextSet",
     "UnsafeFileError",
     "Verification",
     "accuracy",

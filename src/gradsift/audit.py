@@ -67,10 +67,12 @@ def audit(
 
     Args:
         model: The trained model, in eval mode.
-        train_set: The data it was trained on: arrays ``(X, y)``, a dict of arrays, a map-style data set, or a
-            ``DataLoader`` that does not shuffle. Without random augmentation.
-        task: What a sample's loss is: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``, or an
-            object with ``outputs(model, batch)`` and ``losses(outputs, batch) -> (n,)``.
+        train_set: The data it was trained on: arrays ``(X, y)``, a dict of arrays, a map-style data set, a ``DataLoader``
+            that does not shuffle; for models of transformers a :class:`~gradsift.TextSet`, :class:`~gradsift.PromptSet` or
+            :class:`~gradsift.ImageSet` of rows. Without random augmentation.
+        task: What a sample's loss is: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``,
+            ``"token-classification"``, ``"causal-lm"``, or an object with ``outputs(model, batch)`` and
+            ``losses(outputs, batch) -> (n,)``.
         layers: Whose gradients: ``"last"`` (one forward pass), ``"all"``, or glob patterns.
         detector: The detector that ranks and flags.
         detectors: All detectors that get a column ``score_<detector>``; the usual ones for the task where left out.
@@ -116,6 +118,7 @@ def audit(
         "model": fingerprint_model(model),
         "data": data_fingerprint,
         "task": _describe(ready.task),
+        "encoding": getattr(train_set, "encoding", None),
         "reductions": repr(gradients.reductions),
         "projection version": VERSION,
         "parameters": list(gradients.parameters),
@@ -154,6 +157,7 @@ def audit(
             "data_fingerprint": data_fingerprint,
             "data_fingerprint_covers": covered,
             "task": identity["task"],
+            "encoding": identity["encoding"],
             "coverage": str(gradients.coverage),
             "parameters": list(gradients.parameters),
             "probe": {"alone_versus_batch": measured.alone_versus_batch, "precision_noise": measured.precision_noise},

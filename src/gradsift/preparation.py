@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten
 
 from gradsift.data import Samples, to_model
 from gradsift.detectors import Detector, get_detector
-from gradsift.errors import ModelError, SampleError, SettingError
+from gradsift.errors import GradsiftError, ModelError, SampleError, SettingError
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.probe import check_finite_inputs
@@ -85,8 +85,8 @@ def _check_that_it_runs(model: nn.Module, task: Task, example: Any) -> None:
     try:
         with torch.no_grad():
             task.outputs(model, to_model(example, model))
-    except (RuntimeError, TypeError, IndexError) as error:
-        if is_out_of_memory(error):
+    except (RuntimeError, TypeError, IndexError, ValueError) as error:
+        if is_out_of_memory(error) or isinstance(error, GradsiftError):
             raise
         shapes = [tuple(leaf.shape) for leaf in tree_flatten(example)[0] if isinstance(leaf, torch.Tensor)]
         raise ModelError(

@@ -11,14 +11,23 @@ import yaml
 from gradsift.audit import audit as audit_data_set
 from gradsift.cli.console import console, print_json, print_table, resumable
 from gradsift.cli.source import (
+    BaseOption,
     DataOption,
     DeviceOption,
+    DtypeOption,
     IgnoreOption,
     ImageOption,
     LabelOption,
+    LengthOption,
+    MessagesOption,
     ModelOption,
+    PromptOption,
+    ReductionOption,
+    ResponseOption,
     Source,
+    TargetOption,
     TaskOption,
+    TextOption,
     TransformOption,
     WeightsOption,
     needed,
@@ -33,12 +42,21 @@ def audit(
     output: Annotated[Path, typer.Option("--output", "-o", help="Run directory to write, such as runs/x.")],
     model: ModelOption = None,
     weights: WeightsOption = None,
+    base: BaseOption = None,
+    dtype: DtypeOption = "float32",
     data: DataOption = None,
+    text: TextOption = None,
     label: LabelOption = None,
     image: ImageOption = None,
+    messages: MessagesOption = None,
+    prompt: PromptOption = None,
+    response: ResponseOption = None,
+    target: TargetOption = None,
+    reduction: ReductionOption = "mean",
+    max_length: LengthOption = None,
     transform: TransformOption = None,
     ignore: IgnoreOption = None,
-    task: TaskOption = "classification",
+    task: TaskOption = None,
     device: DeviceOption = "cpu",
     config: Annotated[Path | None, typer.Option(help="config.yaml of a run: does the same again.")] = None,
     layers: Annotated[
@@ -64,7 +82,11 @@ def audit(
 ) -> None:
     """Scores every training sample and writes a run directory with the table and the report.
 
-    For example: **gradsift audit --model my.model:make --weights model.safetensors --data train.parquet -o runs/x**
+    A transformers model: **gradsift audit --model DIR --data reviews.parquet --text text --label label -o runs/x**
+
+    A LoRA adapter: **gradsift audit --model DIR --data chats.jsonl --messages messages --layers all -o runs/x**
+
+    Your own model: **gradsift audit --model my.model:make --weights model.safetensors --data train.parquet -o runs/x**
 
     A run that was killed resumes when the same command is given again.
     """
@@ -84,7 +106,7 @@ def audit(
     else:
         source = Source(
             model=needed(model, "--model"),
-            data=str(needed(data, "--data")),
+            data=needed(data, "--data"),
             weights=str(weights) if weights else None,
             label=label,
             image=image,
@@ -92,6 +114,15 @@ def audit(
             ignore=ignore,
             task=task,
             device=device,
+            base=base,
+            dtype=dtype,
+            text=text,
+            messages=messages,
+            prompt=prompt,
+            response=response,
+            target=target,
+            reduction=reduction,
+            max_length=max_length,
         )
         values: dict[str, Any] = {
             "layers": layers if "," not in layers else layers.split(","),
@@ -125,11 +156,11 @@ def run_audit(source: Source, settings: AuditSettings, output: Path, overwrite: 
     Returns:
         The audit.
     """
-    loaded = source.load_data()
+    model, loaded, task = source.load()
     return audit_data_set(
-        source.load_model(),
+        model,
         loaded.dataset,
-        task=source.load_task(),
+        task=task,
         class_names=loaded.class_names,
         output=output,
         overwrite=overwrite,

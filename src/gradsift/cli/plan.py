@@ -8,14 +8,23 @@ import typer
 
 from gradsift.cli.console import console, print_json
 from gradsift.cli.source import (
+    BaseOption,
     DataOption,
     DeviceOption,
+    DtypeOption,
     IgnoreOption,
     ImageOption,
     LabelOption,
+    LengthOption,
+    MessagesOption,
     ModelOption,
+    PromptOption,
+    ReductionOption,
+    ResponseOption,
     Source,
+    TargetOption,
     TaskOption,
+    TextOption,
     TransformOption,
     WeightsOption,
     needed,
@@ -27,12 +36,21 @@ from gradsift.settings import AuditSettings
 def plan(
     model: ModelOption = None,
     weights: WeightsOption = None,
+    base: BaseOption = None,
+    dtype: DtypeOption = "float32",
     data: DataOption = None,
+    text: TextOption = None,
     label: LabelOption = None,
     image: ImageOption = None,
+    messages: MessagesOption = None,
+    prompt: PromptOption = None,
+    response: ResponseOption = None,
+    target: TargetOption = None,
+    reduction: ReductionOption = "mean",
+    max_length: LengthOption = None,
     transform: TransformOption = None,
     ignore: IgnoreOption = None,
-    task: TaskOption = "classification",
+    task: TaskOption = None,
     device: DeviceOption = "cpu",
     layers: Annotated[str, typer.Option(help='"last", "all", or glob patterns with commas.')] = "last",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
@@ -44,7 +62,7 @@ def plan(
     """
     source = Source(
         model=needed(model, "--model"),
-        data=str(needed(data, "--data")),
+        data=needed(data, "--data"),
         weights=str(weights) if weights else None,
         label=label,
         image=image,
@@ -52,11 +70,21 @@ def plan(
         ignore=ignore,
         task=task,
         device=device,
+        base=base,
+        dtype=dtype,
+        text=text,
+        messages=messages,
+        prompt=prompt,
+        response=response,
+        target=target,
+        reduction=reduction,
+        max_length=max_length,
     )
     settings = AuditSettings.from_dict(
         {"layers": layers if "," not in layers else layers.split(","), "precision": precision}
     )
-    found = predict(source.load_model(), source.load_data().dataset, task=source.load_task(), settings=settings)
+    loaded_model, loaded, loaded_task = source.load()
+    found = predict(loaded_model, loaded.dataset, task=loaded_task, settings=settings)
     if as_json:
         print_json(found.to_dict())
         return

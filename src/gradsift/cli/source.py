@@ -11,17 +11,50 @@ from torch import nn
 
 from gradsift.data.files import Loaded, load
 from gradsift.errors import SettingError
+from gradsift.integrations.pretrained import Pretrained, encode_rows, is_pretrained, load_pretrained
+from gradsift.integrations.rows import load_rows
 from gradsift.loading import import_object, load_model
 from gradsift.tasks import Task, get_task
 
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Import path of a function that makes the model: package.module:function.")
+    str | None,
+    typer.Option(
+        "--model",
+        help="Folder or hub id of a transformers model or LoRA adapter; or import path of a function that makes a model: "
+        "package.module:function.",
+    ),
 ]
+BaseOption = Annotated[
+    str | None, typer.Option("--base", help="Base model of an adapter, where the adapter's own note of it is wrong.")
+]
+DtypeOption = Annotated[
+    str, typer.Option("--dtype", help="Precision of a transformers model's weights: float32, bfloat16, float16.")
+]
+TextOption = Annotated[
+    str | None,
+    typer.Option("--text", help="Column of texts; two with a comma for pairs of texts; or of lists of words."),
+]
+PromptOption = Annotated[str | None, typer.Option("--prompt", help="Column of prompts, for a language model.")]
+ResponseOption = Annotated[str | None, typer.Option("--response", help="Column of responses, for a language model.")]
+MessagesOption = Annotated[
+    str | None, typer.Option("--messages", help="Column of chats: lists of role and content, for a language model.")
+]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", help="What a language model learns: response (where there is one) or whole.")
+]
+ReductionOption = Annotated[
+    str, typer.Option("--reduction", help="A sample's loss over its tokens: mean or sum, for losses over tokens.")
+]
+LengthOption = Annotated[int | None, typer.Option("--max-length", help="Most tokens of a sample; the model's limit.")]
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", help="Its weights: .safetensors, or a torch.save file of a state dict.")
 ]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Training set: .npz, .csv, .parquet, or a folder of images by class.")
+    str | None,
+    typer.Option(
+        "--data",
+        help="Training set: .parquet, .csv, .jsonl, .npz, a folder of images by class, or a hub id of a data set.",
+    ),
 ]
 LabelOption = Annotated[
     str | None, typer.Option("--label", help="Column or array of labels; found by itself if usual.")
@@ -35,8 +68,12 @@ IgnoreOption = Annotated[
     str | None, typer.Option("--ignore", help="Columns that are no features, with commas; id and true_label never are.")
 ]
 TaskOption = Annotated[
-    str,
-    typer.Option("--task", help="classification, binary, multilabel, regression, or an import path of your own task."),
+    str | None,
+    typer.Option(
+        "--task",
+        help="classification, binary, multilabel, regression, token-classification, causal-lm, or an import path of your "
+        "own task; what a transformers model's head says, otherwise classification.",
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
 
@@ -46,7 +83,7 @@ class Source:
     """Where model and data come from.
 
     Attributes:
-        model: ``module:function``.
+        model: ``module:function``, or folder or hub id of a transformers model or adapter.
         weights: Weights file.
         data: Data file or folder.
         label: Label column.
@@ -55,6 +92,15 @@ class Source:
         ignore: Columns that are no features, with commas.
         task: Name or import path of the task.
         device: Where the model runs.
+        base: Base model of an adapter.
+        dtype: Precision of a transformers model's weights.
+        text: Column of texts, or two with a comma.
+        prompt: Column of prompts.
+        response: Column of responses.
+        messages: Column of chats.
+        target: ``"response"`` or ``"whole"``.
+        reduction: ``"mean"`` or ``"sum"`` over a sample's tokens.
+        max_length: Most tokens of a sample.
     """
 
     model: str
@@ -64,8 +110,17 @@ class Source:
     image: str | None = None
     transform: str | None = None
     ignore: str | None = None
-    task: str = "classification"
+    task: str | None = None
     device: str = "cpu"
+    base: str | None = None
+    dtype: str = "float32"
+    text: str | None = None
+    prompt: str | None = None
+    response: str | None = None
+    messages: str | None = None
+    target: str | None = None
+    reduction: str = "mean"
+    max_length: int | None = None
 
     @classmethod
     def from_config(cls, values: dict[str, Any]) -> Source:
@@ -92,16 +147,45 @@ class Source:
         """Plain values for ``config.yaml``."""
         return asdict(self)
 
-    def load_data(self, path: str | Path | None = None, like: Loaded | None = None) -> Loaded:
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the model is one of transformers, by folder or hub id."""
+        return is_pretrained(self.model)
+
+    def load(self) -> tuple[nn.Module, Loaded, Task]:
+        """Model, training set and task."""
+        if self.is_pretrained:
+            pretrained = self.load_pretrained()
+            task = self.load_task() if self.task is not None else pretrained.task
+            return pretrained.model, self.load_data(pretrained=pretrained), task
+        loaded = self.load_data()
+        return load_model(self.model, self.weights, self.device), loaded, self.load_task()
+
+    def load_data(
+        self, path: str | Path | None = None, like: Loaded | None = None, pretrained: Pretrained | None = None
+    ) -> Loaded:
         """Reads the data set, or another file of the same layout.
 
         Args:
             path: Another file, such as a test set.
             like: The training set, whose numbers of classes and order of features it must follow.
+            pretrained: The transformers model whose tokenizer encodes the rows; without it they stay rows.
 
         Returns:
             The data.
         """
+        if self.is_pretrained:
+            rows = load_rows(path or self.data)
+            if pretrained is None:
+                return Loaded(rows)
+            columns: dict[str, Any] = {
+                name: getattr(self, name)
+                for name in ("text", "label", "image", "prompt", "response", "messages", "target", "max_length")
+            }
+            if self.text is not None and "," in self.text:
+                columns["text"] = self.text.split(",")
+            dataset = encode_rows(pretrained, rows, columns)
+            return Loaded(dataset, dataset.classes)
         transform = import_object(self.transform, "--transform") if self.transform else None
         return load(
             path or self.data,
@@ -112,15 +196,31 @@ class Source:
             like=like,
         )
 
-    def load_model(self) -> nn.Module:
-        """Makes the model and loads its weights."""
-        return load_model(self.model, self.weights, self.device)
+    def load_pretrained(self) -> Pretrained:
+        """The transformers model or adapter with its tokenizer.
+
+        Raises:
+            SettingError: An option is given that such a model has no use for, or out of its range.
+        """
+        for name in ("weights", "transform", "ignore"):
+            if getattr(self, name) is not None:
+                raise SettingError(f"--{name} belongs to a model by import path; {self.model} is one of transformers")
+        if self.dtype not in ("float32", "bfloat16", "float16"):
+            raise SettingError(f"--dtype is float32, bfloat16 or float16; given {self.dtype!r}")
+        return load_pretrained(
+            self.model,
+            base=self.base,
+            device=self.device,
+            dtype=self.dtype,  # type: ignore[arg-type]  # checked above
+            reduction=self.reduction,  # type: ignore[arg-type]  # the task checks it
+        )
 
     def load_task(self) -> Task:
         """The task."""
-        if ":" not in self.task:
-            return get_task(self.task)
-        found = import_object(self.task, "--task")
+        name = self.task or "classification"
+        if ":" not in name:
+            return get_task(name)
+        found = import_object(name, "--task")
         return get_task(found() if isinstance(found, type) else found)
 
 

@@ -25,8 +25,11 @@ def trim(
     """
     audit = Audit.open(run)
     source = Source.from_config(audit.run.config.get("source", {}))
-    check_and_trim(source.load_data().dataset, audit)  # refuses data that is not what was audited
-    write_kept(source.data, audit.kept, output, len(audit))
+    kept = check_and_trim(source.load_data().dataset, audit)  # refuses data that is not what was audited
+    if callable(getattr(kept, "to_parquet", None)):  # a data set of the hub
+        kept.to_parquet(output)
+    else:
+        write_kept(source.data, audit.kept, output, len(audit))
     if as_json:
         print_json({"kept": len(audit.kept), "removed": len(audit.flagged), "output": str(output)})
         return

@@ -41,13 +41,14 @@ def verify(
     """
     audit = Audit.open(run)
     source = Source.from_config(audit.run.config.get("source", {}))
-    loaded = source.load_data()
+    pretrained = source.load_pretrained() if source.is_pretrained else None
+    loaded = source.load_data(pretrained=pretrained)
     with resumable("the trainings"):
         result = evaluation.verify(
             import_object(train, "--train"),
             loaded.dataset,
             audit,
-            source.load_data(test, like=loaded).dataset,
+            source.load_data(test, like=loaded, pretrained=pretrained).dataset,
             import_object(metric, "--metric"),
             seeds=seeds,
             true_labels=_true_labels(source, true_labels, loaded.class_names) if true_labels else None,

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gradsift.data.batch import LABEL_KEYS
+from gradsift.data.tables import JSON_LINES, read_table, rows_of_lines
 from gradsift.errors import DataError, UnsafeFileError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
@@ -81,8 +82,8 @@ def load(
         raise UnsafeFileError(f"{path} is a pickle, which can run code when loaded: convert it to .npz or .parquet")
     if path.suffix == ".npz":
         return _load_npz(path, label, ignore, like)
-    if path.suffix in (".csv", ".parquet"):
-        return _from_table(_read_table(path), path, label, image, transform, ignore, like)
+    if path.suffix in (".csv", ".parquet", *JSON_LINES):
+        return _from_table(read_table(path), path, label, image, transform, ignore, like)
     raise DataError(f"{path} is of an unknown kind {path.suffix!r}: give .npz, .csv, .parquet or a folder of images")
 
 
@@ -122,19 +123,22 @@ def write_kept(source: str | Path, kept: np.ndarray, output: str | Path, size: i
         whole = {name: array[kept] if array.ndim and len(array) == size else array for name, array in arrays.items()}
         np.savez(output, **whole)  # type: ignore[arg-type]
     elif source.suffix == ".csv":
-        words = pa_csv.ConvertOptions(column_types=dict.fromkeys(_read_table(source).column_names, pa.string()))
+        words = pa_csv.ConvertOptions(column_types=dict.fromkeys(read_table(source).column_names, pa.string()))
         pa_csv.write_csv(
             pa_csv.read_csv(source, convert_options=words).take(pa.array(kept)), output
         )  # "007" stays "007"
+    elif source.suffix in JSON_LINES:
+        lines = rows_of_lines(source)
+        output.write_text("".join(lines[position] + "\n" for position in kept), encoding="utf-8")
     else:
-        pq.write_table(_read_table(source).take(pa.array(kept)), output)
+        pq.write_table(read_table(source).take(pa.array(kept)), output)
 
 
 def load_column(path: str | Path, name: str) -> np.ndarray:
     """Reads one column of a file as it stands.
 
     Args:
-        path: ``.npz``, ``.csv`` or ``.parquet``.
+        path: ``.npz``, ``.csv``, ``.parquet`` or ``.jsonl``.
         name: The column or array.
 
     Returns:
@@ -148,8 +152,8 @@ def load_column(path: str | Path, name: str) -> np.ndarray:
         raise DataError(f"{path} does not exist: give a .npz, .csv or .parquet file")
     if path.suffix == ".npz":
         columns = _read_npz(path)
-    elif path.suffix in (".csv", ".parquet"):
-        table = _read_table(path)
+    elif path.suffix in (".csv", ".parquet", *JSON_LINES):
+        table = read_table(path)
         columns = {key: table[key].to_numpy() for key in table.column_names if key == name}
     else:
         columns = {}
@@ -271,15 +275,6 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         raise UnsafeFileError(f"{path} holds pickled objects ({error}): save plain arrays only") from error
     except (OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is no readable npz file ({error})") from error
-
-
-def _read_table(path: Path) -> pa.Table:
-    try:
-        table = pa_csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
-        _ = table.column_names  # names that are no UTF-8 show here
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no readable {path.suffix[1:]} file ({error})") from error
-    return table
 
 
 def _from_table(

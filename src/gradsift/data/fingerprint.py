@@ -20,11 +20,12 @@ def fingerprint_samples(samples: Samples) -> tuple[str, str]:
     """Hashes a data set: arrays whole, anything else by its length and evenly spaced samples.
 
     Args:
-        samples: The data set.
+        samples: The data set; where it encodes rows of another one, the rows count.
 
     Returns:
         The SHA-256 in hexadecimal, and in words what it covers.
     """
+    samples = samples.raw
     digest = hashlib.sha256(str(len(samples)).encode())
     arrays = samples.arrays
     if arrays is not None:

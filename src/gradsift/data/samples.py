@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, default_collate
@@ -19,8 +20,9 @@ class Samples:
 
     Args:
         source: One of: a tuple or dict of equally long numpy arrays or tensors; a map-style data set (anything with
-            ``__len__`` and ``__getitem__``) of ``(x, y)`` tuples or dicts; a ``DataLoader`` that does not shuffle, of
-            which the data set and the collate function are used.
+            ``__len__`` and ``__getitem__``) of ``(x, y)`` tuples or dicts, put together by its own ``collate`` where it has
+            one; a ``DatasetDict`` with a split named train; a ``DataLoader`` that does not shuffle, of which the data set
+            and the collate function are used.
 
     Attributes:
         source: The object that was given.
@@ -37,7 +39,7 @@ class Samples:
         self._dataset: Any = None
         self._collate: Callable[[list[Any]], Batch] = default_collate
         if self._arrays is None:
-            self._dataset, self._collate = _indexable(source)
+            self._dataset, self._collate = _indexable(one_split(source) if is_splits(source) else source)
         if len(self) == 0:
             raise DataError(f"the data set ({type(source).__name__}) is empty: there is no sample to audit")
 
@@ -55,6 +57,12 @@ class Samples:
         return self._arrays
 
     @property
+    def raw(self) -> Samples:
+        """The rows behind a data set that encodes them (its ``raw``), which identify it; otherwise the samples."""
+        rows = getattr(self._dataset, "raw", None)
+        return self if rows is None else Samples(rows)
+
+    @property
     def class_names(self) -> list[str] | None:
         """Names of the classes, where the data set carries them as ``classes``."""
         names = getattr(self._dataset, "classes", None)
@@ -69,6 +77,8 @@ class Samples:
         Returns:
             A tuple or a dict without a batch axis.
         """
+        if isinstance(self._dataset, pa.Table):
+            return {name: self._dataset[name][position].as_py() for name in self._dataset.column_names}
         if self._arrays is None:
             return self._dataset[position]
         if isinstance(self._arrays, dict):
@@ -95,7 +105,7 @@ class Samples:
         samples = []
         for index in indices:
             try:
-                samples.append(self._dataset[index])
+                samples.append(self.sample(index))
             except Exception as error:
                 error.add_note(f"raised by the data set, at position {index}")
                 raise
@@ -133,8 +143,13 @@ class Samples:
                 pin_memory=source.pin_memory,
                 drop_last=source.drop_last,
             )
+        if is_splits(source):
+            name = _split_name(source)
+            return type(source)(dict(source) | {name: Samples(source[name]).keep(indices)})
         if isinstance(source, list | tuple):
             return type(source)(source[int(index)] for index in indices)
+        if isinstance(source, pa.Table):
+            return source.take(pa.array(indices))
         if callable(getattr(source, "select", None)):
             return source.select(indices.tolist())
         return Subset(source, indices.tolist())
@@ -142,7 +157,7 @@ class Samples:
 
 def _arrays_of(source: Any) -> tuple[Any, ...] | dict[str, Any] | None:
     """The source as a tuple or dict of whole columns, or ``None`` where it is a collection of samples."""
-    if isinstance(source, dict):
+    if isinstance(source, dict) and not is_splits(source):
         columns = list(source.values())
         if not columns:
             raise DataError("the data set is an empty dict: there is no sample to audit")
@@ -185,7 +200,46 @@ def _indexable(source: Any) -> tuple[Dataset[Any], Callable[[list[Any]], Batch]]
         raise DataError(_NO_LENGTH.format(kind=f"a {type(source).__name__}"))
     if isinstance(source, str | bytes):
         raise DataError(f"the data set is a {type(source).__name__}; load the file first (gradsift.data.files.load)")
-    return source, default_collate
+    return source, getattr(source, "collate", default_collate)
+
+
+def is_splits(source: Any) -> bool:
+    """Whether a data set is a dict of splits, as a ``DatasetDict`` is.
+
+    Args:
+        source: A data set.
+
+    Returns:
+        True where every value has columns and can be selected from.
+    """
+    return (
+        isinstance(source, Mapping)
+        and bool(source)
+        and all(hasattr(one, "column_names") and hasattr(one, "select") for one in source.values())
+    )
+
+
+def one_split(splits: Any) -> Any:
+    """The split that is meant: ``train``, or the only one.
+
+    Args:
+        splits: A dict of splits.
+
+    Returns:
+        The split.
+
+    Raises:
+        DataError: There are several and none is named train.
+    """
+    return splits[_split_name(splits)]
+
+
+def _split_name(splits: Mapping[str, Any]) -> str:
+    if "train" in splits or len(splits) == 1:
+        return "train" if "train" in splits else next(iter(splits))
+    raise DataError(
+        f"the data set has the splits {', '.join(splits)}: pass the one to audit, such as data[{next(iter(splits))!r}]"
+    )
 
 
 _NO_LENGTH = (

@@ -84,7 +84,7 @@ def _name(audit: Audit, label: Any) -> str:
 
 
 def _cards(audit: Audit, train_set: Any, feature_names: list[str] | None) -> list[dict[str, Any]]:
-    samples = audit.samples_of(train_set) if train_set is not None else None
+    samples = audit.samples_of(train_set).raw if train_set is not None else None
     cards = []
     for row in audit.worst(min(CARDS, max(len(audit.flagged), 6))).to_pylist():
         preview = render_sample(samples.sample(row["position"]), feature_names) if samples is not None else Markup("")

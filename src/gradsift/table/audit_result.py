@@ -150,6 +150,19 @@ class Audit:
 
         return trim(train_set if train_set is not None else self.train_set, self)
 
+    def annotate(self, train_set: Any = None) -> Any:
+        """The data set with columns ``gradsift_score``, ``gradsift_flagged`` and others beside its own.
+
+        Args:
+            train_set: The data set that was audited; may be left out where the audit still has it.
+
+        Returns:
+            The same kind of data set as came in; the original is left as it is.
+        """
+        from gradsift.cleaning import annotate  # late, as in trim
+
+        return annotate(train_set if train_set is not None else self.train_set, self)
+
     def report(self, path: str | Path, train_set: Any = None) -> Path:
         """Writes one self-contained HTML page.
 

@@ -1,0 +1,7 @@
+"""Thin adapters to the libraries that people train with."""
+
+from gradsift.integrations.images import ImageSet
+from gradsift.integrations.prompts import PromptSet
+from gradsift.integrations.text import TextSet
+
+__all__ = ["ImageSet", "PromptSet", "TextSet"]

@@ -1,0 +1,200 @@
+"""Data sets of rows that a model's own tokenizer or processor encodes, sample by sample."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from gradsift.data import Samples
+from gradsift.data.samples import is_splits, one_split
+from gradsift.errors import DataError
+
+
+class EncodedSet(Dataset):
+    """Rows with named columns, and how a row becomes a sample.
+
+    Rows, not their encodings, identify the data: an audit of an encoded set trims and annotates the rows themselves.
+
+    Args:
+        rows: A ``datasets.Dataset``, a ``DatasetDict`` with a split named train, a ``pyarrow.Table``, or a list of dicts.
+
+    Attributes:
+        raw: The rows as they were given.
+        classes: Names of the classes, where they are known.
+    """
+
+    def __init__(self, rows: Any) -> None:
+        self.raw = rows
+        self.classes: list[str] | None = None
+        self._samples = Samples(rows)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._samples)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """One encoded sample."""
+        row = self.row(position)
+        encoded = self.encode(row, position)
+        return encoded | {"id": str(row["id"])} if "id" in row else encoded
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.row(0))
+
+    @property
+    def features(self) -> Mapping[str, Any]:
+        """What a ``datasets.Dataset`` says of its columns; empty for other rows."""
+        split = one_split(self.raw) if is_splits(self.raw) else self.raw
+        return getattr(split, "features", {})
+
+    def row(self, position: int) -> dict[str, Any]:
+        """One row as it stands.
+
+        Args:
+            position: Its position.
+
+        Returns:
+            Column to value.
+
+        Raises:
+            DataError: A row is no dict of columns.
+        """
+        row = self._samples.sample(int(position))
+        if not isinstance(row, Mapping):
+            raise DataError(f"row {position} is a {type(row).__name__}: rows must be dicts of columns")
+        return dict(row)
+
+    def with_rows(self, rows: Any) -> Self:
+        """The same encoding over other rows.
+
+        Args:
+            rows: The rows.
+
+        Returns:
+            A data set like this one.
+        """
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__
+        EncodedSet.__init__(other, rows)
+        other.classes = self.classes
+        return other
+
+    def select(self, positions: Sequence[int]) -> Self:
+        """Some of the rows.
+
+        Args:
+            positions: Which ones, in order.
+
+        Returns:
+            A data set like this one.
+        """
+        return self.with_rows(Samples(self.raw).keep(np.asarray(positions, dtype=np.int64)))
+
+    def needs(self, *names: str | None) -> None:
+        """Checks that columns are there.
+
+        Args:
+            *names: Names of columns; ``None`` is passed over.
+
+        Raises:
+            DataError: One is missing.
+        """
+        missing = [name for name in names if name is not None and name not in self.columns]
+        if missing:
+            raise DataError(f"no column {', '.join(map(repr, missing))}: the columns are {', '.join(self.columns)}")
+
+    @property
+    @abstractmethod
+    def encoding(self) -> dict[str, Any]:
+        """How rows are encoded, in plain values for the manifest."""
+
+    @abstractmethod
+    def encode(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
+        """Turns a row into a sample.
+
+        Args:
+            row: The row.
+            position: Its position, for messages.
+
+        Returns:
+            What the model takes, and ``labels``.
+        """
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Puts samples together.
+
+        Args:
+            samples: Encoded samples.
+
+        Returns:
+            A batch.
+        """
+        return default_collate(samples)
+
+
+class Labels:
+    """Class numbers of a column that holds numbers, words or a ``ClassLabel``.
+
+    Args:
+        rows: The data set.
+        column: Its column of labels.
+        label2id: Word to class number, as in ``model.config.label2id``.
+
+    Raises:
+        DataError: Labels are words and nothing tells their numbers.
+    """
+
+    def __init__(self, rows: EncodedSet, column: str, label2id: Mapping[str, int] | None) -> None:
+        self._column, self._numbers = column, dict(label2id or {})
+        feature = rows.features.get(column)
+        feature = getattr(feature, "feature", feature)  # a list of labels
+        self.names: list[str] | None = getattr(feature, "names", None)
+        # A data set that names its classes in another order than the model: by name, not by number.
+        self._renumber: list[int] | None = None
+        if self.names is not None and set(self.names) <= self._numbers.keys():
+            self._renumber = [self._numbers[name] for name in self.names]
+        if self._numbers and (self.names is None or self._renumber is not None):
+            self.names = [word for word, _ in sorted(self._numbers.items(), key=lambda pair: pair[1])]
+        first = rows.row(0)[column]
+        first = first[0] if isinstance(first, list) and first else first
+        if isinstance(first, str) and not self._numbers:
+            raise DataError(
+                f"labels in column {column!r} are words such as {first!r}, and nothing tells which class of the model "
+                "each one is: pass label2id, for example label2id=model.config.label2id"
+            )
+
+    def number(self, value: Any, position: int) -> Any:
+        """The class number, value or list of numbers of a label.
+
+        Args:
+            value: The label as it stands in the row.
+            position: Position of the row, for messages.
+
+        Returns:
+            A number, or a list of numbers.
+
+        Raises:
+            DataError: There is no label, or an unknown word.
+        """
+        if isinstance(value, Tensor | np.ndarray | np.generic):
+            value = value.tolist()
+        if isinstance(value, list | tuple):
+            return [self.number(one, position) for one in value]
+        if value is None:
+            raise DataError(f"the row at position {position} has no label in column {self._column!r}")
+        if isinstance(value, str):
+            if value not in self._numbers:
+                raise DataError(
+                    f"the label {value!r} at position {position} is none of {', '.join(list(self._numbers)[:10])}"
+                )
+            return int(self._numbers[value])
+        if self._renumber is not None and isinstance(value, int) and 0 <= value < len(self._renumber):
+            return self._renumber[value]
+        return value

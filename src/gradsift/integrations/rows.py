@@ -1,0 +1,41 @@
+"""Rows for a model's tokenizer or processor, from a file, a folder of images, or a hub id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gradsift.data.tables import read_table
+from gradsift.errors import DataError, SettingError
+from gradsift.integrations.images import FolderRows
+
+
+def load_rows(source: str | Path) -> Any:
+    """Reads rows with named columns.
+
+    Args:
+        source: A ``.parquet``, ``.csv`` or ``.jsonl`` file, a folder with one subfolder of images for each class, or a hub
+            id, whose split named train is taken.
+
+    Returns:
+        A ``pyarrow.Table``, rows of images, or a ``datasets.Dataset``.
+
+    Raises:
+        DataError: There is no such file and no such data set.
+        SettingError: A hub id needs the library ``datasets``.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return FolderRows(path)
+    if path.suffix or path.exists():
+        return read_table(path)
+    try:
+        import datasets
+    except ImportError as error:
+        raise SettingError("data sets by hub id need the library datasets: pip install 'gradsift[hf]'") from error
+    try:
+        return datasets.load_dataset(str(source), split="train")
+    except Exception as error:
+        raise DataError(
+            f"{source} is no file, and cannot be loaded as a data set of the hub: {str(error).partition(chr(10))[0]}"
+        ) from error

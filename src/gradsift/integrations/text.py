@@ -1,0 +1,182 @@
+"""Texts with a label, or a label for each word, tokenised by the model's own tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradsift.errors import DataError, SettingError
+from gradsift.integrations.encoded import EncodedSet, Labels
+from gradsift.tasks import NO_TARGET
+
+UNLIMITED = 10**6
+"""Tokenizers without a limit of their own have a huge one."""
+
+
+class TokenizedSet(EncodedSet):
+    """Shared part: limits on length, padding at the right.
+
+    Args:
+        rows: The rows.
+        tokenizer: The model's tokenizer.
+        max_length: Most tokens of a sample, the rest is cut off; the tokenizer's own limit where left out.
+
+    Raises:
+        SettingError: The tokenizer is none.
+    """
+
+    def __init__(self, rows: Any, tokenizer: Any, *, max_length: int | None = None) -> None:
+        super().__init__(rows)
+        if not callable(tokenizer) or not hasattr(tokenizer, "model_max_length"):
+            raise SettingError(
+                f"the tokenizer is a {type(tokenizer).__name__}: give the model's own, "
+                "AutoTokenizer.from_pretrained(...)"
+            )
+        limit = tokenizer.model_max_length
+        if max_length is not None and max_length < 1:
+            raise SettingError(f"max_length is a number of tokens from 1, given {max_length}")
+        self.tokenizer = tokenizer
+        self.max_length: int | None = max_length or (limit if limit < UNLIMITED else None)
+
+    def cut(self, tokens: Sequence[int]) -> list[int]:
+        """Tokens up to the limit.
+
+        Args:
+            tokens: Token ids.
+
+        Returns:
+            At most ``max_length`` of them.
+        """
+        return list(tokens[: self.max_length])
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Pads samples at the right to the longest of the batch.
+
+        Args:
+            samples: Encoded samples: lists of tokens, and numbers.
+
+        Returns:
+            A batch of tensors; ids stay words.
+        """
+        padding = self.tokenizer.pad_token_id
+        padding = self.tokenizer.eos_token_id if padding is None else padding
+        fill = {"input_ids": 0 if padding is None else padding, "labels": NO_TARGET}
+        batch: dict[str, Any] = {}
+        for name in samples[0]:
+            column = [sample[name] for sample in samples]
+            if name == "id":
+                batch[name] = column
+            elif isinstance(column[0], list):
+                batch[name] = _padded(column, fill.get(name, 0))
+            else:
+                batch[name] = torch.as_tensor(column)
+        return batch
+
+    def tokens(self, position: int) -> list[str]:
+        """The tokens of a sample as words for a person.
+
+        Args:
+            position: Position of the sample.
+
+        Returns:
+            One string a token.
+        """
+        return [self.tokenizer.decode([token]) for token in self[position]["input_ids"]]
+
+    def refuse_empty(self, tokens: Sequence[int], position: int) -> None:
+        """Refuses a sample without tokens.
+
+        Args:
+            tokens: Its token ids.
+            position: Its position.
+
+        Raises:
+            DataError: There are none.
+        """
+        if not len(tokens):
+            raise DataError(
+                f"the text at position {position} is empty and the tokenizer adds nothing to it: remove such rows first"
+            )
+
+
+class TextSet(TokenizedSet):
+    """Texts to classify as a whole, or word by word.
+
+    Args:
+        rows: A ``datasets.Dataset``, ``DatasetDict``, ``pyarrow.Table`` or list of dicts.
+        tokenizer: The model's tokenizer.
+        text: Column of the text, or two columns of a pair of texts; a column of lists of words for token classification.
+            Rows that hold ``input_ids`` are taken as they are where it is left out.
+        label: Column of labels: a number, a word (see ``label2id``), a list of zeros and ones, or one label a word.
+        label2id: Word to class number, as in ``model.config.label2id``.
+        max_length: Most tokens of a sample, the rest is cut off; the tokenizer's own limit where left out.
+
+    Raises:
+        DataError: A column is missing, or labels are words without numbers.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        tokenizer: Any,
+        *,
+        text: str | Sequence[str] | None = None,
+        label: str = "label",
+        label2id: Mapping[str, int] | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        super().__init__(rows, tokenizer, max_length=max_length)
+        self._text = [text] if isinstance(text, str) else list(text or ())
+        self._label = label
+        if not self._text and "input_ids" not in self.columns:
+            raise DataError(f"name the column of texts with text=...: the columns are {', '.join(self.columns)}")
+        self.needs(*self._text, label)
+        self._labels = Labels(self, label, label2id)
+        self.classes = self._labels.names
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """Columns, limit and tokenizer."""
+        return {
+            "text": self._text or ["input_ids"],
+            "label": self._label,
+            "max_length": self.max_length,
+            "tokenizer": type(self.tokenizer).__name__,
+        }
+
+    def encode(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
+        """Tokens with their mask, and the label."""
+        label = self._labels.number(row[self._label], position)
+        if not self._text:
+            given = {
+                name: self.cut(row[name]) for name in ("input_ids", "attention_mask", "token_type_ids") if name in row
+            }
+            given.setdefault("attention_mask", [1] * len(given["input_ids"]))
+            self.refuse_empty(given["input_ids"], position)
+            return given | {"labels": self.cut(label) if isinstance(label, list) else label}
+        texts = [row[name] for name in self._text]
+        words = isinstance(texts[0], list)
+        if not all(isinstance(text, str) or words for text in texts):
+            raise DataError(f"column {self._text} at position {position} holds {texts!r:.80}, a text is needed")
+        encoded = self.tokenizer(
+            *texts, truncation=self.max_length is not None, max_length=self.max_length, is_split_into_words=words
+        )
+        self.refuse_empty(encoded["input_ids"], position)
+        sample = {name: list(values) for name, values in encoded.items()}
+        return sample | {"labels": _of_first_pieces(encoded.word_ids(), label) if words else label}
+
+
+def _of_first_pieces(word_of: Sequence[int | None], labels: Sequence[int]) -> list[int]:
+    """A word's label for the first of its tokens, no target for the others."""
+    return [
+        labels[word] if word is not None and word != before else NO_TARGET
+        for word, before in zip(word_of, [None, *word_of[:-1]], strict=True)
+    ]
+
+
+def _padded(column: Sequence[Sequence[float]], fill: int) -> Tensor:
+    longest = max(len(values) for values in column)
+    return torch.tensor([[*values, *([fill] * (longest - len(values)))] for values in column])
