@@ -21,7 +21,7 @@ help:  ## Show what can be made
 	@touch $@
 
 .venv/test: .venv/core
-	$(PIP) --group test --group check
+	$(PIP) -e '.[image,hf,lightning]' --group test --group check
 	@touch $@
 
 demo: .venv/core  ## The whole job on scikit-learn's digits: audit, report, verification

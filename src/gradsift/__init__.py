@@ -14,6 +14,7 @@ from gradsift.integrations import ImageSet, PromptSet, TextSet
 from gradsift.plan import Plan, plan
 from gradsift.settings import AuditSettings
 from gradsift.table import Audit
+from gradsift.trajectory import Recorder, Trajectory, indexed
 
 __all__ = [
     "Audit",
@@ -24,13 +25,16 @@ __all__ = [
     "ModelError",
     "Plan",
     "PromptSet",
+    "Recorder",
     "RunDirectoryError",
     "SettingError",
     "TextSet",
+    "Trajectory",
     "UnsafeFileError",
     "Verification",
     "accuracy",
     "audit",
+    "indexed",
     "plan",
     "verify",
 ]

@@ -65,6 +65,15 @@ class Bar:
             self._progress.stop()
 
 
+def announce(text: str) -> None:
+    """Writes a line to standard error, where progress bars are.
+
+    Args:
+        text: The line.
+    """
+    Console(file=sys.stderr).print(text, markup=False, highlight=False)
+
+
 @contextmanager
 def progress(description: str, total: int, *, unit: str = "samples", show: bool = True) -> Iterator[Bar]:
     """Opens a progress bar on standard error with the rate and the time left.

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from gradsift.errors import SettingError
 
-Reads = Literal["gradients", "predictions", "losses"]
+Reads = Literal["gradients", "predictions", "losses", "trajectory"]
 
 
 class Detector(BaseEstimator):
@@ -22,7 +22,7 @@ class Detector(BaseEstimator):
     """
 
     reads: ClassVar[Reads] = "gradients"
-    """What ``X`` is: gradients (n, p), predicted probabilities (n, K), or losses (n,)."""
+    """What ``X`` is: gradients (n, p), predicted probabilities (n, K), losses (n,), or a trajectory."""
 
     norms: ClassVar[tuple[int, ...]] = ()
     """Orders of the exact gradient norms that are read."""

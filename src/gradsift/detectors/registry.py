@@ -10,6 +10,7 @@ from gradsift.detectors.isolation import IsolationForest
 from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, NormalizedMargin, SelfConfidence
 from gradsift.detectors.norms import L1Norm, L2Norm
 from gradsift.detectors.per_class import PerClass
+from gradsift.detectors.trajectory import AlongTraining
 from gradsift.errors import SettingError
 
 DETECTORS: dict[str, Callable[[int], Detector]] = {
@@ -23,6 +24,11 @@ DETECTORS: dict[str, Callable[[int], Detector]] = {
     "self_confidence": lambda _seed: SelfConfidence(),
     "normalized_margin": lambda _seed: NormalizedMargin(),
     "confidence_weighted_entropy": lambda _seed: ConfidenceWeightedEntropy(),
+    "l2_along_training": lambda _seed: AlongTraining("l2"),
+    "l1_along_training": lambda _seed: AlongTraining("l1"),
+    "el2n_along_training": lambda _seed: AlongTraining("residual_l2"),
+    "loss_along_training": lambda _seed: AlongTraining("loss"),
+    "aum": lambda _seed: AlongTraining("margin"),
 }
 """Name to a function of the seed that makes the detector."""
 

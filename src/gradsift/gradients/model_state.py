@@ -33,6 +33,25 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Puts a model into eval mode for a while.
+
+    Args:
+        model: The model; every module's own mode is put back on leaving.
+
+    Yields:
+        Nothing.
+    """
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
 def precision_of(model: nn.Module, precision: Precision) -> AbstractContextManager[object]:
     """The context in which a model's passes run.
 

@@ -230,7 +230,7 @@ def _linear_users(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> d
     """Parameters that are the weight of exactly one module, a linear layer."""
     found = {}
     for name, parameter in parameters.items():
-        users = [module for module in model.modules() if getattr(module, "weight", None) is parameter]
+        users = [m for m in model.modules() if any(p is parameter for p in m.parameters(recurse=False))]
         if len(users) == 1 and isinstance(users[0], nn.Linear) and type(users[0]).forward is nn.Linear.forward:
             found[name] = users[0]
     return found

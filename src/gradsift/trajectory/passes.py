@@ -1,0 +1,181 @@
+"""Per-sample statistics from a pass: of training itself, or of an evaluation in between."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradsift.data.batch import Batch, to_model
+from gradsift.gradients.forms import Factored, Form, at_least_float32, merge
+from gradsift.gradients.hooks import owners
+from gradsift.gradients.layers import find_rule
+from gradsift.gradients.model_state import reducing
+from gradsift.tasks import LabelledTask, Task, sample_losses
+
+
+def own_residual(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Losses of the samples and their gradients with respect to the model's output.
+
+    Args:
+        task: The task.
+        outputs: The model's output, shape (n, ...), detached.
+        batch: The batch.
+
+    Returns:
+        Losses (n,) and residual dl_i/dz_i, of the shape of the outputs.
+    """
+    with torch.enable_grad(), reducing(outputs.device):
+        leaf = outputs.detach().requires_grad_()
+        losses = sample_losses(task, leaf, batch)
+        (residual,) = torch.autograd.grad(losses.sum(), leaf)
+    return losses.detach(), residual
+
+
+def of_outputs(task: Task, outputs: Tensor, losses: Tensor, residual: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Statistics that need the model's output alone.
+
+    Args:
+        task: The task.
+        outputs: The model's output.
+        losses: Shape (n,).
+        residual: Of the shape of the outputs.
+        batch: The batch.
+
+    Returns:
+        ``loss``, ``residual_l1``, ``residual_l2`` and, for classes, ``margin``, each of shape (n,).
+    """
+    flat = residual.reshape(len(residual), -1)
+    found = {"loss": losses, "residual_l1": flat.abs().sum(dim=1), "residual_l2": torch.linalg.vector_norm(flat, dim=1)}
+    if isinstance(task, LabelledTask) and task.kind == "class" and outputs.ndim == 2 and outputs.shape[1] >= 2:
+        labels = task.labels(batch).to(outputs.device)[:, None]
+        others = outputs.scatter(1, labels, -torch.inf).amax(dim=1)
+        found["margin"] = outputs.gather(1, labels)[:, 0] - others
+    return found
+
+
+class TrainingPass:
+    """Reads one forward and backward pass of training through hooks; changes nothing in it.
+
+    Where the last linear layer gives the model's output, norms of its gradient follow from its input and the residual. The
+    gradients of other layers come from training's own backward pass, of a loss that is some mean or sum over the batch: the
+    weight that it gives each sample is told by comparing, at the model's output, its gradient with the sample's own.
+
+    Args:
+        model: The model that is called on batches.
+        task: The task.
+        parameters: Full name to parameter: whose gradients.
+    """
+
+    def __init__(self, model: nn.Module, task: Task, parameters: Mapping[str, nn.Parameter]) -> None:
+        self._model, self._task = model, task
+        self._owners = owners(model, parameters)
+        self._calls: list[tuple[nn.Module, Tensor, Tensor]] = []
+        self._squares: list[Tensor] = []
+        self._uses: Counter[str] = Counter()
+        self._waiting: defaultdict[str, list[Form]] = defaultdict(list)
+        self._observed: Tensor | None = None
+        self._found: dict[str, Tensor] = {}
+        self._own: Tensor | None = None
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers whose calls are to be handed over."""
+        return list(self._owners)
+
+    def layer_called(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """Forward hook of a chosen layer.
+
+        Args:
+            module: The layer.
+            inputs: Its input.
+            output: Its output.
+        """
+        if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
+            self._calls.append((module, inputs[0].detach(), output))
+
+    def model_called(self, returned: Any, batch: Batch, positions: Tensor) -> None:
+        """Forward hook of the model: statistics of the output, and hooks for what the backward pass will bring.
+
+        Args:
+            returned: What the model returned.
+            batch: The batch, with labels.
+            positions: Position of each sample.
+        """
+        batch = to_model(batch, self._model)
+        with torch.no_grad():
+            outputs = self._task.outputs(_Returning(returned, self._model), batch)  # type: ignore[arg-type]
+        losses, residual = own_residual(self._task, outputs, batch)
+        self._found = {"positions": positions} | of_outputs(self._task, outputs.detach(), losses, residual, batch)
+        calls, self._calls = self._calls, []
+        last = calls[-1] if calls else None
+        if len(calls) == 1 and last is not None and isinstance(last[0], nn.Linear) and _is(last[2], outputs):
+            features = at_least_float32(last[1])
+            form = Factored(
+                at_least_float32(residual)[:, None, None], features[:, None, None], tuple(last[0].weight.shape)
+            )
+            self._found |= {"l1": form.l1(), "l2": form.l2_squared().sqrt()}
+            return
+        logits = getattr(returned, "logits", returned)
+        if not isinstance(logits, Tensor) or not logits.requires_grad:
+            return
+        self._own = residual
+        logits.register_hook(self._output_gradient)
+        for module, source, output in calls:
+            if output.requires_grad and len(output) == len(losses) == len(source):
+                self._uses.update(name for _, name in self._owners[module])
+                output.register_hook(lambda gradient, m=module, s=source: self._layer_gradient(m, s, gradient))
+
+    def _output_gradient(self, gradient: Tensor) -> None:
+        self._observed = gradient.detach()
+
+    def _layer_gradient(self, module: nn.Module, source: Tensor, gradient: Tensor) -> None:
+        rule = find_rule(module)
+        source = at_least_float32(source) if source.is_floating_point() else source
+        with torch.no_grad(), reducing(gradient.device):
+            forms = rule(module, source, at_least_float32(gradient.detach()))  # type: ignore[misc]  # owners() found it
+            for own, name in self._owners[module]:
+                self._waiting[name].append(forms[own])
+                if len(self._waiting[name]) == self._uses[name]:
+                    self._squares.append(merge(self._waiting.pop(name)).l2_squared())
+
+    def finish(self) -> dict[str, Tensor]:
+        """What the pass has shown, once its backward pass is over.
+
+        Returns:
+            ``positions`` and statistics, each of shape (n,); empty where there was no pass.
+        """
+        found, self._found = self._found, {}
+        if found and self._squares and self._observed is not None and self._own is not None:
+            own, observed = self._own.flatten(1).double(), self._observed.flatten(1).double()
+            weight = (own * observed).sum(dim=1) / own.square().sum(dim=1).clamp(min=1e-300)
+            found["l2"] = torch.stack(self._squares).double().sum(dim=0).sqrt() / weight.abs().clamp(min=1e-300)
+        self._squares, self._observed, self._own, self._calls = [], None, None, []
+        self._uses.clear()
+        self._waiting.clear()
+        return found
+
+
+class _Returning:
+    """Stands in for a model in a task: a call gives what the model has returned already."""
+
+    def __init__(self, returned: Any, model: nn.Module) -> None:
+        self._returned, self._model = returned, model
+
+    def __call__(self, *_arguments: Any, **_keywords: Any) -> Any:
+        return self._returned
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+def _is(layer_output: Tensor, outputs: Tensor) -> bool:
+    """Whether a layer's output is the model's output, one row a sample."""
+    return (
+        outputs.ndim == 2
+        and layer_output.shape == outputs.shape
+        and bool(torch.equal(layer_output.float(), outputs.float()))
+    )
