@@ -22,18 +22,21 @@ from torch import nn
 
 from gradsift.cleaning import decide
 from gradsift.data import fingerprint_samples
-from gradsift.detectors import Detector, detrimental_scores
-from gradsift.errors import DataError, RunDirectoryError
+from gradsift.detectors import detrimental_scores
+from gradsift.errors import DataError, RunDirectoryError, SettingError
 from gradsift.gradients import Batcher, Layers, Precision, device_of, probe
+from gradsift.gradients.model_state import unwrapped
 from gradsift.gradients.projection import VERSION
-from gradsift.preparation import prepare
+from gradsift.preparation import Preparation, prepare
 from gradsift.progress import progress
 from gradsift.settings import AuditSettings
 from gradsift.store import ArrayMatrix, RunDirectory, collect, fingerprint_model, fingerprint_settings
+from gradsift.store.processes import gathered, leading, rank_and_count, together
 from gradsift.store.run_directory import writing
 from gradsift.table import Audit, build_table, warnings_of
 from gradsift.table.audit_result import stored_matrix
 from gradsift.tasks import LabelledTask, Task
+from gradsift.trajectory import Recorder, Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ def audit(
     *,
     task: str | Task = "classification",
     layers: Layers = "last",
-    detector: str = "l2",
+    detector: str | None = None,
     detectors: str | Sequence[str] | None = None,
     contamination: float | Literal["auto"] = "auto",
     projection: int = 512,
@@ -53,6 +56,7 @@ def audit(
     shard_size: int = 2048,
     precision: Precision = "float32",
     seed: int = 0,
+    trajectory: Recorder | Trajectory | str | Path | None = None,
     class_names: Sequence[str] | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -65,6 +69,9 @@ def audit(
     detector says which gradients are outliers (Chhabra et al., Outlier Gradient Analysis, ICML 2025). Nothing is
     retrained and no validation set is needed.
 
+    Several processes (``accelerate launch``, ``torchrun``) share the work shard by shard; each calls this and gets the
+    whole table. The output must lie where all of them can write.
+
     Args:
         model: The trained model, in eval mode.
         train_set: The data it was trained on: arrays ``(X, y)``, a dict of arrays, a map-style data set, a ``DataLoader``
@@ -74,7 +81,7 @@ def audit(
             ``"token-classification"``, ``"causal-lm"``, or an object with ``outputs(model, batch)`` and
             ``losses(outputs, batch) -> (n,)``.
         layers: Whose gradients: ``"last"`` (one forward pass), ``"all"``, or glob patterns.
-        detector: The detector that ranks and flags.
+        detector: The detector that ranks and flags; ``"l2"`` where left out, or its mean along training with a trajectory.
         detectors: All detectors that get a column ``score_<detector>``; the usual ones for the task where left out.
         contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``.
         projection: Dimensions of the random projection, where gradients are not kept in factors.
@@ -83,6 +90,8 @@ def audit(
         shard_size: Samples a shard of the run directory.
         precision: ``"float32"`` (the model's own precision), ``"bfloat16"`` or ``"float16"`` by autocast.
         seed: Seed of projections and detectors.
+        trajectory: What a :class:`~gradsift.Recorder` has collected while the model was trained, or the folder it was
+            saved to; adds scores averaged along training.
         class_names: Names of the classes; ``train_set.classes`` where left out.
         output: Run directory to write; a temporary one where left out. An unfinished one of the same run is resumed.
         overwrite: Whether a whole run directory may be replaced.
@@ -111,7 +120,8 @@ def audit(
         seed=seed,
     )
     started = time.perf_counter()
-    ready = prepare(model, train_set, task, settings)
+    model, recorded = unwrapped(model), _recorded(trajectory)
+    ready = together(lambda: prepare(model, train_set, task, settings, recorded))
     samples, gradients = ready.samples, ready.gradients
     data_fingerprint, covered = fingerprint_samples(samples)
     identity = {
@@ -123,83 +133,108 @@ def audit(
         "projection version": VERSION,
         "parameters": list(gradients.parameters),
         "device": device_of(model).type,
+        "trajectory": recorded.fingerprint() if recorded is not None else None,
         "settings": {k: v for k, v in settings.to_dict().items() if k not in ("contamination", "batch_size")},
     }
-    temporary = tempfile.mkdtemp(prefix="gradsift-") if output is None else None
-    output = Path(temporary) / "run" if temporary is not None else Path(output or "")
+    temporary = leading(lambda: tempfile.mkdtemp(prefix="gradsift-")) if output is None else None
+    final = Path(output) if output is not None else Path(gathered(temporary)[0]) / "run"
     config: dict[str, Any] = {
         "settings": settings.to_dict() | {"batch_size": ready.batch_size},
         "source": dict(source or {}),
     }
-    measured = probe(gradients, samples, ready.in_float32)  # before the first file: a refusal leaves nothing behind
-    run = RunDirectory.begin(output, fingerprint_settings(identity), config, overwrite=overwrite)
+    # Before the first file: a refusal leaves nothing behind.
+    measured = together(lambda: probe(gradients, samples, ready.in_float32))
+    fingerprint = fingerprint_settings(identity)
+    begun = leading(lambda: RunDirectory.begin(final, fingerprint, config, overwrite=overwrite))
+    run = begun or RunDirectory.joining(final)
     # A resumed run keeps the batch size it began with; what its shards do not depend on may have changed.
     config["settings"] |= {"batch_size": _batch_size(run)}
-    run.write_config(config)
+    leading(lambda: run.write_config(config))
     batcher = Batcher(config["settings"]["batch_size"])
 
     seconds = {"prepare": time.perf_counter() - started}
     started = time.perf_counter()
-    collect(run, gradients, ready.task, samples, batcher, shard_size=settings.shard_size, show_progress=show_progress)
+    together(
+        lambda: collect(
+            run, gradients, ready.task, samples, batcher, shard_size=settings.shard_size, show_progress=show_progress
+        )
+    )
     seconds["gradients"] = time.perf_counter() - started
 
-    started = time.perf_counter()
-    names = samples.class_names if class_names is None else [str(name) for name in class_names]
-    table = _finish(
-        run,
-        ready.task,
-        ready.detectors,
-        settings,
-        names,
-        show_progress,
-        {
-            "model_fingerprint": identity["model"],
-            "data_fingerprint": data_fingerprint,
-            "data_fingerprint_covers": covered,
-            "task": identity["task"],
-            "encoding": identity["encoding"],
-            "coverage": str(gradients.coverage),
-            "parameters": list(gradients.parameters),
-            "probe": {"alone_versus_batch": measured.alone_versus_batch, "precision_noise": measured.precision_noise},
-            "precision": precision,
-            "projection_version": VERSION,
-            "versions": {name: version(name) for name in ("gradsift", "torch", "numpy", "scikit-learn", "pyarrow")},
-        },
-    )
-    seconds["scores"] = time.perf_counter() - started
-    result = Audit(table, run, train_set)
+    details = {
+        "model_fingerprint": identity["model"],
+        "data_fingerprint": data_fingerprint,
+        "data_fingerprint_covers": covered,
+        "task": identity["task"],
+        "encoding": identity["encoding"],
+        "coverage": str(gradients.coverage),
+        "parameters": list(gradients.parameters),
+        "probe": {"alone_versus_batch": measured.alone_versus_batch, "precision_noise": measured.precision_noise},
+        "precision": precision,
+        "projection_version": VERSION,
+        "trajectory": recorded.describe() if recorded is not None else None,
+        "versions": {name: version(name) for name in ("gradsift", "torch", "numpy", "scikit-learn", "pyarrow")},
+    }
+
+    def complete() -> Audit:
+        started = time.perf_counter()
+        names = samples.class_names if class_names is None else [str(name) for name in class_names]
+        table = _finish(run, ready, settings, recorded, names, show_progress, details)
+        seconds["scores"] = time.perf_counter() - started
+        result = Audit(table, run, train_set)
+        for warning in result.warnings:
+            logger.warning(warning)
+        started = time.perf_counter()
+        if temporary is None:
+            result.report(run.path / "report.html")
+        seconds["report"] = time.perf_counter() - started
+        run.write_json(
+            "timing.json",
+            {
+                "host": platform.node(),
+                "device": _device_name(model),
+                "threads": torch.get_num_threads(),
+                "processes": rank_and_count()[1],
+                "final_batch_size": batcher.size,
+                "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
+            },
+        )
+        run.finish()
+        return result
+
+    result = leading(complete) or Audit.open(final, train_set)
     if temporary is not None:
         weakref.finalize(result, shutil.rmtree, temporary, ignore_errors=True)
-    for warning in result.warnings:
-        logger.warning(warning)
-    started = time.perf_counter()
-    if temporary is None:
-        result.report(run.path / "report.html")
-    seconds["report"] = time.perf_counter() - started
-    run.write_json(
-        "timing.json",
-        {
-            "host": platform.node(),
-            "device": _device_name(model),
-            "threads": torch.get_num_threads(),
-            "final_batch_size": batcher.size,
-            "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
-        },
-    )
-    run.finish()
     return result
+
+
+def _recorded(trajectory: Recorder | Trajectory | str | Path | None) -> Trajectory | None:
+    """The trajectory that was meant.
+
+    Raises:
+        SettingError: It is something else.
+    """
+    if isinstance(trajectory, str | Path):
+        return Trajectory.open(trajectory)
+    found = trajectory.trajectory if isinstance(trajectory, Recorder) else trajectory
+    if found is not None and not isinstance(found, Trajectory):
+        raise SettingError(
+            f"the trajectory is a {type(found).__name__}: give a Recorder, what it saved, or a Trajectory"
+        )
+    return found
 
 
 def _finish(
     run: RunDirectory,
-    task: Task,
-    chosen: Mapping[str, Detector],
+    ready: Preparation,
     settings: AuditSettings,
+    recorded: Trajectory | None,
     class_names: Sequence[str] | None,
     show_progress: bool,
     details: dict[str, Any],
 ) -> pa.Table:
     """Scores, table and manifest from the whole shards."""
+    task, chosen = ready.task, ready.detectors
     stored = run.stored()
     labels = run.statistic("label").load() if "label" in stored else None
     predictions = ArrayMatrix(run.statistic("prediction")) if "prediction" in stored else None
@@ -209,18 +244,18 @@ def _finish(
         raise DataError(
             f"all {len(labels)} samples have the label {labels[0]}: with one class there is nothing to tell apart"
         )
-    observed = {"gradients": stored_matrix(run), "predictions": predictions, "losses": losses}
+    observed = {"gradients": stored_matrix(run), "predictions": predictions, "losses": losses, "trajectory": recorded}
     scores = {}
     with progress("detectors", len(chosen), unit="detectors", show=show_progress) as bar:
         for name, one in chosen.items():
             scores[name] = detrimental_scores(one, observed[one.reads], labels if kind == "class" else None)
             bar.advance()
-    main = scores[settings.detector]
+    main = scores[ready.detector]
     decision = decide(main, settings.contamination, kind=kind, labels=labels, predictions=predictions)
     table = build_table(
         losses=losses,
         scores=scores,
-        detector=settings.detector,
+        detector=ready.detector,
         flagged_count=decision.count,
         kind=kind,
         labels=labels,

@@ -13,14 +13,16 @@ from torch.utils._pytree import tree_flatten
 
 from gradsift.data import Samples, to_model
 from gradsift.detectors import Detector, get_detector
-from gradsift.errors import GradsiftError, ModelError, SampleError, SettingError
+from gradsift.errors import DataError, GradsiftError, ModelError, SampleError, SettingError
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.probe import check_finite_inputs
 from gradsift.settings import AuditSettings
 from gradsift.tasks import LabelledTask, Task, get_task
+from gradsift.trajectory import Trajectory
 
 GRADIENT_DETECTORS = ("l2", "l1", "isolation_forest")
+TRAJECTORY_DETECTORS = ("l2_along_training", "el2n_along_training", "loss_along_training", "aum")
 LABEL_DETECTORS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 
 
@@ -34,6 +36,7 @@ class Preparation:
         gradients: The per-sample gradients that the detectors need.
         in_float32: For half-precision passes, gives the same gradients in float32; otherwise ``None``.
         detectors: Name to detector.
+        detector: Name of the one that ranks and flags.
         batch_size: Samples a batch.
     """
 
@@ -42,10 +45,17 @@ class Preparation:
     gradients: PerSampleGradients
     in_float32: Callable[[], PerSampleGradients] | None
     detectors: Mapping[str, Detector]
+    detector: str
     batch_size: int
 
 
-def prepare(model: nn.Module, train_set: Any, task: str | Task, settings: AuditSettings) -> Preparation:
+def prepare(
+    model: nn.Module,
+    train_set: Any,
+    task: str | Task,
+    settings: AuditSettings,
+    trajectory: Trajectory | None = None,
+) -> Preparation:
     """Checks model and data, chooses roads, detectors and the batch size.
 
     Args:
@@ -53,11 +63,20 @@ def prepare(model: nn.Module, train_set: Any, task: str | Task, settings: AuditS
         train_set: The data set.
         task: The task or its name.
         settings: The settings.
+        trajectory: What was recorded along training.
 
     Returns:
         The preparation.
+
+    Raises:
+        DataError: The trajectory is of another data set.
     """
     task, samples = get_task(task), Samples(train_set)
+    if trajectory is not None and trajectory.size != len(samples):
+        raise DataError(
+            f"the trajectory holds {trajectory.size} samples, the data set {len(samples)}: give the one that was trained "
+            "on, in the same order"
+        )
     check_mode(model)
     positions = np.unique(np.linspace(0, len(samples) - 1, min(8, len(samples))).astype(int))
     example = samples.batch(positions)
@@ -67,7 +86,7 @@ def prepare(model: nn.Module, train_set: Any, task: str | Task, settings: AuditS
         gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
     except SampleError as error:
         raise error.at(positions.tolist()) from error
-    detectors = choose_detectors(settings, task, gradients.closed_form)
+    detectors = choose_detectors(settings, task, gradients.closed_form, trajectory)
     size = settings.batch_size
     return Preparation(
         task=task,
@@ -77,6 +96,7 @@ def prepare(model: nn.Module, train_set: Any, task: str | Task, settings: AuditS
         if settings.precision == "float32"
         else lambda: PerSampleGradients(model, task, example, layers=settings.layers, reductions=Reductions()),
         detectors=detectors,
+        detector=main_detector(settings, trajectory),
         batch_size=Batcher.fitting(model, task, example).size if size == "auto" else size,
     )
 
@@ -95,31 +115,57 @@ def _check_that_it_runs(model: nn.Module, task: Task, example: Any) -> None:
         ) from error
 
 
-def choose_detectors(settings: AuditSettings, task: Task, closed_form: bool) -> dict[str, Detector]:
+def main_detector(settings: AuditSettings, trajectory: Trajectory | None) -> str:
+    """Name of the detector that ranks and flags.
+
+    Args:
+        settings: The settings.
+        trajectory: What was recorded along training.
+
+    Returns:
+        What the settings say; else ``l2``, or its mean along training where that was recorded.
+    """
+    recorded = trajectory is not None and "l2" in trajectory.statistics
+    return settings.detector or ("l2_along_training" if recorded else "l2")
+
+
+def choose_detectors(
+    settings: AuditSettings, task: Task, closed_form: bool, trajectory: Trajectory | None = None
+) -> dict[str, Detector]:
     """The detectors that get a column.
 
     Args:
         settings: The settings.
         task: The task.
         closed_form: Whether the closed form serves; an exact L1 norm is in the default only there, where it is free.
+        trajectory: What was recorded along training; its detectors are in the default where their statistic is there.
 
     Returns:
         Name to detector, the main one among them.
 
     Raises:
-        SettingError: A detector is unknown, or needs class labels that the task has not.
+        SettingError: A detector is unknown, needs class labels that the task has not, or a trajectory.
     """
     names = settings.detectors
     has_classes = isinstance(task, LabelledTask) and task.kind == "class"
+    recorded = trajectory.statistics if trajectory is not None else {}
     if names is None:
         names = (*(GRADIENT_DETECTORS if closed_form else ("l2", "isolation_forest")), "loss")
         names += LABEL_DETECTORS if has_classes else ()
-    if settings.detector not in names:
-        names = (settings.detector, *names)
+        along = {name: get_detector(name) for name in TRAJECTORY_DETECTORS}
+        names += tuple(name for name, one in along.items() if getattr(one, "statistic", None) in recorded)
+    main = main_detector(settings, trajectory)
+    if main not in names:
+        names = (main, *names)
     chosen = {name: get_detector(name, seed=settings.seed) for name in names}
     for name, one in chosen.items():
         if not has_classes and (one.reads == "predictions" or name.endswith("_per_class")):
             raise SettingError(f"detector {name!r} needs class labels, which the task {type(task).__name__} has not")
+        if one.reads == "trajectory" and trajectory is None:
+            raise SettingError(
+                f"detector {name!r} reads what a Recorder has collected along training: pass trajectory=recorder "
+                "(--trajectory FOLDER)"
+            )
     return chosen
 
 

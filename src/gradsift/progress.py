@@ -71,7 +71,7 @@ def announce(text: str) -> None:
     Args:
         text: The line.
     """
-    Console(file=sys.stderr).print(text, markup=False, highlight=False)
+    Console(file=sys.stderr).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ class AuditSettings:
 
     Attributes:
         layers: Whose gradients: ``"last"``, ``"all"``, or glob patterns.
-        detector: The detector whose score ranks and flags.
+        detector: The detector whose score ranks and flags; ``None`` is ``l2``, or ``l2_along_training`` with a trajectory.
         detectors: All detectors that get a column; ``None`` chooses the usual ones for the task.
         contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``.
         projection: Dimensions of the random projection, where gradients are not kept in factors.
@@ -31,7 +31,7 @@ class AuditSettings:
     """
 
     layers: Layers = "last"
-    detector: str = "l2"
+    detector: str | None = None
     detectors: tuple[str, ...] | None = None
     contamination: float | Literal["auto"] = "auto"
     projection: int = 512

@@ -66,8 +66,8 @@ def audit(
         ),
     ] = "last",
     detector: Annotated[
-        str, typer.Option(help="Ranks and flags: l2, l1, isolation_forest, loss, ... or module:Class.")
-    ] = "l2",
+        str | None, typer.Option(help="Ranks and flags: l2 (default), isolation_forest, loss, ... or module:Class.")
+    ] = None,
     detectors: Annotated[str | None, typer.Option(help="All detectors that get a column, with commas.")] = None,
     contamination: Annotated[str, typer.Option(help='Share to flag, in (0, 0.5], or "auto".')] = "auto",
     projection: Annotated[
@@ -77,6 +77,9 @@ def audit(
     shard_size: Annotated[int, typer.Option(help="Samples a shard: what a killed run loses at most.")] = 2048,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     seed: Annotated[int, typer.Option(help="Seed of projections and detectors.")] = 0,
+    trajectory: Annotated[
+        Path | None, typer.Option(help="What a Recorder has saved: adds scores averaged along training.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a whole run directory.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -123,6 +126,7 @@ def audit(
             target=target,
             reduction=reduction,
             max_length=max_length,
+            trajectory=str(trajectory) if trajectory else None,
         )
         values: dict[str, Any] = {
             "layers": layers if "," not in layers else layers.split(","),
@@ -164,6 +168,7 @@ def run_audit(source: Source, settings: AuditSettings, output: Path, overwrite: 
         class_names=loaded.class_names,
         output=output,
         overwrite=overwrite,
+        trajectory=source.trajectory,
         source=source.to_dict() | {"feature_names": loaded.feature_names},
         **settings.to_dict(),
     )

@@ -101,6 +101,7 @@ class Source:
         target: ``"response"`` or ``"whole"``.
         reduction: ``"mean"`` or ``"sum"`` over a sample's tokens.
         max_length: Most tokens of a sample.
+        trajectory: Folder that a recorder has saved.
     """
 
     model: str
@@ -121,6 +122,7 @@ class Source:
     target: str | None = None
     reduction: str = "mean"
     max_length: int | None = None
+    trajectory: str | None = None
 
     @classmethod
     def from_config(cls, values: dict[str, Any]) -> Source:

@@ -13,6 +13,24 @@ Precision = Literal["float32", "bfloat16", "float16"]
 """Precision of the passes; reductions are made in float32 at least."""
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside of a wrapper for several processes or for compilation.
+
+    Args:
+        model: A model, or ``DistributedDataParallel``, ``DataParallel`` or ``torch.compile`` around one.
+
+    Returns:
+        The model itself; its parameters have the names that the user knows.
+    """
+    while True:
+        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):  # torch.compile's wrapper
+            model = inner
+        else:
+            return model
+
+
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Freezes all parameters, so that a backward pass computes gradients of activations alone.

@@ -12,6 +12,7 @@ from gradsift.gradients import Batcher, PerSampleGradients, Reduced
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.probe import check_finite_inputs, refuse_not_finite
 from gradsift.progress import progress
+from gradsift.store.processes import rank_and_count
 from gradsift.store.run_directory import RunDirectory
 from gradsift.tasks import LabelledTask, Task
 
@@ -29,6 +30,8 @@ def collect(
 ) -> None:
     """Fills the shards of one checkpoint; whole shards of an earlier try are kept.
 
+    Several processes share the work: each fills every so-manyth shard.
+
     Args:
         run: Where to write.
         gradients: What to compute.
@@ -39,10 +42,13 @@ def collect(
         checkpoint: Number of the checkpoint.
         show_progress: Whether to show a progress bar.
     """
+    rank, count = rank_and_count()
     starts = range(0, len(samples), shard_size)
-    with progress("gradients", len(samples), show=show_progress) as bar:
-        for shard, start in enumerate(starts):
-            stop = min(start + shard_size, len(samples))
+    mine = range(rank, len(starts), count)
+    lengths = [min(start + shard_size, len(samples)) - start for start in starts]
+    with progress("gradients", sum(lengths[shard] for shard in mine), show=show_progress and rank == 0) as bar:
+        for shard in mine:
+            start, stop = starts[shard], starts[shard] + lengths[shard]
             if run.has_shard(checkpoint, shard):
                 bar.advance(stop - start)
                 continue
@@ -60,8 +66,8 @@ def collect(
                 position += len(positions)
                 bar.advance(len(positions))
             run.write_shard(checkpoint, shard, {k: np.concatenate([p[k] for p in parts]) for k in parts[0]})
-    lengths = [min(start + shard_size, len(samples)) - start for start in starts]
-    run.write_json("manifest.json", run.read_json("manifest.json") | {"shards": lengths})
+    if rank == 0:
+        run.write_json("manifest.json", run.read_json("manifest.json") | {"shards": lengths})
 
 
 def reduce_batch(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from torch import distributed
+
+from gradsift.errors import GradsiftError
+
+T = TypeVar("T")
 
 
 def rank_and_count() -> tuple[int, int]:
@@ -35,7 +40,40 @@ def gathered(value: Any) -> list[Any]:
     return everyone
 
 
-def wait() -> None:
-    """Waits until every process has come here."""
-    if rank_and_count()[1] > 1:
-        distributed.barrier()
+def together(action: Callable[[], T]) -> T:
+    """Runs an action on every process and waits for all; where it fails on one, it fails on all.
+
+    Args:
+        action: What each process does.
+
+    Returns:
+        This process's own result.
+
+    Raises:
+        GradsiftError: It failed on another process.
+    """
+    try:
+        value, problem = action(), None
+    except Exception as error:
+        if rank_and_count()[1] == 1:
+            raise
+        value, problem = None, error
+    problems = gathered(None if problem is None else f"{type(problem).__name__}: {problem}")
+    if problem is not None:
+        raise problem
+    for rank, other in enumerate(problems):
+        if other is not None:
+            raise GradsiftError(f"process {rank} failed: {other}")
+    return value  # type: ignore[return-value]  # there was no problem, so it is the action's
+
+
+def leading(action: Callable[[], T]) -> T | None:
+    """Runs an action on the first process while the others wait; where it fails, it fails on all.
+
+    Args:
+        action: What the first process does.
+
+    Returns:
+        Its result on the first process, ``None`` on the others.
+    """
+    return together(action if rank_and_count()[0] == 0 else lambda: None)  # type: ignore[arg-type,return-value]

@@ -91,6 +91,19 @@ class RunDirectory:
         return run
 
     @classmethod
+    def joining(cls, output: str | Path) -> RunDirectory:
+        """A run directory that another process has begun, to write shards into.
+
+        Args:
+            output: Where the whole directory will lie.
+
+        Returns:
+            The directory.
+        """
+        final = Path(output)
+        return cls(final.with_name(final.name + ".part"), final)
+
+    @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
         """Opens a whole run directory for reading.
 

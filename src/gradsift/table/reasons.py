@@ -6,6 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+MAGNITUDES = {
+    "l1": "gradient (L1 norm)",
+    "l2": "gradient (L2 norm)",
+    "loss": "loss",
+    "l1_along_training": "gradient (L1 norm), averaged along training,",
+    "l2_along_training": "gradient (L2 norm), averaged along training,",
+    "el2n_along_training": "error (EL2N), averaged along training,",
+    "loss_along_training": "loss, averaged along training,",
+}
+"""Detectors whose score is a size that can be compared with the median one."""
+
 
 def reasons(
     positions: np.ndarray,
@@ -35,9 +46,8 @@ def reasons(
     order = np.sort(scores)
 
     def size_of(position: int) -> str:
-        if detector in ("l1", "l2", "loss") and middle > 0:
-            what = "loss" if detector == "loss" else f"gradient ({detector.upper()} norm)"
-            return f"its {what} is {scores[position] / middle:,.1f} times the median"
+        if detector in MAGNITUDES and middle > 0:
+            return f"its {MAGNITUDES[detector]} is {scores[position] / middle:,.1f} times the median"
         above = 100 * (1 - np.searchsorted(order, scores[position], side="left") / len(scores))
         return f"{detector} places it among the top {max(above, 0.1):.1f} %"
 

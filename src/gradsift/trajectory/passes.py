@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from gradsift.gradients.hooks import owners
 from gradsift.gradients.layers import find_rule
 from gradsift.gradients.model_state import reducing
 from gradsift.tasks import LabelledTask, Task, sample_losses
+
+logger = logging.getLogger(__name__)
 
 
 def own_residual(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -64,15 +67,29 @@ class TrainingPass:
     gradients of other layers come from training's own backward pass, of a loss that is some mean or sum over the batch: the
     weight that it gives each sample is told by comparing, at the model's output, its gradient with the sample's own.
 
+    The norm is given only where all of it was seen; otherwise it is left out, and a warning says what was not.
+
     Args:
         model: The model that is called on batches.
         task: The task.
         parameters: Full name to parameter: whose gradients.
+        guard: Runs what happens inside of training's backward pass, so that an error there does not end it.
     """
 
-    def __init__(self, model: nn.Module, task: Task, parameters: Mapping[str, nn.Parameter]) -> None:
-        self._model, self._task = model, task
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        parameters: Mapping[str, nn.Parameter],
+        guard: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._model, self._task, self._guard = model, task, guard
         self._owners = owners(model, parameters)
+        owned = {name for pairs in self._owners.values() for _, name in pairs}
+        self._wanted = set(parameters)
+        self._unseen: str | None = None
+        if self._wanted - owned:
+            self._give_up(f"no layer rule serves {', '.join(sorted(self._wanted - owned)[:3])}")
         self._calls: list[tuple[nn.Module, Tensor, Tensor]] = []
         self._squares: list[Tensor] = []
         self._uses: Counter[str] = Counter()
@@ -112,7 +129,7 @@ class TrainingPass:
         self._found = {"positions": positions} | of_outputs(self._task, outputs.detach(), losses, residual, batch)
         calls, self._calls = self._calls, []
         last = calls[-1] if calls else None
-        if len(calls) == 1 and last is not None and isinstance(last[0], nn.Linear) and _is(last[2], outputs):
+        if len(calls) == 1 and last is not None and self._is_weight_of(last[0]) and _is(last[2], outputs):
             features = at_least_float32(last[1])
             form = Factored(
                 at_least_float32(residual)[:, None, None], features[:, None, None], tuple(last[0].weight.shape)
@@ -122,12 +139,40 @@ class TrainingPass:
         logits = getattr(returned, "logits", returned)
         if not isinstance(logits, Tensor) or not logits.requires_grad:
             return
+        if self._unseen is None and not self._all_seen(calls, len(losses)):
+            self._give_up(
+                "a layer did not run once on each sample's own row (a look-up shared by all samples, gradient "
+                "checkpointing, a layer that was left out)"
+            )
+        if self._unseen is not None:
+            return
         self._own = residual
         logits.register_hook(self._output_gradient)
         for module, source, output in calls:
-            if output.requires_grad and len(output) == len(losses) == len(source):
-                self._uses.update(name for _, name in self._owners[module])
-                output.register_hook(lambda gradient, m=module, s=source: self._layer_gradient(m, s, gradient))
+            self._uses.update(name for _, name in self._owners[module])
+            output.register_hook(
+                lambda gradient, m=module, s=source: self._guard(lambda: self._layer_gradient(m, s, gradient))
+            )
+
+    def _is_weight_of(self, layer: nn.Module) -> bool:
+        """Whether the weight of this linear layer is all that is wanted, so that no backward pass is needed."""
+        return isinstance(layer, nn.Linear) and [own for own, _ in self._owners[layer]] == ["weight"] == [
+            name.rpartition(".")[2] for name in self._wanted
+        ]
+
+    def _all_seen(self, calls: list[tuple[nn.Module, Tensor, Tensor]], size: int) -> bool:
+        """Whether every wanted parameter was used by calls that have one row a sample."""
+        used = {name for module, _, _ in calls for _, name in self._owners[module]}
+        fitting = all(output.requires_grad and len(output) == len(source) == size for _, source, output in calls)
+        return fitting and used == self._wanted
+
+    def _give_up(self, reason: str) -> None:
+        self._unseen = reason
+        logger.warning(
+            "gradient norms of the layers chosen are not recorded from training's own passes: %s. Choose other layers, or "
+            "passes='eval'; losses and residuals are recorded",
+            reason,
+        )
 
     def _output_gradient(self, gradient: Tensor) -> None:
         self._observed = gradient.detach()
@@ -153,7 +198,7 @@ class TrainingPass:
             own, observed = self._own.flatten(1).double(), self._observed.flatten(1).double()
             weight = (own * observed).sum(dim=1) / own.square().sum(dim=1).clamp(min=1e-300)
             found["l2"] = torch.stack(self._squares).double().sum(dim=0).sqrt() / weight.abs().clamp(min=1e-300)
-        self._squares, self._observed, self._own, self._calls = [], None, None, []
+        self._squares, self._observed, self._own = [], None, None
         self._uses.clear()
         self._waiting.clear()
         return found

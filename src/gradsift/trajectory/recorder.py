@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from gradsift.data import Samples
 from gradsift.data.batch import Batch
-from gradsift.errors import GradsiftError, ModelError, SettingError
+from gradsift.errors import DataError, GradsiftError, ModelError, SettingError
 from gradsift.gradients import Batcher, Layers, PerSampleGradients, Reductions
-from gradsift.gradients.model_state import in_eval_mode
+from gradsift.gradients.model_state import in_eval_mode, unwrapped
 from gradsift.gradients.selection import select_parameters
 from gradsift.progress import progress
 from gradsift.store.processes import gathered, rank_and_count
 from gradsift.tasks import Task, get_task
+from gradsift.trajectory.checkpoints import Checkpoint, trajectory_of
 from gradsift.trajectory.indexed import POSITIONS, split_positions
 from gradsift.trajectory.passes import TrainingPass, of_outputs, own_residual
 from gradsift.trajectory.trajectory import Mode, Trajectory
@@ -41,7 +41,7 @@ class Recorder:
     A recorder that fails says so and stays silent from then on; training goes on.
 
     Args:
-        model: The model that is called on batches; inside of any wrapper for several processes.
+        model: The model that is called on batches.
         train_set: The training set, by position, without augmentation for eval passes.
         task: The task or its name.
         layers: Whose gradient norms: ``"last"``, ``"all"``, or glob patterns.
@@ -77,17 +77,20 @@ class Recorder:
             raise SettingError(f"an eval pass every {every_steps or every} is none: give a whole number from 1")
         if not isinstance(model, nn.Module):
             raise ModelError(f"the model is a {type(model).__name__}: it must be a torch.nn.Module")
-        self.model, self.samples, self.task = model, Samples(getattr(train_set, "source", train_set)), get_task(task)
-        self.layers, self.passes, self.every, self.every_steps = layers, passes, every, every_steps
+        self.model, self.samples = unwrapped(model), Samples(getattr(train_set, "source", train_set))
+        self.task, self.layers, self.passes = get_task(task), layers, passes
+        self.every, self.every_steps = every, every_steps
         self.failure: str | None = None
         self.step, self.epoch = 0, 0
         self._batch_size, self._show_progress = batch_size, show_progress
-        self._checkpoints: dict[Mode, list[tuple[int, dict[str, np.ndarray]]]] = {"train": [], "eval": []}
+        self._checkpoints: dict[Mode, list[Checkpoint]] = {"train": [], "eval": []}
         self._seen: list[tuple[int, dict[str, Tensor]]] = []
         self._pass: TrainingPass | None = None
-        self._batch: tuple[Batch | None, Tensor] | None = None
+        self._batch: tuple[Batch, Tensor] | None = None
         self._handles: list[Any] = []
         self._spent, self._began = 0.0, time.perf_counter()
+        # A Trainer hands positions to the model as a keyword: they are taken out even after the recorder has failed.
+        self._taking_out = self.model.register_forward_pre_hook(self._take_positions, with_kwargs=True)
         if passes != "eval":
             self._guarded(self._watch)
 
@@ -110,8 +113,8 @@ class Recorder:
 
     def end_step(self) -> None:
         """Says that an optimizer step is over; needed only where eval passes come every so many steps."""
-        self.step += 1
         self._guarded(self._take_pass)
+        self.step += 1
         if self.every_steps is not None and self.passes != "train" and self.step % self.every_steps == 0:
             self._guarded(self.evaluate)
 
@@ -128,45 +131,53 @@ class Recorder:
         """An eval pass over the training set at the model's present weights; in several processes each takes its part."""
         rank, count = rank_and_count()
         mine = np.arange(rank, len(self.samples), count)
-        columns: dict[str, np.ndarray] = {}
-        with in_eval_mode(self.model):
-            gradients = PerSampleGradients(
-                self.model, self.task, self.samples.batch(mine[:3]), layers=self.layers, reductions=Reductions(l2=True)
-            )
-            if gradients.closed_form:
-                gradients = gradients.keeping(Reductions(l1=True, l2=True))
-            example = self.samples.batch(mine[: min(8, len(mine))])
-            size = self._batch_size or Batcher.fitting(self.model, self.task, example).size
-            with progress("eval pass", len(mine), show=self._show_progress) as bar:
-                for start in range(0, len(mine), size):
-                    positions = mine[start : start + size]
-                    batch = self.samples.batch(positions)
-                    reduced = gradients(batch)
-                    found = dict(reduced.statistics) | {"loss": reduced.losses}
-                    if isinstance(reduced.outputs, Tensor):
-                        losses, residual = own_residual(self.task, reduced.outputs, batch)
-                        found |= of_outputs(self.task, reduced.outputs, losses, residual, batch)
-                    self._store(columns, positions, found)
-                    bar.advance(len(positions))
-        self._checkpoints["eval"].append((self.step, columns))
+        checkpoint = Checkpoint(len(self.samples), self.step)
+        if len(mine):
+            with in_eval_mode(self.model):
+                self._evaluate(mine, checkpoint)
+        self._checkpoints["eval"].append(checkpoint)
+
+    def _evaluate(self, mine: np.ndarray, checkpoint: Checkpoint) -> None:
+        example = self.samples.batch(mine[:8])
+        gradients = PerSampleGradients(
+            self.model, self.task, example, layers=self.layers, reductions=Reductions(l2=True)
+        )
+        if gradients.closed_form:
+            gradients = gradients.keeping(Reductions(l1=True, l2=True))
+        size = self._batch_size or Batcher.fitting(self.model, self.task, example).size
+        with progress("eval pass", len(mine), show=self._show_progress) as bar:
+            for start in range(0, len(mine), size):
+                positions = mine[start : start + size]
+                batch = self.samples.batch(positions)
+                reduced = gradients(batch)
+                found = dict(reduced.statistics) | {"loss": reduced.losses}
+                if isinstance(reduced.outputs, Tensor):
+                    losses, residual = own_residual(self.task, reduced.outputs, batch)
+                    found |= of_outputs(self.task, reduced.outputs, losses, residual, batch)
+                checkpoint.add(positions, found, self.step)
+                bar.advance(len(positions))
 
     def finish(self) -> None:
         """Ends recording: takes the hooks off and puts together what several processes have recorded.
 
         Every process calls it once, after training; with a single process it is not needed.
         """
-        self._guarded(self._merge)
+        everyone = gathered((self.failure, self._checkpoints))
+        if len(everyone) > 1 and self.failure is None:
+            failed = [f"process {rank}: {failure}" for rank, (failure, _) in enumerate(everyone) if failure]
+            if failed:
+                self.fail(failed[0])
+            else:
+                self._guarded(lambda: self._merge([checkpoints for _, checkpoints in everyone]))
         self.close()
+        self._taking_out.remove()
 
-    def _merge(self) -> None:
-        for mode, checkpoints in self._checkpoints.items():
-            everyone = gathered(checkpoints)
-            for place, (_, columns) in enumerate(checkpoints):
-                for other in everyone:
-                    for name, values in other[place][1].items() if place < len(other) else ():
-                        empty = np.isnan(columns[name]) if values.dtype.kind == "f" else columns[name] < 0
-                        columns[name] = np.where(empty, values, columns[name])
-            self._checkpoints[mode] = checkpoints
+    def _merge(self, everyone: list[dict[Mode, list[Checkpoint]]]) -> None:
+        rank, _ = rank_and_count()
+        for other, theirs in enumerate(everyone):
+            for mode, checkpoints in self._checkpoints.items() if other != rank else ():
+                for own, their in zip(checkpoints, theirs[mode], strict=True):
+                    own.merge(their)
 
     @property
     def trajectory(self) -> Trajectory:
@@ -183,16 +194,12 @@ class Recorder:
             The trajectory.
 
         Raises:
-            GradsiftError: Nothing was, with the reason where the recorder failed.
+            DataError: Nothing was, with the reason where the recorder failed.
         """
-        checkpoints = self._checkpoints[mode]
-        if not checkpoints:
+        if not self._checkpoints[mode]:
             why = self.failure or "call end_epoch() after each epoch, or use the callback of your trainer"
-            raise GradsiftError(f"the recorder holds no {mode} pass: {why}")
-        names = set.intersection(*(set(columns) for _, columns in checkpoints))
-        arrays = {name: np.stack([columns[name] for _, columns in checkpoints]) for name in sorted(names)}
-        recorded = arrays.pop("step", None)
-        return Trajectory(mode, arrays, [step for step, _ in checkpoints], recorded)
+            raise DataError(f"the recorder holds no {mode} pass: {why}")
+        return trajectory_of(mode, self._checkpoints[mode])
 
     @property
     def overhead(self) -> float:
@@ -201,8 +208,11 @@ class Recorder:
 
     def summary(self) -> str:
         """How much was recorded, what it cost, and how far training's own passes are from the eval passes."""
-        if self.failure is not None:
-            return f"The recorder stopped: {self.failure}."
+        words: list[str] = []
+        self._guarded(lambda: words.append(self._summary()))
+        return words[0] if words else f"The recorder stopped: {self.failure}."
+
+    def _summary(self) -> str:
         counts = ", ".join(
             f"{len(found)} checkpoints from {mode} passes" for mode, found in self._checkpoints.items() if found
         )
@@ -222,7 +232,7 @@ class Recorder:
         """Writes the trajectory for an audit in another process.
 
         Args:
-            path: An ``.npz`` file.
+            path: A new folder, such as ``runs/trajectory``.
 
         Returns:
             The path.
@@ -241,7 +251,7 @@ class Recorder:
         self.close()
 
     def close(self) -> None:
-        """Takes all hooks off the model."""
+        """Takes the hooks off that read passes."""
         for handle in self._handles:
             handle.remove()
         self._handles, self._batch = [], None
@@ -250,11 +260,10 @@ class Recorder:
         """Puts hooks on the model and on the layers chosen."""
         with in_eval_mode(self.model):
             chosen = select_parameters(self.model, self.task, self.layers, self.samples.batch([0]))
-        self._pass = TrainingPass(self.model, self.task, chosen)
+        self._pass = TrainingPass(self.model, self.task, chosen, self._guarded)
         self._handles = [
-            self.model.register_forward_pre_hook(self._take_positions, with_kwargs=True),
             *(layer.register_forward_hook(self._layer_called) for layer in self._pass.layers),
-            self.model.register_forward_hook(self._model_called, with_kwargs=True),
+            self.model.register_forward_hook(self._model_called),
         ]
 
     def _take_positions(self, _model: nn.Module, arguments: Any, keywords: dict[str, Any]) -> Any:
@@ -262,18 +271,18 @@ class Recorder:
         if POSITIONS not in keywords:
             return None
         rest, positions = split_positions(keywords)
-        if positions is not None and self.model.training and self.failure is None:
+        if positions is not None and self._handles and self.model.training:
             self._batch = (rest, positions)
         return arguments, rest
 
     def _layer_called(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if self._batch is not None and self._pass is not None and self.model.training:
-            self._timed(lambda: self._pass.layer_called(module, inputs, output))  # type: ignore[union-attr]
+        recording = self._pass
+        if recording is not None and self._batch is not None and self.model.training:
+            self._guarded(lambda: recording.layer_called(module, inputs, output))
 
-    def _model_called(self, _model: nn.Module, _arguments: Any, _keywords: Any, returned: Any) -> None:
-        if self._batch is None or not self.model.training:
-            return
-        self._guarded(lambda: self._note(returned))
+    def _model_called(self, _model: nn.Module, _arguments: Any, returned: Any) -> None:
+        if self._batch is not None and self.model.training:
+            self._guarded(lambda: self._note(returned))
 
     def _note(self, returned: Any) -> None:
         noted, self._batch = self._batch, None
@@ -292,44 +301,24 @@ class Recorder:
             self._seen.append((self.step, found))
 
     def _close_epoch(self) -> None:
-        columns: dict[str, np.ndarray] = {}
+        if not self._seen:
+            raise DataError(
+                "an epoch went by without a batch whose positions are known: train on gradsift.indexed(...)"
+            )
+        checkpoint = Checkpoint(len(self.samples), self.step)
         for step, found in self._seen:
-            positions = found.pop("positions").cpu().numpy()
-            at_step = torch.full((len(positions),), float(step))
-            self._store(columns, positions, found | {"step": at_step}, first_counts=True)
+            checkpoint.add(found.pop("positions").cpu().numpy(), found, step)
         self._seen = []
-        if columns:
-            columns["step"] = np.nan_to_num(columns["step"], nan=-1).astype(np.int64)
-            self._checkpoints["train"].append((self.step, columns))
+        self._checkpoints["train"].append(checkpoint)
 
-    def _store(
-        self,
-        columns: dict[str, np.ndarray],
-        positions: np.ndarray,
-        found: dict[str, Tensor],
-        first_counts: bool = False,
-    ) -> None:
-        """Puts values in the places of their samples; of a sample padded into an epoch twice, the first one counts."""
-        for name, values in found.items():
-            column = columns.setdefault(name, np.full(len(self.samples), np.nan, dtype=np.float32))
-            new = values.detach().float().cpu().numpy()
-            free = np.isnan(column[positions]) if first_counts else np.ones(len(positions), dtype=bool)
-            _, first = np.unique(positions, return_index=True)
-            place = np.intersect1d(first, np.flatnonzero(free))
-            column[positions[place]] = new[place]
-
-    def _timed(self, action: Callable[[], None]) -> None:
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Runs and times what may fail without ending the training."""
+        if self.failure is not None:
+            return
         started = time.perf_counter()
         try:
             action()
-        finally:
-            self._spent += time.perf_counter() - started
-
-    def _guarded(self, action: Callable[[], None]) -> None:
-        """Runs what may fail without ending the training."""
-        if self.failure is not None:
-            return
-        try:
-            self._timed(action)
         except Exception as error:  # noqa: BLE001  # whatever it is, training goes on
             self.fail(f"{type(error).__name__}: {error}")
+        finally:
+            self._spent += time.perf_counter() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from gradsift.errors import DataError, RunDirectoryError
+from gradsift.store.run_directory import writing
 
 Mode = Literal["train", "eval"]
 """``"eval"``: passes over the whole data set at one state of the model, the reference. ``"train"``: training's own passes,
@@ -21,6 +23,8 @@ each sample at the weights, dropout and augmentation of its step."""
 STATISTICS = ("loss", "residual_l1", "residual_l2", "l1", "l2", "margin")
 """Loss; norms of its gradient with respect to the model's output; norms of the chosen layers' gradient; the given label's
 logit less the largest other one. What has no meaning for a task is not there."""
+
+ABOUT, RECORDED_AT = "trajectory.json", "recorded_at"
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,13 @@ class Trajectory:
 
         Returns:
             Statistic to the median relative difference and Spearman's rank correlation, averaged over the checkpoints
-            that end at the same step.
+            that end at the same step; statistics that both hold.
         """
         found: dict[str, dict[str, float]] = {}
-        pairs = [
-            (place, list(reference.steps).index(step))
-            for place, step in enumerate(self.steps)
-            if step in reference.steps
-        ]
+        own_steps, other_steps = list(self.steps), list(reference.steps)
+        pairs = [(place, other_steps.index(step)) for place, step in enumerate(own_steps) if step in other_steps]
+        if own_steps == other_steps:  # also where the loop counts no steps, so that all are zero
+            pairs = [(place, place) for place in range(len(own_steps))]
         for name in self.statistics.keys() & reference.statistics.keys():
             differences, correlations = [], []
             for own, other in pairs:
@@ -104,6 +107,10 @@ class Trajectory:
                 }
         return found
 
+    def describe(self) -> dict[str, Any]:
+        """How it was recorded, in plain values for the manifest."""
+        return {"mode": self.mode, "steps": [int(step) for step in self.steps], "statistics": sorted(self.statistics)}
+
     def fingerprint(self) -> str:
         """SHA-256 of all numbers, in hexadecimal."""
         digest = hashlib.sha256(f"{self.mode}{list(self.steps)}".encode())
@@ -112,46 +119,56 @@ class Trajectory:
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> Path:
-        """Writes an ``.npz`` file.
+        """Writes a folder of plain ``.npy`` arrays, one a statistic, with ``trajectory.json`` beside them.
 
         Args:
-            path: Where to.
+            path: A new folder, or one that holds a trajectory already.
 
         Returns:
             The path.
+
+        Raises:
+            RunDirectoryError: Something else lies there, or it cannot be written.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        about = json.dumps({"mode": self.mode, "steps": [int(step) for step in self.steps]})
-        arrays: dict[str, Any] = {f"statistic_{name}": values for name, values in self.statistics.items()}
-        if self.recorded_at is not None:
-            arrays["recorded_at"] = self.recorded_at
-        with path.open("wb") as file:
-            np.savez(file, about=np.asarray(about), **arrays)
+        if path.exists() and not (path / ABOUT).is_file():
+            raise RunDirectoryError(f"{path} exists and holds no trajectory: choose another place")
+        part = path.with_name(path.name + ".part")
+        arrays = dict(self.statistics) | ({} if self.recorded_at is None else {RECORDED_AT: self.recorded_at})
+        with writing(path):
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            for name, values in arrays.items():
+                np.save(part / f"{name}.npy", values, allow_pickle=False)
+            (part / ABOUT).write_text(json.dumps(self.describe(), indent=2) + "\n")
+            if path.exists():
+                shutil.rmtree(path)
+            part.rename(path)
         return path
 
     @classmethod
     def open(cls, path: str | Path) -> Trajectory:
-        """Reads what :meth:`save` has written.
+        """Reads what :meth:`save` has written; arrays are memory-mapped.
 
         Args:
-            path: The file.
+            path: The folder.
 
         Returns:
             The trajectory.
 
         Raises:
-            RunDirectoryError: It is no such file.
+            RunDirectoryError: It is no such folder.
         """
+        path = Path(path)
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                about = json.loads(str(archive["about"]))
-                statistics = {
-                    name.removeprefix("statistic_"): archive[name]
-                    for name in archive.files
-                    if name.startswith("statistic_")
-                }
-                recorded = archive["recorded_at"] if "recorded_at" in archive.files else None
-                return cls(about["mode"], statistics, about["steps"], recorded)
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+            about = json.loads((path / ABOUT).read_text())
+            statistics = {name: _mapped(path / f"{name}.npy") for name in about["statistics"]}
+            recorded = path / f"{RECORDED_AT}.npy"
+            return cls(about["mode"], statistics, about["steps"], _mapped(recorded) if recorded.is_file() else None)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(f"{path} is no trajectory that Recorder.save has written ({error})") from error
+
+
+def _mapped(path: Path) -> np.ndarray:
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array

@@ -1,0 +1,72 @@
+"""Numbers of every sample, checkpoint by checkpoint, as they come in from passes and from several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from gradsift.trajectory.trajectory import Mode, Trajectory
+
+STEP = "step"
+"""Name of the column that says at which optimizer step a number was taken."""
+
+
+class Checkpoint:
+    """One checkpoint: a column a statistic, one place a sample; NaN where a sample was not seen.
+
+    Args:
+        size: Number of samples n.
+        step: Optimizer step at its end.
+    """
+
+    def __init__(self, size: int, step: int) -> None:
+        self.size, self.step = size, step
+        self.columns: dict[str, np.ndarray] = {}
+
+    def add(self, positions: np.ndarray, found: Mapping[str, Tensor], step: int) -> None:
+        """Puts values into the places of their samples; what is there already stays.
+
+        Args:
+            positions: Position of each value.
+            found: Statistic to values, shape (n,).
+            step: Optimizer step at which they were taken.
+        """
+        _, first = np.unique(positions, return_index=True)  # a sample that pads a batch stands in it twice
+        steps = self._column(STEP)
+        places = first[np.isnan(steps[positions[first]])]
+        for name, values in found.items():
+            self._column(name)[positions[places]] = values.detach().float().cpu().numpy()[places]
+        steps[positions[places]] = step
+
+    def merge(self, other: Checkpoint) -> None:
+        """Takes up what another process has seen; of a sample that both have seen, the earlier one.
+
+        Args:
+            other: The same checkpoint of another process.
+        """
+        own, others = self._column(STEP), other._column(STEP)
+        taken = ~np.isnan(others) & (np.isnan(own) | (others < own))
+        for name, values in other.columns.items():
+            column = self._column(name)
+            column[taken] = values[taken]
+
+    def _column(self, name: str) -> np.ndarray:
+        return self.columns.setdefault(name, np.full(self.size, np.nan, dtype=np.float32))
+
+
+def trajectory_of(mode: Mode, checkpoints: Sequence[Checkpoint]) -> Trajectory:
+    """Checkpoints side by side.
+
+    Args:
+        mode: How they were taken.
+        checkpoints: At least one.
+
+    Returns:
+        The trajectory, with the statistics that all checkpoints have.
+    """
+    names = sorted(set.intersection(*(set(one.columns) for one in checkpoints)) - {STEP})
+    statistics = {name: np.stack([one.columns[name] for one in checkpoints]) for name in names}
+    steps = np.stack([np.nan_to_num(one.columns[STEP], nan=-1).astype(np.int64) for one in checkpoints])
+    return Trajectory(mode, statistics, [one.step for one in checkpoints], steps if mode == "train" else None)

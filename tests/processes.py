@@ -1,0 +1,56 @@
+"""Run by `accelerate launch` with one or two processes: trains with a recorder, then audits a fixed checkpoint."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.utils.data import DataLoader
+
+import gradsift
+
+
+def main(folder):
+    accelerator = Accelerator(cpu=True)
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(101, 4)).astype(np.float32)
+    labels = generator.integers(0, 3, 101)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    fixed = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    accelerator.prepare_model(fixed)  # wrapped as a model that is trained would be
+    wrapped = gradsift.indexed((inputs, labels))
+    loader = DataLoader(wrapped, batch_size=8, shuffle=True, collate_fn=wrapped.collate)
+    prepared, optimizer, loader = accelerator.prepare(model, torch.optim.SGD(model.parameters(), lr=0.1), loader)
+    recorder = gradsift.Recorder(prepared, (inputs, labels), layers="all", passes="both", show_progress=False)
+    for _ in range(2):
+        prepared.train()
+        for batch in loader:
+            x, y = recorder.see(batch)
+            accelerator.backward(nn.functional.cross_entropy(prepared(x), y))
+            optimizer.step()
+            optimizer.zero_grad()
+            recorder.end_step()
+        recorder.end_epoch()
+    recorder.finish()
+    if recorder.failure is not None:
+        raise SystemExit(recorder.failure)
+    print(f"process {accelerator.process_index} of {accelerator.num_processes}")
+    if accelerator.is_main_process:
+        recorder.of_mode("train").save(folder / "train")
+        recorder.of_mode("eval").save(folder / "eval")
+    audit = gradsift.audit(
+        fixed, (inputs, labels), layers="all", shard_size=16, batch_size=8, contamination=0.1,
+        output=folder / "run", show_progress=False,
+    )  # fmt: skip
+    np.save(folder / f"scores-{accelerator.process_index}.npy", audit.table["score"].to_numpy())
+    temporary = gradsift.audit(fixed, (inputs, labels), shard_size=16, show_progress=False)
+    if len(temporary) != 101 or len(sys.argv) > 2:
+        bad = inputs.copy()
+        bad[20 if sys.argv[2] == "second" else 1] = np.nan
+        gradsift.audit(fixed, (bad, labels), shard_size=16, output=folder / "bad", show_progress=False)
+
+
+main(Path(sys.argv[1]))
