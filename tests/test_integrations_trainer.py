@@ -81,10 +81,11 @@ def test_a_lora_language_model_records_its_adapters_norms(tmp_path):
     run(tmp_path, model, train_set, recorder, learning_rate=0.0)
     assert recorder.failure is None
     trained, reference = recorder.of_mode("train"), recorder.of_mode("eval")
-    assert {"loss", "l2"} <= trained.statistics.keys()
+    assert {"loss", "l2", "residual_l2"} <= trained.statistics.keys()
     # Without dropout and with a learning rate of zero both ways see the same model.
     np.testing.assert_allclose(trained.statistics["loss"], reference.statistics["loss"], rtol=1e-4)
-    np.testing.assert_allclose(trained.statistics["l2"], reference.statistics["l2"], rtol=1e-3)
+    for name in ("l2", "residual_l2"):
+        np.testing.assert_allclose(trained.statistics[name], reference.statistics[name], rtol=1e-3)
 
 
 def test_a_callback_that_fails_never_ends_the_training(tmp_path, monkeypatch, caplog):
@@ -95,7 +96,7 @@ def test_a_callback_that_fails_never_ends_the_training(tmp_path, monkeypatch, ca
     def broken(*_arguments, **_keywords):
         raise RuntimeError("something broke")
 
-    monkeypatch.setattr("gradsift.trajectory.passes.own_residual", broken)
+    monkeypatch.setattr("gradsift.trajectory.outputs.own_residual", broken)
     with caplog.at_level(logging.ERROR):
         trainer = run(tmp_path, model, train_set, recorder)
     assert trainer.state.global_step == 12

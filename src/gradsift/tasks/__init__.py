@@ -3,7 +3,7 @@
 from gradsift.tasks.base import LabelledTask, Task, get_task, sample_losses
 from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
 from gradsift.tasks.regression import Regression
-from gradsift.tasks.tokens import NO_TARGET, CausalLM, TokenClassification
+from gradsift.tasks.tokens import NO_TARGET, CausalLM, TokenClassification, TokenLoss
 
 __all__ = [
     "NO_TARGET",
@@ -15,6 +15,7 @@ __all__ = [
     "Regression",
     "Task",
     "TokenClassification",
+    "TokenLoss",
     "get_task",
     "sample_losses",
 ]

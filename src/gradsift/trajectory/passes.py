@@ -1,4 +1,4 @@
-"""Per-sample statistics from a pass: of training itself, or of an evaluation in between."""
+"""Per-sample statistics from training's own forward and backward passes, read through hooks."""
 
 from __future__ import annotations
 
@@ -15,49 +15,11 @@ from gradsift.gradients.forms import Factored, Form, at_least_float32, merge
 from gradsift.gradients.hooks import owners
 from gradsift.gradients.layers import find_rule
 from gradsift.gradients.model_state import reducing
-from gradsift.tasks import LabelledTask, Task, sample_losses
+from gradsift.gradients.reductions import Reductions
+from gradsift.tasks import Task
+from gradsift.trajectory.outputs import Seen, seen_in
 
 logger = logging.getLogger(__name__)
-
-
-def own_residual(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Losses of the samples and their gradients with respect to the model's output.
-
-    Args:
-        task: The task.
-        outputs: The model's output, shape (n, ...), detached.
-        batch: The batch.
-
-    Returns:
-        Losses (n,) and residual dl_i/dz_i, of the shape of the outputs.
-    """
-    with torch.enable_grad(), reducing(outputs.device):
-        leaf = outputs.detach().requires_grad_()
-        losses = sample_losses(task, leaf, batch)
-        (residual,) = torch.autograd.grad(losses.sum(), leaf)
-    return losses.detach(), residual
-
-
-def of_outputs(task: Task, outputs: Tensor, losses: Tensor, residual: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Statistics that need the model's output alone.
-
-    Args:
-        task: The task.
-        outputs: The model's output.
-        losses: Shape (n,).
-        residual: Of the shape of the outputs.
-        batch: The batch.
-
-    Returns:
-        ``loss``, ``residual_l1``, ``residual_l2`` and, for classes, ``margin``, each of shape (n,).
-    """
-    flat = residual.reshape(len(residual), -1)
-    found = {"loss": losses, "residual_l1": flat.abs().sum(dim=1), "residual_l2": torch.linalg.vector_norm(flat, dim=1)}
-    if isinstance(task, LabelledTask) and task.kind == "class" and outputs.ndim == 2 and outputs.shape[1] >= 2:
-        labels = task.labels(batch).to(outputs.device)[:, None]
-        others = outputs.scatter(1, labels, -torch.inf).amax(dim=1)
-        found["margin"] = outputs.gather(1, labels)[:, 0] - others
-    return found
 
 
 class TrainingPass:
@@ -94,9 +56,8 @@ class TrainingPass:
         self._squares: list[Tensor] = []
         self._uses: Counter[str] = Counter()
         self._waiting: defaultdict[str, list[Form]] = defaultdict(list)
-        self._observed: Tensor | None = None
+        self._weight: Tensor | None = None
         self._found: dict[str, Tensor] = {}
-        self._own: Tensor | None = None
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -125,29 +86,27 @@ class TrainingPass:
         batch = to_model(batch, self._model)
         with torch.no_grad():
             outputs = self._task.outputs(_Returning(returned, self._model), batch)  # type: ignore[arg-type]
-        losses, residual = own_residual(self._task, outputs, batch)
-        self._found = {"positions": positions} | of_outputs(self._task, outputs.detach(), losses, residual, batch)
+        seen = seen_in(self._task, outputs.detach(), batch)
+        self._found = {"positions": positions} | seen.found
         calls, self._calls = self._calls, []
         last = calls[-1] if calls else None
-        if len(calls) == 1 and last is not None and self._is_weight_of(last[0]) and _is(last[2], outputs):
-            features = at_least_float32(last[1])
-            form = Factored(
-                at_least_float32(residual)[:, None, None], features[:, None, None], tuple(last[0].weight.shape)
-            )
+        alone = len(calls) == 1 and last is not None and self._is_weight_of(last[0]) and _is(last[2], outputs)
+        if alone and seen.residual is not None and last is not None:
+            residual, features = at_least_float32(seen.residual), at_least_float32(last[1])
+            form = Factored(residual[:, None, None], features[:, None, None], (residual.shape[1], features.shape[1]))
             self._found |= {"l1": form.l1(), "l2": form.l2_squared().sqrt()}
             return
         logits = getattr(returned, "logits", returned)
         if not isinstance(logits, Tensor) or not logits.requires_grad:
             return
-        if self._unseen is None and not self._all_seen(calls, len(losses)):
+        logits.register_hook(lambda gradient: self._guard(lambda: self._output_gradient(gradient.detach(), seen)))
+        if self._unseen is None and not self._all_seen(calls, len(positions)):
             self._give_up(
                 "a layer did not run once on each sample's own row (a look-up shared by all samples, gradient "
                 "checkpointing, a layer that was left out)"
             )
         if self._unseen is not None:
             return
-        self._own = residual
-        logits.register_hook(self._output_gradient)
         for module, source, output in calls:
             self._uses.update(name for _, name in self._owners[module])
             output.register_hook(
@@ -174,8 +133,14 @@ class TrainingPass:
             reason,
         )
 
-    def _output_gradient(self, gradient: Tensor) -> None:
-        self._observed = gradient.detach()
+    def _output_gradient(self, gradient: Tensor, seen: Seen) -> None:
+        """Tells the weight that training's loss gives each sample; NaN where it gives none."""
+        own, observed = seen.own.double(), seen.pick(gradient).double()
+        weight = ((own * observed).sum(dim=1) / own.square().sum(dim=1)).abs()
+        self._weight = weight.where(weight > 0, torch.nan)
+        if "residual_l2" not in self._found:
+            lengths = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float32)
+            self._found["residual_l2"] = lengths / self._weight
 
     def _layer_gradient(self, module: nn.Module, source: Tensor, gradient: Tensor) -> None:
         rule = find_rule(module)
@@ -185,7 +150,7 @@ class TrainingPass:
             for own, name in self._owners[module]:
                 self._waiting[name].append(forms[own])
                 if len(self._waiting[name]) == self._uses[name]:
-                    self._squares.append(merge(self._waiting.pop(name)).l2_squared())
+                    self._squares.append(merge(self._waiting.pop(name)).cheapest(Reductions()).l2_squared())
 
     def finish(self) -> dict[str, Tensor]:
         """What the pass has shown, once its backward pass is over.
@@ -194,11 +159,9 @@ class TrainingPass:
             ``positions`` and statistics, each of shape (n,); empty where there was no pass.
         """
         found, self._found = self._found, {}
-        if found and self._squares and self._observed is not None and self._own is not None:
-            own, observed = self._own.flatten(1).double(), self._observed.flatten(1).double()
-            weight = (own * observed).sum(dim=1) / own.square().sum(dim=1).clamp(min=1e-300)
-            found["l2"] = torch.stack(self._squares).double().sum(dim=0).sqrt() / weight.abs().clamp(min=1e-300)
-        self._squares, self._observed, self._own = [], None, None
+        if found and self._squares and self._weight is not None:
+            found["l2"] = torch.stack(self._squares).double().sum(dim=0).sqrt() / self._weight
+        self._squares, self._weight = [], None
         self._uses.clear()
         self._waiting.clear()
         return found

@@ -22,7 +22,8 @@ from gradsift.store.processes import gathered, rank_and_count
 from gradsift.tasks import Task, get_task
 from gradsift.trajectory.checkpoints import Checkpoint, trajectory_of
 from gradsift.trajectory.indexed import POSITIONS, split_positions
-from gradsift.trajectory.passes import TrainingPass, of_outputs, own_residual
+from gradsift.trajectory.outputs import of_outputs, own_residual
+from gradsift.trajectory.passes import TrainingPass
 from gradsift.trajectory.trajectory import Mode, Trajectory
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,114 @@
+"""Statistics of a pass that need the model's output alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradsift.data.batch import Batch
+from gradsift.gradients.forms import at_least_float32
+from gradsift.gradients.model_state import reducing
+from gradsift.tasks import NO_TARGET, LabelledTask, Task, TokenLoss, sample_losses
+
+
+def own_residual(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Losses of the samples and their gradients with respect to the model's output.
+
+    Args:
+        task: The task.
+        outputs: The model's output, shape (n, ...), detached.
+        batch: The batch.
+
+    Returns:
+        Losses (n,) and residual dl_i/dz_i, of the shape of the outputs.
+    """
+    with torch.enable_grad(), reducing(outputs.device):
+        leaf = outputs.detach().requires_grad_()
+        losses = sample_losses(task, leaf, batch)
+        (residual,) = torch.autograd.grad(losses.sum(), leaf)
+    return losses.detach(), residual
+
+
+def of_outputs(task: Task, outputs: Tensor, losses: Tensor, residual: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Statistics that need the model's output alone.
+
+    Args:
+        task: The task.
+        outputs: The model's output.
+        losses: Shape (n,).
+        residual: Of the shape of the outputs.
+        batch: The batch.
+
+    Returns:
+        ``loss``, ``residual_l1``, ``residual_l2`` and, for classes, ``margin``, each of shape (n,).
+    """
+    flat = residual.reshape(len(residual), -1)
+    found = {"loss": losses, "residual_l1": flat.abs().sum(dim=1), "residual_l2": torch.linalg.vector_norm(flat, dim=1)}
+    if isinstance(task, LabelledTask) and task.kind == "class" and outputs.ndim == 2 and outputs.shape[1] >= 2:
+        labels = task.labels(batch).to(outputs.device)[:, None]
+        others = outputs.scatter(1, labels, -torch.inf).amax(dim=1)
+        found["margin"] = outputs.gather(1, labels)[:, 0] - others
+    return found
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the output of a training pass shows.
+
+    Attributes:
+        found: Statistic to values, shape (n,).
+        residual: Gradient of each sample's own loss with respect to the output, where it is small enough to be formed.
+        own: Some of its entries, shape (n, m).
+        pick: Takes the same entries out of a gradient of the shape of the outputs.
+    """
+
+    found: dict[str, Tensor]
+    residual: Tensor | None
+    own: Tensor
+    pick: Callable[[Tensor], Tensor]
+
+
+def seen_in(task: Task, outputs: Tensor, batch: Batch) -> Seen:
+    """Statistics of a training pass, at the least cost.
+
+    Args:
+        task: The task.
+        outputs: The model's output, detached.
+        batch: The batch.
+
+    Returns:
+        Losses and residuals; for token losses no residual over the whole vocabulary is formed, see :func:`_at_targets`.
+    """
+    if isinstance(task, TokenLoss):
+        return _at_targets(task, outputs, batch)
+    losses, residual = own_residual(task, outputs, batch)
+    found = of_outputs(task, outputs, losses, residual, batch)
+    return Seen(found, residual, residual.flatten(1), lambda gradient: gradient.flatten(1))
+
+
+def _at_targets(task: TokenLoss, outputs: Tensor, batch: Batch) -> Seen:
+    """Losses from the normaliser of each target token, ``l_t = logsumexp(z_t) - z_t[y_t]``, and the residual at y_t alone.
+
+    There the residual is ``p(y_t) - 1 = exp(-l_t) - 1``, over the number of target tokens where losses are means.
+    """
+    logits, targets = task.aligned(outputs), task.targets(outputs, batch).to(outputs.device)
+    rows, places = (targets != NO_TARGET).nonzero(as_tuple=True)
+    words = targets[rows, places]
+    picked = at_least_float32(logits[rows, places])
+    tokens = picked.logsumexp(dim=1) - picked.gather(1, words[:, None])[:, 0]
+    size = len(outputs)
+    counts = tokens.new_zeros(size).index_add(0, rows, torch.ones_like(tokens)).clamp(min=1)
+    scale = 1 / counts if task.reduction == "mean" else torch.ones_like(counts)
+    losses = tokens.new_zeros(size).index_add(0, rows, tokens) * scale
+    own = tokens.new_zeros(targets.shape)
+    own[rows, places] = torch.expm1(-tokens) * scale[rows]
+
+    def pick(gradient: Tensor) -> Tensor:
+        entries = own.new_zeros(own.shape)
+        entries[rows, places] = task.aligned(gradient)[rows, places, words].to(entries)
+        return entries
+
+    return Seen({"loss": losses}, None, own, pick)
