@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, batch_size, rows
+from gradsift.errors import ModelError, SampleError
 from gradsift.gradients.projection import Sketch
 from gradsift.gradients.reductions import Reductions, reduce_dense
 from gradsift.gradients.road import Reduced
@@ -42,14 +43,14 @@ class Loop:
         Returns:
             Outputs, losses and reductions.
         """
+        with torch.no_grad():  # first, so that a sample that the task refuses is named by its row in the batch
+            outputs = self._task.outputs(self._model, batch)
+            losses = sample_losses(self._task, outputs, batch)
         size = batch_size(batch)
         reduced = []
         for row in range(size):
             alone = rows(batch, row, row + 1, size)
             reduced.append(reduce_dense(self._reductions, self.dense(alone), self._sketches))
-        with torch.no_grad():
-            outputs = self._task.outputs(self._model, batch)
-            losses = sample_losses(self._task, outputs, batch)
         return Reduced(outputs, losses, {key: torch.cat([one[key] for one in reduced]) for key in reduced[0]})
 
     def dense(self, batch: Batch) -> dict[str, Tensor]:
@@ -60,17 +61,33 @@ class Loop:
 
         Returns:
             Full name to ``(n, *shape)``; zero where a parameter does not reach the loss.
+
+        Raises:
+            SampleError: The task refuses a sample, which is named by its row.
+            ModelError: The model runs reentrant checkpoints.
         """
         size, gradients = batch_size(batch), []
         for row in range(size):
-            alone = rows(batch, row, row + 1, size)
-            with torch.enable_grad():
-                losses = sample_losses(self._task, self._task.outputs(self._model, alone), alone)
-                wanted = list(self._parameters.values())
-                if losses.requires_grad:
-                    found = torch.autograd.grad(losses.sum(), wanted, allow_unused=True, materialize_grads=True)
-                else:
-                    found = tuple(torch.zeros_like(parameter) for parameter in wanted)
-                gradients.append([gradient.to_dense() for gradient in found])
+            try:
+                gradients.append(self._gradient(rows(batch, row, row + 1, size)))
+            except SampleError as error:
+                raise SampleError(error.problem, [row], error.fix) from error
+            except RuntimeError as error:
+                if "use_reentrant" not in str(error):
+                    raise
+                raise ModelError(
+                    "the model runs reentrant checkpoints, which give no gradient of single parameters: call model.eval(), "
+                    "in which transformers' models run none, or checkpoint with use_reentrant=False"
+                ) from error
         columns = zip(*gradients, strict=True)
         return {name: torch.stack(column) for name, column in zip(self._parameters, columns, strict=True)}
+
+    def _gradient(self, alone: Batch) -> list[Tensor]:
+        """The gradient of a batch of one sample, parameter by parameter."""
+        wanted = list(self._parameters.values())
+        with torch.enable_grad():
+            losses = sample_losses(self._task, self._task.outputs(self._model, alone), alone)
+            if not losses.requires_grad:
+                return [torch.zeros_like(parameter) for parameter in wanted]
+            found = torch.autograd.grad(losses.sum(), wanted, allow_unused=True, materialize_grads=True)
+        return [gradient.to_dense() for gradient in found]

@@ -97,6 +97,19 @@ def reducing(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, enabled=False)
 
 
+def coarsest_dtype(model: nn.Module) -> torch.dtype:
+    """The dtype in which a model rounds most: frozen weights count, as every pass goes through them.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The floating dtype of least precision among its parameters; quantised weights count as bfloat16.
+    """
+    dtypes = {p.dtype if p.is_floating_point() else torch.bfloat16 for p in model.parameters()}
+    return min(dtypes, key=lambda dtype: dtype.itemsize)
+
+
 def device_of(model: nn.Module) -> torch.device:
     """The device of a model's parameters.
 

@@ -11,13 +11,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gradsift.data.batch import Batch, batch_size, rows, to_model
+from gradsift.data.batch import Batch, batch_size, map_tensors, rows, to_model
 from gradsift.errors import SettingError
 from gradsift.gradients.closed_form import ClosedForm
 from gradsift.gradients.functional import TorchFunc
 from gradsift.gradients.hooks import LayerRules, RuleMismatchError, dense_by_rules, owners
 from gradsift.gradients.loop import Loop
-from gradsift.gradients.model_state import Precision, precision_of
+from gradsift.gradients.model_state import Precision, coarsest_dtype, precision_of
 from gradsift.gradients.probe import check_mode
 from gradsift.gradients.reductions import Reductions, add_results
 from gradsift.gradients.road import Reduced, Road
@@ -28,6 +28,11 @@ logger = logging.getLogger(__name__)
 
 TRIED = 3
 """Samples on which every road is compared with the one-sample loop before it is used."""
+ROUNDING = {torch.float64: (1e-8, 1e-13), torch.float32: (1e-3, 1e-6)}
+"""By the dtype of a model's weights, how far two roads may differ: relative to the largest entry of a parameter's gradient,
+and of all parameters'."""
+ROUNDING_OF_HALF = (5e-2, 1e-3)
+"""The same for weights of half precision, or quantised."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,8 @@ class PerSampleGradients:
     Args:
         model: The model, in eval mode.
         task: A task or its name.
-        example: A batch of the data, to see shapes and to compare roads on; two samples or more make the comparison
-            meaningful.
+        example: A batch of the data, to see shapes and to compare roads on; several samples make the comparison
+            meaningful, a single one is taken twice.
         layers: ``"last"``, ``"all"``, or glob patterns; see :func:`~gradsift.gradients.selection.select_parameters`.
         reductions: What to keep of each gradient.
         precision: Precision of the passes.
@@ -67,6 +72,7 @@ class PerSampleGradients:
     Attributes:
         parameters: Full name to selected parameter.
         coverage: Which road serves what.
+        coarsest: The dtype in which the model rounds most.
 
     Raises:
         SettingError: Factors are asked for where there is no closed form.
@@ -85,7 +91,8 @@ class PerSampleGradients:
         check_mode(model)
         self._model, self._task, self._precision = model, get_task(task), precision
         example = to_model(example, model)
-        example = rows(example, 0, min(TRIED, batch_size(example)), batch_size(example))
+        example = _tried(example)
+        self.coarsest = coarsest_dtype(model)
         self.parameters = select_parameters(model, self._task, layers, example)
         self._shared: frozenset[nn.Module] = frozenset()
         self._served = self._assign(example)
@@ -177,7 +184,7 @@ class PerSampleGradients:
         except (RuntimeError, ValueError) as error:
             logger.debug("no closed form for %s: %s", name, error)
             return False
-        return _agree(torch.einsum("nk,nd->nkd", residual, features), truth[name], _scale(truth))
+        return self._agree(torch.einsum("nk,nd->nkd", residual, features), truth[name], _scale(truth))
 
     def _right_by_rules(self, example: Batch, truth: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
         candidates, scale = dict(self.parameters), _scale(truth)
@@ -206,7 +213,7 @@ class PerSampleGradients:
                 candidates = {n: p for n, p in candidates.items() if n in owned} if len(owned) < len(candidates) else {}
                 continue
             # A parameter that no rule has seen may still matter for other samples, so the next road takes it.
-            right = {n: p for n, p in candidates.items() if n in found and _agree(found[n], truth[n], scale)}
+            right = {n: p for n, p in candidates.items() if n in found and self._agree(found[n], truth[n], scale)}
             left = sorted(candidates.keys() - right.keys())
             if left:
                 logger.info("no layer rule equals the one-sample loop on this model for %s", ", ".join(left))
@@ -223,7 +230,26 @@ class PerSampleGradients:
         except Exception as error:  # noqa: BLE001  # torch.func refuses in many ways; the loop serves then, and says so
             logger.info("torch.func refuses this model (%s): the loop serves instead", str(error).partition("\n")[0])
             return {}
-        return {name: p for name, p in wanted.items() if _agree(found[name], truth[name], _scale(truth))}
+        return {name: p for name, p in wanted.items() if self._agree(found[name], truth[name], _scale(truth))}
+
+    def _agree(self, found: Tensor, truth: Tensor, scale: float) -> bool:
+        """Whether two roads' gradients are equal up to rounding.
+
+        Measured against the parameter's largest entry, and against the largest of all parameters where a gradient is zero
+        but for rounding (the bias of an attention's keys).
+        """
+        if found.shape != truth.shape:
+            return False
+        own, whole = ROUNDING.get(self.coarsest, ROUNDING_OF_HALF)
+        return bool((found.to(truth) - truth).abs().max() <= own * truth.abs().max() + whole * scale)
+
+
+def _tried(example: Batch) -> Batch:
+    """The first samples of a batch; a single one twice, so that what runs once for all samples can be told apart."""
+    size = batch_size(example)
+    if size > 1:
+        return rows(example, 0, TRIED, size)
+    return map_tensors(lambda leaf: torch.cat([leaf, leaf]) if leaf.ndim and len(leaf) == 1 else leaf, example)
 
 
 def _linear_users(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Linear]:
@@ -242,15 +268,3 @@ def _count(parameters: Mapping[str, nn.Parameter]) -> int:
 
 def _scale(truth: Mapping[str, Tensor]) -> float:
     return max(float(gradient.abs().max()) if gradient.numel() else 0.0 for gradient in truth.values())
-
-
-def _agree(found: Tensor, truth: Tensor, scale: float) -> bool:
-    """Whether two roads' gradients are equal up to rounding.
-
-    Measured against the parameter's largest entry, and against the largest of all parameters where a gradient is zero but
-    for rounding (the bias of an attention's keys).
-    """
-    if found.shape != truth.shape:
-        return False
-    own, whole = {torch.float64: (1e-8, 1e-13), torch.float32: (1e-3, 1e-6)}.get(truth.dtype, (5e-2, 1e-3))
-    return bool((found.to(truth) - truth).abs().max() <= own * truth.abs().max() + whole * scale)

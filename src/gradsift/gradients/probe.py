@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from gradsift.gradients.per_sample import PerSampleGradients
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
-"""Largest relative difference between a norm alone and in a batch that passes for rounding."""
+"""By the dtype of a model's weights, the largest relative difference between a norm alone and in a batch that passes for
+rounding."""
+TOLERANCE_OF_HALF = 5e-2
+"""The same for weights of half precision, or quantised: another shape of batch or padding rounds otherwise."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def probe(
     losses, losses_alone = whole.losses.to(together), torch.cat([one.losses for one in each]).to(together)
     loss_scale = losses.abs().clamp(min=1e-3 * float(losses.abs().max()) + 1e-30)
     difference = max(difference, float(((losses - losses_alone).abs() / loss_scale).max()))
-    tolerance = TOLERANCE[together.dtype] if noise is None else max(10 * noise, 0.2)
+    tolerance = TOLERANCE.get(gradients.coarsest, TOLERANCE_OF_HALF) if noise is None else max(10 * noise, 0.2)
     if not difference <= tolerance:
         raise ModelError(
             f"the gradient norm of a sample alone differs from its norm in a batch by {100 * difference:.3g} % "

@@ -69,24 +69,26 @@ class TokenLoss(LossTask):
         Raises:
             SampleError: Labels are outside 0 ... K - 1.
         """
-        logits, targets = self.aligned(outputs), self.targets(outputs, batch)
+        targets = self.targets(outputs, batch)
         if not is_traced(targets):
-            outside = ((targets >= logits.shape[2]) | ((targets < 0) & (targets != NO_TARGET))).any(dim=1)
+            outside = ((targets >= outputs.shape[2]) | ((targets < 0) & (targets != NO_TARGET))).any(dim=1)
             wrong = outside.nonzero()[:, 0].tolist()
             if wrong:
                 raise SampleError(
-                    f"token labels outside 0 ... {logits.shape[2] - 1} (-100 for no target)",
+                    f"token labels outside 0 ... {outputs.shape[2] - 1} (-100 for no target)",
                     wrong,
                     "Check that tokenizer, labels and model belong together",
                 )
-        return functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none", ignore_index=NO_TARGET)
-
-    def aligned(self, outputs: Tensor) -> Tensor:
-        """The logits that have a target, shape (n, T', K)."""
-        return outputs
+        size, length, classes = outputs.shape
+        # One row a token, as it lies in memory: transposing or cutting logits of a vocabulary costs more than the loss.
+        every = functional.pad(targets, (0, length - targets.shape[1]), value=NO_TARGET)
+        losses = functional.cross_entropy(
+            outputs.reshape(-1, classes), every.reshape(-1), reduction="none", ignore_index=NO_TARGET
+        )
+        return losses.reshape(size, length)[:, : targets.shape[1]]
 
     def targets(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """The target of every logit.
+        """The target of every logit, in order from the first.
 
         Args:
             outputs: Logits, shape (n, T, K).
@@ -123,23 +125,23 @@ class CausalLM(TokenLoss):
     """
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Runs the model, without its cache for generation.
+        """Runs the model, without its cache for generation: with it, packed documents of a row would see each other.
 
         Args:
             model: The model.
-            batch: A dict with ``input_ids``, ``labels`` and what else the model takes.
+            batch: A dict with ``input_ids``, ``labels`` and what else the model takes; or a tuple of such a dict and the
+                labels.
 
         Returns:
             Logits, shape (n, T, V).
         """
-        if isinstance(batch, dict) and getattr(getattr(model, "config", None), "use_cache", False):
-            batch = batch | {"use_cache": False}
+        if getattr(getattr(model, "config", None), "use_cache", False):
+            if isinstance(batch, dict):
+                batch = batch | {"use_cache": False}
+            elif isinstance(batch, tuple | list) and batch and isinstance(batch[0], dict):
+                batch = (batch[0] | {"use_cache": False}, *batch[1:])
         return super().outputs(model, batch)
 
-    def aligned(self, outputs: Tensor) -> Tensor:
-        """Logits at t predict the token at t + 1, so the last one has no target."""
-        return outputs[:, :-1]
-
     def targets(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Labels from the second token on, shape (n, T - 1)."""
+        """Labels from the second token on, shape (n, T - 1): logits at t predict the token at t + 1."""
         return super().targets(outputs, batch)[:, 1:]

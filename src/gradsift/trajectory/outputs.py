@@ -13,6 +13,9 @@ from gradsift.gradients.forms import at_least_float32
 from gradsift.gradients.model_state import reducing
 from gradsift.tasks import NO_TARGET, LabelledTask, Task, TokenLoss, sample_losses
 
+PIECE = 2**18
+"""Logits that are looked at together: few enough to stay in a processor's cache."""
+
 
 def own_residual(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Losses of the samples and their gradients with respect to the model's output.
@@ -94,12 +97,14 @@ def _at_targets(task: TokenLoss, outputs: Tensor, batch: Batch) -> Seen:
 
     There the residual is ``p(y_t) - 1 = exp(-l_t) - 1``, over the number of target tokens where losses are means.
     """
-    logits, targets = task.aligned(outputs), task.targets(outputs, batch).to(outputs.device)
+    targets = task.targets(outputs, batch).to(outputs.device)
     rows, places = (targets != NO_TARGET).nonzero(as_tuple=True)
     words = targets[rows, places]
-    picked = at_least_float32(logits[rows, places])
-    tokens = picked.logsumexp(dim=1) - picked.gather(1, words[:, None])[:, 0]
-    size = len(outputs)
+    size, length, classes = outputs.shape
+    flat, index = outputs.reshape(-1, classes), rows * length + places
+    pieces = index.split(max(1, PIECE // classes))
+    normalisers = torch.cat([at_least_float32(flat[piece]).logsumexp(dim=1) for piece in pieces])
+    tokens = normalisers - flat[index, words].to(normalisers)
     counts = tokens.new_zeros(size).index_add(0, rows, torch.ones_like(tokens)).clamp(min=1)
     scale = 1 / counts if task.reduction == "mean" else torch.ones_like(counts)
     losses = tokens.new_zeros(size).index_add(0, rows, tokens) * scale
@@ -108,7 +113,7 @@ def _at_targets(task: TokenLoss, outputs: Tensor, batch: Batch) -> Seen:
 
     def pick(gradient: Tensor) -> Tensor:
         entries = own.new_zeros(own.shape)
-        entries[rows, places] = task.aligned(gradient)[rows, places, words].to(entries)
+        entries[rows, places] = gradient[rows, places, words].to(entries)
         return entries
 
     return Seen({"loss": losses}, None, own, pick)

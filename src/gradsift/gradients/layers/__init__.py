@@ -6,7 +6,7 @@ One rule a file. To add one, write the file, register it in :data:`RULES`, add t
 from gradsift.gradients.layers.bare import BareParameters
 from gradsift.gradients.layers.base import LayerRule
 from gradsift.gradients.layers.conv import conv_rule
-from gradsift.gradients.layers.embedding import embedding_rule
+from gradsift.gradients.layers.embedding import embedding_rule, scaled_embedding_rule
 from gradsift.gradients.layers.linear import linear_rule, transposed_linear_rule
 from gradsift.gradients.layers.local import local_rule
 from gradsift.gradients.layers.norms import batch_norm_rule, group_norm_rule, layer_norm_rule, rms_norm_rule
@@ -26,5 +26,6 @@ __all__ = [
     "local_rule",
     "register_rule",
     "rms_norm_rule",
+    "scaled_embedding_rule",
     "transposed_linear_rule",
 ]

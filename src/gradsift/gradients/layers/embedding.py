@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from gradsift.gradients.forms import Form, Indexed
@@ -25,3 +27,19 @@ def embedding_rule(module: nn.Embedding, inputs: Tensor, output_gradient: Tensor
     if module.padding_idx is not None:
         rows = rows * (index != module.padding_idx)[..., None]
     return {"weight": Indexed(index, rows, module.weight.shape)}
+
+
+def scaled_embedding_rule(module: Any, inputs: Tensor, output_gradient: Tensor) -> dict[str, Form]:
+    """A look-up times a number, as Gemma and Bart have it: without this rule the gradient of a whole table is formed.
+
+    Args:
+        module: An embedding with ``embed_scale``, a number or a tensor of one.
+        inputs: Indices, shape (n, ...).
+        output_gradient: Shape (n, ..., width).
+
+    Returns:
+        ``weight`` as indexed rows.
+    """
+    scale = module.embed_scale
+    scale = scale.to(module.weight.dtype) if isinstance(scale, Tensor) else scale
+    return embedding_rule(module, inputs, output_gradient * scale)

@@ -6,7 +6,7 @@ from torch import nn
 
 from gradsift.gradients.layers.base import LayerRule
 from gradsift.gradients.layers.conv import conv_rule
-from gradsift.gradients.layers.embedding import embedding_rule
+from gradsift.gradients.layers.embedding import embedding_rule, scaled_embedding_rule
 from gradsift.gradients.layers.linear import linear_rule, transposed_linear_rule
 from gradsift.gradients.layers.local import local_rule
 from gradsift.gradients.layers.norms import batch_norm_rule, group_norm_rule, layer_norm_rule, rms_norm_rule
@@ -44,7 +44,8 @@ def register_rule(layer: type[nn.Module], rule: LayerRule) -> None:
 def find_rule(module: nn.Module) -> LayerRule | None:
     """The rule of a layer, if there is one.
 
-    A subclass has its parent's rule as long as it has not replaced ``forward``. A layer of another type that owns
+    A subclass has its parent's rule as long as it has not replaced ``forward``; an embedding that replaces it to scale what
+    it has looked up, as many families of transformers define anew, has a rule of its own. A layer of another type that owns
     parameters and holds no other layers is served by :func:`~gradsift.gradients.layers.local.local_rule`.
 
     Args:
@@ -57,5 +58,7 @@ def find_rule(module: nn.Module) -> LayerRule | None:
         rule = RULES.get(ancestor) or NAMED_RULES.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
         if rule is not None and type(module).forward is getattr(ancestor, "forward", None):
             return rule
+    if isinstance(module, nn.Embedding) and hasattr(module, "embed_scale"):
+        return scaled_embedding_rule
     own = next(module.parameters(recurse=False), None)
     return local_rule if own is not None and next(module.children(), None) is None else None
