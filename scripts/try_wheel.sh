@@ -12,7 +12,7 @@ if [ "$which" = lowest ]; then
     "${PYTHON:-python3}" "$here/scripts/lowest_versions.py" | sort > "$place/constraints.txt"
 fi
 "$bin/python" -m pip install --quiet --disable-pip-version-check -c "$place/constraints.txt" torch
-"$bin/python" -m pip install --quiet --disable-pip-version-check -c "$place/constraints.txt" "$(ls "$here"/dist/*.whl)[image]"
+"$bin/python" -m pip install --quiet --disable-pip-version-check -c "$place/constraints.txt" "$(ls "$here"/dist/*.whl)[image,hf]"
 cd "$place"
 "$bin/python" -c 'import gradsift, sys; print("gradsift from", gradsift.__file__)'
 "$bin/gradsift" demo --seeds 2 --json > demo.json
@@ -25,4 +25,5 @@ if found["precision"] < 0.8 or not pathlib.Path("page.html").stat().st_size:
     raise SystemExit(f"the demo found too little: {found['precision']}")
 print("flagged precision", found["precision"])
 PY
+HF_HUB_OFFLINE=1 "$bin/python" -W ignore "$here/scripts/try_transformers.py"
 echo "wheel with the $which versions: works"

@@ -1,9 +1,15 @@
 """The pages' code runs as it stands."""
 
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,6 +22,33 @@ def test_the_tutorial_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "samples" in done.stdout
     assert (tmp_path / "report.html").exists()
+
+
+def test_the_page_on_fine_tuning_runs(tmp_path):
+    """Its blocks and its commands, on a small classifier, an adapter and rows of its own."""
+    save_classifier(tmp_path / "my-classifier")
+    encode = tokenizer(template=TEMPLATE, limit=32)
+    save(tmp_path / "base", "llama_lm", encode)
+    save_adapter(tmp_path / "my-adapter", tmp_path / "base", processor=encode)
+    pq.write_table(pa.Table.from_pylist(texts()), tmp_path / "reviews.parquet")
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chats()))
+    page = (ROOT / "docs/finetuning.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 3
+    script = "import torch\ntorch.set_num_threads(1)\n" + "\n".join(blocks)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "samples" in done.stdout
+    assert "of the time of training" in done.stdout + done.stderr
+    assert (tmp_path / "reviews.html").exists()
+    assert (tmp_path / "runs/trajectory").is_dir()
+    (commands,) = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
+    for command in [*commands.splitlines(), "gradsift audit --model my-classifier --data reviews.parquet --text text "
+                    "--label label --trajectory runs/trajectory -o runs/along"]:  # fmt: skip
+        arguments = [sys.executable, "-m", "gradsift", *shlex.split(command)[1:]]
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    assert (tmp_path / "clean.parquet").exists()
 
 
 def test_links_between_pages_lead_somewhere():

@@ -29,6 +29,7 @@ from gradsift.gradients.model_state import unwrapped
 from gradsift.gradients.projection import VERSION
 from gradsift.preparation import Preparation, prepare
 from gradsift.progress import progress
+from gradsift.report.highlights import write_highlights
 from gradsift.settings import AuditSettings
 from gradsift.store import ArrayMatrix, RunDirectory, collect, fingerprint_model, fingerprint_settings
 from gradsift.store.processes import gathered, leading, rank_and_count, together
@@ -185,6 +186,7 @@ def audit(
         for warning in result.warnings:
             logger.warning(warning)
         started = time.perf_counter()
+        write_highlights(result, model, ready.task, samples, config["settings"]["batch_size"], precision)
         if temporary is None:
             result.report(run.path / "report.html")
         seconds["report"] = time.perf_counter() - started

@@ -12,12 +12,13 @@ from markupsafe import Markup
 
 from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
+from gradsift.report.highlights import Highlight, read_highlights
 from gradsift.report.plots import gradient_space, histogram
-from gradsift.report.samples import render_sample
+from gradsift.report.samples import on_cards, render_sample
+from gradsift.report.tokens import render_tokens
 from gradsift.store.run_directory import writing
 from gradsift.table import COLUMNS, Audit
 
-CARDS = 24
 LARGEST_MATRIX = 20
 """Most classes of the given x suggested matrix; the most frequent ones are shown."""
 
@@ -55,14 +56,17 @@ def _content(audit: Audit, train_set: Any, verification: Verification | None) ->
     scores = audit.table["score"].to_numpy()
     flagged = audit.flagged
     config = audit.run.config
+    highlights = read_highlights(audit.run)
     return {
         "audit": audit,
         "details": audit.details,
         "settings": config.get("settings", {}),
         "verification": verification,
         "histogram": histogram(scores, float(scores[flagged].min()) if len(flagged) else None),
-        "cards": _cards(audit, train_set, config.get("source", {}).get("feature_names")),
-        "has_previews": train_set is not None,
+        "cards": _cards(audit, train_set, config.get("source", {}).get("feature_names"), highlights),
+        "has_previews": train_set is not None or bool(highlights),
+        "has_shares": bool(highlights),
+        "has_token_losses": any(one.loss is not None for one in highlights.values()),
         "matrix": _matrix(audit),
         "removed": _removed(audit),
         "space": gradient_space(audit),
@@ -83,11 +87,17 @@ def _name(audit: Audit, label: Any) -> str:
     return names[label] if names is not None and 0 <= label < len(names) else str(label)
 
 
-def _cards(audit: Audit, train_set: Any, feature_names: list[str] | None) -> list[dict[str, Any]]:
+def _cards(
+    audit: Audit, train_set: Any, feature_names: list[str] | None, highlights: dict[int, Highlight]
+) -> list[dict[str, Any]]:
     samples = audit.samples_of(train_set).raw if train_set is not None else None
     cards = []
-    for row in audit.worst(min(CARDS, max(len(audit.flagged), 6))).to_pylist():
-        preview = render_sample(samples.sample(row["position"]), feature_names) if samples is not None else Markup("")
+    for row in on_cards(audit).to_pylist():
+        preview = Markup("")
+        if row["position"] in highlights:
+            preview = render_tokens(highlights[row["position"]])
+        elif samples is not None:
+            preview = render_sample(samples.sample(row["position"]), feature_names)
         labels = {key: _name(audit, row[f"{key}_label"]) for key in ("given", "predicted", "suggested")}
         cards.append(row | labels | {"preview": preview})
     return cards

@@ -1,18 +1,34 @@
-"""How one sample looks on the page: an image, a text, or its feature values."""
+"""Which samples the page shows, and how one looks: an image, a text, or its feature values."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from markupsafe import Markup, escape
 from torch import Tensor
 
 from gradsift.data import LABEL_KEYS
 from gradsift.report.png import is_image, png_data_uri
+from gradsift.table import Audit
 
+CARDS = 24
+"""Most samples on the page."""
 SHOWN = 12
 """Most feature values on a card."""
+
+
+def on_cards(audit: Audit) -> pa.Table:
+    """The samples that get a card: the flagged ones, or at least the worst six.
+
+    Args:
+        audit: The audit.
+
+    Returns:
+        Their rows of the table, the worst first.
+    """
+    return audit.worst(min(CARDS, max(len(audit.flagged), 6)))
 
 
 def render_sample(sample: Any, feature_names: list[str] | None = None) -> Markup:

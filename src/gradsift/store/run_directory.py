@@ -7,6 +7,7 @@ Layout::
       manifest.json    versions, fingerprints, coverage, shards
       scores.parquet   the table
       gradients/checkpoint-000/shard-00000/{loss,l1,l2,residual,features,projection,prediction,label}.npy
+      tokens.json      of texts: how much of the gradient comes through each token of the samples on the page's cards
       report.html
       timing.json      host, seconds: all that differs between two equal runs
 """
