@@ -102,8 +102,10 @@ def _at_targets(task: TokenLoss, outputs: Tensor, batch: Batch) -> Seen:
     words = targets[rows, places]
     size, length, classes = outputs.shape
     flat, index = outputs.reshape(-1, classes), rows * length + places
-    pieces = index.split(max(1, PIECE // classes))
-    normalisers = torch.cat([at_least_float32(flat[piece]).logsumexp(dim=1) for piece in pieces])
+    step, most = max(1, PIECE // classes), 2 * len(index) > len(flat)
+    pieces = flat.split(step) if most else (flat[piece] for piece in index.split(step))  # views where most are needed
+    normalisers = torch.cat([at_least_float32(piece).logsumexp(dim=1) for piece in pieces])
+    normalisers = normalisers[index] if most else normalisers
     tokens = normalisers - flat[index, words].to(normalisers)
     counts = tokens.new_zeros(size).index_add(0, rows, torch.ones_like(tokens)).clamp(min=1)
     scale = 1 / counts if task.reduction == "mean" else torch.ones_like(counts)
