@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gradsift.data.samples import is_splits, one_split
+from gradsift.data.samples import is_splits, one_split, rows_of
 from gradsift.errors import DataError
 from gradsift.table import Audit
 
@@ -24,7 +24,7 @@ def annotate(train_set: Any, audit: Audit) -> Any:
         audit: The audit.
 
     Returns:
-        A new one of the same kind, in the same order.
+        A new one of the same kind, in the same order; columns of an earlier audit are replaced.
 
     Raises:
         DataError: It is not the one that was audited, or has no columns.
@@ -32,7 +32,7 @@ def annotate(train_set: Any, audit: Audit) -> Any:
     if train_set is None:
         raise DataError("annotate needs the data set that was audited: pass it as annotate(train_set)")
     audit.samples_of(train_set)
-    rows = getattr(train_set, "raw", train_set)
+    rows = rows_of(train_set)
     columns = {PREFIX + name: audit.table[name] for name in ANNOTATIONS}
     if is_splits(rows):
         split = one_split(rows)
@@ -42,6 +42,7 @@ def annotate(train_set: Any, audit: Audit) -> Any:
 
 def _add(rows: Any, columns: dict[str, pa.ChunkedArray]) -> Any:
     if isinstance(rows, pa.Table):
+        rows = rows.drop_columns([name for name in columns if name in rows.column_names])
         for name, column in columns.items():
             rows = rows.append_column(name, column)
         return rows
@@ -54,6 +55,7 @@ def _add(rows: Any, columns: dict[str, pa.ChunkedArray]) -> Any:
         raise DataError(
             f"a {type(rows).__name__} has no columns to add to: use audit.table, whose rows are in the same order"
         )
+    rows = rows.remove_columns([name for name in columns if name in rows.column_names])
     for name, column in columns.items():
         rows = rows.add_column(name, column.to_pylist())
     return rows

@@ -15,6 +15,7 @@ from gradsift.integrations.pretrained import Pretrained, encode_rows, is_pretrai
 from gradsift.integrations.rows import load_rows
 from gradsift.loading import import_object, load_model
 from gradsift.tasks import Task, get_task
+from gradsift.tasks.tokens import TokenLoss
 
 ModelOption = Annotated[
     str | None,
@@ -158,8 +159,15 @@ class Source:
         """Model, training set and task."""
         if self.is_pretrained:
             pretrained = self.load_pretrained()
-            task = self.load_task() if self.task is not None else pretrained.task
+            task = self.load_task() if self.task is not None else self._reduced(pretrained.task)
             return pretrained.model, self.load_data(pretrained=pretrained), task
+        for name in ("base", "text", "prompt", "response", "messages", "target", "max_length"):
+            if getattr(self, name) is not None:
+                flag = name.replace("_", "-")
+                raise SettingError(
+                    f"--{flag} belongs to a model of transformers; {self.model} is an import path, whose data are arrays "
+                    "or images"
+                )
         loaded = self.load_data()
         return load_model(self.model, self.weights, self.device), loaded, self.load_task()
 
@@ -221,9 +229,17 @@ class Source:
         """The task."""
         name = self.task or "classification"
         if ":" not in name:
-            return get_task(name)
+            return self._reduced(get_task(name))
         found = import_object(name, "--task")
         return get_task(found() if isinstance(found, type) else found)
+
+    def _reduced(self, task: Task) -> Task:
+        """A ready task with the reduction that was asked for."""
+        if isinstance(task, TokenLoss):
+            return type(task)(reduction=self.reduction)  # type: ignore[arg-type]  # the task checks it
+        if self.reduction != "mean":
+            raise SettingError(f"--reduction is for losses over tokens, which {type(task).__name__} has not")
+        return task
 
 
 def needed(value: Any, flag: str) -> Any:

@@ -11,6 +11,7 @@ from gradsift.cleaning import trim as check_and_trim
 from gradsift.cli.console import console, print_json
 from gradsift.cli.source import Source
 from gradsift.data.files import write_kept
+from gradsift.errors import DataError
 from gradsift.table import Audit
 
 
@@ -27,6 +28,9 @@ def trim(
     source = Source.from_config(audit.run.config.get("source", {}))
     kept = check_and_trim(source.load_data().dataset, audit)  # refuses data that is not what was audited
     if callable(getattr(kept, "to_parquet", None)):  # a data set of the hub
+        if output.exists() or output.suffix != ".parquet":
+            raise DataError(f"{output} exists or is no .parquet file: trim never overwrites, name a new *.parquet")
+        output.parent.mkdir(parents=True, exist_ok=True)
         kept.to_parquet(output)
     else:
         write_kept(source.data, audit.kept, output, len(audit))

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gradsift.data.batch import LABEL_KEYS
-from gradsift.data.tables import JSON_LINES, read_table, rows_of_lines
+from gradsift.data.tables import JSON_LINES, read_csv, read_table, rows_of_lines
 from gradsift.errors import DataError, UnsafeFileError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
@@ -123,10 +123,8 @@ def write_kept(source: str | Path, kept: np.ndarray, output: str | Path, size: i
         whole = {name: array[kept] if array.ndim and len(array) == size else array for name, array in arrays.items()}
         np.savez(output, **whole)  # type: ignore[arg-type]
     elif source.suffix == ".csv":
-        words = pa_csv.ConvertOptions(column_types=dict.fromkeys(read_table(source).column_names, pa.string()))
-        pa_csv.write_csv(
-            pa_csv.read_csv(source, convert_options=words).take(pa.array(kept)), output
-        )  # "007" stays "007"
+        words = read_csv(source, dict.fromkeys(read_table(source).column_names, pa.string()))  # "007" stays "007"
+        pa_csv.write_csv(words.take(pa.array(kept)), output)
     elif source.suffix in JSON_LINES:
         lines = rows_of_lines(source)
         output.write_text("".join(lines[position] + "\n" for position in kept), encoding="utf-8")

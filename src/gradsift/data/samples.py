@@ -59,8 +59,7 @@ class Samples:
     @property
     def raw(self) -> Samples:
         """The rows behind a data set that encodes them (its ``raw``), which identify it; otherwise the samples."""
-        rows = getattr(self._dataset, "raw", None)
-        return self if rows is None else Samples(rows)
+        return self if rows_of(self._dataset) is self._dataset else Samples(rows_of(self._dataset))
 
     @property
     def class_names(self) -> list[str] | None:
@@ -201,6 +200,18 @@ def _indexable(source: Any) -> tuple[Dataset[Any], Callable[[list[Any]], Batch]]
     if isinstance(source, str | bytes):
         raise DataError(f"the data set is a {type(source).__name__}; load the file first (gradsift.data.files.load)")
     return source, getattr(source, "collate", default_collate)
+
+
+def rows_of(source: Any) -> Any:
+    """The rows behind a data set that encodes them.
+
+    Args:
+        source: Any data set.
+
+    Returns:
+        Its ``raw`` where it can take other rows (``with_rows``), otherwise the data set.
+    """
+    return source.raw if callable(getattr(type(source), "with_rows", None)) else source
 
 
 def is_splits(source: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -10,9 +12,11 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from gradsift.data import Samples
+from gradsift.data import LABEL_KEYS, Samples
 from gradsift.data.samples import is_splits, one_split
 from gradsift.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 
 class EncodedSet(Dataset):
@@ -110,6 +114,26 @@ class EncodedSet(Dataset):
         if missing:
             raise DataError(f"no column {', '.join(map(repr, missing))}: the columns are {', '.join(self.columns)}")
 
+    def label_column(self, label: str | None) -> str:
+        """The column of labels.
+
+        Args:
+            label: Its name, or ``None``: ``label``, or the only usual one.
+
+        Returns:
+            Its name.
+
+        Raises:
+            DataError: It is missing, or none or several have a usual name.
+        """
+        self.needs(label)
+        usual = [name for name in self.columns if name.lower() in LABEL_KEYS]
+        if label is None and "label" not in usual and len(usual) != 1:
+            raise DataError(
+                f"name the column of labels with label=... (--label): the columns are {', '.join(self.columns)}"
+            )
+        return label or ("label" if "label" in usual else usual[0])
+
     @property
     @abstractmethod
     def encoding(self) -> dict[str, Any]:
@@ -160,15 +184,20 @@ class Labels:
         self._renumber: list[int] | None = None
         if self.names is not None and set(self.names) <= self._numbers.keys():
             self._renumber = [self._numbers[name] for name in self.names]
+        if self._numbers and self.names is not None and self._renumber is None:
+            logger.warning(
+                "the column %r names the classes %s, label2id has %s: the numbers are taken as they are",
+                *(column, ", ".join(self.names[:10]), ", ".join(list(self._numbers)[:10])),
+            )
         if self._numbers and (self.names is None or self._renumber is not None):
             self.names = [word for word, _ in sorted(self._numbers.items(), key=lambda pair: pair[1])]
         first = rows.row(0)[column]
-        first = first[0] if isinstance(first, list) and first else first
-        if isinstance(first, str) and not self._numbers:
-            raise DataError(
-                f"labels in column {column!r} are words such as {first!r}, and nothing tells which class of the model "
-                "each one is: pass label2id, for example label2id=model.config.label2id"
-            )
+        self.number(first[:1] if isinstance(first, list) else first, 0)  # words without numbers are refused at once
+
+    @property
+    def mapping(self) -> dict[str, int] | None:
+        """Word to class number, in plain values for the manifest."""
+        return self._numbers or None
 
     def number(self, value: Any, position: int) -> Any:
         """The class number, value or list of numbers of a label.
@@ -188,13 +217,33 @@ class Labels:
         if isinstance(value, list | tuple):
             return [self.number(one, position) for one in value]
         if value is None:
-            raise DataError(f"the row at position {position} has no label in column {self._column!r}")
+            raise DataError(
+                f"the row at position {position} has no label in column {self._column!r}: give it one or remove it"
+            )
         if isinstance(value, str):
+            if not self._numbers:
+                raise DataError(
+                    f"labels in column {self._column!r} are words such as {value!r}, and nothing tells which class of the "
+                    "model each one is: name the classes in the model's config.json (label2id), or pass label2id={...}"
+                )
             if value not in self._numbers:
                 raise DataError(
-                    f"the label {value!r} at position {position} is none of {', '.join(list(self._numbers)[:10])}"
+                    f"the label {value!r} at position {position} in column {self._column!r} is none of the model's "
+                    f"classes {', '.join(list(self._numbers)[:10])}"
                 )
             return int(self._numbers[value])
         if self._renumber is not None and isinstance(value, int) and 0 <= value < len(self._renumber):
             return self._renumber[value]
         return value
+
+
+def fingerprint_of(*parts: Any) -> str:
+    """A short hash of what a tokenizer or processor does, so that a run is not resumed with another one.
+
+    Args:
+        *parts: Plain values.
+
+    Returns:
+        The first 16 digits of their SHA-256 in hexadecimal.
+    """
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from gradsift.data.files import ImageFolder, open_image
-from gradsift.errors import DataError
-from gradsift.integrations.encoded import EncodedSet, Labels
+from gradsift.errors import DataError, SettingError
+from gradsift.integrations.encoded import EncodedSet, Labels, fingerprint_of
 
 
 class FolderRows(Sequence):
@@ -38,7 +41,7 @@ class ImageSet(EncodedSet):
         rows: A ``datasets.Dataset``, ``DatasetDict``, ``pyarrow.Table`` or list of dicts.
         processor: The model's image processor, ``AutoImageProcessor.from_pretrained(...)``.
         image: Column of Pillow images or encoded bytes.
-        label: Column of labels.
+        label: Column of labels; ``label``, or the only column with a usual name, where left out.
         label2id: Word to class number, as in ``model.config.label2id``.
 
     Raises:
@@ -51,26 +54,49 @@ class ImageSet(EncodedSet):
         processor: Any,
         *,
         image: str = "image",
-        label: str = "label",
+        label: str | None = None,
         label2id: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(rows)
-        self.needs(image, label)
-        self._processor, self._image, self._label = processor, image, label
-        self._labels = Labels(self, label, label2id)
+        if not callable(processor):
+            raise SettingError(
+                f"the processor is a {type(processor).__name__}: give the model's own, "
+                "AutoImageProcessor.from_pretrained(...)"
+            )
+        self.needs(image)
+        self._processor, self._image, self._label = processor, image, self.label_column(label)
+        self._labels = Labels(self, self._label, label2id)
         self.classes = self._labels.names
 
     @property
     def encoding(self) -> dict[str, Any]:
-        """Columns and processor."""
-        return {"image": self._image, "label": self._label, "processor": type(self._processor).__name__}
+        """Columns, numbers of the classes and processor."""
+        settings = self._processor.to_dict() if hasattr(self._processor, "to_dict") else {}
+        return {
+            "image": self._image,
+            "label": self._label,
+            "label2id": self._labels.mapping,
+            "processor": type(self._processor).__name__,
+            "processor_fingerprint": fingerprint_of(sorted(settings.items())),
+        }
 
     def encode(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
         """Pixels as the processor prepares them, and the label."""
         image = row[self._image]
         if image is None:
             raise DataError(f"the row at position {position} has no image in column {self._image!r}")
-        image = open_image(image) if isinstance(image, bytes | dict) else image
+        if isinstance(image, bytes | dict):
+            try:
+                image = open_image(image)
+            except DataError as error:
+                raise DataError(f"column {self._image!r} at position {position}: {error}") from error
         image = image.convert("RGB") if hasattr(image, "convert") else image
+        if not isinstance(image, Tensor) and not hasattr(
+            image, "__array_interface__"
+        ):  # names of files are not followed
+            raise DataError(
+                f"column {self._image!r} at position {position} holds {image!r:.80}, an image is needed: bytes, Pillow "
+                "or an array"
+            )
         pixels = self._processor(image, return_tensors="pt")["pixel_values"][0]
-        return {"pixel_values": pixels, "labels": self._labels.number(row[self._label], position)}
+        return {"pixel_values": pixels, "labels": torch.as_tensor(self._labels.number(row[self._label], position))}

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from gradsift.errors import ModelError, SettingError, UnsafeFileError
+from gradsift.errors import GradsiftError, ModelError, SettingError, UnsafeFileError
 from gradsift.integrations.images import ImageSet
 from gradsift.integrations.prompts import PromptSet
 from gradsift.integrations.text import TextSet
 from gradsift.tasks import (
-    BinaryClassification,
     CausalLM,
     Classification,
     MultiLabel,
@@ -85,24 +86,39 @@ def load_pretrained(
         import transformers
     except ImportError as error:
         raise SettingError("models of transformers need it installed: pip install 'gradsift[hf]'") from error
+    _refuse_missing(name, "the model")
     adapter = _adapter_config(name)
+    if adapter is None and base is not None:
+        raise SettingError(f"--base belongs to an adapter, and {name} is none (it has no adapter_config.json)")
     source = name if adapter is None else base or adapter.get("base_model_name_or_path")
-    if source is None:
+    if not source:
         raise ModelError(f"{name} is an adapter that names no base model: give it with --base (base=...)")
-    what = f"{name}" if adapter is None else f"the base {source} of the adapter {name}"
+    what, trained = name, dict[str, list[int]]()
+    if adapter is not None:
+        what, trained = f"the base {source} of the adapter {name}", _weights_of_adapter(name)
+        _refuse_missing(source, f"the base model of the adapter {name}", "; give it with --base (base=...)")
     with _loading(what):
-        config = transformers.AutoConfig.from_pretrained(source)
+        config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
         head = _head(config, adapter, what)
         options = {"dtype": getattr(torch, dtype), "use_safetensors": True, "trust_remote_code": False}
-        if adapter is not None and head != "ForCausalLM":
-            options["num_labels"] = _labels_of_adapter(name) or config.num_labels
-        model = getattr(transformers, HEADS[head][0]).from_pretrained(source, **options)
+        options["ignore_mismatched_sizes"] = True  # what an adapter does not replace is refused below, by name
+        if adapter is not None and head not in ("ForCausalLM", "LMHeadModel"):
+            options["num_labels"] = _labels_of_adapter(trained) or config.num_labels
+        loader = getattr(transformers, HEADS[head][0])
+        model, report = loader.from_pretrained(source, output_loading_info=True, **options)
+    random = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    random = {key for key in random if not any(own.endswith(key) for own in trained)}
+    if random:
+        raise ModelError(
+            f"{what} has no weights, or of another size, for {', '.join(sorted(random)[:5])}, which would be random: give "
+            "a model that was fine-tuned with this head, as save_pretrained has written it"
+        )
     if adapter is not None:
         try:
             import peft
         except ImportError as error:
             raise SettingError(f"{name} is an adapter, which needs peft: pip install 'gradsift[hf]'") from error
-        with _loading(name):
+        with _loading(f"the adapter {name} on the base {source}"):
             model = peft.PeftModel.from_pretrained(model, name, is_trainable=True)
     processor = _processor(transformers, name, source, head)
     _fit_together(model, processor, what)
@@ -133,13 +149,21 @@ class _loading:  # noqa: N801  # a context manager, used like a function
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if not isinstance(error, OSError | ValueError | RuntimeError | KeyError) or isinstance(error, ModelError):
+        if not isinstance(error, OSError | ValueError | RuntimeError | KeyError | SafetensorError) or isinstance(
+            error, GradsiftError
+        ):
             return
-        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if "safetensors" in message:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        message = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")
+        if "no file named model.safetensors" in message or "TRANSFORMERS_SAFE" in message:
             raise UnsafeFileError(
-                f"{self._what} has no weights as safetensors, and pickles can run code when loaded: convert it with "
-                f"model.save_pretrained(...) ({message})"
+                f"{self._what} has no weights as model.safetensors, and pickles (pytorch_model.bin), which can run code "
+                "when loaded, are not read: load it where you trust it and write it with model.save_pretrained(...)"
+            ) from error
+        if "contains custom code" in message:
+            raise UnsafeFileError(
+                f"{self._what} brings code of its own, which is not run: load the model in your own module and give "
+                "module:function"
             ) from error
         raise ModelError(
             f"{self._what} cannot be loaded as a model of transformers: {message}. Give a folder that "
@@ -147,13 +171,24 @@ class _loading:  # noqa: N801  # a context manager, used like a function
         ) from error
 
 
+def _refuse_missing(name: str, what: str, more: str = "") -> None:
+    """Refuses a file, and what is written as a path and leads nowhere; anything else may be a hub id."""
+    path = Path(name)
+    if path.is_file():
+        raise ModelError(f"{what} {name} is a file: give the folder that save_pretrained has written{more}")
+    if not path.is_dir() and (name.startswith((".", "/", "~")) or (name.count("/") != 1 and "/" in name)):
+        raise ModelError(f"{what} {name}: there is no such folder{more}")
+
+
 def _adapter_config(name: str) -> dict[str, Any] | None:
     path = Path(name) / "adapter_config.json"
     if path.is_file():
         try:
-            loaded: dict[str, Any] = json.loads(path.read_text())
+            loaded = json.loads(path.read_text())
         except ValueError as error:
-            raise ModelError(f"{path} is broken: {error}") from error
+            raise ModelError(f"{path} is broken ({error}): save the adapter again") from error
+        if not isinstance(loaded, dict):
+            raise ModelError(f"{path} is broken (it holds no settings): save the adapter again")
         return loaded
     if Path(name).is_dir():
         return None
@@ -181,19 +216,33 @@ def _head(config: Any, adapter: dict[str, Any] | None, what: str) -> str:
     )
 
 
-def _labels_of_adapter(name: str) -> int | None:
-    """Number of classes of a classifier that was trained along with the adapter."""
-    path = Path(name) / "adapter_model.safetensors"
-    if not path.is_file():
-        return None
-    from safetensors import safe_open
+def _weights_of_adapter(name: str) -> dict[str, list[int]]:
+    """Shape of every weight that was trained with an adapter; refuses one that is kept as a pickle."""
+    file: str | Path = Path(name) / "adapter_model.safetensors"
+    if not Path(name).is_dir():
+        try:
+            from huggingface_hub import hf_hub_download
 
-    with safe_open(path, framework="pt") as weights:
-        rows = {key: weights.get_slice(key).get_shape()[0] for key in weights.keys() if "lora_" not in key}  # noqa: SIM118
-    heads = [
-        size for key, size in rows.items() if key.endswith(("classifier.weight", "score.weight", "out_proj.weight"))
-    ]
-    return heads[-1] if heads else None
+            file = hf_hub_download(name, "adapter_model.safetensors")
+        except Exception:  # noqa: BLE001  # no network or no such file
+            file = Path(f"adapter_model.safetensors of {name}")
+    if not Path(file).is_file():
+        raise UnsafeFileError(
+            f"the adapter {name} has no weights as adapter_model.safetensors, and pickles (adapter_model.bin), which can "
+            "run code when loaded, are not read: load it where you trust it and write it with model.save_pretrained(...)"
+        )
+    try:
+        with safe_open(file, framework="pt") as weights:
+            return {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ModelError(f"{file} is broken ({error}): save the adapter again") from error
+
+
+def _labels_of_adapter(trained: dict[str, list[int]]) -> int | None:
+    """Number of classes of a classifier that was trained along with the adapter."""
+    heads = ("classifier.weight", "score.weight", "out_proj.weight")
+    sizes = [shape[0] for key, shape in trained.items() if "lora_" not in key and key.endswith(heads)]
+    return sizes[-1] if sizes else None
 
 
 def _processor(transformers: Any, name: str, source: str, head: str) -> Any:
@@ -201,19 +250,25 @@ def _processor(transformers: Any, name: str, source: str, head: str) -> Any:
     problems = []
     for place in dict.fromkeys((name, source)):  # an adapter may carry the tokenizer it was trained with
         try:
-            return kind.from_pretrained(place)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            problems.append(str(error).strip().partition("\n")[0])
+            found = kind.from_pretrained(place, trust_remote_code=False)
+        except Exception as error:  # noqa: BLE001  # broken files fail in many ways, and each names its own
+            problems.append(str(error).strip().partition("\n")[0].rstrip("."))
+            continue
+        if head == "ForImageClassification" or len(found) > len(found.all_special_ids):
+            return found
+        problems.append("no file holds its words")  # some classes make a tokenizer of special tokens out of nothing
     raise ModelError(
-        f"{name} has no {'image processor' if head == 'ForImageClassification' else 'tokenizer'} beside it "
-        f"({problems[-1]}): save the one it was trained with into the same folder"
+        f"{name} has no {'image processor' if head == 'ForImageClassification' else 'tokenizer'} beside it that can be "
+        f"read ({problems[-1]}): save the one it was trained with into the same folder"
     )
 
 
 def _fit_together(model: Any, processor: Any, what: str) -> None:
     """Refuses a tokenizer with more words than the model embeds, and warns of one with far fewer."""
-    embeddings = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    if not isinstance(embeddings, nn.Embedding) or not hasattr(processor, "model_max_length"):
+    if not hasattr(processor, "model_max_length"):  # of images
+        return
+    embeddings = model.get_input_embeddings()
+    if not isinstance(embeddings, nn.Embedding):
         return
     words, rows = len(processor), embeddings.num_embeddings
     if words > rows:
@@ -224,6 +279,10 @@ def _fit_together(model: Any, processor: Any, what: str) -> None:
     if words < 0.9 * rows:
         logger.warning("the tokenizer has %s tokens, the model embeds %s: do they belong together?", words, rows)
     longest = getattr(model.config, "max_position_embeddings", None)
+    for module_name, module in model.named_modules():
+        if longest and isinstance(module, nn.Embedding) and module_name.endswith("position_embeddings"):
+            # RoBERTa counts positions from behind the one of padding.
+            longest -= 0 if module.padding_idx is None else module.padding_idx + 1
     if longest and processor.model_max_length > longest:
         processor.model_max_length = longest
     if processor.pad_token_id is None and processor.eos_token_id is not None:
@@ -240,9 +299,7 @@ def _task(config: Any, head: str, reduction: Literal["mean", "sum"]) -> Task:
     kind = getattr(config, "problem_type", None)
     if kind == "multi_label_classification":
         return MultiLabel()
-    if kind == "regression" or (kind is None and config.num_labels == 1):
-        return Regression()
-    return BinaryClassification() if config.num_labels == 1 else Classification()
+    return Regression() if kind == "regression" or config.num_labels == 1 else Classification()
 
 
 def _on(model: nn.Module, device: str) -> nn.Module:
@@ -250,6 +307,10 @@ def _on(model: nn.Module, device: str) -> nn.Module:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"the model cannot be put on device {device!r}: {error}") from error
+
+
+def _flags(names: Iterable[str]) -> str:
+    return ", ".join("--" + name.replace("_", "-") for name in names)
 
 
 def encode_rows(loaded: Pretrained, rows: Any, columns: dict[str, Any]) -> Any:
@@ -278,8 +339,7 @@ def encode_rows(loaded: Pretrained, rows: Any, columns: dict[str, Any]) -> Any:
     unknown = sorted(given.keys() - known)
     if unknown:
         raise SettingError(
-            f"{', '.join('--' + name for name in unknown)}: a model {loaded.head} has no use for it; it takes "
-            f"{', '.join('--' + name.replace('_', '-') for name in sorted(known))}"
+            f"{_flags(unknown)}: a model {loaded.head} has no use for it; it takes {_flags(sorted(known))}"
         )
     if kind is PromptSet:
         return PromptSet(rows, loaded.processor, **given)

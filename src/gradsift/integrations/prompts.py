@@ -17,8 +17,8 @@ class PromptSet(TokenizedSet):
         rows: A ``datasets.Dataset``, ``DatasetDict``, ``pyarrow.Table`` or list of dicts.
         tokenizer: The model's tokenizer.
         text: Column of whole texts.
-        prompt: Column of prompts, with ``response``.
-        response: Column of responses.
+        prompt: Column of prompts, with ``response``. The two are tokenised apart and joined.
+        response: Column of responses; the tokenizer's end of text follows.
         messages: Column of chats, lists of ``{"role": ..., "content": ...}``, put into the tokenizer's chat template.
         target: ``"response"``: the response, or the assistant's turns, are learnt. ``"whole"``: every token.
             Left out: the response where there is one.
@@ -65,11 +65,11 @@ class PromptSet(TokenizedSet):
     def encoding(self) -> dict[str, Any]:
         """Columns, limit, target and tokenizer."""
         columns = {"text": self._text, "prompt": self._prompt, "response": self._response, "messages": self._messages}
-        return {name: column for name, column in columns.items() if column is not None} | {
-            "target": self.target,
-            "max_length": self.max_length,
-            "tokenizer": type(self.tokenizer).__name__,
-        }
+        return (
+            {name: column for name, column in columns.items() if column is not None}
+            | {"target": self.target}
+            | super().encoding
+        )
 
     def encode(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
         """Tokens with their mask, and labels."""
@@ -77,10 +77,12 @@ class PromptSet(TokenizedSet):
             tokens, learnt = self._chat(row[self._messages], position)
         elif self._prompt is not None and self._response is not None:
             first = self._of_text(row[self._prompt], position, special=True)
-            end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
-            if first and first[-1:] == end:  # a tokenizer that ends every text
+            second = self._of_text(row[self._response], position, special=False)
+            end = self.tokenizer.eos_token_id
+            if end is not None and first[-1:] == [end]:  # a tokenizer that ends every text
                 first = first[:-1]
-            second = self._of_text(row[self._response], position, special=False) + end
+            if end is not None and second[-1:] != [end]:
+                second = [*second, end]
             tokens, learnt = first + second, [False] * len(first) + [True] * len(second)
         else:
             tokens = self._of_text(row[self._text or "text"], position, special=True)
@@ -90,9 +92,9 @@ class PromptSet(TokenizedSet):
         self.refuse_empty(tokens, position)
         labels = [token if is_target else NO_TARGET for token, is_target in zip(tokens, learnt, strict=True)]
         return {
-            "input_ids": self.cut(tokens),
-            "attention_mask": self.cut([1] * len(tokens)),
-            "labels": self.cut(labels),
+            "input_ids": self.cut(tokens, position),
+            "attention_mask": self.cut([1] * len(tokens), position),
+            "labels": self.cut(labels, position),
         }
 
     def _of_text(self, text: Any, position: int, *, special: bool) -> list[int]:

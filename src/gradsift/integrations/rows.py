@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gradsift.data.tables import read_table
+from gradsift.data.tables import SUFFIXES, read_table
 from gradsift.errors import DataError, SettingError
 from gradsift.integrations.images import FolderRows
 
@@ -27,8 +27,8 @@ def load_rows(source: str | Path) -> Any:
     path = Path(source)
     if path.is_dir():
         return FolderRows(path)
-    if path.suffix or path.exists():
-        return read_table(path)
+    if path.suffix in SUFFIXES or path.exists() or str(source).startswith((".", "/", "~")):
+        return read_table(path)  # anything else may be a hub id, which may hold a full stop
     try:
         import datasets
     except ImportError as error:
