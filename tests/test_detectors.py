@@ -37,13 +37,21 @@ class Observed:
         residual = (self.predictions - np.eye(classes)[self.labels]).astype(dtype)
         features = np.abs(1 + 0.2 * generator.normal(size=(size, width))).astype(dtype)
         self.gradients = FactoredMatrix(residual, features)
-        self.losses = -np.log(self.predictions[np.arange(size), self.labels])
+        given = self.predictions[np.arange(size), self.labels]
+        self.losses = -np.log(given)
+        others = np.where(np.eye(classes)[self.labels] == 1, 0, self.predictions).max(axis=1)
+        weights = np.array([1.0, 0.5, 0.25])[:, None]  # three checkpoints
+        self.along = (weights * self.losses).astype(dtype), (weights * (given - others)).astype(dtype)
 
     def of(self, detector):
+        if detector.reads == "trajectory":  # (checkpoints, n); only a margin is high for what is normal
+            return self.along[1 if detector.statistic == "margin" else 0].copy()
         return {"gradients": self.gradients, "predictions": self.predictions, "losses": self.losses}[detector.reads]
 
 
-def rows_of(observed, positions):
+def rows_of(observed, positions, detector):
+    if detector.reads == "trajectory":
+        return observed[:, positions]
     return observed.rows(positions) if isinstance(observed, FactoredMatrix) else observed[positions]
 
 
@@ -75,7 +83,7 @@ def test_scores_follow_their_samples(detector, seen):
     observed, order = seen.of(detector), np.random.default_rng(1).permutation(200)
     fitted = detector.fit(observed, seen.labels)
     scores = fitted.score_samples(observed, seen.labels)
-    shuffled = fitted.score_samples(rows_of(observed, order), seen.labels[order])
+    shuffled = fitted.score_samples(rows_of(observed, order, detector), seen.labels[order])
     assert np.allclose(shuffled, scores[order], rtol=1e-5, atol=1e-6)
 
 
@@ -109,7 +117,10 @@ def test_memory_mapped_input(detector, seen, tmp_path):
 
 def test_constant_rows_score_alike(detector):
     labels = np.arange(40) % 2
-    observed = {"gradients": np.ones((40, 3)), "predictions": np.full((40, 2), 0.5), "losses": np.ones(40)}
+    observed = {
+        "gradients": np.ones((40, 3)), "predictions": np.full((40, 2), 0.5), "losses": np.ones(40),
+        "trajectory": np.ones((3, 40)),
+    }  # fmt: skip
     with np.errstate(all="ignore"):
         scores = detrimental_scores(detector, observed[detector.reads], labels)
     assert np.isfinite(scores).all()
@@ -119,14 +130,17 @@ def test_constant_rows_score_alike(detector):
 def test_rows_with_nan_are_refused(detector, seen):
     observed = seen.of(detector)
     whole = observed.rows(np.arange(200)) if detector.reads == "gradients" else observed.copy()
-    whole[3] = np.nan
+    whole[(slice(None), 3) if detector.reads == "trajectory" else 3] = np.nan
     with pytest.raises(DataError):
         detrimental_scores(detector, whole, seen.labels)
 
 
 @pytest.mark.parametrize("name", list(DETECTORS))
 def test_a_single_sample(name):
-    one = {"gradients": np.ones((1, 3)), "predictions": np.array([[0.2, 0.8]]), "losses": np.ones(1)}
+    one = {
+        "gradients": np.ones((1, 3)), "predictions": np.array([[0.2, 0.8]]), "losses": np.ones(1),
+        "trajectory": np.ones((3, 1)),
+    }  # fmt: skip
     detector = get_detector(name)
     assert detrimental_scores(detector, one[detector.reads], np.array([1])).shape == (1,)
 
