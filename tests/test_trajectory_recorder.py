@@ -156,17 +156,6 @@ def test_a_saved_trajectory_serves_as_well(blobs, trained, tmp_path):
     np.testing.assert_allclose(one.table["score_l2"], one.table["score_l2_along_training"], rtol=1e-5)
 
 
-class Fragile(nn.Module):
-    """Gives logits of two kinds, so that a task can be made to fail in the middle of a training."""
-
-    def __init__(self):
-        super().__init__()
-        self.head = nn.Linear(2, 3)
-
-    def forward(self, x):
-        return self.head(x)
-
-
 @pytest.mark.parametrize("where", ["losses", "rule", "dataset", "select"])
 def test_a_recorder_that_fails_says_so_and_training_goes_on(blobs, where, caplog, monkeypatch):
     inputs, given, _ = blobs
