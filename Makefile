@@ -57,13 +57,20 @@ wheel: .venv/test  ## Build the wheel and try it in fresh environments, once wit
 	PYTHON=$(PYTHON) sh scripts/try_wheel.sh newest
 	PYTHON=$(PYTHON) sh scripts/try_wheel.sh lowest
 
-second-opinions: .venv/test  ## Compare per-sample gradients with opacus and BackPACK
-	$(PIP) -e '.[bench]'
-	$(BIN)/python -m pytest tests/test_gradients_second_opinions.py
+# An environment of their own: BackPACK brings torchvision, which has no build for every torch and then breaks transformers.
+.venv-peers/done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]' --group test
+	@touch $@
+
+second-opinions: .venv-peers/done  ## Compare per-sample gradients with opacus and BackPACK
+	.venv-peers/bin/python -m pytest tests/test_gradients_second_opinions.py
 
 bench: .venv/test  ## Cost of gradients against a plain forward and a plain training pass
 	$(PIP) -e '.[bench]'
 	$(BIN)/python benchmarks/cost.py
 
 clean:  ## Remove what was built
-	rm -rf .venv dist build docs/_build runs
+	rm -rf .venv .venv-peers dist build docs/_build runs
