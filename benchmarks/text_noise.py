@@ -1,6 +1,6 @@
 """Does trimming by an audit help a fine-tuned sentence encoder? The paper's GLUE protocol, with controls.
 
-    python benchmarks/text_noise.py --data DIR --model DIR                # TREC, LoRA: at most 30 minutes on 2 cores
+    python benchmarks/text_noise.py --data DIR --model DIR                # TREC, LoRA: about 35 minutes on 2 quiet cores
     python benchmarks/text_noise.py --data DIR --model DIR --set hausa    # wrong labels that are real
     python benchmarks/text_noise.py --data DIR --model DIR --full --tuning full --set sst2
     python benchmarks/text_noise.py --write                               # docs/results-text.md, from the rows
@@ -39,7 +39,7 @@ ROWS, PAGE = RESULTS / "text_noise.jsonl", RESULTS.parent.parent / "docs" / "res
 SEEDS, FLIPPED, TRIMMED = 5, 0.2, 0.3
 ARMS = ("no trim", "random", "l2", "isolation_forest", "loss", "oracle")
 BATCH, LENGTH, WARMUP = 32, 32, 0.06
-EPOCHS = {"small": 8, "full": 10}  # the paper's 10, and what fits into 30 minutes
+EPOCHS = {"small": 8, "full": 10}  # the paper's 10, and what fits into half an hour or so
 GROUPED = 8
 """Batches of texts of like length are drawn from this many shuffled batches together, as `group_by_length` does."""
 RATE = {"lora": 1e-3, "full": 5e-5}
@@ -290,7 +290,8 @@ Written by `python benchmarks/text_noise.py --write` from `benchmarks/results/te
 `python benchmarks/text_noise.py`, with `--set`, `--tuning` and `--full` as the titles say. Intervals are 95 % (Student t
 over seeds); differences are paired by seed. Detectors see the given labels; no score sees a test sample, and the share that
 is removed (30 %, the paper's) was fixed beforehand. A removal that gains nothing over a random one of the same size is no
-evidence that the method helps; one that loses to no removal costs more right samples than it is worth.
+evidence that the method helps; one that loses to no removal costs more right samples than it is worth. Seconds were taken
+while the machine did other work, too.
 """
 
 

@@ -161,7 +161,7 @@ class Recorder:
     def finish(self) -> None:
         """Ends recording: takes the hooks off and puts together what several processes have recorded.
 
-        Every process calls it once, after training; with a single process it is not needed.
+        Every process calls it once, after training; the trajectory of a single process is whole without it.
         """
         everyone = gathered((self.failure, self._checkpoints))
         if len(everyone) > 1 and self.failure is None:
