@@ -255,8 +255,8 @@ draw prompts, adapters and batches anew.
 The paper compares outlier gradient analysis, which is told the class of every training prompt, with methods that are not.
 Here each method stands in both settings. *With classes*: one isolation forest a class, the cosine to a class's mean
 gradient, or a class's average score, given to each of its prompts. *Without*: scores of single prompts; forests and means
-take the ten clusters that k-means finds in the gradients in place of classes. Seconds were taken while the machine did other
-work, too.
+take the ten clusters that k-means finds in the gradients in place of classes. Seconds were taken while the machine did
+other work, too.
 """
 
 
