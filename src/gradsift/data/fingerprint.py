@@ -29,16 +29,22 @@ def fingerprint_samples(samples: Samples) -> tuple[str, str]:
     digest = hashlib.sha256(str(len(samples)).encode())
     arrays = samples.arrays
     if arrays is not None:
-        _update(digest, arrays)
+        update_digest(digest, arrays)
         return digest.hexdigest(), "all samples"
     positions = np.unique(np.linspace(0, len(samples) - 1, min(SAMPLED, len(samples))).astype(int))
     for position in positions:
-        _update(digest, samples.sample(int(position)))
+        update_digest(digest, samples.sample(int(position)))
     covered = "all samples" if len(positions) == len(samples) else f"{len(positions)} of {len(samples)} samples"
     return digest.hexdigest(), covered
 
 
-def _update(digest: Any, tree: Any) -> None:
+def update_digest(digest: Any, tree: Any) -> None:
+    """Adds a sample, or whole columns, to a hash.
+
+    Args:
+        digest: The hash.
+        tree: Tensors, arrays, images or plain values, in tuples, lists and dicts.
+    """
     leaves, structure = tree_flatten(tree)
     digest.update(str(structure).encode())
     for leaf in leaves:
@@ -50,7 +56,7 @@ def _update(digest: Any, tree: Any) -> None:
             array = np.ascontiguousarray(leaf)
             digest.update(f"{array.dtype}{array.shape}".encode())
             if array.dtype == object:
-                _update(digest, array.reshape(-1).tolist())
+                update_digest(digest, array.reshape(-1).tolist())
             elif array.size:
                 digest.update(array.reshape(-1).view(np.uint8).data)
         elif callable(getattr(leaf, "tobytes", None)):  # a Pillow image, whose repr says where it lies

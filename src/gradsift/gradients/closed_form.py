@@ -8,6 +8,7 @@ case of its own. In softmax cross-entropy the residual is ``p - e_y``. Norms fac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from gradsift.gradients.forms import Factored, at_least_float32
 from gradsift.gradients.model_state import frozen, reducing
 from gradsift.gradients.projection import Sketch
 from gradsift.gradients.reductions import Reducer, Reductions
-from gradsift.gradients.road import Reduced
+from gradsift.gradients.road import Reduced, Take
 from gradsift.tasks import Task, sample_losses
 
 
@@ -54,13 +55,19 @@ class ClosedForm:
         """
         outputs, losses, residual, features = self.factors(batch)
         reducer = Reducer(self._reductions, len(losses), self._sketches)
-        shape = self._layer.weight.shape
         with reducing(losses.device):
-            reducer.add(self._weight_name, Factored(residual[:, None, None], features[:, None, None], shape))
+            reducer.add(self._weight_name, outer_product(residual, features))
         statistics = reducer.result()
         if self._reductions.factors:
             statistics |= {"residual": residual, "features": features}
         return Reduced(map_tensors(Tensor.detach, outputs), losses.detach(), statistics)
+
+    def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
+        """Hands over the layer's gradients as their two factors."""
+        outputs, losses, residual, features = self.factors(batch)
+        with reducing(losses.device):
+            begin(len(losses))(self._weight_name, outer_product(residual, features))
+        return outputs, losses
 
     def factors(self, batch: Batch) -> tuple[Any, Tensor, Tensor, Tensor]:
         """The two factors of every gradient.
@@ -96,3 +103,17 @@ class ClosedForm:
                 raise ModelError("the losses do not depend on the output of the last linear layer")
             (residual,) = torch.autograd.grad(losses.sum(), leaf)
         return outputs, losses, at_least_float32(residual), at_least_float32(features)
+
+
+def outer_product(residual: Tensor, features: Tensor) -> Factored:
+    """The last layer's gradients from their two factors, ``g = residual features^T``.
+
+    Args:
+        residual: Shape (n, K).
+        features: Shape (n, D).
+
+    Returns:
+        Gradients of a weight of shape (K, D).
+    """
+    shape = (residual.shape[1], features.shape[1])
+    return Factored(residual[:, None, None], features[:, None, None], shape)

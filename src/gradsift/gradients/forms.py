@@ -6,6 +6,7 @@ factors. Everything else is held whole, one parameter at a time.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -63,6 +64,17 @@ class Form(ABC):
             Shape (n, sketch.dim).
         """
 
+    @property
+    def bytes(self) -> int:
+        """What the numbers that the form holds weigh."""
+        return sum(one.numel() * one.element_size() for one in vars(self).values() if isinstance(one, Tensor))
+
+    @property
+    def bytes_whole(self) -> int:
+        """What the gradients would weigh if they were held whole, in float32."""
+        first = next(one for one in vars(self).values() if isinstance(one, Tensor))
+        return 4 * len(first) * math.prod(self.shape)
+
     def cheapest(self, reductions: Reductions) -> Form:
         """The form from which these reductions cost the fewest operations.
 
@@ -87,6 +99,19 @@ class Form(ABC):
         gradients = gradients.reshape(len(gradients), -1)
         return gradients @ directions.to(gradients).reshape(len(directions), -1).T
 
+    def sums(self, weights: Tensor) -> Tensor:
+        """Weighted sums of the samples' gradients, ``sum_i w_ic g_i``.
+
+        Args:
+            weights: Shape (n, c).
+
+        Returns:
+            Shape ``(c, *shape)``.
+        """
+        gradients = self.dense()
+        flat = gradients.reshape(len(gradients), -1)
+        return (weights.to(flat).T @ flat).reshape(-1, *self.shape)
+
 
 class Dense(Form):
     """Gradients held whole.
@@ -99,6 +124,11 @@ class Dense(Form):
         self._gradients = at_least_float32(gradients)
         self.shape = tuple(gradients.shape[1:])
         self._flat = self._gradients.reshape(len(gradients), -1)
+
+    @property
+    def bytes(self) -> int:
+        """What the gradients weigh."""
+        return self._flat.numel() * self._flat.element_size()
 
     def dense(self) -> Tensor:
         """The gradients as given, at least float32."""
@@ -177,6 +207,11 @@ class Factored(Form):
         blocks = directions.to(self.left).reshape(len(directions), groups, p, q)
         return torch.einsum("ngtp,mgpq,ngtq->nm", self.left, blocks, self.right)
 
+    def sums(self, weights: Tensor) -> Tensor:
+        """``sum_it w_ic left_it right_it^T``, shape ``(c, *shape)``; no sample's gradient is formed."""
+        weighted = [torch.einsum("n,ngtp,ngtq->gpq", w, self.left, self.right) for w in weights.to(self.left).T]
+        return torch.stack(weighted).reshape(-1, *self.shape)
+
 
 class Indexed(Form):
     """Gradients of an embedding: rows added at indices, g = sum_t e_{index_t} row_t^T.
@@ -217,6 +252,12 @@ class Indexed(Form):
         picked = directions.to(self.rows)[:, self.index]
         return torch.einsum("mntq,ntq->nm", picked, self.rows)
 
+    def sums(self, weights: Tensor) -> Tensor:
+        """Weighted rows added at their indices, shape (c, entries, q)."""
+        table = self.rows.new_zeros(weights.shape[1], *self.shape)
+        rows = torch.einsum("nc,ntq->cntq", weights.to(self.rows), self.rows)
+        return table.index_add(1, self.index.reshape(-1), rows.flatten(1, 2))
+
 
 class Tied(Form):
     """Gradients of a table that is read at the start and multiplied with at the end, as tied embeddings are.
@@ -231,6 +272,16 @@ class Tied(Form):
 
     def __init__(self, indexed: Indexed, factored: Factored) -> None:
         self._indexed, self._factored, self.shape = indexed, factored, indexed.shape
+
+    @property
+    def bytes(self) -> int:
+        """What both parts weigh."""
+        return self._indexed.bytes + self._factored.bytes
+
+    @property
+    def bytes_whole(self) -> int:
+        """What the gradients would weigh if they were held whole."""
+        return self._indexed.bytes_whole
 
     def dense(self) -> Tensor:
         """The gradients, shape (n, entries, q)."""
@@ -258,6 +309,10 @@ class Tied(Form):
     def products(self, directions: Tensor) -> Tensor:
         """Inner products with given directions, shape (n, m)."""
         return self._indexed.products(directions) + self._factored.products(directions)
+
+    def sums(self, weights: Tensor) -> Tensor:
+        """Weighted sums of both parts, shape (c, entries, q)."""
+        return self._indexed.sums(weights) + self._factored.sums(weights)
 
 
 def merge(forms: Sequence[Form]) -> Form:

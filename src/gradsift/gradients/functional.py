@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,10 +13,11 @@ from torch.utils._pytree import tree_map
 
 from gradsift.data.batch import Batch, batch_size, map_tensors
 from gradsift.errors import ModelError
+from gradsift.gradients.forms import Dense
 from gradsift.gradients.model_state import frozen
 from gradsift.gradients.projection import Sketch
 from gradsift.gradients.reductions import Reductions, reduce_dense
-from gradsift.gradients.road import Reduced
+from gradsift.gradients.road import Reduced, Take
 from gradsift.tasks import Task, sample_losses
 
 
@@ -50,13 +51,25 @@ class TorchFunc:
         Returns:
             Outputs, losses and reductions.
         """
-        with torch.no_grad():  # first, as values of labels are checked here and cannot be checked inside vmap
-            outputs = self._task.outputs(self._model, batch)
-            losses = sample_losses(self._task, outputs, batch)
+        outputs, losses = self._forward(batch)
         gradients = self.dense(batch)
         with torch.no_grad():
             statistics = reduce_dense(self._reductions, gradients, self._sketches)
         return Reduced(outputs, losses, statistics)
+
+    def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
+        """Hands over the gradients of all parameters, held whole."""
+        outputs, losses = self._forward(batch)
+        take = begin(len(losses))
+        for name, gradient in self.dense(batch).items():
+            take(name, Dense(gradient))
+        return outputs, losses
+
+    @torch.no_grad()
+    def _forward(self, batch: Batch) -> tuple[Any, Tensor]:
+        """A plain pass first, as values of labels are checked here and cannot be checked inside vmap."""
+        outputs = self._task.outputs(self._model, batch)
+        return outputs, sample_losses(self._task, outputs, batch)
 
     def dense(self, batch: Batch) -> dict[str, Tensor]:
         """The gradients themselves.

@@ -21,10 +21,8 @@ from gradsift.gradients.layers import BareParameters, find_rule
 from gradsift.gradients.model_state import device_of, frozen, reducing
 from gradsift.gradients.projection import Sketch
 from gradsift.gradients.reductions import Reducer, Reductions
-from gradsift.gradients.road import Reduced
+from gradsift.gradients.road import Reduced, Take
 from gradsift.tasks import Task, sample_losses
-
-Take = Callable[[str, Form], None]
 
 
 class RuleMismatchError(ModelError):

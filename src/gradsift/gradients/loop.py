@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, batch_size, rows
 from gradsift.errors import ModelError, SampleError
+from gradsift.gradients.forms import Dense
 from gradsift.gradients.projection import Sketch
 from gradsift.gradients.reductions import Reductions, reduce_dense
-from gradsift.gradients.road import Reduced
+from gradsift.gradients.road import Reduced, Take
 from gradsift.tasks import Task, sample_losses
 
 
@@ -43,15 +45,27 @@ class Loop:
         Returns:
             Outputs, losses and reductions.
         """
-        with torch.no_grad():  # first, so that a sample that the task refuses is named by its row in the batch
-            outputs = self._task.outputs(self._model, batch)
-            losses = sample_losses(self._task, outputs, batch)
+        outputs, losses = self._forward(batch)
         size = batch_size(batch)
         reduced = []
         for row in range(size):
             alone = rows(batch, row, row + 1, size)
             reduced.append(reduce_dense(self._reductions, self.dense(alone), self._sketches))
         return Reduced(outputs, losses, {key: torch.cat([one[key] for one in reduced]) for key in reduced[0]})
+
+    def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
+        """Hands over the gradients of all parameters, held whole for the batch."""
+        outputs, losses = self._forward(batch)
+        take = begin(len(losses))
+        for name, gradient in self.dense(batch).items():
+            take(name, Dense(gradient))
+        return outputs, losses
+
+    @torch.no_grad()
+    def _forward(self, batch: Batch) -> tuple[Any, Tensor]:
+        """A plain pass first, so that a sample that the task refuses is named by its row in the batch."""
+        outputs = self._task.outputs(self._model, batch)
+        return outputs, sample_losses(self._task, outputs, batch)
 
     def dense(self, batch: Batch) -> dict[str, Tensor]:
         """The gradients themselves.

@@ -20,7 +20,7 @@ from gradsift.gradients.loop import Loop
 from gradsift.gradients.model_state import Precision, coarsest_dtype, precision_of
 from gradsift.gradients.probe import check_mode
 from gradsift.gradients.reductions import Reductions, add_results
-from gradsift.gradients.road import Reduced, Road
+from gradsift.gradients.road import Reduced, Road, Take
 from gradsift.gradients.selection import Layers, select_parameters
 from gradsift.tasks import Task, get_task
 
@@ -136,6 +136,21 @@ class PerSampleGradients:
         for other in others:
             first.statistics = add_results(first.statistics, other.statistics)
         return first
+
+    def visit(self, batch: Batch, take: Take) -> Tensor:
+        """Computes the gradients of one batch and hands them over parameter by parameter, before they are reduced.
+
+        Args:
+            batch: The batch, on any device.
+            take: Called once with every parameter's name and its form; what it does not keep is forgotten.
+
+        Returns:
+            The losses, shape (n,).
+        """
+        batch = to_model(batch, self._model)
+        with precision_of(self._model, self._precision):
+            first, *_others = [road.visit(batch, lambda _size: take)[1] for road in self._roads]
+        return first.detach()
 
     def _build(self, reductions: Reductions) -> None:
         if reductions.factors and not self.closed_form:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from gradsift.data.batch import Batch
+from gradsift.gradients.forms import Form
+
+Take = Callable[[str, Form], None]
+"""Called with a parameter's name and the per-sample gradients of one batch."""
 
 
 @dataclass
@@ -39,5 +44,17 @@ class Road(Protocol):
 
         Returns:
             Outputs, losses and reductions.
+        """
+        ...
+
+    def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
+        """Computes the gradients of one batch and hands them over parameter by parameter, unreduced.
+
+        Args:
+            batch: The batch, on the model's device.
+            begin: Called with the number of samples; gives what takes a parameter's name and form.
+
+        Returns:
+            Outputs and losses.
         """
         ...

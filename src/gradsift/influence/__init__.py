@@ -1,6 +1,9 @@
-"""Influence of training samples on targets, from their gradients; positive = helpful."""
+"""Influence of training samples on targets; positive = helpful."""
 
-from gradsift.influence.datainf import datainf
-from gradsift.influence.inner_product import inner_products
+from gradsift.influence.base import Influence
+from gradsift.influence.datainf import DataInf
+from gradsift.influence.inner_product import InnerProduct
+from gradsift.influence.sample_gradients import SampleGradients
+from gradsift.influence.targets import Target, Utility
 
-__all__ = ["datainf", "inner_products"]
+__all__ = ["DataInf", "Influence", "InnerProduct", "SampleGradients", "Target", "Utility"]

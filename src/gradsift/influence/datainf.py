@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from gradsift.errors import SettingError
-from gradsift.influence.inner_product import Rows, check_rows, squares
+from gradsift.influence.base import Influence
+from gradsift.influence.sample_gradients import Directions
 
 
-def datainf(train: Rows, target: Rows, *, damping: float = 0.1) -> np.ndarray:
-    """Influence of every training sample on every target.
+class DataInf(Influence):
+    """Influence with ``H^-1 ~ 1/n sum_i (g_i g_i^T + lambda I)^-1``, parameter by parameter.
 
-    Layer by layer ``H^-1 ~ 1/n sum_i (g_i g_i^T + lambda I)^-1``, and by Sherman and Morrison
-
-    ``I_kj = + sum_layers 1/lambda (<v_j, g_k> - 1/n sum_i <v_j, g_i> <g_i, g_k> / (lambda + |g_i|^2))``
-
-    with ``lambda = damping x mean_i |g_i|^2 / p``, the authors' rule. Nothing larger than n x n is formed.
+    By Sherman and Morrison ``H^-1 v = 1/lambda (v - 1/n sum_i <v, g_i> / (lambda + |g_i|^2) g_i)``, with the authors'
+    ``lambda = damping x mean_i |g_i|^2 / p``: one pass for the inner products and one for the weighted sum of gradients, so
+    that nothing of size n x p or n x n is formed.
 
     Args:
-        train: Gradients of the training samples, layer by layer.
-        target: Gradients of the target samples, the same layers.
-        damping: Share of a layer's mean squared entry that is added to its diagonal; the authors have 0.1.
-
-    Returns:
-        Shape (n_train, n_target), float64; positive = helpful.
+        damping: Share of a parameter's mean squared entry that is added to its diagonal; the authors have 0.1.
+        settings: As in :class:`~gradsift.influence.base.Influence`.
 
     Raises:
         SettingError: The damping is not positive.
-        DataError: The layers differ, or their numbers of samples or entries do.
     """
-    if not damping > 0:
-        raise SettingError(f"damping must be above 0, or the inverses do not exist; given {damping}")
-    check_rows(train, target)
-    total = np.zeros((len(next(iter(train.values()))), len(next(iter(target.values())))))
-    for name, rows in train.items():
-        own, other = rows.astype(np.float64), target[name].astype(np.float64)
-        lengths = squares(own)
-        regulariser = damping * lengths.mean() / own.shape[1]
-        if regulariser == 0:  # no gradient reaches this layer
-            continue
-        products = own @ other.T
-        correction = (own @ own.T) @ (products / (regulariser + lengths)[:, None]) / len(own)
-        total += (products - correction) / regulariser
-    return total
+
+    def __init__(self, *, damping: float = 0.1, **settings: Any) -> None:
+        super().__init__(**settings)
+        if not damping > 0:
+            raise SettingError(f"damping must be above 0, or the inverses do not exist; given {damping}")
+        self.damping = damping
+
+    def _prepare(self) -> None:
+        self._squares = self.gradients_.squares_by_parameter()
+        sizes = {name: parameter.numel() for name, parameter in self.gradients_.parameters.items()}
+        self._regularisers = {n: self.damping * s.mean() / sizes[n] for n, s in self._squares.items()}
+        self.report_["damping"] = dict(self._regularisers)
+
+    def _solve(self, directions: Directions) -> Directions:
+        reached = {name: one for name, one in self._regularisers.items() if one > 0}  # others get no gradient at all
+        products = self.gradients_.products_by_parameter(directions)
+        weights = {
+            name: product / (reached.get(name, 1.0) + self._squares[name])[:, None] / len(self.gradients_)
+            for name, product in products.items()
+        }
+        corrections = self.gradients_.sums(weights)
+        return {
+            name: (one - corrections[name]) / reached[name] if name in reached else 0 * one
+            for name, one in directions.items()
+        }

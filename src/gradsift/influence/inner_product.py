@@ -1,72 +1,59 @@
-"""Inner product of gradients, which is TracIn at one checkpoint with a learning rate of one."""
+"""Inner product of gradients: the influence function with the identity for the Hessian."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import torch
 
-from gradsift.errors import DataError
-
-Rows = Mapping[str, np.ndarray]
-"""Layer (or parameter) name to its per-sample gradients, shape (n, p_layer); may be memory-mapped."""
-
-
-def inner_products(train: Rows, target: Rows, *, cosine: bool = False) -> np.ndarray:
-    """Influence of every training sample on every target, ``I_kj = + <g_k, v_j>`` (Pruthi et al., TracIn, 2020).
-
-    Args:
-        train: Gradients of the training samples, layer by layer.
-        target: Gradients of the target samples, the same layers.
-        cosine: Whether to divide by both lengths.
-
-    Returns:
-        Shape (n_train, n_target), float64; positive = a step on the training sample lowers the target's loss (helpful).
-
-    Raises:
-        DataError: The layers differ, or their numbers of samples or entries do.
-    """
-    check_rows(train, target)
-    total = sum(_product(train[name], target[name]) for name in train)
-    if not cosine:
-        return np.asarray(total)
-    lengths = [np.sqrt(sum(squares(rows) for rows in side.values())) for side in (train, target)]
-    scale = np.outer(*lengths)
-    return np.divide(total, scale, out=np.zeros_like(scale), where=scale > 0)
+from gradsift.influence.base import Influence
+from gradsift.influence.sample_gradients import Directions
+from gradsift.influence.targets import as_target
 
 
-def squares(rows: np.ndarray) -> np.ndarray:
-    """Squared length of every row.
+class InnerProduct(Influence):
+    """Influence ``I_j = + <v, g_j>`` with the target's gradient v at one model (Yang et al., arXiv 2405.17490).
+
+    To first order, a step of gradient descent on sample j with learning rate eta lowers the target by ``eta I_j``. Its
+    self-influence is the squared L2 norm, so outlier gradient analysis by L2 is self-influence with this method.
 
     Args:
-        rows: Shape (n, p).
-
-    Returns:
-        Shape (n,), float64.
+        cosine: Whether to divide by both gradients' lengths.
+        settings: As in :class:`~gradsift.influence.base.Influence`.
     """
-    return np.einsum("np,np->n", rows, rows, dtype=np.float64)
+
+    def __init__(self, *, cosine: bool = False, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.cosine = cosine
+
+    def influence(self, target: Any, *, each: bool = False) -> np.ndarray:
+        """Influence of every training sample; see :meth:`Influence.influence`."""
+        found = super().influence(target, each=each)
+        if not self.cosine:
+            return found
+        lengths = np.sqrt(self.gradients_.squares())
+        return _divided(found, np.multiply.outer(lengths, self._lengths(target, each)).reshape(found.shape))
+
+    def self_influence(self) -> np.ndarray:
+        """Squared length of every sample's gradient, shape (n,); one where it is a cosine."""
+        squares = self._fitted().squares()
+        return _divided(squares, squares) if self.cosine else squares
+
+    def _solve(self, directions: Directions) -> Directions:
+        return directions
+
+    def _lengths(self, target: Any, each: bool) -> np.ndarray:
+        gradients, target = self.gradients_, as_target(target)
+        if each:
+            return np.concatenate([_norms(one) for one in target.directions(gradients)])
+        return _norms(target.direction(gradients.model, gradients.task, gradients.parameters, self.precision))
 
 
-def check_rows(train: Rows, target: Rows) -> None:
-    """Checks that two sets of gradients belong together.
-
-    Args:
-        train: Gradients of the training samples.
-        target: Gradients of the targets.
-
-    Raises:
-        DataError: They do not.
-    """
-    if not train or train.keys() != target.keys():
-        raise DataError(f"gradients of other layers: training {sorted(train)[:5]}, target {sorted(target)[:5]}")
-    for side in (train, target):
-        sizes = {len(rows) for rows in side.values()}
-        if len(sizes) != 1 or 0 in sizes:
-            raise DataError(f"each layer needs one row a sample, given {sorted(sizes)} rows")
-    for name in train:
-        if train[name].shape[1:] != target[name].shape[1:]:
-            raise DataError(f"layer {name}: {train[name].shape[1:]} entries against {target[name].shape[1:]}")
+def _norms(directions: Directions) -> np.ndarray:
+    squares = sum(one.double().flatten(1).square().sum(dim=1) for one in directions.values())
+    return torch.as_tensor(squares).sqrt().cpu().numpy()
 
 
-def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return left.astype(np.float64) @ right.astype(np.float64).T
+def _divided(values: np.ndarray, by: np.ndarray) -> np.ndarray:
+    return np.divide(values, by, out=np.zeros_like(values), where=by > 0)

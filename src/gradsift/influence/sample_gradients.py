@@ -1,0 +1,364 @@
+"""The gradients of a data set, sample by sample, as every influence method reads them; without the n x p matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradsift.data import Samples
+from gradsift.data.batch import batch_size as batch_size_of
+from gradsift.errors import DataError, ModelError, SampleError, SettingError
+from gradsift.gradients import Batcher, Layers, PerSampleGradients, Precision, device_of, probe
+from gradsift.gradients.closed_form import outer_product
+from gradsift.gradients.forms import Dense, Form
+from gradsift.gradients.model_state import unwrapped
+from gradsift.gradients.probe import check_finite_inputs
+from gradsift.gradients.road import Take
+from gradsift.progress import progress
+from gradsift.store import RunDirectory
+from gradsift.tasks import Task, get_task
+
+Directions = dict[str, Tensor]
+"""m vectors in parameter space: full name to a tensor ``(m, *parameter.shape)``."""
+
+KEPT_BYTES = 256 * 2**20
+"""Gradients are kept between visits where all of them weigh at most this."""
+CHUNK_BYTES = 128 * 2**20
+"""Most bytes of directions that are handled at a time."""
+
+Visitor = Callable[[np.ndarray, str, Form], None]
+
+
+class SampleGradients:
+    """Per-sample gradients of a data set at a model's weights, visited as often as a method needs them.
+
+    Gradients that are small are kept after the first visit (the last layer's as their two factors, an adapter's whole);
+    others are computed again at each visit, so memory never grows with the number of samples beyond ``keep_bytes``. Several
+    methods share one store: ``InnerProduct().fit_gradients(store)``, ``DataInf().fit_gradients(store)``.
+
+    Args:
+        model: The trained model, in eval mode; its weights must stay as they are.
+        train_set: The data set; anything that :func:`gradsift.audit` takes.
+        task: The task or its name.
+        layers: Whose gradients; see :func:`~gradsift.gradients.selection.select_parameters`.
+        batch_size: Samples a batch, or ``"auto"``.
+        precision: Precision of the passes.
+        keep_bytes: Most bytes of gradients that are kept between visits; 0 keeps none.
+        run: A run directory of an audit of the same model and data with ``layers="last"``: its stored factors are read and
+            no pass over the data is needed.
+        show_progress: Whether to show progress bars.
+
+    Attributes:
+        model: The model.
+        task: The task.
+        samples: The data set.
+        parameters: Full name to selected parameter.
+
+    Raises:
+        ModelError: The model is in the wrong mode, or does not run on the data.
+        DataError: The data set cannot be read, or the run directory is of another one.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_set: Any,
+        *,
+        task: str | Task = "classification",
+        layers: Layers = "all",
+        batch_size: int | Literal["auto"] = "auto",
+        precision: Precision = "float32",
+        keep_bytes: int = KEPT_BYTES,
+        run: RunDirectory | None = None,
+        show_progress: bool = True,
+    ) -> None:
+        self.model, self.task, self.samples = unwrapped(model), get_task(task), Samples(train_set)
+        self.layers, self.precision, self.show_progress = layers, precision, show_progress
+        positions = np.unique(np.linspace(0, len(self.samples) - 1, min(8, len(self.samples))).astype(int))
+        example = self.samples.batch(positions)
+        check_finite_inputs(example, positions)
+        try:
+            self._gradients = PerSampleGradients(self.model, self.task, example, layers=layers, precision=precision)
+        except SampleError as error:
+            raise error.at(positions.tolist()) from error
+        self.parameters = self._gradients.parameters
+        probe(self._gradients, self.samples, None)
+        self.batch_size = Batcher.fitting(self.model, self.task, example).size if batch_size == "auto" else batch_size
+        self._kept: Iterable[tuple[np.ndarray, Mapping[str, Form]]] | None = None
+        if run is not None:
+            self._kept = _StoredFactors(run, len(self.samples), self.parameters)
+        self._keeps = self._bytes_a_sample(example) * len(self.samples) <= keep_bytes
+
+    def __len__(self) -> int:
+        """Number of samples n."""
+        return len(self.samples)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the gradients are computed."""
+        return device_of(self.model)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which directions are held: the parameters' own, float32 at least."""
+        dtype = next(iter(self.parameters.values())).dtype
+        return dtype if dtype == torch.float64 else torch.float32
+
+    @property
+    def size(self) -> int:
+        """Number of selected parameters' entries p."""
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+    @property
+    def chunk(self) -> int:
+        """How many directions are handled at a time."""
+        return max(1, CHUNK_BYTES // (4 * self.size))
+
+    def visit(self, visitor: Visitor, what: str = "gradients") -> None:
+        """Goes through all samples' gradients, batch by batch and parameter by parameter.
+
+        Args:
+            visitor: Called with positions, a parameter's name, and that batch's gradients of it.
+            what: What is being done, for the progress bar.
+
+        Raises:
+            DataError: Some samples cannot be used; names them.
+        """
+        if self._kept is not None:
+            for positions, forms in self._kept:
+                for name, form in forms.items():
+                    visitor(positions, name, form)
+            return
+        kept: list[tuple[np.ndarray, dict[str, Form]]] = []
+        with progress(what, len(self.samples), show=self.show_progress) as bar:
+            for start in range(0, len(self), self.batch_size):
+                positions = np.arange(start, min(start + self.batch_size, len(self)))
+                kept.append((positions, {}))
+
+                def take(name: str, form: Form, positions: np.ndarray = positions) -> None:
+                    visitor(positions, name, form)
+                    if self._keeps:
+                        kept[-1][1][name] = smallest(form)
+
+                self._run(positions, take)
+                bar.advance(len(positions))
+        if self._keeps:
+            self._kept = kept
+
+    def products(self, directions: Directions) -> np.ndarray:
+        """Inner products of every sample's gradient with each direction.
+
+        Args:
+            directions: m vectors.
+
+        Returns:
+            Shape (n, m), float64.
+        """
+        return sum(self.products_by_parameter(directions).values(), np.zeros((len(self), count(directions))))
+
+    def products_by_parameter(self, directions: Directions) -> dict[str, np.ndarray]:
+        """Inner products, parameter by parameter.
+
+        Args:
+            directions: m vectors.
+
+        Returns:
+            Full name to shape (n, m), float64.
+        """
+        found = {name: np.zeros((len(self), count(directions))) for name in directions}
+
+        def add(positions: np.ndarray, name: str, form: Form) -> None:
+            if name in found:
+                found[name][positions] = form.products(directions[name]).double().cpu().numpy()
+
+        self.visit(add, "inner products")
+        return found
+
+    def squares(self) -> np.ndarray:
+        """Squared length of every sample's gradient.
+
+        Returns:
+            Shape (n,), float64.
+        """
+        return sum(self.squares_by_parameter().values(), np.zeros(len(self)))
+
+    def squares_by_parameter(self) -> dict[str, np.ndarray]:
+        """Squared lengths, parameter by parameter.
+
+        Returns:
+            Full name to shape (n,), float64.
+        """
+        found = {name: np.zeros(len(self)) for name in self.parameters}
+
+        def add(positions: np.ndarray, name: str, form: Form) -> None:
+            found[name][positions] = form.l2_squared().double().cpu().numpy()
+
+        self.visit(add, "gradient norms")
+        return found
+
+    def sums(self, weights: np.ndarray | Mapping[str, np.ndarray]) -> Directions:
+        """Weighted sums of the samples' gradients, ``sum_i w_ic g_i``.
+
+        Args:
+            weights: Shape (n, c), one for all parameters or one a parameter.
+
+        Returns:
+            c vectors.
+        """
+        of = {name: weights if isinstance(weights, np.ndarray) else weights[name] for name in self.parameters}
+        columns = next(iter(of.values())).shape[1]
+        found = self.zeros(columns)
+
+        def add(positions: np.ndarray, name: str, form: Form) -> None:
+            found[name] += form.sums(torch.from_numpy(of[name][positions]).to(self.device)).to(found[name])
+
+        self.visit(add, "weighted gradients")
+        return found
+
+    def rows(self, positions: Sequence[int] | np.ndarray) -> Directions:
+        """Some samples' gradients as directions, held whole.
+
+        Args:
+            positions: Which samples; few enough that their gradients fit into memory.
+
+        Returns:
+            len(positions) vectors.
+        """
+        found = self.zeros(len(positions))
+        for start in range(0, len(positions), self.batch_size):
+            part = np.asarray(positions[start : start + self.batch_size])
+
+            def take(name: str, form: Form, start: int = start) -> None:
+                found[name][start : start + form.dense().shape[0]] = form.dense().to(found[name])
+
+            self._run(part, take)
+        return found
+
+    def zeros(self, columns: int) -> Directions:
+        """Vectors of zeros.
+
+        Args:
+            columns: How many.
+
+        Returns:
+            The vectors.
+        """
+        return {
+            name: torch.zeros((columns, *parameter.shape), dtype=self.dtype, device=self.device)
+            for name, parameter in self.parameters.items()
+        }
+
+    def _run(self, positions: np.ndarray, take: Take) -> None:
+        """The gradients of one batch, handed over parameter by parameter."""
+        batch = self.samples.batch(positions)
+        check_finite_inputs(batch, positions)
+        try:
+            losses = self._gradients.visit(batch, take)
+        except SampleError as error:
+            raise error.at(positions.tolist()) from error
+        broken = positions[(~torch.isfinite(losses)).cpu().numpy()]
+        if len(broken):
+            raise DataError(f"the loss is NaN or infinite at positions {broken[:10].tolist()}: leave these samples out")
+
+    def _bytes_a_sample(self, example: Any) -> int:
+        sizes: list[int] = []
+        self._gradients.visit(example, lambda _name, form: sizes.append(smallest(form).bytes))
+        return sum(sizes) // batch_size_of(example)
+
+
+class _StoredFactors:
+    """Last-layer gradients that an audit has stored as their two factors."""
+
+    def __init__(self, run: RunDirectory, size: int, parameters: Mapping[str, nn.Parameter]) -> None:
+        stored = run.stored()
+        if not {"residual", "features"} <= stored:
+            raise SettingError(
+                "the run has stored no factors of gradients: audit with layers='last' and a detector that reads gradients"
+            )
+        known = run.read_json("manifest.json").get("parameters")
+        if known is not None and list(parameters) != list(known):
+            raise SettingError(f"the run holds gradients of {known}, asked for are {list(parameters)}: use its layers")
+        self._residual, self._features = run.statistic("residual"), run.statistic("features")
+        if len(self._residual) != size:
+            raise DataError(f"the run holds {len(self._residual)} samples, the data set {size}")
+        (self._name,) = parameters
+        self._device = next(iter(parameters.values())).device
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, Mapping[str, Form]]]:
+        for start in range(0, len(self._residual), 2048):
+            positions = np.arange(start, min(start + 2048, len(self._residual)))
+            parts = [torch.from_numpy(one.rows(positions)).to(self._device) for one in (self._residual, self._features)]
+            yield positions, {self._name: outer_product(*parts)}
+
+
+def count(directions: Directions) -> int:
+    """Number of vectors.
+
+    Args:
+        directions: m vectors.
+
+    Returns:
+        m.
+
+    Raises:
+        ModelError: There is no parameter.
+    """
+    if not directions:
+        raise ModelError("no parameter is selected: there is nothing to take gradients of")
+    return len(next(iter(directions.values())))
+
+
+def smallest(form: Form) -> Form:
+    """The same gradients in the form that weighs least.
+
+    Args:
+        form: Gradients of one parameter.
+
+    Returns:
+        Itself, or the gradients held whole.
+    """
+    whole = form.bytes_whole
+    return form if form.bytes <= whole else Dense(form.dense())
+
+
+def with_values(directions: Directions, values: Iterable[Tensor]) -> Directions:
+    """Vectors with the same names and other numbers.
+
+    Args:
+        directions: m vectors, for their names.
+        values: The new tensors, in the same order.
+
+    Returns:
+        The vectors.
+    """
+    return dict(zip(directions, values, strict=True))
+
+
+def flattened(directions: Directions) -> Tensor:
+    """Vectors as a matrix.
+
+    Args:
+        directions: m vectors.
+
+    Returns:
+        Shape (m, p), parameters in their order.
+    """
+    return torch.cat([one.reshape(len(one), -1) for one in directions.values()], dim=1)
+
+
+def unflattened(matrix: Tensor, like: Directions) -> Directions:
+    """The reverse of :func:`flattened`.
+
+    Args:
+        matrix: Shape (m, p).
+        like: Vectors of the wanted shapes, any number of them.
+
+    Returns:
+        m vectors.
+    """
+    parts = matrix.split([one[0].numel() for one in like.values()], dim=1)
+    return {name: part.reshape(-1, *one.shape[1:]) for (name, one), part in zip(like.items(), parts, strict=True)}
