@@ -20,8 +20,11 @@ help:  ## Show what can be made
 	$(PIP) -e '.[image]'
 	@touch $@
 
+# BackPACK, on which curvlinops rests, brings torchvision for its examples; it has no build for every torch and then breaks
+# transformers.
 .venv/test: .venv/core
-	$(PIP) -e '.[image,hf,lightning]' --group test --group check
+	$(PIP) -e '.[image,hf,lightning,curvature]' --group test --group check
+	$(BIN)/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
 
 demo: .venv/core  ## The whole job on scikit-learn's digits: audit, report, verification
@@ -57,7 +60,7 @@ wheel: .venv/test  ## Build the wheel and try it in fresh environments, once wit
 	PYTHON=$(PYTHON) sh scripts/try_wheel.sh newest
 	PYTHON=$(PYTHON) sh scripts/try_wheel.sh lowest
 
-# An environment of their own: BackPACK brings torchvision, which has no build for every torch and then breaks transformers.
+# An environment of their own: opacus and BackPACK need other versions than we do.
 .venv-peers/done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'

@@ -40,9 +40,7 @@ from sklearn.random_projection import SparseRandomProjection
 import gradsift
 from gradsift.detectors import IsolationForest
 from gradsift.evaluation import estimate
-from gradsift.gradients import PerSampleGradients
-from gradsift.gradients.hooks import dense_by_rules
-from gradsift.influence import datainf, inner_products
+from gradsift.influence import DataInf, InnerProduct, SampleGradients, Utility
 from gradsift.tasks import CausalLM
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -98,32 +96,31 @@ def fine_tune(arguments: argparse.Namespace, train_set: Any, model: Any, epochs:
     return model.eval()
 
 
-def gradient_rows(model: Any, samples: Any, size: int = 8) -> dict[str, np.ndarray]:
+def rows_of(vectors: Any) -> dict[str, np.ndarray]:
     """Gradients of every adapter parameter, one row a prompt. Adapters are small, so rows are held, layer by layer."""
-    example = samples.collate([samples[place] for place in range(3)])
-    parameters = PerSampleGradients(model, CausalLM(), example, layers="all").parameters
-    found = {name: np.empty((len(samples), p.numel()), dtype=np.float32) for name, p in parameters.items()}
-    device = next(model.parameters()).device
-    for start in range(0, len(samples), size):
-        batch = samples.collate([samples[place] for place in range(start, min(start + size, len(samples)))])
-        batch = {name: value.to(device) for name, value in batch.items()}
-        for name, rows in dense_by_rules(model, CausalLM(), parameters, batch).items():
-            found[name][start : start + len(rows)] = rows.flatten(1).cpu().numpy()
-    return found
+    chunks = list(vectors)
+    return {name: np.concatenate([one[name].flatten(1).cpu().numpy() for one in chunks]) for name in chunks[0]}
 
 
 def concatenated(rows: dict[str, np.ndarray], layer: str) -> np.ndarray:
     return np.concatenate([values for name, values in rows.items() if layer in name], axis=1)
 
 
-def scores_of(train: dict[str, np.ndarray], test: dict[str, np.ndarray], classes: np.ndarray, seed: int) -> Any:
+def scores_of(
+    gradients: SampleGradients,
+    test_set: Any,
+    train: dict[str, np.ndarray],
+    test: dict[str, np.ndarray],
+    classes: np.ndarray,
+    seed: int,
+) -> Any:
     """Setting and method to scores (n_train, n_test); high = this training prompt shaped that output."""
     last = max((name for name in train), key=lambda name: int(name.split("layers.")[1].split(".")[0]))
     last = f"layers.{last.split('layers.')[1].split('.')[0]}."
     single = {
-        "inner product": inner_products(train, test),
-        "cosine": inner_products(train, test, cosine=True),
-        "DataInf": datainf(train, test),
+        "inner product": InnerProduct().fit_gradients(gradients).influence(test_set, each=True),
+        "cosine": InnerProduct(cosine=True).fit_gradients(gradients).influence(test_set, each=True),
+        "DataInf": DataInf().fit_gradients(gradients).influence(test_set, each=True),
     }
     whole = normalize(concatenated(train, ""))
     clusters = KMeans(CLASSES, n_init=4, random_state=seed).fit_predict(whole)
@@ -192,14 +189,16 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> None:
     model = fine_tune(arguments, train_set, model, size["epochs"], seed)
     seconds = {"fine-tuning": time.perf_counter() - started}
     started = time.perf_counter()
-    train, test = gradient_rows(model, train_set), gradient_rows(model, test_set)
+    gradients = SampleGradients(model, train_set, task=CausalLM(), layers="all", batch_size=8, show_progress=False)
+    train = rows_of([gradients.rows(np.arange(len(gradients)))])
+    test = rows_of(Utility(test_set).directions(gradients))
     seconds["gradients"] = time.perf_counter() - started
     classes, tests = (rows["class"].to_numpy() for rows in (train_rows, test_rows))
     started = time.perf_counter()
-    found = scores_of(train, test, classes, seed)
+    found = scores_of(gradients, test_set, train, test, classes, seed)
     seconds["scores"] = time.perf_counter() - started
     table = {f"{setting}/{name}": measures(values, classes, tests) for (setting, name), values in found.items()}
-    row = key | {"train": len(classes), "test": len(tests), "parameters": sum(r.shape[1] for r in train.values()),
+    row = key | {"train": len(classes), "test": len(tests), "parameters": gradients.size,
                  "seconds": seconds, "measures": table, "machine": machine(arguments.device)}  # fmt: skip
     ROWS.parent.mkdir(exist_ok=True)
     with ROWS.open("a") as file:

@@ -2,6 +2,7 @@
 
 from gradsift.cleaning.annotate import annotate
 from gradsift.cleaning.contamination import Decision, decide
+from gradsift.cleaning.rescore import rescore
 from gradsift.cleaning.trim import trim
 
-__all__ = ["Decision", "annotate", "decide", "trim"]
+__all__ = ["Decision", "annotate", "decide", "rescore", "trim"]

@@ -7,7 +7,7 @@ from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, Normalize
 from gradsift.detectors.norms import L1Norm, L2Norm
 from gradsift.detectors.per_class import PerClass
 from gradsift.detectors.registry import DETECTORS, get_detector
-from gradsift.detectors.scores import detrimental_scores
+from gradsift.detectors.scores import detrimental_scores, influence_scores
 
 __all__ = [
     "DETECTORS",
@@ -23,4 +23,5 @@ __all__ = [
     "SelfConfidence",
     "detrimental_scores",
     "get_detector",
+    "influence_scores",
 ]

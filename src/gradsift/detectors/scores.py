@@ -1,4 +1,4 @@
-"""The one place where signs turn: from scikit-learn's "high = normal" to the table's "high = detrimental"."""
+"""The one place where signs turn: from "high = normal" or "positive = helpful" to the table's "high = detrimental"."""
 
 from __future__ import annotations
 
@@ -24,11 +24,31 @@ def detrimental_scores(detector: Detector, observed: Any, labels: np.ndarray | N
     Raises:
         DataError: A score is NaN or infinite.
     """
-    scores = -np.asarray(detector.fit(observed, labels).score_samples(observed, labels), dtype=np.float64)
+    return _turned(detector.fit(observed, labels).score_samples(observed, labels), str(detector))
+
+
+def influence_scores(influence: np.ndarray, method: str) -> np.ndarray:
+    """Scores of the table from signed influence on a target.
+
+    Args:
+        influence: Shape (n,); positive = helpful.
+        method: The method's name, for messages.
+
+    Returns:
+        Shape (n,), float64; high = detrimental.
+
+    Raises:
+        DataError: An influence is NaN or infinite.
+    """
+    return _turned(influence, method)
+
+
+def _turned(values: np.ndarray, source: str) -> np.ndarray:
+    scores = -np.asarray(values, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(scores))
     if len(broken):
         raise DataError(
-            f"{detector} gives no finite score to the samples at positions {', '.join(map(str, broken[:10]))}: choose "
-            "another detector, or other parameters"
+            f"{source} gives no finite score to the samples at positions {', '.join(map(str, broken[:10]))}: choose "
+            "another method, or other parameters"
         )
     return scores

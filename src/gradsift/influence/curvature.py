@@ -18,10 +18,10 @@ from gradsift.tasks import sample_losses
 
 
 class Hessian:
-    """The Hessian of ``mean_i l_i`` with respect to the selected parameters, by double backward passes.
+    """The Hessian of ``mean_i l_i`` with respect to the selected parameters, by two backward passes.
 
-    curvlinops' operator differentiates forward, which transformers' attention does not allow, so the product is formed
-    here; attention runs in its plain form, the only one that can be differentiated twice.
+    Attention runs in its plain form, the only one that can be differentiated twice. curvlinops goes forward over backward
+    instead, which torch gets wrong for the weight of a LayerNorm, see decision 5.
 
     Args:
         gradients: Model, task, data and parameters.
@@ -57,25 +57,9 @@ class Hessian:
             batch = to_model(gradients.samples.batch(part), gradients.model)
             with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), precision_of(gradients.model, gradients.precision):
                 losses = sample_losses(gradients.task, gradients.task.outputs(gradients.model, batch), batch)
-                if not losses.requires_grad:
-                    continue
-                slopes = torch.autograd.grad(
-                    losses.sum() / len(positions), wanted, create_graph=True, allow_unused=True, materialize_grads=True
-                )
-                try:
-                    for place in range(count(directions)):
-                        vectors = [
-                            one[place].to(slope.dtype) for one, slope in zip(directions.values(), slopes, strict=True)
-                        ]
-                        for sum_, found in zip(total, self._second(slopes, wanted, vectors), strict=True):
-                            sum_[place] += found.detach().to(sum_)
-                except (RuntimeError, NotImplementedError) as error:
-                    if "derivative for" not in str(error) and "not implemented" not in str(error):
-                        raise
-                    raise ModelError(
-                        f"the model cannot be differentiated twice ({str(error).partition('.')[0]}): use a method "
-                        "without a Hessian, such as InnerProduct or DataInf, or other layers"
-                    ) from error
+                parts = second_products(losses.sum() / len(positions), wanted, list(directions.values()))
+            for sum_, found in zip(total, parts, strict=True):
+                sum_ += found
         self.count += count(directions)
         return with_values(directions, total)
 
@@ -95,10 +79,39 @@ class Hessian:
         matrix = torch.cat(rows)
         return (matrix + matrix.T) / 2
 
-    @staticmethod
-    def _second(slopes: tuple[Tensor, ...], wanted: Sequence[Tensor], vectors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        inner = sum((slope * vector).sum() for slope, vector in zip(slopes, vectors, strict=True))
-        inner = torch.as_tensor(inner)
-        if not inner.requires_grad:  # linear in the parameters
-            return tuple(torch.zeros_like(one) for one in wanted)
-        return torch.autograd.grad(inner, wanted, retain_graph=True, allow_unused=True, materialize_grads=True)
+
+def second_products(value: Tensor, wanted: Sequence[Tensor], vectors: Sequence[Tensor]) -> list[Tensor]:
+    """Products of vectors with the second derivative of a number, by a backward pass through the backward pass.
+
+    Args:
+        value: A scalar with its graph; attention in it must have run by the plain kernel.
+        wanted: The parameters.
+        vectors: m vectors, one tensor ``(m, *shape)`` a parameter.
+
+    Returns:
+        ``d^2 value v`` for each, in the shapes of ``vectors``.
+
+    Raises:
+        ModelError: The model cannot be differentiated twice.
+    """
+    found = [torch.zeros_like(one) for one in vectors]
+    if not value.requires_grad:
+        return found
+    slopes = torch.autograd.grad(value, wanted, create_graph=True, allow_unused=True, materialize_grads=True)
+    try:
+        for place in range(len(vectors[0])):
+            products = [(slope * one[place].to(slope.dtype)).sum() for slope, one in zip(slopes, vectors, strict=True)]
+            inner = torch.stack(products).sum()
+            if not inner.requires_grad:  # linear in the parameters
+                continue
+            parts = torch.autograd.grad(inner, wanted, retain_graph=True, allow_unused=True, materialize_grads=True)
+            for sum_, part in zip(found, parts, strict=True):
+                sum_[place] = part.detach().to(sum_)
+    except (RuntimeError, NotImplementedError) as error:
+        if not any(words in str(error) for words in ("derivative for", "not implemented", "differentiate twice")):
+            raise
+        raise ModelError(
+            f"the model cannot be differentiated twice ({str(error).partition('.')[0]}): use a method without a Hessian, "
+            "such as InnerProduct or DataInf, or other layers"
+        ) from error
+    return found

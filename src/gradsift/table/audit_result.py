@@ -29,12 +29,14 @@ class Audit:
         self.table, self.run, self.train_set = table, run, train_set
 
     @classmethod
-    def open(cls, path: str | Path, train_set: Any = None) -> Audit:
+    def open(cls, path: str | Path, train_set: Any = None, *, table: str | Path | None = None) -> Audit:
         """Opens an audit from its run directory.
 
         Args:
             path: The run directory.
             train_set: The data set, for trimming and previews.
+            table: Another table of the same samples, such as one that ``gradsift influence`` wrote; the run's own where
+                left out.
 
         Returns:
             The audit.
@@ -43,11 +45,15 @@ class Audit:
             RunDirectoryError: There is no whole run, or its table is broken.
         """
         run = RunDirectory.open(path)
+        file = Path(table) if table is not None else run.path / "scores.parquet"
         try:
-            table = pq.read_table(run.path / "scores.parquet")
+            found = pq.read_table(file)
         except (OSError, pa.ArrowInvalid) as error:
-            raise RunDirectoryError(f"{run.path / 'scores.parquet'} cannot be read ({error}): audit again") from error
-        return cls(table, run, train_set)
+            raise RunDirectoryError(f"{file} cannot be read ({error}): audit again, or name another table") from error
+        result = cls(found, run, train_set)
+        if table is not None and result._meta.get("data_fingerprint") != result.details.get("data_fingerprint"):
+            raise RunDirectoryError(f"{file} is no table of {path}: its samples are others")
+        return result
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -56,7 +62,7 @@ class Audit:
     @property
     def details(self) -> dict[str, Any]:
         """The manifest: versions, fingerprints, coverage, warnings, how the cut was decided."""
-        return self.run.read_json("manifest.json")
+        return self.run.read_json("manifest.json") | self._meta.get("details", {})
 
     @property
     def warnings(self) -> list[str]:
