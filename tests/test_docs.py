@@ -51,6 +51,16 @@ def test_the_page_on_fine_tuning_runs(tmp_path):
     assert (tmp_path / "clean.parquet").exists()
 
 
+def test_the_page_on_influence_runs(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/influence.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) == 3
+    script = "import torch\ntorch.set_num_threads(1)\n" + "\n".join(blocks)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "precision" in done.stdout
+    assert "at random" in done.stdout
+
+
 def test_links_between_pages_lead_somewhere():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):

@@ -1,6 +1,7 @@
 """gradsift: sift a training set by its gradients."""
 
 from gradsift.audit import audit
+from gradsift.cleaning import unlearn
 from gradsift.errors import (
     DataError,
     GradsiftError,
@@ -36,5 +37,6 @@ __all__ = [
     "audit",
     "indexed",
     "plan",
+    "unlearn",
     "verify",
 ]

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from gradsift.cli import audit, demo, plan, report, trim, verify
+from gradsift.cli import audit, demo, influence, plan, report, trim, verify
 from gradsift.cli.console import console, errors
 from gradsift.errors import GradsiftError
 
@@ -24,7 +24,8 @@ app = typer.Typer(
     help=(
         "Finds the training samples that work against a model, by outlier analysis over per-sample gradients, says why, "
         "removes them, and proves by retraining whether that helped.\n\n"
-        "Start with **gradsift demo**. For your own model: **plan**, **audit**, look at the report, **trim**, **verify**."
+        "Start with **gradsift demo**. For your own model: **plan**, **audit**, look at the report, **trim**, **verify**; "
+        "**influence** asks which samples help or harm a target."
         "\n\nExit codes: 0 done, 1 something you gave does not work (the message says what to do), 2 wrong usage, "
         "130 interrupted; the same audit command resumes."
     ),
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
 app.command("audit")(audit.audit)
+app.command("influence")(influence.influence)
 app.command("trim")(trim.trim)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)

@@ -155,10 +155,17 @@ class Source:
         """Whether the model is one of transformers, by folder or hub id."""
         return is_pretrained(self.model)
 
-    def load(self) -> tuple[nn.Module, Loaded, Task]:
-        """Model, training set and task."""
+    def load(self, pretrained: Pretrained | None = None) -> tuple[nn.Module, Loaded, Task]:
+        """Model, training set and task.
+
+        Args:
+            pretrained: The transformers model, where it is loaded already.
+
+        Returns:
+            The three.
+        """
         if self.is_pretrained:
-            pretrained = self.load_pretrained()
+            pretrained = pretrained or self.load_pretrained()
             task = self.load_task() if self.task is not None else self._reduced(pretrained.task)
             return pretrained.model, self.load_data(pretrained=pretrained), task
         for name in ("base", "text", "prompt", "response", "messages", "target", "max_length"):

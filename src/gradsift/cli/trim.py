@@ -18,13 +18,17 @@ from gradsift.table import Audit
 def trim(
     run: Annotated[Path, typer.Argument(help="Run directory of an audit.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="New file of the same kind as the data.")],
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Table to go by, such as one of gradsift influence; the run's own where left out."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Writes the training set without the flagged samples as a new file; never in place.
 
     For example: **gradsift trim runs/x -o clean.parquet**
     """
-    audit = Audit.open(run)
+    audit = Audit.open(run, table=table)
     source = Source.from_config(audit.run.config.get("source", {}))
     kept = check_and_trim(source.load_data().dataset, audit)  # refuses data that is not what was audited
     if callable(getattr(kept, "to_parquet", None)):  # a data set of the hub

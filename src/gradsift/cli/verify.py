@@ -30,6 +30,10 @@ def verify(
         str | None, typer.Option(help="Column or array of the data file with true labels: adds the oracle trim.")
     ] = None,
     lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="The metric is a loss.")] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Table to go by, such as one of gradsift influence; the run's own where left out."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Retrains with controls and says whether removing the flagged samples helps.
@@ -39,7 +43,7 @@ def verify(
 
     For example: **gradsift verify runs/x --train my.training:train --test test.parquet**
     """
-    audit = Audit.open(run)
+    audit = Audit.open(run, table=table)
     source = Source.from_config(audit.run.config.get("source", {}))
     pretrained = source.load_pretrained() if source.is_pretrained else None
     loaded = source.load_data(pretrained=pretrained)
@@ -55,8 +59,9 @@ def verify(
             higher_is_better=not lower_is_better,
             output=run / "verify.jsonl",
         )
-    audit.run.write_json("verify.json", result.to_dict())
-    write_report(audit, run / "report.html", loaded.dataset, result)
+    if table is None:  # the run's report tells of the run's own table
+        audit.run.write_json("verify.json", result.to_dict())
+        write_report(audit, run / "report.html", loaded.dataset, result)
     if as_json:
         print_json(result.to_dict())
         return

@@ -1,14 +1,23 @@
 """Does removing the flagged samples help? Retraining with controls, and detection of planted errors."""
 
-from gradsift.evaluation.detection import detection, detection_measures
+from gradsift.evaluation.detection import detection, detection_measures, precision_curve
 from gradsift.evaluation.metrics import accuracy
 from gradsift.evaluation.noise import flip_labels
+from gradsift.evaluation.removal import RemovalCurve, removal_curve
+from gradsift.evaluation.retraining import (
+    SubsetRetraining,
+    leave_one_out,
+    linear_datamodeling_score,
+    retrain_subsets,
+)
 from gradsift.evaluation.statistics import Estimate, estimate
 from gradsift.evaluation.verification import Trial, Verification
 from gradsift.evaluation.verify import verify
 
 __all__ = [
     "Estimate",
+    "RemovalCurve",
+    "SubsetRetraining",
     "Trial",
     "Verification",
     "accuracy",
@@ -16,5 +25,10 @@ __all__ = [
     "detection_measures",
     "estimate",
     "flip_labels",
+    "leave_one_out",
+    "linear_datamodeling_score",
+    "precision_curve",
+    "removal_curve",
+    "retrain_subsets",
     "verify",
 ]

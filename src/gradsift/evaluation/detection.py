@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -32,6 +34,34 @@ def detection_measures(scores: np.ndarray, wrong: np.ndarray) -> dict[str, float
         "ap": float(average_precision_score(wrong, scores)),
         "precision_at_k": float(wrong[top].mean()),
     }
+
+
+def precision_curve(
+    scores: np.ndarray, wrong: np.ndarray, shares: Sequence[float] = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4)
+) -> list[dict[str, float]]:
+    """Precision and recall when given shares of the samples are looked at, the highest scores first.
+
+    Args:
+        scores: Shape (n,); high = detrimental; of influence its negative.
+        wrong: Which samples are wrong, shape (n,), boolean.
+        shares: Shares of all samples.
+
+    Returns:
+        One for each share: ``share``, ``precision``, ``recall``, and ``best``, the precision of a perfect ranking.
+
+    Raises:
+        DataError: The shapes differ, or none or all of the samples are wrong.
+    """
+    detection_measures(scores, wrong)  # refuses what cannot be measured
+    order, total = np.argsort(-scores, kind="stable"), int(np.sum(wrong))
+    found = []
+    for share in shares:
+        count = max(1, round(share * len(scores)))
+        hits = int(np.asarray(wrong)[order[:count]].sum())
+        found.append(
+            {"share": share, "precision": hits / count, "recall": hits / total, "best": min(1.0, total / count)}
+        )
+    return found
 
 
 def detection(audit: Audit, wrong: np.ndarray) -> dict[str, dict[str, float]]:

@@ -99,7 +99,7 @@ class Influence(ABC):
         gradients, target = self._fitted(), as_target(target)
         warn_of_overlap(gradients.samples, target.samples)
         if not each:
-            direction = target.direction(gradients.model, gradients.task, gradients.parameters, self.precision)
+            direction = target.direction(gradients.model, gradients.task, gradients.parameters, gradients.precision)
             return gradients.products(self._solve(direction))[:, 0]
         columns = []
         for directions in target.directions(gradients):

@@ -47,7 +47,7 @@ class InnerProduct(Influence):
         gradients, target = self.gradients_, as_target(target)
         if each:
             return np.concatenate([_norms(one) for one in target.directions(gradients)])
-        return _norms(target.direction(gradients.model, gradients.task, gradients.parameters, self.precision))
+        return _norms(target.direction(gradients.model, gradients.task, gradients.parameters, gradients.precision))
 
 
 def _norms(directions: Directions) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradsift.data import Samples
+from gradsift.data import Samples, fingerprint_samples
 from gradsift.data.batch import batch_size as batch_size_of
 from gradsift.errors import DataError, ModelError, SampleError, SettingError
 from gradsift.gradients import Batcher, Layers, PerSampleGradients, Precision, device_of, probe
@@ -19,7 +19,7 @@ from gradsift.gradients.model_state import unwrapped
 from gradsift.gradients.probe import check_finite_inputs
 from gradsift.gradients.road import Take
 from gradsift.progress import progress
-from gradsift.store import RunDirectory
+from gradsift.store import RunDirectory, fingerprint_model
 from gradsift.tasks import Task, get_task
 
 Directions = dict[str, Tensor]
@@ -78,6 +78,7 @@ class SampleGradients:
     ) -> None:
         self.model, self.task, self.samples = unwrapped(model), get_task(task), Samples(train_set)
         self.layers, self.precision, self.show_progress = layers, precision, show_progress
+        self.keep_bytes = keep_bytes
         positions = np.unique(np.linspace(0, len(self.samples) - 1, min(8, len(self.samples))).astype(int))
         example = self.samples.batch(positions)
         check_finite_inputs(example, positions)
@@ -90,6 +91,7 @@ class SampleGradients:
         self.batch_size = Batcher.fitting(self.model, self.task, example).size if batch_size == "auto" else batch_size
         self._kept: Iterable[tuple[np.ndarray, Mapping[str, Form]]] | None = None
         if run is not None:
+            _check_same(run, self.model, self.samples)
             self._kept = _StoredFactors(run, len(self.samples), self.parameters)
         self._keeps = self._bytes_a_sample(example) * len(self.samples) <= keep_bytes
 
@@ -117,6 +119,26 @@ class SampleGradients:
     def chunk(self) -> int:
         """How many directions are handled at a time."""
         return max(1, CHUNK_BYTES // (4 * self.size))
+
+    def at(self, model: nn.Module) -> Self:
+        """The same samples' gradients at another model, or at the same model after its weights have changed.
+
+        Args:
+            model: The model, in eval mode.
+
+        Returns:
+            A new store with the same settings, in which nothing is kept yet.
+        """
+        return type(self)(
+            model,
+            self.samples.source,
+            task=self.task,
+            layers=self.layers,
+            batch_size=self.batch_size,
+            precision=self.precision,
+            keep_bytes=self.keep_bytes,
+            show_progress=self.show_progress,
+        )
 
     def visit(self, visitor: Visitor, what: str = "gradients") -> None:
         """Goes through all samples' gradients, batch by batch and parameter by parameter.
@@ -268,6 +290,15 @@ class SampleGradients:
         sizes: list[int] = []
         self._gradients.visit(example, lambda _name, form: sizes.append(smallest(form).bytes))
         return sum(sizes) // batch_size_of(example)
+
+
+def _check_same(run: RunDirectory, model: nn.Module, samples: Samples) -> None:
+    """Refuses stored gradients of other weights or of another data set."""
+    manifest = run.read_json("manifest.json")
+    if manifest.get("model_fingerprint", known := fingerprint_model(model)) != known:
+        raise DataError("the run is of another model (its weights differ): audit this one, or leave out run")
+    if manifest.get("data_fingerprint", known := fingerprint_samples(samples)[0]) != known:
+        raise DataError("the run is of another data set: pass the one that was audited, in the same form and order")
 
 
 class _StoredFactors:

@@ -2,6 +2,7 @@
 
 from gradsift.tasks.base import LabelledTask, Task, get_task, sample_losses
 from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
+from gradsift.tasks.diffusion import Denoising
 from gradsift.tasks.regression import Regression
 from gradsift.tasks.tokens import NO_TARGET, CausalLM, TokenClassification, TokenLoss
 
@@ -10,6 +11,7 @@ __all__ = [
     "BinaryClassification",
     "CausalLM",
     "Classification",
+    "Denoising",
     "LabelledTask",
     "MultiLabel",
     "Regression",

@@ -148,7 +148,7 @@ def get_task(task: str | Task) -> Task:
 
     Args:
         task: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``, ``"token-classification"``,
-            ``"causal-lm"``, or an object with the two methods of :class:`Task`.
+            ``"causal-lm"``, ``"denoising"``, or an object with the two methods of :class:`Task`.
 
     Returns:
         The task.
@@ -157,6 +157,7 @@ def get_task(task: str | Task) -> Task:
         SettingError: The name is unknown, or the object lacks one of the two methods.
     """
     from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
+    from gradsift.tasks.diffusion import Denoising
     from gradsift.tasks.regression import Regression
     from gradsift.tasks.tokens import CausalLM, TokenClassification
 
@@ -167,6 +168,7 @@ def get_task(task: str | Task) -> Task:
         "regression": Regression,
         "token-classification": TokenClassification,
         "causal-lm": CausalLM,
+        "denoising": Denoising,
     }
     if isinstance(task, str):
         if task not in ready:

@@ -54,6 +54,7 @@ class Recorder:
 
     Attributes:
         failure: What went wrong, if something did.
+        listeners: Called with the step after every eval pass, while the model is still in eval mode.
 
     Raises:
         SettingError: A setting is outside its range.
@@ -82,6 +83,7 @@ class Recorder:
         self.task, self.layers, self.passes = get_task(task), layers, passes
         self.every, self.every_steps = every, every_steps
         self.failure: str | None = None
+        self.listeners: list[Callable[[int], None]] = []
         self.step, self.epoch = 0, 0
         self._batch_size, self._show_progress = batch_size, show_progress
         self._checkpoints: dict[Mode, list[Checkpoint]] = {"train": [], "eval": []}
@@ -133,10 +135,12 @@ class Recorder:
         rank, count = rank_and_count()
         mine = np.arange(rank, len(self.samples), count)
         checkpoint = Checkpoint(len(self.samples), self.step)
-        if len(mine):
-            with in_eval_mode(self.model):
+        with in_eval_mode(self.model):
+            if len(mine):
                 self._evaluate(mine, checkpoint)
-        self._checkpoints["eval"].append(checkpoint)
+            self._checkpoints["eval"].append(checkpoint)
+            for listener in self.listeners:
+                listener(self.step)
 
     def _evaluate(self, mine: np.ndarray, checkpoint: Checkpoint) -> None:
         example = self.samples.batch(mine[:8])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,11 +88,16 @@ class Target:
 
         Returns:
             Shape (m,), float64.
+
+        Raises:
+            DataError: Samples cannot be used; names them.
         """
         parts = []
-        for _positions, batch in self._batches(model, task):
-            with torch.no_grad(), precision_of(model, precision):
-                parts.append(self.values(task, task.outputs(model, batch), batch).double().cpu().numpy())
+        for positions, batch in self._batches(model, task):
+            with naming(positions), torch.no_grad(), precision_of(model, precision):
+                values = self.values(task, task.outputs(model, batch), batch)
+                check_finite(values, positions)
+            parts.append(values.double().cpu().numpy())
         return np.concatenate(parts)
 
     def value(self, model: nn.Module, task: Task, precision: Precision = "float32") -> float:
@@ -128,7 +134,7 @@ class Target:
         weights = self.weights(self.evaluate(model, task, precision))
         found = {name: torch.zeros_like(p, dtype=_wide(p.dtype))[None] for name, p in parameters.items()}
         for positions, batch in self._batches(model, task):
-            with torch.enable_grad(), precision_of(model, precision):
+            with naming(positions), torch.enable_grad(), precision_of(model, precision):
                 values = self.values(task, task.outputs(model, batch), batch)
                 total = values @ torch.from_numpy(weights[positions]).to(values)
                 if not total.requires_grad:
@@ -152,10 +158,13 @@ class Target:
         for start in range(0, len(self.samples), gradients.chunk):
             columns = []
             for position in range(start, min(start + gradients.chunk, len(self.samples))):
-                batch = to_model(self.batch(model, task, np.array([position])), model)
-                with torch.enable_grad(), precision_of(model, gradients.precision):
-                    value = self.values(task, task.outputs(model, batch), batch).sum()
-                    columns.append(torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True))
+                one = np.array([position])
+                batch = to_model(self.batch(model, task, one), model)
+                check_finite_inputs(batch, one)
+                with naming(one), torch.enable_grad(), precision_of(model, gradients.precision):
+                    value = self.values(task, task.outputs(model, batch), batch)
+                    check_finite(value, one)
+                    columns.append(torch.autograd.grad(value.sum(), wanted, allow_unused=True, materialize_grads=True))
             yield {
                 name: torch.stack([column[place].detach().to_dense() for column in columns]).to(gradients.dtype)
                 for place, name in enumerate(gradients.parameters)
@@ -168,10 +177,7 @@ class Target:
             positions = np.arange(start, min(start + size, len(self.samples)))
             batch = to_model(self.batch(model, task, positions), model)
             check_finite_inputs(batch, positions)
-            try:
-                yield positions, batch
-            except SampleError as error:
-                raise error.at(positions.tolist()) from error
+            yield positions, batch
 
 
 class Utility(Target):
@@ -197,6 +203,42 @@ def as_target(target: Any) -> Target:
             "no target is given: pass a data set, such as a validation set, or a target such as Utility(...)"
         )
     return Utility(target)
+
+
+def check_finite(values: Tensor, positions: np.ndarray) -> None:
+    """Refuses target samples whose quantity is NaN or infinite: every influence would be NaN.
+
+    Args:
+        values: The samples' quantities, shape (n,).
+        positions: Their positions in the target set.
+
+    Raises:
+        DataError: Some are not finite.
+    """
+    broken = positions[(~torch.isfinite(values.detach())).cpu().numpy()]
+    if len(broken):
+        raise DataError(
+            f"the target is NaN or infinite at its positions {broken[:10].tolist()}: leave these samples out"
+        )
+
+
+@contextmanager
+def naming(positions: np.ndarray) -> Iterator[None]:
+    """Turns complaints about rows of a batch into ones about positions in the target set.
+
+    Args:
+        positions: The position of every row.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        DataError: A row cannot be used.
+    """
+    try:
+        yield
+    except SampleError as error:
+        raise error.at(positions.tolist()) from error
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

@@ -1,0 +1,189 @@
+"""``gradsift influence``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+import yaml
+
+from gradsift.cleaning import rescore
+from gradsift.cli.console import console, print_json, print_table
+from gradsift.cli.source import Source
+from gradsift.data.files import Loaded, load_column
+from gradsift.detectors import influence_scores
+from gradsift.errors import DataError, SettingError
+from gradsift.influence import (
+    Adversarial,
+    DemographicParity,
+    EqualOpportunity,
+    SampleGradients,
+    Target,
+    Utility,
+    get_method,
+)
+from gradsift.integrations.pretrained import Pretrained
+from gradsift.settings import AuditSettings
+from gradsift.store import fingerprint_model
+from gradsift.store.run_directory import writing
+from gradsift.table import Audit
+
+OBJECTIVES = ("utility", "equal_opportunity", "demographic_parity", "adversarial")
+
+
+def influence(
+    run: Annotated[Path, typer.Argument(help="Run directory of an audit; names model, data, task and layers.")],
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            help="Target set, of the same layout as the training set: clean validation data, not the test set."
+        ),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="inner_product, cosine, datainf, ekfac, kfac, conjugate_gradient, lissa, exact, forward, generalized, "
+            "or module:Class."
+        ),
+    ] = "inner_product",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="Setting of the method, such as damping=0.01; may be repeated.")
+    ] = None,
+    self_influence: Annotated[
+        bool, typer.Option("--self", help="Influence of every sample on its own loss; needs no target.")
+    ] = False,
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="What of the target set is to become smaller: utility (mean loss), equal_opportunity, "
+            "demographic_parity (need --groups), adversarial."
+        ),
+    ] = "utility",
+    groups: Annotated[str | None, typer.Option(help="Column of the target file with group attributes.")] = None,
+    attack: Annotated[str, typer.Option(help="Of the objective adversarial: linear, fgsm or pgd.")] = "fgsm",
+    each: Annotated[
+        bool, typer.Option("--each", help="Adds a column with the influence on each target sample.")
+    ] = False,
+    layers: Annotated[
+        str | None, typer.Option(help="`last`, `all`, or glob patterns with commas; those of the run where left out.")
+    ] = None,
+    contamination: Annotated[str, typer.Option(help='Share to flag, in (0, 0.5], or "auto".')] = "auto",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Table to write; influence.parquet of the run.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Which training samples help or harm a target? Writes a table that trim and verify take.
+
+    On a clean validation set: **gradsift influence runs/x --target validation.parquet**
+
+    Then: **gradsift trim runs/x --table runs/x/influence.parquet -o clean.parquet**
+
+    Toward fairness: **gradsift influence runs/x --target validation.csv --objective equal_opportunity --groups sex**
+    """
+    audit = Audit.open(run)
+    source = Source.from_config(audit.run.config.get("source", {}))
+    pretrained = source.load_pretrained() if source.is_pretrained else None
+    model, loaded, task = source.load(pretrained)
+    audit.samples_of(loaded.dataset)
+    if fingerprint_model(model) != audit.details.get("model_fingerprint"):
+        raise DataError("the model is not the one that was audited (its weights differ): audit it first")
+    if (target is None) == (not self_influence):
+        raise SettingError(
+            "give --target FILE, or --self for the influence of samples on their own loss; one of the two"
+        )
+    asked = _target(source, target, loaded, pretrained, objective, groups, attack) if target is not None else None
+    own = AuditSettings.from_dict(audit.run.config["settings"])
+    chosen = own.layers if layers is None else layers if "," not in layers else layers.split(",")
+    stored = chosen == "last" and "residual" in audit.run.stored()
+    gradients = SampleGradients(
+        model,
+        loaded.dataset,
+        task=task,
+        layers=chosen,
+        batch_size=own.batch_size,
+        precision=own.precision,
+        run=audit.run if stored and own.layers == "last" else None,
+    )
+    fitted = get_method(method, _settings(setting or [])).fit_gradients(gradients)
+    if asked is None:
+        scores = values = fitted.self_influence()
+        name = f"self_influence_{method.replace(':', '.')}"
+    else:
+        values = fitted.influence(asked)
+        name = f"influence_{method.replace(':', '.')}"
+        scores = influence_scores(values, method)
+    result = rescore(audit, scores, name, contamination="auto" if contamination == "auto" else float(contamination))
+    table = result.table.append_column("influence", pa.array(values))
+    if each and asked is not None:
+        table = table.append_column("influence_each", pa.array(list(fitted.influence(asked, each=True))))
+    path = output or audit.run.path / "influence.parquet"
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
+    _show(Audit(table, audit.run), fitted.report_, path, as_json)
+
+
+def _target(
+    source: Source,
+    path: Path,
+    loaded: Loaded,
+    pretrained: Pretrained | None,
+    objective: str,
+    groups: str | None,
+    attack: str,
+) -> Target:
+    target_set: Any = source.load_data(path, like=loaded, pretrained=pretrained).dataset
+    if objective not in OBJECTIVES:
+        raise SettingError(f"unknown objective {objective!r}: choose among {', '.join(OBJECTIVES)}")
+    fair = objective in ("equal_opportunity", "demographic_parity")
+    if fair != (groups is not None):
+        raise SettingError("--groups COLUMN goes with the objectives equal_opportunity and demographic_parity")
+    if objective == "utility":
+        return Utility(target_set)
+    if objective == "adversarial":
+        return Adversarial(target_set, attack=attack)  # type: ignore[arg-type]  # the target checks it
+    members = load_column(path, str(groups))
+    return (EqualOpportunity if objective == "equal_opportunity" else DemographicParity)(target_set, members)
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SettingError(f"--set takes name=value, such as damping=0.01; given {text!r}")
+        found[name.replace("-", "_")] = yaml.safe_load(value)
+    return found
+
+
+def _show(result: Audit, report: dict[str, Any], path: Path, as_json: bool) -> None:
+    influence = result.table["influence"].to_numpy()
+    order = np.argsort(influence, kind="stable")
+    ends = {"most harmful": order[:5], "most helpful": order[::-1][:5]}
+    if as_json:
+        rows = result.table.select(["position", "id", "influence", "score", "reason"])
+        content = {name: rows.take(places).to_pylist() for name, places in ends.items()}
+        counted = {"samples": len(result), "flagged": len(result.flagged), "method": result.detector}
+        print_json(counted | {"report": _plain(report)} | content | {"table": str(path)})
+        return
+    for name, places in ends.items():
+        rows = result.table.select(["position", "id", "given_label", "influence"]).take(places).to_pylist()
+        print_table(
+            [{key: f"{v:.4g}" if key == "influence" else str(v) for key, v in row.items()} for row in rows], name
+        )
+    console.print(f"[bold]{result.summary()}[/]")
+    console.print(f"Table: {path}", soft_wrap=True)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy and of torch as JSON has them."""
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -1,0 +1,299 @@
+"""Forward-INF: influence by one small ascent on the target and one forward pass over the training set."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradsift.data import to_model
+from gradsift.data.overlap import warn_of_overlap
+from gradsift.errors import DataError, SettingError
+from gradsift.gradients.model_state import precision_of
+from gradsift.gradients.probe import check_finite_inputs, check_mode
+from gradsift.influence.ascent import Move, ascended
+from gradsift.influence.base import Influence
+from gradsift.influence.disturbed import Disturbed
+from gradsift.influence.sample_gradients import Directions, SampleGradients
+from gradsift.influence.targets import Target, as_target
+from gradsift.influence.targets.base import check_finite, naming
+from gradsift.progress import progress
+from gradsift.tasks import BinaryClassification, Classification, MultiLabel, TokenLoss, sample_losses
+
+logger = logging.getLogger(__name__)
+
+CROSS_ENTROPIES = (Classification, BinaryClassification, MultiLabel, TokenLoss)
+MEMORISED = 0.01
+"""Nats below which a target sample counts as memorised, as in the reference code; its draws stop at twice that."""
+COARSE = 0.1
+"""Rounding that may make up more than this share of a typical score is warned of."""
+
+
+class ForwardInfluence(Influence):
+    """Influence ``I_j = l_j(theta + a) - l_j(theta)``, where a raises the target (Ko et al., arXiv 2402.08922).
+
+    A sample whose loss rises when the model moves away from the target is one that the target leans on: positive =
+    helpful. With one step of plain gradient ascent, ``a = rate * v`` with the target's gradient v, so ``I_j = rate *
+    <v, g_j>`` to first order, the inner product's influence by finite differences; with Adam the first step is ``rate *
+    sign(v)``, another estimate. One target costs ``steps`` gradients of it and one forward pass over the training set,
+    and nothing is stored of gradients: it pays for few targets or large models, an inner product for many targets.
+
+    The model is moved in place and put back bit by bit; it stays in eval mode, so running statistics of BatchNorm never
+    move.
+
+    Args:
+        steps: Steps of ascent.
+        rate: Their learning rate. ``"auto"`` makes every step as long as ``relative_step`` times the selected weights,
+            so that no score drowns in rounding and no ascent runs away: with SGD ``rate = relative_step |theta| /
+            |v|``, which differs from target to target, so scores are divided by its sum over the steps (per unit of
+            rate, and comparable to an inner product); with Adam ``rate = relative_step |theta| / sqrt(p)`` (entries
+            without a gradient stay), and scores are differences of losses, as with a rate of your own.
+        optimizer: ``"sgd"``, or ``"adam"`` as in the reference code (there one step of 5e-3), its state fresh each
+            time.
+        relative_step: Length of a step at the automatic rate, relative to the selected weights.
+        absolute: Whether to return ``|I_j|``, for leaked or memorised samples; the sign is what tells detrimental
+            samples.
+        memorised_below: A target sample whose loss is lower has no gradient to speak of: a point on a sphere around its
+            floating-point input takes its place, with its label, until the loss is twice as high. ``None``: 0.01 nats
+            for the ready tasks whose loss is a cross-entropy, off for others; 0 turns it off. Only for targets whose
+            quantity is the loss; of a target as a whole, where its value is so low. Inputs of tokens cannot be moved
+            so: they are warned of and kept.
+        fallback_radius: Radius of the sphere at the first draw, L2 over a sample's inputs; each further draw is 1.1
+            times as far.
+        most_draws: Draws after which the last one is taken as it is.
+        seed: Seed of the draws.
+        settings: As in :class:`~gradsift.influence.base.Influence`.
+
+    Attributes:
+        report_: ``rate`` (summed over the steps) and ``relative_step`` (length of the move) of each target,
+            ``rounding`` (share of a typical score that rounding may make), ``memorised`` (target position to draws and
+            radius), ``kept`` (memorised positions that could not be moved far enough), ``without_gradient`` (positions;
+            -1 for the target as a whole).
+
+    Raises:
+        SettingError: A setting is outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int = 1,
+        rate: float | Literal["auto"] = "auto",
+        optimizer: Literal["sgd", "adam"] = "sgd",
+        relative_step: float = 1e-3,
+        absolute: bool = False,
+        memorised_below: float | None = None,
+        fallback_radius: float = 3.0,
+        most_draws: int = 50,
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        if steps < 1 or most_draws < 1:
+            raise SettingError(f"steps and most_draws must be at least 1, given {steps} and {most_draws}")
+        if rate != "auto" and (isinstance(rate, str) or not 0 < rate < math.inf):
+            raise SettingError(f"rate is a positive number or 'auto', given {rate!r}")
+        if optimizer not in ("sgd", "adam"):
+            raise SettingError(f"unknown optimizer {optimizer!r}: choose sgd or adam")
+        if not 0 < relative_step < math.inf or not 0 < fallback_radius < math.inf or (memorised_below or 0) < 0:
+            raise SettingError(
+                "relative_step and fallback_radius must be above 0 and memorised_below not below it, given "
+                f"{relative_step}, {fallback_radius} and {memorised_below}"
+            )
+        self.steps, self.rate, self.optimizer, self.relative_step = steps, rate, optimizer, relative_step
+        self.absolute, self.memorised_below, self.fallback_radius = absolute, memorised_below, fallback_radius
+        self.most_draws, self.seed = most_draws, seed
+
+    def influence(self, target: Any, *, each: bool = False) -> np.ndarray:
+        """Influence of every training sample; see :meth:`Influence.influence`.
+
+        Args:
+            target: A data set, for its mean loss, or a :class:`~gradsift.influence.targets.Target`.
+            each: Whether to ask about every target sample by itself.
+
+        Returns:
+            Shape (n_train,), or (n_train, n_target) with ``each``; float64, in nats (per unit of rate with SGD and the
+            automatic rate), positive = helpful; absolute values with ``absolute``.
+
+        Raises:
+            SettingError: ``fit`` has not been called, or losses at the moved weights are infinite.
+        """
+        gradients, target = self._fitted(), as_target(target)
+        warn_of_overlap(gradients.samples, target.samples)
+        places = range(len(target.samples)) if each else [-1]
+        found, moves = np.empty((len(gradients), len(places))), []
+        self.report_ = {"memorised": {}, "kept": []}
+        with progress("forward influence", len(places), unit="targets", show=self.show_progress) as bar:
+            for column, place in enumerate(places):
+                one = self._raised(target, place)
+                with self._moved(one, place) as move:
+                    found[:, column] = self._losses() - self._base if move.rate else 0.0
+                moves.append(move)
+                bar.advance()
+        result = self._finished(found, moves, list(places))
+        return result if each else result[:, 0]
+
+    def self_influence(self) -> np.ndarray:
+        """Rise of every training sample's own loss after ascent on it; with one SGD step ``rate * |g_j|^2``.
+
+        Memorised samples are not replaced here, as scores at different inputs would be compared.
+
+        Returns:
+            Shape (n,), float64; high = the model leans on this sample alone, as it does on wrong labels.
+        """
+        gradients = self._fitted()
+        target, own = Target(gradients.samples), np.zeros((1, len(gradients)))
+        moves, self.report_ = [], {}
+        with progress("forward self-influence", len(gradients), show=self.show_progress) as bar:
+            for place in range(len(gradients)):
+                before = _value(target, place, gradients)
+                with self._moved(target, place) as move:
+                    if move.rate:
+                        own[0, place] = _value(target, place, gradients) - before
+                moves.append(move)
+                bar.advance()
+        return self._finished(own, moves, list(range(len(gradients))))[0]
+
+    def _prepare(self) -> None:
+        self._base = self._losses()
+
+    def _solve(self, directions: Directions) -> Directions:
+        raise SettingError("ForwardInfluence solves no linear system: call influence or self_influence")
+
+    def _losses(self) -> np.ndarray:
+        """Losses of all training samples at the model's weights as they are."""
+        gradients, parts = self.gradients_, []
+        for start in range(0, len(gradients), gradients.batch_size):
+            positions = np.arange(start, min(start + gradients.batch_size, len(gradients)))
+            batch = to_model(gradients.samples.batch(positions), gradients.model)
+            with torch.no_grad(), precision_of(gradients.model, gradients.precision):
+                losses = sample_losses(gradients.task, gradients.task.outputs(gradients.model, batch), batch)
+            parts.append(losses.double().cpu().numpy())
+        return np.concatenate(parts)
+
+    def _moved(self, target: Target, place: int) -> AbstractContextManager[Move]:
+        """The model after ascent on one sample of the target, or on the whole of it."""
+        check_mode(self.gradients_.model)
+        return ascended(
+            self.gradients_.parameters,
+            _direction(target, place, self.gradients_),
+            steps=self.steps,
+            rate=None if self.rate == "auto" else float(self.rate),
+            optimizer=self.optimizer,
+            relative_step=self.relative_step,
+        )
+
+    def _finished(self, found: np.ndarray, moves: list[Move], places: list[int]) -> np.ndarray:
+        """Checks differences of losses, says what was measured, and gives them their final scale."""
+        rates = np.array([move.rate for move in moves])
+        if not np.isfinite(found).all():
+            broken = int((~np.isfinite(found)).sum())
+            raise SettingError(
+                f"at the moved weights {broken} losses are NaN or infinite (rate up to {rates.max():.3g}): "
+                "take a lower rate or fewer steps"
+            )
+        typical = float(np.median(np.abs(found)))
+        numbers = str(self.gradients_.precision)
+        if numbers == "float32":
+            numbers = str(self.gradients_.dtype).removeprefix("torch.")
+        smallest = torch.finfo(getattr(torch, numbers)).eps * float(np.median(np.abs(self._base)))
+        rounding = smallest / typical if typical else (math.inf if smallest and rates.any() else 0.0)
+        self.report_ |= {
+            "rate": rates,
+            "relative_step": np.array([move.relative for move in moves]),
+            "rounding": rounding,
+            "without_gradient": [place for place, move in zip(places, moves, strict=True) if not move.rate],
+        }
+        if rounding > COARSE:
+            logger.warning(
+                "rounding in %s may make up %.0f %% of a typical forward influence: raise rate or relative_step",
+                numbers, 100 * min(rounding, 1.0),
+            )  # fmt: skip
+        if self.rate == "auto" and self.optimizer == "sgd":
+            found = np.divide(found, rates, out=np.zeros_like(found), where=rates > 0)
+        return np.abs(found) if self.absolute else found
+
+    def _raised(self, target: Target, place: int) -> Target:
+        """The target with memorised samples replaced, where it is one that needs it."""
+        gradients, below = self.gradients_, self.memorised_below
+        if below is None:
+            below = MEMORISED if isinstance(gradients.task, CROSS_ENTROPIES) else 0.0
+        if below == 0 or type(target).values is not Target.values:
+            return target
+        if place >= 0:
+            low = [place] if _value(target, place, gradients) < below else []
+        else:
+            values = target.evaluate(gradients.model, gradients.task, gradients.precision)
+            memorised = target.weights(values) @ values < below
+            low = np.flatnonzero(values < below).tolist() if memorised else []
+        disturbed = Disturbed(target)
+        for position in low:
+            draw = disturbed.draw(
+                gradients.model,
+                gradients.task,
+                position,
+                lambda at: _value(disturbed, at, gradients) >= 2 * below,
+                radius=self.fallback_radius,
+                most=self.most_draws,
+                seed=self.seed,
+            )
+            self.report_["memorised"][position] = {"draws": draw.draws, "radius": draw.radius}
+            if not draw.enough:
+                self.report_["kept"].append(position)
+        unmoved = [place for place, one in self.report_["memorised"].items() if place in low and not one["draws"]]
+        if unmoved:
+            logger.warning(
+                "target samples %s have a loss below %g, so their gradients say little, and their inputs are no "
+                "floating-point numbers that could be moved",
+                unmoved[:10], below,
+            )  # fmt: skip
+        return disturbed if low else target
+
+
+def _direction(target: Target, place: int, gradients: SampleGradients) -> Callable[[], dict[str, Tensor]]:
+    """What gives the gradient of one sample's quantity, or of the whole target, at the weights as they are."""
+    model, task, parameters = gradients.model, gradients.task, gradients.parameters
+    steps = 0
+
+    def of_whole() -> dict[str, Tensor]:
+        return {name: one[0] for name, one in target.direction(model, task, parameters, gradients.precision).items()}
+
+    def of_one() -> dict[str, Tensor]:
+        position = np.array([place])
+        batch = to_model(target.batch(model, task, position), model)
+        check_finite_inputs(batch, position)
+        with naming(position), torch.enable_grad(), precision_of(model, gradients.precision):
+            values = target.values(task, task.outputs(model, batch), batch)
+            check_finite(values, position)
+        if not values.requires_grad:
+            return {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+        found = torch.autograd.grad(values.sum(), list(parameters.values()), allow_unused=True, materialize_grads=True)
+        return {name: one.detach().to_dense() for name, one in zip(parameters, found, strict=True)}
+
+    def here() -> dict[str, Tensor]:
+        nonlocal steps
+        try:
+            found = of_whole() if place < 0 else of_one()
+        except DataError as error:
+            if not steps:
+                raise
+            problem = f"after {steps} steps of ascent the target has no value any more ({error})"
+            raise SettingError(f"{problem}: take a lower rate or fewer steps") from error
+        steps += 1
+        return found
+
+    return here
+
+
+def _value(target: Target, place: int, gradients: SampleGradients) -> float:
+    """One target sample's quantity."""
+    model, task, position = gradients.model, gradients.task, np.array([place])
+    batch = to_model(target.batch(model, task, position), model)
+    with naming(position), torch.no_grad(), precision_of(model, gradients.precision):
+        return float(target.values(task, task.outputs(model, batch), batch).double().sum())

@@ -1,0 +1,74 @@
+"""Influence methods by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from gradsift.errors import SettingError
+from gradsift.influence.base import Influence
+from gradsift.influence.conjugate_gradient import ConjugateGradient
+from gradsift.influence.datainf import DataInf
+from gradsift.influence.ensemble import Ensemble
+from gradsift.influence.exact import ExactInfluence
+from gradsift.influence.forward import ForwardInfluence
+from gradsift.influence.generalized import GeneralizedInfluence
+from gradsift.influence.inner_product import InnerProduct
+from gradsift.influence.kfac import EKFAC, KFAC
+from gradsift.influence.lissa import LiSSA
+from gradsift.influence.members import DropoutMasks
+from gradsift.influence.tracin import TracIn
+
+
+def _dropout_ensemble(count: int = 8, seed: int = 0, **settings: Any) -> Ensemble:
+    return Ensemble(members=DropoutMasks(count, seed=seed), **settings)
+
+
+METHODS: dict[str, Callable[..., Influence]] = {
+    "inner_product": InnerProduct,
+    "cosine": partial(InnerProduct, cosine=True),
+    "tracin": TracIn,
+    "dropout_ensemble": _dropout_ensemble,
+    "datainf": DataInf,
+    "kfac": KFAC,
+    "ekfac": EKFAC,
+    "lissa": LiSSA,
+    "conjugate_gradient": ConjugateGradient,
+    "exact": ExactInfluence,
+    "forward": ForwardInfluence,
+    "generalized": GeneralizedInfluence,
+}
+"""Name to what makes the method from its settings."""
+
+
+def get_method(name: str, settings: Mapping[str, Any] | None = None) -> Influence:
+    """Makes an influence method.
+
+    Args:
+        name: One of :data:`METHODS`, or ``module:Class`` of your own.
+        settings: Keyword arguments of its class.
+
+    Returns:
+        The method, not fitted.
+
+    Raises:
+        SettingError: The name or a setting is unknown.
+    """
+    make = METHODS.get(name)
+    if make is None:
+        module, colon, attribute = name.partition(":")
+        if not colon:
+            raise SettingError(f"unknown method {name!r}: choose among {', '.join(METHODS)}, or give module:Class")
+        try:
+            make = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise SettingError(f"method {name!r} cannot be imported: {error}") from error
+    try:
+        method = make(**(settings or {}))
+    except TypeError as error:
+        raise SettingError(f"method {name!r} does not take these settings: {error}") from error
+    if not isinstance(method, Influence):
+        raise SettingError(f"method {name!r} is no Influence: derive it from gradsift.influence.Influence")
+    return method

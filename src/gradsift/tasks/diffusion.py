@@ -1,0 +1,192 @@
+"""Denoising diffusion: how well a model tells the noise in a sample."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradsift.data.batch import Batch
+from gradsift.errors import DataError, ModelError, SettingError
+
+INPUT_KEYS = ("x", "image", "images", "pixel_values", "input", "inputs")
+"""Keys of a dict sample that are taken for what is to be denoised, in this order."""
+
+Predicts = Literal["noise", "sample", "velocity"]
+
+
+class Denoising:
+    """Loss of a denoising diffusion model, ``l = mean over (t, eps) of |eps - f(x_t, t)|^2 / d`` (Ho et al., 2020).
+
+    ``x_t = sqrt(a_t) x + sqrt(1 - a_t) eps`` with ``a_t = prod_{s <= t} (1 - beta_s)``; d is the number of entries of a
+    sample. The draws (t, eps) come from the seed alone: every sample sees the same ones, at each call, so that losses
+    of two samples, or of one sample at two states of the model, differ by the sample and the model and not by chance.
+    Times are stratified, one in each of ``draws`` equal parts of the schedule.
+
+    The model is called once a draw, as ``model(x_t, t)`` with t of shape (n,), int64, so every layer sees one row a
+    sample and the fast roads to per-sample gradients stay open.
+
+    Args:
+        draws: Number S of shared draws.
+        timesteps: Number T of steps of the schedule that the model was trained with.
+        schedule: ``"linear"``: beta from 1e-4 to 0.02 at T = 1000, times 1000 / T otherwise, at most 0.999 (Ho et al.);
+            ``"cosine"``: ``a_t = cos^2((t / T + 0.008) / 1.008 * pi / 2)``, beta at most 0.999 (Nichol and Dhariwal,
+            2021); or the betas themselves, shape (T,), in (0, 1), in place of ``timesteps``.
+        predicts: What the model gives: the noise, the clean sample, or the velocity ``sqrt(a_t) eps - sqrt(1 - a_t)
+            x``.
+        conditional: Whether the model also takes what stands beside the images: ``model(x_t, t, *rest)`` for a tuple
+            ``(x, *rest)``, ``model(x_t, t, **rest)`` for a dict. Otherwise it is left aside, such as a class that is
+            only for your information.
+        seed: Seed of the draws.
+
+    Raises:
+        SettingError: A setting is outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        draws: int = 8,
+        timesteps: int = 1000,
+        schedule: Literal["linear", "cosine"] | Tensor = "linear",
+        predicts: Predicts = "noise",
+        conditional: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if predicts not in ("noise", "sample", "velocity"):
+            raise SettingError(f"a diffusion model predicts 'noise', 'sample' or 'velocity', given {predicts!r}")
+        self.kept = kept_share(schedule, timesteps)
+        if not 1 <= draws <= len(self.kept):
+            raise SettingError(f"draws must be between 1 and the {len(self.kept)} steps of the schedule, given {draws}")
+        self.draws, self.predicts, self.conditional, self.seed = draws, predicts, conditional, seed
+        edges = np.linspace(0, len(self.kept), draws + 1)
+        places = edges[:-1] + np.random.default_rng(seed).random(draws) * np.diff(edges)
+        self.times = np.minimum(places.astype(np.int64), len(self.kept) - 1)
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Runs the model on every draw.
+
+        Args:
+            model: The model; a tensor, or an object with ``sample``, comes out.
+            batch: Images, shape (n, ...); a tuple whose first element they are; or a dict that holds them under a key
+            of
+                :data:`INPUT_KEYS`.
+
+        Returns:
+            Shape (n, S, ...), at least float32.
+
+        Raises:
+            ModelError: The model gives something else.
+            DataError: The batch holds no images.
+        """
+        images, arguments, keywords = self._parts(batch)
+        found = []
+        for time, noise in zip(self.times.tolist(), self._noise(images), strict=True):
+            at = torch.full((len(images),), time, dtype=torch.int64, device=images.device)
+            given = model(self._mixed(images, noise, time), at, *arguments, **keywords)
+            given = getattr(given, "sample", given) if not isinstance(given, Tensor) else given
+            if not isinstance(given, Tensor) or given.shape != images.shape:
+                shape = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+                raise ModelError(
+                    f"the model gives {shape} for noisy samples of shape {tuple(images.shape)}: denoising needs "
+                    "model(x_t, t) -> prediction of the same shape"
+                )
+            found.append(given.float() if given.dtype in (torch.float16, torch.bfloat16) else given)
+        return torch.stack(found, dim=1)
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Squared error of each sample, averaged over draws and entries.
+
+        Args:
+            outputs: Predictions, shape (n, S, ...).
+            batch: The same batch.
+
+        Returns:
+            Shape (n,).
+        """
+        images, _, _ = self._parts(batch)
+        total = outputs.new_zeros(len(images))
+        for draw, (time, noise) in enumerate(zip(self.times.tolist(), self._noise(images), strict=True)):
+            wanted = self._wanted(images, noise, time).to(outputs)
+            total = total + (outputs[:, draw] - wanted).square().flatten(1).mean(dim=1)
+        return total / self.draws
+
+    def _parts(self, batch: Batch) -> tuple[Tensor, tuple[Any, ...], dict[str, Any]]:
+        """Images, and what else the model takes."""
+        images: Any = None
+        arguments: tuple[Any, ...] = ()
+        keywords: dict[str, Any] = {}
+        if isinstance(batch, Tensor):
+            images = batch
+        elif isinstance(batch, tuple | list) and batch:
+            images, arguments = batch[0], tuple(batch[1:])
+        elif isinstance(batch, dict):
+            key = next((name for name in INPUT_KEYS if name in batch), None)
+            if key is None:
+                raise DataError(
+                    f"no images in a sample with the keys {sorted(batch)}: name them one of {', '.join(INPUT_KEYS)}"
+                )
+            images = batch[key]
+            keywords = {name: value for name, value in batch.items() if name not in (key, "id")}
+        if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim < 2:
+            given = (
+                f"{images.dtype} of shape {tuple(images.shape)}"
+                if isinstance(images, Tensor)
+                else type(images).__name__
+            )
+            raise DataError(
+                f"denoising needs floating-point samples of shape (n, ...), given {given}: scale pixels to -1 ... 1"
+            )
+        return (images, arguments, keywords) if self.conditional else (images, (), {})
+
+    def _noise(self, images: Tensor) -> Tensor:
+        """The shared draws of noise for samples of this shape, (S, ...). From numpy: the same on every device."""
+        drawn = np.random.default_rng([self.seed, 1]).standard_normal((self.draws, *images.shape[1:]))
+        return torch.from_numpy(drawn).to(images.device, images.dtype)
+
+    def _mixed(self, images: Tensor, noise: Tensor, time: int) -> Tensor:
+        kept = float(self.kept[time])
+        return math.sqrt(kept) * images + math.sqrt(1 - kept) * noise
+
+    def _wanted(self, images: Tensor, noise: Tensor, time: int) -> Tensor:
+        if self.predicts == "noise":
+            return noise
+        if self.predicts == "sample":
+            return images
+        kept = float(self.kept[time])
+        return math.sqrt(kept) * noise - math.sqrt(1 - kept) * images
+
+
+def kept_share(schedule: str | Tensor, timesteps: int) -> Tensor:
+    """How much of a sample is left at each step, ``a_t = prod_{s <= t} (1 - beta_s)``.
+
+    Args:
+        schedule: ``"linear"``, ``"cosine"``, or betas of shape (T,); see :class:`Denoising`.
+        timesteps: Number of steps T; not read where betas are given.
+
+    Returns:
+        Shape (T,), float64, falling.
+
+    Raises:
+        SettingError: The schedule is unknown, or betas are outside (0, 1).
+    """
+    if isinstance(schedule, Tensor):
+        betas = schedule.detach().cpu().double()
+        if betas.ndim != 1 or not len(betas) or not bool(((betas > 0) & (betas < 1)).all()):
+            raise SettingError(f"betas must be of shape (T,) and in (0, 1), given shape {tuple(betas.shape)}")
+        return (1 - betas).cumprod(0)
+    if timesteps < 1:
+        raise SettingError(f"timesteps must be at least 1, given {timesteps}")
+    if schedule == "linear":
+        scale = 1000 / timesteps
+        betas = torch.linspace(1e-4 * scale, 0.02 * scale, timesteps, dtype=torch.float64)
+    elif schedule == "cosine":
+        at = (torch.arange(timesteps + 1, dtype=torch.float64) / timesteps + 0.008) / 1.008
+        share = (at * math.pi / 2).cos().square()
+        betas = 1 - share[1:] / share[:-1]
+    else:
+        raise SettingError(f"unknown schedule {schedule!r}: choose linear or cosine, or pass betas as a tensor")
+    return (1 - betas.clamp(max=0.999)).cumprod(0)

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+import torch
+
+from gradsift.errors import SettingError
+from gradsift.influence.fixed_point import conjugate_gradients, fixed_point, largest_eigenvalue
+
+
+def matrix(values, seed=0):
+    basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(values), len(values))))[0]
+    return torch.from_numpy(basis @ np.diag(values) @ basis.T)
+
+
+def sides(count, size, seed=1):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(count, size)))
+
+
+VALUES = np.linspace(0.5, 4.0, 8)
+
+
+def times(a):
+    return lambda rows: rows @ a
+
+
+def test_the_largest_eigenvalue_is_approached_from_below():
+    a = matrix(np.array([0.1, 0.2, 0.3, 5.0]))
+    found = largest_eigenvalue(times(a), sides(2, 4), steps=20)
+    assert found == pytest.approx(5.0, rel=1e-8)
+    assert largest_eigenvalue(times(a), sides(1, 4), steps=2) <= 5.0
+    assert largest_eigenvalue(times(torch.zeros(4, 4, dtype=torch.float64)), sides(1, 4)) == 0
+
+
+@pytest.mark.parametrize(
+    "solve",
+    [lambda *a: fixed_point(*a, max_steps=2000, tolerance=1e-11), lambda *a: conjugate_gradients(*a, tolerance=1e-11)],
+)
+def test_both_reach_the_solution_of_every_side(solve):
+    a, b = matrix(VALUES), sides(3, 8)
+    found, report = solve(times(a), b)
+    assert np.allclose(found, np.linalg.solve(a.numpy(), b.numpy().T).T, rtol=1e-9, atol=1e-10)
+    assert report.converged
+    assert not report.diverged
+    assert report.ends == ("converged",) * 3
+    assert max(report.residuals) <= 1e-11
+    assert report.restarts == 0
+
+
+def test_a_singular_matrix_gives_the_pseudoinverse():
+    a = matrix(np.array([0.0, 0.0, 1.0, 2.0, 3.0]))
+    b = sides(2, 5) @ a
+    expected = b.numpy() @ np.linalg.pinv(a.numpy(), rcond=1e-10)
+    for found, _ in (
+        fixed_point(times(a), b, max_steps=500, tolerance=1e-11),
+        conjugate_gradients(times(a), b, tolerance=1e-11),
+    ):
+        assert np.allclose(found, expected, atol=1e-9)
+
+
+def test_a_fixed_number_of_steps_is_the_filter_that_is_documented():
+    a, b = matrix(VALUES), sides(2, 8)
+    found, report = fixed_point(times(a), b, max_steps=7, tolerance=0.0)
+    values, basis = np.linalg.eigh(a.numpy())
+    kept = (1 - (1 - report.scale * values) ** 7) / values
+    assert np.allclose(found, b.numpy() @ basis @ np.diag(kept) @ basis.T)
+    assert report.steps == 7
+    assert report.ends == ("step limit",) * 2
+    left = np.linalg.norm(b.numpy() - found.numpy() @ a.numpy(), axis=1) / np.linalg.norm(b.numpy(), axis=1)
+    assert np.allclose(report.residuals, left)
+
+
+def test_a_step_that_is_too_long_is_halved_until_it_works():
+    a, b = matrix(VALUES), sides(2, 8)
+    found, report = fixed_point(times(a), b, scale=3.0, max_steps=2000, tolerance=1e-10)
+    assert report.restarts == 3  # 3 -> 0.375 < 2 / 4
+    assert report.scale == pytest.approx(3.0 / 8)
+    assert report.converged
+    assert np.allclose(found, np.linalg.solve(a.numpy(), b.numpy().T).T, rtol=1e-8)
+
+
+def test_divergence_is_stopped_and_the_best_vector_kept():
+    a, b = matrix(np.array([-1.0, 0.5, 1.0, 2.0])), sides(2, 4)
+    found, report = fixed_point(times(a), b, max_steps=400, tolerance=1e-8, max_restarts=3)
+    assert report.diverged
+    assert report.ends == ("diverged",) * 2
+    assert report.restarts == 3
+    assert report.steps < 400
+    left = torch.linalg.norm(b - found @ a, dim=1) / torch.linalg.norm(b, dim=1)
+    assert np.allclose(report.residuals, left)
+    assert max(report.residuals) <= 1
+    _, report = conjugate_gradients(times(a), torch.from_numpy(np.linalg.eigh(a.numpy())[1][:, :1].T.copy()))
+    assert report.diverged
+
+
+def test_products_that_are_not_finite_end_the_iteration():
+    found, report = fixed_point(lambda rows: rows * np.nan, sides(1, 4), scale=0.1)
+    assert report.diverged
+    assert torch.equal(found, torch.zeros_like(found))
+
+
+def test_a_side_of_zeros_is_solved_by_zeros():
+    a = matrix(VALUES)
+    b = torch.cat([sides(1, 8), torch.zeros(1, 8, dtype=torch.float64)])
+    for solve in (fixed_point, conjugate_gradients):
+        found, report = solve(times(a), b, tolerance=1e-6, max_steps=300)
+        assert not found[1].any()
+        assert report.converged
+        assert report.residuals[1] == 0
+
+
+def test_products_are_counted():
+    calls = []
+
+    def operator(rows):
+        calls.append(len(rows))
+        return rows @ matrix(VALUES)
+
+    _, report = fixed_point(operator, sides(3, 8), max_steps=9, tolerance=0.0, scale=1.9)
+    assert report.products == sum(calls)
+    calls.clear()
+    _, report = conjugate_gradients(operator, sides(3, 8), max_steps=4)
+    assert report.products == sum(calls) == 12
+
+
+def test_float32_stays_float32():
+    a = matrix(VALUES).float()
+    for solve in (fixed_point, conjugate_gradients):
+        assert solve(times(a), sides(1, 8).float())[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_steps": 0},
+        {"tolerance": 1.0},
+        {"scale": 0.0},
+        {"relaxation": 2.0},
+        {"power_steps": 0},
+        {"max_restarts": -1},
+    ],
+)
+def test_settings_outside_their_range_are_refused(settings):
+    with pytest.raises(SettingError, match="given"):
+        fixed_point(times(matrix(VALUES)), sides(1, 8), **settings)
