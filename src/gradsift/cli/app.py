@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from gradsift.cli import audit, demo, influence, plan, report, trim, verify
+from gradsift.cli import audit, demo, geometry, influence, plan, report, trim, verify
 from gradsift.cli.console import console, errors
 from gradsift.errors import GradsiftError
 
@@ -34,6 +34,7 @@ app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
 app.command("audit")(audit.audit)
 app.command("influence")(influence.influence)
+app.command("geometry")(geometry.geometry)
 app.command("trim")(trim.trim)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)

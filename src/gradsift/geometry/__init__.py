@@ -2,19 +2,25 @@
 
 from gradsift.geometry import ufm
 from gradsift.geometry.alignment import Alignment, alignment, eigenvector_scores
+from gradsift.geometry.along_training import CollapseAlongTraining
 from gradsift.geometry.collapse import Collapse, LayerCollapse, collapse
+from gradsift.geometry.examine import Curvature, Geometry, examine
 from gradsift.geometry.split import GaussNewtonSplit, gauss_newton_split
 from gradsift.geometry.weights import LayerWeights, weight_geometry
 
 __all__ = [
     "Alignment",
     "Collapse",
+    "CollapseAlongTraining",
+    "Curvature",
     "GaussNewtonSplit",
+    "Geometry",
     "LayerCollapse",
     "LayerWeights",
     "alignment",
     "collapse",
     "eigenvector_scores",
+    "examine",
     "gauss_newton_split",
     "ufm",
     "weight_geometry",

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
+from gradsift.report.geometry import geometry_plots
 from gradsift.report.highlights import Highlight, read_highlights
 from gradsift.report.plots import gradient_space, histogram
 from gradsift.report.samples import on_cards, render_sample
@@ -57,6 +58,8 @@ def _content(audit: Audit, train_set: Any, verification: Verification | None) ->
     flagged = audit.flagged
     config = audit.run.config
     highlights = read_highlights(audit.run)
+    examined = audit.run.path / "geometry.json"
+    geometry = audit.run.read_json("geometry.json") if examined.exists() else None
     return {
         "audit": audit,
         "details": audit.details,
@@ -70,6 +73,8 @@ def _content(audit: Audit, train_set: Any, verification: Verification | None) ->
         "matrix": _matrix(audit),
         "removed": _removed(audit),
         "space": gradient_space(audit),
+        "geometry": geometry,
+        "geometry_plots": geometry_plots(geometry) if geometry is not None else [],
         "columns": COLUMNS,
         "as_json": lambda value: Markup("<pre>{}</pre>").format(json.dumps(value, indent=2, sort_keys=True)),
     }

@@ -1,0 +1,85 @@
+"""``gradsift geometry``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gradsift.cli.console import console, print_json, print_table
+from gradsift.cli.source import Source
+from gradsift.errors import DataError, SettingError
+from gradsift.evaluation import Verification
+from gradsift.geometry import examine
+from gradsift.report import write_report
+from gradsift.store import fingerprint_model
+from gradsift.table import Audit
+
+
+def geometry(
+    run: Annotated[Path, typer.Argument(help="Run directory of an audit; names model, data and task.")],
+    layers: Annotated[
+        str, typer.Option(help="Whose collapse: `all`, `last`, or glob patterns over modules, with commas.")
+    ] = "all",
+    curvature: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose spectrum: `last`, `all`, or glob patterns; groups with a semicolon. None where left out."
+        ),
+    ] = None,
+    matrix: Annotated[str, typer.Option(help="gauss-newton or hessian.")] = "gauss-newton",
+    max_samples: Annotated[int, typer.Option(help="Samples of the spectra.")] = 1000,
+    pooling: Annotated[str, typer.Option(help="Positions of images and tokens: mean or flatten.")] = "mean",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Is the network in a state where gradients can tell? Adds collapse, spectra and their meaning to the report.
+
+    For example: **gradsift geometry runs/x --curvature last**
+    """
+    audit = Audit.open(run)
+    source = Source.from_config(audit.run.config.get("source", {}))
+    model, loaded, task = source.load()
+    audit.samples_of(loaded.dataset)
+    if fingerprint_model(model) != audit.details.get("model_fingerprint"):
+        raise DataError("the model is not the one that was audited (its weights differ): audit it first")
+    if pooling not in ("mean", "flatten"):
+        raise SettingError(f"--pooling is mean or flatten; given {pooling!r}")
+    found = examine(
+        model,
+        loaded.dataset,
+        task=task,
+        layers=_patterns(layers),
+        curvature_of=[_patterns(group) for group in curvature.split(";")] if curvature else (),
+        matrix=matrix,
+        max_samples=max_samples,
+        pooling=pooling,  # type: ignore[arg-type]  # checked above
+    )
+    content = json.loads(json.dumps(found.to_dict()))
+    audit.run.write_json("geometry.json", content)
+    verified = audit.run.path / "verify.json"
+    verification = Verification.from_dict(audit.run.read_json("verify.json")) if verified.exists() else None
+    write_report(audit, audit.run.path / "report.html", loaded.dataset, verification)
+    if as_json:
+        print_json(content)
+        return
+    rows = [
+        {
+            "layer": layer.name,
+            "DNC1": f"{layer.variability:.3g}",
+            "DNC2 frame": f"{layer.frame:.3f}",
+            "DNC2 simplex": f"{layer.simplex:.3f}",
+            "nearest mean: prediction": f"{100 * layer.nearest_mean:.1f} %",
+            "given label": f"{100 * layer.nearest_mean_given:.1f} %",
+        }
+        for layer in found.collapse.layers
+    ]
+    print_table(rows, "What goes into each layer")
+    for sentence in found.sentences:
+        console.print(f"[bold]{sentence}[/]")
+    console.print(f"Report: {audit.run.path / 'report.html'}", soft_wrap=True)
+
+
+def _patterns(text: str) -> str | list[str]:
+    return text.strip() if "," not in text else [part.strip() for part in text.split(",")]
