@@ -115,6 +115,8 @@ def test_the_precision_curve():
     ("call", "error", "words"),
     [
         (lambda: leave_one_out(train, toy(), float, seeds=0), SettingError, "at least one seed"),
+        (lambda: leave_one_out(train, toy(), float, positions=[12]), SettingError, "from 0 to 11"),
+        (lambda: removal_curve(train, toy(), np.zeros(12), None, float, seeds=0), SettingError, "at least one seed"),
         (lambda: retrain_subsets(train, toy(), float, share=1.0), SettingError, "between 0 and 1"),
         (lambda: retrain_subsets(train, toy(), float, subsets=2), SettingError, "at least 3"),
         (lambda: removal_curve(train, toy(), np.zeros(5), None, float), DataError, "for 12 samples"),

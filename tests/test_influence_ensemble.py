@@ -138,6 +138,43 @@ def test_dropout_masks_are_sub_networks_with_exact_gradients():
     assert model[2] is layer
 
 
+def test_convolutional_sub_networks_have_exact_gradients_and_drop_whole_channels():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.Dropout2d(0.3), nn.ReLU(), nn.Flatten(2), nn.Dropout1d(0.3), nn.Flatten(), nn.Linear(24, 3)
+    ).double().eval()  # fmt: skip
+    (train, labels), (target, others) = data(), data(5, seed=1)
+    train, target = train.unflatten(1, (1, 2, 2)).tile(1, 1, 2, 2), target.unflatten(1, (1, 2, 2)).tile(1, 1, 2, 2)
+    members = DropoutMasks(3, seed=1)
+    expected = []
+    for one in members.visit(model):
+        for layer in (one[1], one[4]):
+            kept = layer(torch.ones(2, 6, 4).double())
+            assert (kept == kept[:1, :, :1]).all()
+        expected.append(rows(one, (train, labels)) @ rows(one, (target, others)).mean(axis=0))
+    method = Ensemble(members=members, **QUIET).fit(model, (train, labels))
+    assert np.allclose(method.influence((target, others)), np.mean(expected, axis=0))
+
+
+def test_a_dropout_layer_in_several_places_is_masked_in_all_of_them():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = self.second = nn.Dropout(0.5)
+            self.layer, self.alpha = nn.Linear(4, 3), nn.AlphaDropout(0.5)
+
+        def forward(self, x):
+            return self.layer(self.alpha(self.second(self.first(x))))
+
+    model = Twice().double().eval()
+    layer, alpha = model.first, model.alpha
+    for one in DropoutMasks(2).visit(model):
+        assert isinstance(one.first, FixedMask)
+        assert isinstance(one.second, FixedMask)
+        assert one.alpha is alpha
+    assert model.first is model.second is layer
+
+
 @pytest.mark.parametrize("shape", [(4, 6), (4, 9, 6), (4, 6, 5, 3)])
 def test_a_mask_is_the_same_for_all_samples_and_places(shape):
     mask = FixedMask(0.5, seed=4)(torch.ones(shape))

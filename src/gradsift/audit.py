@@ -24,6 +24,7 @@ from gradsift.cleaning import decide
 from gradsift.data import fingerprint_samples
 from gradsift.detectors import detrimental_scores
 from gradsift.errors import DataError, RunDirectoryError, SettingError
+from gradsift.geometry import memorised
 from gradsift.gradients import Batcher, Layers, Precision, device_of, probe
 from gradsift.gradients.model_state import unwrapped
 from gradsift.gradients.projection import VERSION
@@ -269,7 +270,11 @@ def _finish(
         # Small row groups: the writer's buffers, like everything else, do not grow with the number of samples.
         pq.write_table(table, run.path / "scores.parquet", row_group_size=16_384, use_dictionary=["reason"])
     predicted = table["predicted_label"].to_numpy() if kind == "class" else None
-    warnings = warnings_of(kind, labels, predicted, losses, main)
+    seen = None
+    if "features" in stored and labels is not None and predicted is not None:
+        seen = memorised(ArrayMatrix(run.statistic("features")), labels, predicted)
+        details["memorised"] = seen.to_dict()
+    warnings = warnings_of(kind, labels, predicted, losses, main, seen)
     details |= {"contamination": decision.to_dict(), "warnings": warnings}
     run.write_json("manifest.json", run.read_json("manifest.json") | details)
     return table

@@ -78,13 +78,15 @@ def removal_curve(
 
     Raises:
         DataError: There is not one score a sample.
-        SettingError: The shares are not rising, or outside (0, 1).
+        SettingError: The shares are not rising, or outside (0, 1), or there are no seeds.
     """
     samples = Samples(train_set)
     if np.shape(scores) != (len(samples),):
         raise DataError(f"scores has shape {np.shape(scores)} for {len(samples)} samples")
     if not shares or not all(0 < share < 1 for share in shares) or list(shares) != sorted(set(shares)):
         raise SettingError(f"shares rise and lie between 0 and 1; given {tuple(shares)}")
+    if seeds < 1:
+        raise SettingError(f"removal_curve needs at least one seed; given {seeds}")
     size, order = len(samples), np.argsort(-np.asarray(scores), kind="stable")
     by_score, at_random = np.zeros((2, len(shares) + 1, seeds))
     with progress("retraining", (2 * len(shares) + 1) * seeds, unit="trainings", show=show_progress) as bar:

@@ -46,12 +46,14 @@ def leave_one_out(
         Shape (len(positions),), or (len(positions), m); positive = helpful.
 
     Raises:
-        SettingError: There are no seeds.
+        SettingError: There are no seeds, or positions outside of the data set.
     """
     if seeds < 1:
         raise SettingError("leave_one_out needs at least one seed")
     samples = Samples(train_set)
     chosen = np.arange(len(samples)) if positions is None else np.asarray(positions)
+    if chosen.size and (chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= len(samples)):
+        raise SettingError(f"positions are whole numbers from 0 to {len(samples) - 1}; given {chosen[:10].tolist()}")
     whole = [np.asarray(value(train_fn(train_set, seed=seed)), dtype=np.float64) for seed in range(seeds)]
     found = np.zeros((len(chosen), *whole[0].shape))
     with progress("leaving out", len(chosen) * seeds, unit="trainings", show=show_progress) as bar:

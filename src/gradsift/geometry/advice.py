@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gradsift.geometry.collapse import Collapse
 
-FITTED = 0.97
-"""Share of given labels that the network fits above which most of the signal was gone in the experiment."""
+LITTLE, MUCH = 0.05, 0.1
+"""Shares of memorised labels: up to the first no signal was lost in the experiment, above the second a third or more."""
+CLOSE = 0.02
+"""Layers whose agreement with the nearest mean differs by less are taken as equal."""
+LEAST_DIMENSIONS = 64
 
 
 def sentences(seen: Collapse) -> list[str]:
-    """Says how much signal is left, and what to audit.
+    """Says how much signal is left, which layer to audit, and how many dimensions a projection needs.
 
     Args:
         seen: Collapse on the training set with its given labels.
@@ -17,4 +22,53 @@ def sentences(seen: Collapse) -> list[str]:
     Returns:
         Sentences.
     """
-    return [f"The network fits {100 * seen.accuracy:.1f} % of its given labels."]
+    return [_signal(seen), _layer(seen), _dimensions(len(seen.classes))]
+
+
+def best_checkpoint(found: Sequence[Collapse]) -> int:
+    """The state whose gradients tell best: where the nearest class mean agrees most with the prediction (NC4).
+
+    Args:
+        found: Collapse at several states of a training, in order; the last layer that was measured counts.
+
+    Returns:
+        Its place.
+    """
+    return max(range(len(found)), key=lambda place: found[place].layers[-1].nearest_mean)
+
+
+def _signal(seen: Collapse) -> str:
+    last = seen.layers[-1]
+    share = seen.accuracy - last.nearest_mean_given
+    start = (
+        f"The network fits {100 * seen.accuracy:.1f} % of the given labels, and {100 * last.nearest_mean_given:.1f} % of "
+        f"the samples are nearest to their given class's mean before {last.name}"
+    )
+    if share > MUCH:
+        return (
+            f"{start}: it has memorised labels against its own features, and memorised labels have next to no gradient. "
+            "Audit an earlier checkpoint, or scores along training."
+        )
+    if share > LITTLE:
+        return f"{start}: it has begun to memorise single labels. An earlier checkpoint may tell more."
+    return f"{start}: there is no sign that it has memorised single labels, so its gradients can tell."
+
+
+def _layer(seen: Collapse) -> str:
+    last = seen.layers[-1]
+    best = max(seen.layers, key=lambda layer: layer.nearest_mean)
+    if best.nearest_mean - last.nearest_mean <= CLOSE:
+        return (
+            f"Audit the last layer: no layer's class means agree better with the predictions ({last.nearest_mean:.2f})."
+        )
+    return (
+        f"The class means before {best.name} agree better with the predictions ({best.nearest_mean:.2f}) than those before "
+        f"the last layer ({last.nearest_mean:.2f}): audit it, too."
+    )
+
+
+def _dimensions(classes: int) -> str:
+    wanted = LEAST_DIMENSIONS
+    while wanted < classes**2:
+        wanted *= 2
+    return f"Gradients of {classes} classes live in about K² = {classes**2:,} directions: a projection to {wanted:,} keeps them."

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gradsift.geometry.advice import best_checkpoint
 from gradsift.geometry.collapse import Collapse, collapse
 from gradsift.geometry.layers import Pooling
 from gradsift.gradients import Layers
@@ -59,6 +60,11 @@ class CollapseAlongTraining:
         if seen is not None:
             self.steps.append(step)
             self.found.append(seen)
+
+    @property
+    def best_step(self) -> int:
+        """The step at which gradients should tell best: where nearest class means agree most with predictions."""
+        return self.steps[best_checkpoint(self.found)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: steps, and each layer's measures in their order."""

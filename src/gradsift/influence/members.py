@@ -10,12 +10,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from gradsift.errors import ModelError, SettingError
 
 Weights = Mapping[str, Tensor] | str | Path
 """A state dict, a ``.safetensors`` file, or the folder of a transformers checkpoint that holds one."""
+
+WHOLE_CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+DROPOUTS = (nn.Dropout, *WHOLE_CHANNELS)
 
 
 class Members(ABC):
@@ -106,8 +108,8 @@ class DropoutMasks(Members):
 
     Dropout zeroes features anew for every sample; a member needs one network that all samples meet, training and target
     ones alike. So a mask runs over the last axis of (n, D) and (n, T, D), and over the second one of feature maps and of
-    attention weights (a whole channel or head), scaled by ``1 / (1 - p)``. Dropout that is called as a function, as in
-    fused attention, is not reached.
+    attention weights (a whole channel or head), scaled by ``1 / (1 - p)``; that of ``Dropout1d`` to ``Dropout3d`` always
+    over the second one. ``AlphaDropout``, and dropout that is called as a function, as in fused attention, is not reached.
 
     Args:
         count: How many.
@@ -128,7 +130,8 @@ class DropoutMasks(Members):
 
     def visit(self, model: nn.Module) -> Iterator[nn.Module]:
         """Gives the model with each set of masks in turn; then its dropout layers are back."""
-        layers = {n: m for n, m in model.named_modules() if isinstance(m, _DropoutNd) and m.p > 0}
+        named = model.named_modules(remove_duplicate=False)  # one layer may stand in several places
+        layers = {name: module for name, module in named if isinstance(module, DROPOUTS) and module.p > 0}
         if not layers:
             raise SettingError(
                 "the model has no dropout layer with p above 0: take checkpoints or models of other seeds as members"
@@ -144,11 +147,12 @@ class FixedMask(nn.Module):
     Args:
         p: Probability of dropping a feature.
         seed: Seed of the mask.
+        channels: Whether the features are always on the second axis.
     """
 
-    def __init__(self, p: float, seed: int) -> None:
+    def __init__(self, p: float, seed: int, *, channels: bool = False) -> None:
         super().__init__()
-        self.p, self._seed = p, seed
+        self.p, self._seed, self._channels = p, seed, channels
         self.training = False
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -160,7 +164,7 @@ class FixedMask(nn.Module):
         Returns:
             The same shape.
         """
-        axis = hidden.ndim - 1 if hidden.ndim <= 3 else 1
+        axis = 1 if self._channels or hidden.ndim > 3 else hidden.ndim - 1
         generator = torch.Generator().manual_seed(self._seed)
         kept = torch.rand(hidden.shape[axis], generator=generator) >= self.p
         shape = [1] * hidden.ndim
@@ -176,7 +180,8 @@ def _replaced(model: nn.Module, layers: Mapping[str, nn.Module], seed: int) -> I
 
     try:
         for place, (name, layer) in enumerate(layers.items()):
-            put(name, FixedMask(float(layer.p), seed * 10_007 + place))  # type: ignore[arg-type]
+            p, channels = float(layer.p), isinstance(layer, WHOLE_CHANNELS)  # type: ignore[arg-type]
+            put(name, FixedMask(p, seed * 10_007 + place, channels=channels))
         yield
     finally:
         for name, layer in layers.items():

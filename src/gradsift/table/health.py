@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from gradsift.geometry import Memorised
+
 FITTED = 0.995
 """Share of given labels that a model must fit before memorisation is suspected."""
+
+MEMORISED = 0.1
+"""Share of labels that are fitted against the geometry of the features above which it is warned of; see docs/geometry.md."""
 
 WEAK = 0.5
 """Share of given labels below which a model is suspected not to belong to its data."""
@@ -17,6 +22,7 @@ def warnings_of(
     predicted: np.ndarray | None,
     losses: np.ndarray,
     scores: np.ndarray,
+    seen: Memorised | None = None,
 ) -> list[str]:
     """Everything that may make the scores say little.
 
@@ -26,11 +32,19 @@ def warnings_of(
         predicted: Predicted labels.
         losses: Shape (n,).
         scores: Scores of the main detector, shape (n,).
+        seen: What the last features' class means say, where features are stored.
 
     Returns:
         The warnings, as sentences without a full stop.
     """
     found = [vanished_gradients(kind, labels, predicted, losses)]
+    if not found[0] and seen is not None and seen.share > MEMORISED:
+        found.append(
+            f"the model fits {100 * seen.fitted:.1f} % of its given labels, but only {100 * seen.nearest_given:.1f} % of "
+            "the samples are nearest to the mean of their given class in the features before the last layer: it has memorised "
+            "single labels, and wrong ones among them have lost most of their gradient. An earlier checkpoint, or scores "
+            "along training, may tell more (gradsift geometry)"
+        )
     if len(scores) > 1 and not np.ptp(scores):
         found.append(
             "all samples have the same score, so the ranking is by position alone: do the losses depend on the layers "
