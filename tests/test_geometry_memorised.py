@@ -61,7 +61,7 @@ def test_an_early_state_can_tell_and_a_late_one_has_memorised():
     assert "no sign that it has memorised" in sentences(seen[0])[0]
     assert "memorised labels have next to no gradient" in sentences(seen[1])[0]
     assert best_checkpoint(seen) == 0
-    assert "a projection to 64 keeps them" in sentences(seen[0])[2]
+    assert "a projection to 64 dimensions keeps them" in sentences(seen[0])[2]
 
 
 def test_the_audit_says_so_and_keeps_the_figures():

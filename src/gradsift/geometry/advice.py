@@ -71,4 +71,5 @@ def _dimensions(classes: int) -> str:
     wanted = LEAST_DIMENSIONS
     while wanted < classes**2:
         wanted *= 2
-    return f"Gradients of {classes} classes live in about K² = {classes**2:,} directions: a projection to {wanted:,} keeps them."
+    directions = f"about K² = {classes**2:,} directions"
+    return f"Gradients of {classes} classes live in {directions}: a projection to {wanted:,} dimensions keeps them."

@@ -10,7 +10,7 @@ FITTED = 0.995
 """Share of given labels that a model must fit before memorisation is suspected."""
 
 MEMORISED = 0.1
-"""Share of labels that are fitted against the geometry of the features above which it is warned of; see docs/geometry.md."""
+"""Share of labels that are fitted against the last features above which it is warned of; see docs/geometry.md."""
 
 WEAK = 0.5
 """Share of given labels below which a model is suspected not to belong to its data."""
@@ -41,9 +41,9 @@ def warnings_of(
     if not found[0] and seen is not None and seen.share > MEMORISED:
         found.append(
             f"the model fits {100 * seen.fitted:.1f} % of its given labels, but only {100 * seen.nearest_given:.1f} % of "
-            "the samples are nearest to the mean of their given class in the features before the last layer: it has memorised "
-            "single labels, and wrong ones among them have lost most of their gradient. An earlier checkpoint, or scores "
-            "along training, may tell more (gradsift geometry)"
+            "the samples are nearest to the mean of their given class in the features before the last layer: it has "
+            "memorised single labels, and wrong ones among them have lost most of their gradient. An earlier checkpoint, or "
+            "scores along training, may tell more (gradsift geometry)"
         )
     if len(scores) > 1 and not np.ptp(scores):
         found.append(
