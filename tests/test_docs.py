@@ -61,6 +61,16 @@ def test_the_page_on_influence_runs(tmp_path):
     assert "at random" in done.stdout
 
 
+def test_the_page_on_geometry_runs(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/geometry.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) == 2
+    script = "import torch\ntorch.set_num_threads(1)\n" + "\n".join(blocks)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "\n3 6 " in done.stdout
+    assert "memorised" in done.stdout
+
+
 def test_links_between_pages_lead_somewhere():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):

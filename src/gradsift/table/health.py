@@ -42,8 +42,8 @@ def warnings_of(
         found.append(
             f"the model fits {100 * seen.fitted:.1f} % of its given labels, but only {100 * seen.nearest_given:.1f} % of "
             "the samples are nearest to the mean of their given class in the features before the last layer: it has "
-            "memorised single labels, and wrong ones among them have lost most of their gradient. An earlier checkpoint, or "
-            "scores along training, may tell more (gradsift geometry)"
+            "memorised single labels, and wrong ones among them have lost most of their gradient. An earlier checkpoint, "
+            "or scores along training, may tell more (gradsift geometry)"
         )
     if len(scores) > 1 and not np.ptp(scores):
         found.append(
