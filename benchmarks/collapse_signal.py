@@ -33,6 +33,7 @@ import gradsift
 from gradsift.data import Samples
 from gradsift.evaluation import detection, detection_measures, estimate, flip_labels
 from gradsift.geometry import alignment, collapse
+from gradsift.geometry.advice import FITTED
 from gradsift.geometry.spectra import spectrum
 from gradsift.gradients import PerSampleGradients, Projection, Reductions
 from gradsift.influence import SampleGradients
@@ -287,7 +288,14 @@ def telling(found: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def choose(run: list[dict[str, Any]]) -> dict[str, Any]:
+    """What gradsift does: :func:`gradsift.geometry.best_checkpoint`."""
+    usable = [one for one in run if one["fits"] < FITTED] or [min(run, key=lambda one: one["fits"])]
+    return max(usable, key=lambda one: one["nearest"])
+
+
 RULES = {
+    f"highest NC4 among those that fit less than {100 * FITTED:.0f} %": choose,
     "highest NC4": lambda run: max(run, key=lambda one: one["nearest"]),
     "last with at most 0.05 memorised": lambda run: max(
         run, key=lambda one: one["epoch"] if one["memorised"] <= 0.05 else -one["memorised"]
@@ -324,7 +332,7 @@ def thresholds(found: list[dict[str, Any]]) -> list[str]:
 
 
 def projections(found: list[dict[str, Any]]) -> list[str]:
-    chosen = [RULES["highest NC4"](run) for run in by_run(found).values()]
+    chosen = [choose(run) for run in by_run(found).values()]
     lines = [
         "| gradients | " + " | ".join(f"{one} dimensions" for one in DIMENSIONS) + " |",
         "|---|" + "---|" * len(DIMENSIONS),
@@ -366,8 +374,8 @@ def write() -> None:
             "### Which checkpoint", "", "AP of the last layer at the checkpoint that a rule chooses:", "",
             *choosing(found), "",
             "### How many dimensions", "",
-            "AP of the distance of a projected gradient from the mean of its given class, at the checkpoint of highest "
-            f"NC4; K² is {CLASSES[name] ** 2}:", "", *projections(found), "",
+            "AP of the distance of a projected gradient from the mean of its given class, at the checkpoint of the first "
+            f"rule; K² is {CLASSES[name] ** 2}:", "", *projections(found), "",
         ]  # fmt: skip
     PAGE.write_text("\n".join(lines).rstrip() + "\n")
     print(f"wrote {PAGE}")

@@ -80,7 +80,7 @@ def audit(
             that does not shuffle; for models of transformers a :class:`~gradsift.TextSet`, :class:`~gradsift.PromptSet` or
             :class:`~gradsift.ImageSet` of rows. Without random augmentation.
         task: What a sample's loss is: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``,
-            ``"token-classification"``, ``"causal-lm"``, or an object with ``outputs(model, batch)`` and
+            ``"token-classification"``, ``"causal-lm"``, ``"denoising"``, or an object with ``outputs(model, batch)`` and
             ``losses(outputs, batch) -> (n,)``.
         layers: Whose gradients: ``"last"`` (one forward pass), ``"all"``, or glob patterns.
         detector: The detector that ranks and flags; ``"l2"`` where left out, or its mean along training with a trajectory.

@@ -72,7 +72,7 @@ TaskOption = Annotated[
     str | None,
     typer.Option(
         "--task",
-        help="classification, binary, multilabel, regression, token-classification, causal-lm, or an import path of your "
+        help="classification, binary, multilabel, regression, token-classification, causal-lm, denoising, or an import path of your "
         "own task; what a transformers model's head says, otherwise classification.",
     ),
 ]

@@ -8,6 +8,8 @@ from gradsift.geometry.collapse import Collapse
 
 LITTLE, MUCH = 0.05, 0.1
 """Shares of memorised labels: up to the first no signal was lost in the experiment, above the second a third or more."""
+FITTED = 0.97
+"""Share of given labels above which a network has lost signal in any case: its features may have memorised, too."""
 CLOSE = 0.02
 """Layers whose agreement with the nearest mean differs by less are taken as equal."""
 LEAST_DIMENSIONS = 64
@@ -26,7 +28,11 @@ def sentences(seen: Collapse) -> list[str]:
 
 
 def best_checkpoint(found: Sequence[Collapse]) -> int:
-    """The state whose gradients tell best: where the nearest class mean agrees most with the prediction (NC4).
+    """The state whose gradients tell best.
+
+    While single labels are memorised in the last layer, the nearest class mean agrees less and less with the prediction
+    (NC4); where the features memorise them as well, NC4 rises to one while the network fits everything. So it is the state
+    with the highest NC4 among those that fit less than 97 % of the given labels; the one that fits least where all do.
 
     Args:
         found: Collapse at several states of a training, in order; the last layer that was measured counts.
@@ -34,7 +40,10 @@ def best_checkpoint(found: Sequence[Collapse]) -> int:
     Returns:
         Its place.
     """
-    return max(range(len(found)), key=lambda place: found[place].layers[-1].nearest_mean)
+    usable = [place for place, one in enumerate(found) if one.accuracy < FITTED]
+    if not usable:
+        return min(range(len(found)), key=lambda place: found[place].accuracy)
+    return max(usable, key=lambda place: found[place].layers[-1].nearest_mean)
 
 
 def _signal(seen: Collapse) -> str:
@@ -48,6 +57,12 @@ def _signal(seen: Collapse) -> str:
         return (
             f"{start}: it has memorised labels against its own features, and memorised labels have next to no gradient. "
             "Audit an earlier checkpoint, or scores along training."
+        )
+    if seen.accuracy >= FITTED:
+        return (
+            f"{start} (DNC1 {last.variability:.2g}): the features themselves have collapsed onto the given labels. If some "
+            "of them are wrong, they are memorised and have next to no gradient. Audit an earlier checkpoint, or scores "
+            "along training."
         )
     if share > LITTLE:
         return f"{start}: it has begun to memorise single labels. An earlier checkpoint may tell more."
