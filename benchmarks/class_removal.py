@@ -591,9 +591,9 @@ def unlearning_reading(rows: list[dict[str, Any]], seconds: dict[str, Any]) -> s
         f"One step leaves {plain(left)} of the distance to the layer trained again; its accuracy less that layer's is "
         f"{signed(gap(once, again))}. Trimming and training the layer again {words[trimming.sign]} accuracy here "
         f"({signed(trimming)}), on features that the network learnt from the wrong labels, too. The length chosen by "
-        f"validation loss {words[length.sign]} accuracy beside the theoretical one ({signed(length)}). Training this "
-        f"linear layer again is {faster} than unlearning ({seconds['train again']:.1f} against {seconds['unlearn']:.1f} "
-        "seconds)."
+        f"validation loss {words[length.sign]} accuracy beside the theoretical one ({signed(length)}). "
+        f"Training this layer again is {faster} than unlearning: {seconds['train again']:.1f} against "
+        f"{seconds['unlearn']:.1f} seconds."
     )
 
 

@@ -72,8 +72,8 @@ TaskOption = Annotated[
     str | None,
     typer.Option(
         "--task",
-        help="classification, binary, multilabel, regression, token-classification, causal-lm, denoising, or an import path of your "
-        "own task; what a transformers model's head says, otherwise classification.",
+        help="classification, binary, multilabel, regression, token-classification, causal-lm, denoising, or an import "
+        "path of your own task; what a transformers model's head says, otherwise classification.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
