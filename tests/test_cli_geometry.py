@@ -15,7 +15,7 @@ def run(folder):  # noqa: F811
 def test_the_health_check_reads_as_a_table_and_joins_the_report(folder, run):  # noqa: F811
     done = gradsift("geometry", run, "--curvature", "last; 0.*,2.*", "--max-samples", 100, cwd=folder)
     assert "DNC1" in done.stdout
-    assert "of its given labels" in done.stdout
+    assert "of the given labels" in done.stdout
     content = json.loads((folder / run / "geometry.json").read_text())
     assert [layer["name"] for layer in content["collapse"]["layers"]] == ["0", "2"]
     assert [one["spectrum"]["size"] for one in content["curvature"]] == [24, 16 + 8 + 24 + 3]
