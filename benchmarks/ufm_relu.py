@@ -64,8 +64,8 @@ def run(seed: int) -> None:
     values = torch.linalg.svdvals(model.layers[LAYER].weight.detach())
     row = {
         "seed": seed, "loss": loss, "eigenvalues": found.eigenvalues[:12].tolist(), "outliers": found.outliers,
-        "coefficients": sorted(share.coefficients, reverse=True)[:9], "top_squared": share.top_squared, "stable_rank": weights.stable_rank,
-        "rank": int((values > 0.01 * values[0]).sum()),
+        "coefficients": sorted(share.coefficients, reverse=True)[:9], "top_squared": share.top_squared,
+        "stable_rank": weights.stable_rank, "rank": int((values > 0.01 * values[0]).sum()),
         "variability": collapse(model, data, task=Squares(), show_progress=False).layers[LAYER].variability,
         "machine": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}",
     }  # fmt: skip
@@ -90,7 +90,7 @@ def write() -> None:
     lines = [
         PAGE_HEAD.format(steps=STEPS, loss=best.loss, outlier=best.outlier),
         f"{len(rows)} random starts. Machine: {rows[0]['machine']}.", "",
-        "| start | loss | rank of the layer | DNC1 | λ₁ | λ₉ | λ₁ / λ₉ | λ₁₀ | gradient in its K largest coefficients | in top K² |",
+        "| start | loss | rank of the layer | DNC1 | λ₁ | λ₉ | λ₁ / λ₉ | λ₁₀ | K largest coefficients | top K² |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:
@@ -107,13 +107,13 @@ def write() -> None:
         lower = sum(row["loss"] < best.loss - 1e-4 for row in rows)
         lines += [
             "",
-            f"{len(full)} of {len(rows)} starts end where theory expects, with nine outliers. They stand clear of the rest and "
-            f"are no longer equal: λ₁ / λ₉ has a median of {np.median(ratios):.1f} (from {min(ratios):.1f} to "
-            f"{max(ratios):.1f}; a published run has 5.0, and λ₉ moves a good deal while training goes on). Three of the nine "
-            f"coefficients hold {min(shares):.3f} to {max(shares):.3f} of the gradient (0.979 in that run), and the nine "
-            f"directions all of it. {lower} starts end at a loss below that of the linear minimum, with fewer outliers: with "
-            "ReLU a layer of lower rank can be cheaper, and collapse in the sense of the theory is not the best that a deep "
-            "ReLU model can do.",
+            f"{len(full)} of {len(rows)} starts end where theory expects, with nine outliers. They stand clear of the rest "
+            f"and are no longer equal: λ₁ / λ₉ has a median of {np.median(ratios):.1f} (from {min(ratios):.1f} to "
+            f"{max(ratios):.1f}; a published run has 5.0, and λ₉ moves a good deal while training goes on). Three of the "
+            f"nine coefficients hold {min(shares):.3f} to {max(shares):.3f} of the gradient (0.979 in that run), and the "
+            f"nine directions all of it. {lower} starts end at a loss below that of the linear minimum, with fewer "
+            "outliers: with ReLU a layer of lower rank can be cheaper, and collapse in the sense of the theory is not the "
+            "best that a deep ReLU model can do.",
         ]
     PAGE.write_text("\n".join(lines).rstrip() + "\n")
     print(f"wrote {PAGE}")
