@@ -37,7 +37,7 @@ from gradsift.tasks import Classification
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROWS, PAGE = RESULTS / "geometry_cost.json", RESULTS.parent.parent / "docs" / "performance-geometry.md"
-WIDTH, IMAGES, ROUNDS = 26, 5000, 5
+WIDTH, IMAGES, ROUNDS = 26, 5000, 3
 BLOCK = "stages.2.2.*"
 
 
@@ -124,6 +124,7 @@ def measure(arguments: argparse.Namespace) -> None:
             ratios.append(seconds(lambda: collapse(model, (x, y), show_progress=False)) / plain[-1])
         row["collapse"] = {"ratio": statistics.median(ratios), "ratios": ratios, "forward": statistics.median(plain)}
         print(row["collapse"], flush=True)
+        ROWS.write_text(json.dumps(row, indent=1) + "\n")
     if arguments.part in (None, "spectrum"):
         few = (x[: arguments.images], y[: arguments.images])
         chosen = select_parameters(model, Classification(), BLOCK, (x[:4], y[:4]))
