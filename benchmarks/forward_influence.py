@@ -633,9 +633,9 @@ def part_cost(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
                     else tuple(t[:count] for t in targets)
                 )
                 one = METHODS[name](show_progress=False, task=task)
-                started = time.perf_counter()
+                started = time.process_time()
                 one.fit(model, data).influence(some, each=True)
-                measures[name][str(count)] = time.perf_counter() - started
+                measures[name][str(count)] = time.process_time() - started
         weights = sum(p.numel() for p in model.parameters())
         size = len(data["labels"]) if isinstance(data, dict) else len(data[0])
         found[setting] = {"measures": measures, "seconds": {}, "about": {"n x p in GB": 4 * weights * size / 1e9}}
@@ -725,9 +725,9 @@ other work, too, on one thread ({machine}); compare them within a row.
 
 COST_HEAD = """## Cost: few targets or many
 
-Seconds for `fit` and `influence(targets, each=True)` together, signed, all layers. Forward influence pays for each target
-a pass over the training set; an inner product pays once for the training set's gradients and, where they are too large to
-keep, again for every chunk of targets whose gradients fit into 128 MiB.
+Seconds of computing (of the process, not of the clock) for `fit` and `influence(targets, each=True)` together, signed, all
+layers. Forward influence pays for each target a pass over the training set; an inner product pays once for the training
+set's gradients and, where they are too large to keep, again for every chunk of targets whose gradients fit into 128 MiB.
 
 ![Seconds against the number of targets]({figure})
 

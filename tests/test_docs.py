@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -51,24 +52,17 @@ def test_the_page_on_fine_tuning_runs(tmp_path):
     assert (tmp_path / "clean.parquet").exists()
 
 
-def test_the_page_on_influence_runs(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/influence.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == 3
+@pytest.mark.parametrize(
+    ("page", "count", "words"),
+    [("influence", 3, ("precision", "at random")), ("geometry", 2, ("\n3 6 ", "memorised"))],
+)
+def test_the_pages_with_blocks_alone_run(page, count, words, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) == count
     script = "import torch\ntorch.set_num_threads(1)\n" + "\n".join(blocks)
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "precision" in done.stdout
-    assert "at random" in done.stdout
-
-
-def test_the_page_on_geometry_runs(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/geometry.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == 2
-    script = "import torch\ntorch.set_num_threads(1)\n" + "\n".join(blocks)
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "\n3 6 " in done.stdout
-    assert "memorised" in done.stdout
+    assert all(word in done.stdout for word in words)
 
 
 def test_links_between_pages_lead_somewhere():
