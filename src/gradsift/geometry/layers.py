@@ -91,7 +91,7 @@ def features(hidden: Tensor, module: nn.Module, pooling: Pooling, batch: Batch, 
     """One feature vector a sample from a module's input.
 
     Args:
-        hidden: Shape (n, D), (n, T, D) of sequences, or (n, C, *space) of convolutions.
+        hidden: Shape (n, D), (n, T, D) of sequences, or (n, C, ...) of convolutions.
         module: Its module; convolutions have their channels second.
         pooling: What becomes of positions.
         batch: The batch; ``attention_mask`` says which tokens count.
