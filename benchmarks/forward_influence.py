@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from resnet20 import resnet20
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
@@ -312,53 +313,6 @@ def cifar(arguments: argparse.Namespace, count: int, seed: int) -> Data:
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     return (pixels - mean[:, None, None]) / deviation[:, None, None], torch.tensor(rows["label"].to_pylist())
-
-
-class Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn1, self.bn2, self.stride, self.more = (
-            nn.BatchNorm2d(outputs),
-            nn.BatchNorm2d(outputs),
-            stride,
-            outputs - inputs,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
-        short = x[:, :, :: self.stride, :: self.stride]
-        short = functional.pad(short, (0, 0, 0, 0, self.more // 2, self.more // 2))
-        return functional.relu(out + short)
-
-
-class ResNet20(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.bn1, self.linear = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.Linear(64, 10)
-        for stage, (inputs, outputs) in enumerate(((16, 16), (16, 32), (32, 64))):
-            blocks = [
-                Block(outputs if place else inputs, outputs, 2 if stage and not place else 1) for place in range(3)
-            ]
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.layer3(self.layer2(self.layer1(functional.relu(self.bn1(self.conv1(x))))))
-        return self.linear(x.mean(dim=(2, 3)))
-
-
-def resnet20(arguments: argparse.Namespace) -> nn.Module:
-    from safetensors.torch import load_file
-
-    model = ResNet20()
-    missing = model.load_state_dict(
-        load_file(arguments.data / "models/cifar10_resnets/resnet20.safetensors"), strict=False
-    )
-    left = [name for name in missing.missing_keys if "num_batches" not in name] + missing.unexpected_keys
-    if left:
-        raise SystemExit(f"the weights do not fit: {left}")
-    return model.eval()
 
 
 # Facts in a language model

@@ -31,6 +31,8 @@ from gradsift.cli.source import (
     TransformOption,
     WeightsOption,
     needed,
+    number,
+    patterns,
 )
 from gradsift.errors import SettingError
 from gradsift.settings import AuditSettings
@@ -129,12 +131,12 @@ def audit(
             trajectory=str(trajectory) if trajectory else None,
         )
         values: dict[str, Any] = {
-            "layers": layers if "," not in layers else layers.split(","),
+            "layers": patterns(layers),
             "detector": detector,
             "detectors": detectors.split(",") if detectors else None,
-            "contamination": _number(contamination, "--contamination", float),
+            "contamination": number(contamination, "--contamination", float),
             "projection": projection,
-            "batch_size": _number(batch_size, "--batch-size", int),
+            "batch_size": number(batch_size, "--batch-size", int),
             "shard_size": shard_size,
             "precision": precision,
             "seed": seed,
@@ -216,15 +218,6 @@ def show(result: Audit) -> None:
     print_table(rows, "The worst samples")
     path = result.run.path
     console.print(f"Table: {path / 'scores.parquet'}\nReport: {path / 'report.html'}", soft_wrap=True)
-
-
-def _number(text: str, flag: str, kind: type) -> Any:
-    if text == "auto":
-        return text
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise SettingError(f"{flag} is a number or auto, given {text!r}") from error
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from typing import Annotated
 
 import typer
 
+from gradsift.cli.audited import open_audited
 from gradsift.cli.console import console, print_json, print_table
-from gradsift.cli.source import Source
-from gradsift.errors import DataError, SettingError
+from gradsift.cli.source import patterns
+from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
 from gradsift.geometry import examine
 from gradsift.report import write_report
-from gradsift.store import fingerprint_model
-from gradsift.table import Audit
 
 
 def geometry(
@@ -38,21 +37,17 @@ def geometry(
 
     For example: **gradsift geometry runs/x --curvature last**
     """
-    audit = Audit.open(run)
-    source = Source.from_config(audit.run.config.get("source", {}))
-    model, loaded, task = source.load()
-    audit.samples_of(loaded.dataset)
-    if fingerprint_model(model) != audit.details.get("model_fingerprint"):
-        raise DataError("the model is not the one that was audited (its weights differ): audit it first")
     if pooling not in ("mean", "flatten"):
         raise SettingError(f"--pooling is mean or flatten; given {pooling!r}")
+    opened = open_audited(run)
+    audit = opened.audit
     found = examine(
-        model,
-        loaded.dataset,
-        task=task,
-        layers=_patterns(layers),
-        curvature_of=[_patterns(group) for group in curvature.split(";")] if curvature else (),
-        matrix=matrix,
+        opened.model,
+        opened.loaded.dataset,
+        task=opened.task,
+        layers=patterns(layers),
+        curvature_of=[patterns(group) for group in curvature.split(";")] if curvature else (),
+        matrix=matrix,  # type: ignore[arg-type]  # the operator checks it
         max_samples=max_samples,
         pooling=pooling,  # type: ignore[arg-type]  # checked above
     )
@@ -60,7 +55,7 @@ def geometry(
     audit.run.write_json("geometry.json", content)
     verified = audit.run.path / "verify.json"
     verification = Verification.from_dict(audit.run.read_json("verify.json")) if verified.exists() else None
-    write_report(audit, audit.run.path / "report.html", loaded.dataset, verification)
+    write_report(audit, audit.run.path / "report.html", opened.loaded.dataset, verification)
     if as_json:
         print_json(content)
         return
@@ -79,7 +74,3 @@ def geometry(
     for sentence in found.sentences:
         console.print(f"[bold]{sentence}[/]")
     console.print(f"Report: {audit.run.path / 'report.html'}", soft_wrap=True)
-
-
-def _patterns(text: str) -> str | list[str]:
-    return text.strip() if "," not in text else [part.strip() for part in text.split(",")]

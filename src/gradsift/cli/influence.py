@@ -12,12 +12,14 @@ import typer
 import yaml
 
 from gradsift.cleaning import rescore
+from gradsift.cli.audited import Audited, open_audited
 from gradsift.cli.console import console, print_json, print_table
-from gradsift.cli.source import Source
-from gradsift.data.files import Loaded, load_column
+from gradsift.cli.source import number, patterns
+from gradsift.data.files import load_column
 from gradsift.detectors import influence_scores
-from gradsift.errors import DataError, SettingError
+from gradsift.errors import SettingError
 from gradsift.influence import (
+    METHODS,
     Adversarial,
     DemographicParity,
     EqualOpportunity,
@@ -26,9 +28,7 @@ from gradsift.influence import (
     Utility,
     get_method,
 )
-from gradsift.integrations.pretrained import Pretrained
 from gradsift.settings import AuditSettings
-from gradsift.store import fingerprint_model
 from gradsift.store.run_directory import writing
 from gradsift.table import Audit
 
@@ -45,10 +45,7 @@ def influence(
     ] = None,
     method: Annotated[
         str,
-        typer.Option(
-            help="inner_product, cosine, datainf, ekfac, kfac, conjugate_gradient, lissa, exact, forward, generalized, "
-            "or module:Class."
-        ),
+        typer.Option(help=f"{', '.join(METHODS)}, or module:Class."),
     ] = "inner_product",
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="Setting of the method, such as damping=0.01; may be repeated.")
@@ -85,31 +82,28 @@ def influence(
 
     Toward fairness: **gradsift influence runs/x --target validation.csv --objective equal_opportunity --groups sex**
     """
-    audit = Audit.open(run)
-    source = Source.from_config(audit.run.config.get("source", {}))
-    pretrained = source.load_pretrained() if source.is_pretrained else None
-    model, loaded, task = source.load(pretrained)
-    audit.samples_of(loaded.dataset)
-    if fingerprint_model(model) != audit.details.get("model_fingerprint"):
-        raise DataError("the model is not the one that was audited (its weights differ): audit it first")
     if (target is None) == (not self_influence):
         raise SettingError(
             "give --target FILE, or --self for the influence of samples on their own loss; one of the two"
         )
-    asked = _target(source, target, loaded, pretrained, objective, groups, attack) if target is not None else None
+    share = number(contamination, "--contamination", float)
+    asking = get_method(method, _settings(setting or []))
+    opened = open_audited(run)
+    audit = opened.audit
+    asked = _target(opened, target, objective, groups, attack) if target is not None else None
     own = AuditSettings.from_dict(audit.run.config["settings"])
-    chosen = own.layers if layers is None else layers if "," not in layers else layers.split(",")
+    chosen = own.layers if layers is None else patterns(layers)
     stored = chosen == "last" and "residual" in audit.run.stored()
     gradients = SampleGradients(
-        model,
-        loaded.dataset,
-        task=task,
+        opened.model,
+        opened.loaded.dataset,
+        task=opened.task,
         layers=chosen,
         batch_size=own.batch_size,
         precision=own.precision,
         run=audit.run if stored and own.layers == "last" else None,
     )
-    fitted = get_method(method, _settings(setting or [])).fit_gradients(gradients)
+    fitted = asking.fit_gradients(gradients)
     if asked is None:
         scores = values = fitted.self_influence()
         name = f"self_influence_{method.replace(':', '.')}"
@@ -117,7 +111,7 @@ def influence(
         values = fitted.influence(asked)
         name = f"influence_{method.replace(':', '.')}"
         scores = influence_scores(values, method)
-    result = rescore(audit, scores, name, contamination="auto" if contamination == "auto" else float(contamination))
+    result = rescore(audit, scores, name, contamination=share)
     table = result.table.append_column("influence", pa.array(values))
     if each and asked is not None:
         table = table.append_column("influence_each", pa.array(list(fitted.influence(asked, each=True))))
@@ -128,21 +122,14 @@ def influence(
     _show(Audit(table, audit.run), fitted.report_, path, as_json)
 
 
-def _target(
-    source: Source,
-    path: Path,
-    loaded: Loaded,
-    pretrained: Pretrained | None,
-    objective: str,
-    groups: str | None,
-    attack: str,
-) -> Target:
-    target_set: Any = source.load_data(path, like=loaded, pretrained=pretrained).dataset
+def _target(opened: Audited, path: Path, objective: str, groups: str | None, attack: str) -> Target:
     if objective not in OBJECTIVES:
         raise SettingError(f"unknown objective {objective!r}: choose among {', '.join(OBJECTIVES)}")
     fair = objective in ("equal_opportunity", "demographic_parity")
     if fair != (groups is not None):
         raise SettingError("--groups COLUMN goes with the objectives equal_opportunity and demographic_parity")
+    source, loaded = opened.source, opened.loaded
+    target_set: Any = source.load_data(path, like=loaded, pretrained=opened.pretrained).dataset
     if objective == "utility":
         return Utility(target_set)
     if objective == "adversarial":

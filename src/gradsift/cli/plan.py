@@ -28,6 +28,7 @@ from gradsift.cli.source import (
     TransformOption,
     WeightsOption,
     needed,
+    patterns,
 )
 from gradsift.plan import plan as predict
 from gradsift.settings import AuditSettings
@@ -80,9 +81,7 @@ def plan(
         reduction=reduction,
         max_length=max_length,
     )
-    settings = AuditSettings.from_dict(
-        {"layers": layers if "," not in layers else layers.split(","), "precision": precision}
-    )
+    settings = AuditSettings.from_dict({"layers": patterns(layers), "precision": precision})
     loaded_model, loaded, loaded_task = source.load()
     found = predict(loaded_model, loaded.dataset, task=loaded_task, settings=settings)
     if as_json:

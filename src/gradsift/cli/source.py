@@ -265,3 +265,37 @@ def needed(value: Any, flag: str) -> Any:
     if value is None:
         raise SettingError(f"{flag} is missing: give it, or --config runs/x/config.yaml to replay a run")
     return value
+
+
+def number(text: str, flag: str, kind: type) -> Any:
+    """A number, or ``"auto"``.
+
+    Args:
+        text: What was given.
+        flag: Its name.
+        kind: ``int`` or ``float``.
+
+    Returns:
+        The number, or ``"auto"``.
+
+    Raises:
+        SettingError: It is neither.
+    """
+    if text == "auto":
+        return text
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise SettingError(f"{flag} is a number or auto, given {text!r}") from error
+
+
+def patterns(text: str) -> str | list[str]:
+    """A selection of layers, or several with commas.
+
+    Args:
+        text: What was given.
+
+    Returns:
+        The selection.
+    """
+    return text.strip() if "," not in text else [part.strip() for part in text.split(",")]

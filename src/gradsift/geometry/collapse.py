@@ -176,27 +176,24 @@ class _Sums:
     """Sums of features by class, in float64."""
 
     def __init__(self) -> None:
-        self._sums: Tensor | None = None
-        self._counts: Tensor | None = None
+        self._sums, self._counts = torch.zeros((0, 0)), torch.zeros(0)
 
     def add(self, rows: Tensor, labels: Tensor) -> None:
         """Adds a batch."""
-        classes = int(labels.max()) + 1
-        known = 0 if self._sums is None else len(self._sums)
-        if self._sums is None or classes > known:
-            sums = torch.zeros((max(classes, known), rows.shape[1]), dtype=torch.float64, device=rows.device)
-            counts = torch.zeros(len(sums), dtype=torch.float64, device=rows.device)
-            if self._sums is not None and self._counts is not None:
+        known, classes = len(self._sums), int(labels.max()) + 1
+        if classes > known:
+            sums, counts = rows.new_zeros((classes, rows.shape[1])).double(), rows.new_zeros(classes).double()
+            if known:
                 sums[:known], counts[:known] = self._sums, self._counts
             self._sums, self._counts = sums, counts
         one_hot = nn.functional.one_hot(labels, len(self._sums)).to(rows.dtype)
         self._sums += (one_hot.T @ rows).double()
-        self._counts += one_hot.sum(dim=0).double()  # type: ignore[operator]  # set together
+        self._counts += one_hot.sum(dim=0).double()
 
     def means(self, classes: np.ndarray) -> Tensor:
         """Shape (K, D), of the classes that have samples."""
-        places = torch.from_numpy(classes).to(self._sums.device)  # type: ignore[union-attr]
-        return self._sums[places] / self._counts[places, None]  # type: ignore[index]
+        places = torch.from_numpy(classes).to(self._sums.device)
+        return self._sums[places] / self._counts[places, None]
 
 
 class _Scatter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -63,7 +63,7 @@ def examine(
     task: str | Task = "classification",
     layers: Layers = "all",
     curvature_of: Sequence[Layers] = ("last",),
-    matrix: str = "gauss-newton",
+    matrix: Literal["gauss-newton", "hessian"] = "gauss-newton",
     max_samples: int = 1000,
     pooling: Pooling = "mean",
     show_progress: bool = True,
@@ -103,7 +103,7 @@ def examine(
             num_classes=classes,
             task=task,
             layers=group,
-            matrix=matrix,  # type: ignore[arg-type]  # the operator checks it
+            matrix=matrix,
             max_samples=max_samples,
             show_progress=show_progress,
         )

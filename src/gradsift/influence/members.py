@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -173,14 +174,14 @@ class FixedMask(nn.Module):
 
 
 @contextmanager
-def _replaced(model: nn.Module, layers: Mapping[str, nn.Module], seed: int) -> Iterator[None]:
+def _replaced(model: nn.Module, layers: Mapping[str, Any], seed: int) -> Iterator[None]:
     def put(name: str, module: nn.Module) -> None:
         owner, _, own = name.rpartition(".")
         setattr(model.get_submodule(owner), own, module)
 
     try:
         for place, (name, layer) in enumerate(layers.items()):
-            p, channels = float(layer.p), isinstance(layer, WHOLE_CHANNELS)  # type: ignore[arg-type]
+            p, channels = float(layer.p), isinstance(layer, WHOLE_CHANNELS)
             put(name, FixedMask(p, seed * 10_007 + place, channels=channels))
         yield
     finally:

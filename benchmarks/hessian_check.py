@@ -1,0 +1,69 @@
+"""How far two ways to a Hessian-vector product are from finite differences, on models of transformers, in float64.
+
+    python benchmarks/hessian_check.py        # seconds; decision 5 has the figures
+
+curvlinops' own Hessian goes forward over a backward pass under ``vmap``; ours goes through two backward passes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import UserDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from curvlinops import HessianLinearOperator
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from gradsift.geometry.operators import _Held, _MeanLoss, _Outputs, curvature_operator
+from gradsift.tasks import get_task
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from families import BY_NAME
+
+STEP = 1e-5
+
+
+def check(name: str) -> str:
+    family = BY_NAME[name]
+    model, batch, task = family.make(torch.float64), family.batch(4, torch.float64), get_task(family.task)
+    named = dict(model.named_parameters())
+    values = list(named.values())
+    ours = curvature_operator(model, task, [batch], named, "hessian")
+    vector = torch.randn(ours.shape[0], generator=torch.Generator().manual_seed(0)).double()
+    parts = [part.view_as(one) for part, one in zip(vector.split([v.numel() for v in values]), values, strict=True)]
+
+    def slope(sign: int) -> torch.Tensor:
+        with torch.no_grad():
+            for value, part in zip(values, parts, strict=True):
+                value.add_(part, alpha=sign * STEP)
+        with sdpa_kernel(SDPBackend.MATH):
+            loss = task.losses(task.outputs(model, batch), batch).mean()
+        found = torch.autograd.grad(loss, values, allow_unused=True, materialize_grads=True)
+        with torch.no_grad():
+            for value, part in zip(values, parts, strict=True):
+                value.sub_(part, alpha=sign * STEP)
+        return torch.cat([one.flatten() for one in found])
+
+    expected = (slope(1) - slope(-1)) / (2 * STEP)
+
+    def distance(found: torch.Tensor) -> str:
+        return f"{float((found - expected).norm() / expected.norm()):.1e}"
+
+    theirs: Any = HessianLinearOperator(
+        _Outputs(model, task), _MeanLoss(task), values, [(UserDict(batch=batch), _Held(batch))], num_data=4,
+        batch_size_fn=lambda _held: 4, check_deterministic=False,
+    )  # fmt: skip
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            other = distance(theirs @ vector)
+    except RuntimeError as error:
+        other = str(error).splitlines()[0]
+    return f"{name:22s} two backward passes {distance(ours @ vector)}   curvlinops {other}"
+
+
+if __name__ == "__main__":
+    for name in BY_NAME:
+        print(check(name), flush=True)
