@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gradsift.gradients import Projection, Reductions
-from gradsift.gradients.forms import Dense, Factored, Indexed, merge
+from gradsift.gradients.forms import Dense, Factored, Indexed
 from gradsift.gradients.layers import conv_rule
+from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reducer, add_results, reduce_dense
+from gradsift.gradients.tied import merge
 
 KINDS = ("kronecker", "sparse", "gaussian")
 sizes = st.integers(1, 5)
@@ -148,7 +150,7 @@ def test_ghost_norm_equals_direct_norm(positions, groups):
     form = factored(0, 4, groups, positions, 6, 7)
     direct = explicit(form).square().sum(dim=(1, 2))
     equal(form.l2_squared(), direct)
-    reducer = Reducer(Reductions(), 4, {})
+    reducer = Reducer(Reductions(), 4, Sketches(None, []))
     reducer.add("weight", form)
     equal(reducer.result()["l2"], direct.sqrt())
 
@@ -162,7 +164,7 @@ def test_the_ghost_norm_is_taken_exactly_where_it_is_cheaper():
 def test_positions_that_cancel_leave_no_nan():
     left, right = torch.randn(3, 1, 1, 5), torch.randn(3, 1, 1, 4)
     form = Factored(torch.cat([left, -left], dim=2), torch.cat([right, right], dim=2), (5, 4))
-    reducer = Reducer(Reductions(), 3, {})
+    reducer = Reducer(Reductions(), 3, Sketches(None, []))
     reducer.add("weight", form)
     assert (reducer.result()["l2"] < 1e-2 * left.norm() * right.norm()).all()
 
@@ -206,8 +208,8 @@ def test_results_of_disjoint_parameters_add_up():
     gradients = {name: torch.randn(4, *shape, generator=generator) for name, shape in (("a", (3, 2)), ("b", (5,)))}
     directions = {name: torch.randn(2, *g.shape[1:], generator=generator) for name, g in gradients.items()}
     wanted = Reductions(l1=True, projection=Projection(8), directions=directions)
-    parts = [reduce_dense(wanted, {name: g}, {}) for name, g in gradients.items()]
-    whole = reduce_dense(wanted, gradients, {})
+    parts = [reduce_dense(wanted, {name: g}, Sketches(wanted.projection, gradients)) for name, g in gradients.items()]
+    whole = reduce_dense(wanted, gradients, Sketches(wanted.projection, gradients))
     for key, value in add_results(*parts).items():
         torch.testing.assert_close(value, whole[key])
     assert whole.keys() == {"l1", "l2", "projection", "products"}

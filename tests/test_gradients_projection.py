@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from gradsift.errors import SettingError
 from gradsift.gradients import PerSampleGradients, Projection, Reductions
@@ -15,7 +16,7 @@ def pair(shape):
     return one, 0.6 * one + 0.8 * torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def whole(projection, parts):
+def whole_of(projection, parts):
     """The projection of a gradient of several parameters."""
     return sum(projection.sketch(name, tuple(g.shape)).dense(g[None])[0] for name, g in parts.items())
 
@@ -38,7 +39,9 @@ def test_inner_products_over_several_parameters_are_kept_on_average(kind):
     shapes = {"a.weight": (6, 5), "b.weight": (6, 5), "b.bias": (6,)}
     one, two = ({name: pair(shape)[i] for name, shape in shapes.items()} for i in range(2))
     expected = sum((one[name] * two[name]).sum() for name in shapes)
-    found = torch.stack([whole(p, one) @ whole(p, two) for p in (Projection(12, kind, seed) for seed in range(600))])
+    found = torch.stack(
+        [whole_of(p, one) @ whole_of(p, two) for p in (Projection(12, kind, seed) for seed in range(600))]
+    )
     assert abs(found.mean() - expected) < 5 * found.std() / len(found) ** 0.5
 
 
@@ -85,6 +88,40 @@ def test_the_projection_is_linear_and_of_the_gradient_s_dtype():
     torch.testing.assert_close(sketch.dense(2 * one - two), 2 * sketch.dense(one) - sketch.dense(two))
     assert sketch.dense(one).dtype == torch.float64
     assert sketch.dense(one.float()).dtype == torch.float32
+
+
+def test_a_projection_per_layer_keeps_every_layer_apart():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    batch = torch.randn(7, 6), torch.randint(3, (7,))
+
+    def run(projection):
+        reductions = Reductions(l2=False, projection=projection)
+        return PerSampleGradients(model, "classification", batch, layers="all", reductions=reductions)(batch)
+
+    apart = run(Projection(8, per_layer=True)).statistics["projection"]
+    assert apart.shape == (7, 3 * 8)
+    torch.testing.assert_close(apart.unflatten(1, (3, 8)).sum(1), run(Projection(8)).statistics["projection"])
+    losses = nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="none")
+    first = dict(model[0].named_parameters())
+    for row, found in enumerate(apart[:, :8]):
+        whole = torch.autograd.grad(losses[row], list(first.values()), retain_graph=True)
+        parts = {f"0.{name}": gradient for name, gradient in zip(first, whole, strict=True)}
+        torch.testing.assert_close(found, whole_of(Projection(8), parts))
+
+
+def test_layers_apart_have_their_columns_on_all_roads():
+    torch.manual_seed(0)
+    attention = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    model = nn.Sequential(nn.Linear(6, 8), attention, nn.Flatten(), nn.Linear(24, 3)).eval()
+    batch = torch.randn(4, 3, 6), torch.randint(3, (4,))
+    reductions = Reductions(l2=False, projection=Projection(4, per_layer=True))
+    gradients = PerSampleGradients(model, "classification", batch, layers="all", reductions=reductions)
+    assert gradients.coverage.numbers.keys() == {"layer rules", "torch.func"}
+    layers = {name.rpartition(".")[0] for name in gradients.parameters}
+    found = gradients(batch).statistics["projection"]
+    assert found.shape == (4, len(layers) * 4)
+    assert (found.unflatten(1, (len(layers), 4)).abs().sum(2) > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def audit(
     contamination: float | Literal["auto"] = "auto",
     projection: int = 512,
     projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker",
+    projection_per_layer: bool = False,
     batch_size: int | Literal["auto"] = "auto",
     shard_size: int = 2048,
     precision: Precision = "float32",
@@ -88,6 +89,7 @@ def audit(
         contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``.
         projection: Dimensions of the random projection, where gradients are not kept in factors.
         projection_kind: ``"kronecker"``, ``"sparse"`` or ``"gaussian"``.
+        projection_per_layer: Whether ``projection`` dimensions are kept of every layer, instead of their sum.
         batch_size: Samples a batch; ``"auto"`` finds it, and it is halved when memory runs out.
         shard_size: Samples a shard of the run directory.
         precision: ``"float32"`` (the model's own precision), ``"bfloat16"`` or ``"float16"`` by autocast.
@@ -116,6 +118,7 @@ def audit(
         contamination=contamination,
         projection=projection,
         projection_kind=projection_kind,
+        projection_per_layer=projection_per_layer,
         batch_size=batch_size,
         shard_size=shard_size,
         precision=precision,

@@ -171,7 +171,9 @@ def choose_detectors(
 
 def _reductions(detectors: Mapping[str, Detector], settings: AuditSettings, closed_form: bool) -> Reductions:
     needs_rows = any(one.rows for one in detectors.values())
-    projection = Projection(settings.projection, settings.projection_kind, settings.seed)
+    projection = Projection(
+        settings.projection, settings.projection_kind, settings.seed, per_layer=settings.projection_per_layer
+    )
     return Reductions(
         l1=any(1 in one.norms for one in detectors.values()),
         l2=True,

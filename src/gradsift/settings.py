@@ -24,6 +24,7 @@ class AuditSettings:
         contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``.
         projection: Dimensions of the random projection, where gradients are not kept in factors.
         projection_kind: ``"kronecker"``, ``"sparse"`` or ``"gaussian"``.
+        projection_per_layer: Whether ``projection`` dimensions are kept of every layer, instead of their sum.
         batch_size: Samples a batch, or ``"auto"``.
         shard_size: Samples a shard.
         precision: Precision of the passes.
@@ -36,6 +37,7 @@ class AuditSettings:
     contamination: float | Literal["auto"] = "auto"
     projection: int = 512
     projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker"
+    projection_per_layer: bool = False
     batch_size: int | Literal["auto"] = "auto"
     shard_size: int = 2048
     precision: Precision = "float32"

@@ -75,6 +75,9 @@ def audit(
     projection: Annotated[
         int, typer.Option(help="Dimensions of the random projection (not for the last layer).")
     ] = 512,
+    per_layer: Annotated[
+        bool, typer.Option("--per-layer", help="Keep these dimensions of every layer, instead of their sum.")
+    ] = False,
     batch_size: Annotated[str, typer.Option(help='Samples a batch, or "auto".')] = "auto",
     shard_size: Annotated[int, typer.Option(help="Samples a shard: what a killed run loses at most.")] = 2048,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
@@ -136,6 +139,7 @@ def audit(
             "detectors": detectors.split(",") if detectors else None,
             "contamination": number(contamination, "--contamination", float),
             "projection": projection,
+            "projection_per_layer": per_layer,
             "batch_size": number(batch_size, "--batch-size", int),
             "shard_size": shard_size,
             "precision": precision,

@@ -14,7 +14,7 @@ from gradsift.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-LARGEST = 512
+LARGEST = 2048
 CPU_BUDGET = 64 * 2**20
 """Bytes of activations at which a CPU pass is fastest: with larger batches the system's allocator gives memory back and
 faults it in anew at every batch."""
@@ -75,7 +75,7 @@ class Batcher:
             example: A small batch.
 
         Returns:
-            A batcher of 1 to 512 samples.
+            A batcher of 1 to 2048 samples.
         """
         device = device_of(model)
         budget = torch.cuda.get_device_properties(device).total_memory // 8 if device.type == "cuda" else CPU_BUDGET

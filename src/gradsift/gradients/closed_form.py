@@ -18,7 +18,7 @@ from gradsift.data.batch import Batch, map_tensors
 from gradsift.errors import ModelError
 from gradsift.gradients.forms import Factored, at_least_float32
 from gradsift.gradients.model_state import frozen, reducing
-from gradsift.gradients.projection import Sketch
+from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reducer, Reductions
 from gradsift.gradients.road import Reduced, Take
 from gradsift.tasks import Task, sample_losses
@@ -42,7 +42,7 @@ class ClosedForm:
     ) -> None:
         self._model, self._task, self._layer = model, task, layer
         self._weight_name, self._reductions = weight_name, reductions
-        self._sketches: dict[str, Sketch] = {}
+        self._sketches = Sketches(reductions.projection, [weight_name])
 
     def run(self, batch: Batch) -> Reduced:
         """One forward pass, and a backward pass from the losses to the layer's output.

@@ -1,7 +1,7 @@
 """The three forms in which a batch holds one parameter's per-sample gradients before they are reduced.
 
 A linear map's gradient is a sum of outer products, so it need not be formed: norms and projections follow from the
-factors. Everything else is held whole, one parameter at a time.
+factors, or from pieces of it. Everything else is held whole, one parameter at a time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gradsift.gradients.pieces import Pieces, outer_products, sum_norms
 from gradsift.gradients.projection import Sketch
 
 if TYPE_CHECKING:
@@ -53,6 +54,14 @@ class Form(ABC):
             Shape (n,).
         """
 
+    def both_norms(self) -> tuple[Tensor, Tensor]:
+        """Sum of absolute values and sum of squares, where both are wanted.
+
+        Returns:
+            Shape (n,) each.
+        """
+        return self.l1(), self.l2_squared()
+
     @abstractmethod
     def project(self, sketch: Sketch) -> Tensor:
         """The random projection of the gradients.
@@ -82,9 +91,9 @@ class Form(ABC):
             reductions: What will be asked.
 
         Returns:
-            Itself, or the same gradients in another form.
+            Itself, or the gradients held whole where several reductions need all entries in their order.
         """
-        return self
+        return Dense(self.dense()) if reductions.needs_whole else self
 
     def products(self, directions: Tensor) -> Tensor:
         """Inner products with given directions.
@@ -140,8 +149,7 @@ class Dense(Form):
 
     def l2_squared(self) -> Tensor:
         """Sum of squares, shape (n,)."""
-        flat = self._flat
-        return torch.linalg.vecdot(flat, flat)
+        return torch.linalg.vector_norm(self._flat, dim=1).square()
 
     def project(self, sketch: Sketch) -> Tensor:
         """The projection, shape (n, sketch.dim)."""
@@ -175,31 +183,38 @@ class Factored(Form):
         """The gradients, shape ``(n, *shape)``."""
         return torch.matmul(self.left.transpose(2, 3), self.right).reshape(-1, *self.shape)
 
-    def cheapest(self, reductions: Reductions) -> Form:
-        """Itself where factors are enough, otherwise the gradients held whole."""
-        direct = reductions.needs_entries or (reductions.l2 and not self.ghost_is_cheaper)
-        return Dense(self.dense()) if direct and not self.rank_one else self
+    def pieces(self) -> Pieces:
+        """All entries, a piece at a time."""
+        return outer_products(self.left, self.right)
 
     def l1(self) -> Tensor:
         """Sum of absolute values; for a single outer product ``|left|_1 |right|_1``. Shape (n,)."""
         if self.rank_one:
             return (self.left.flatten(2).abs().sum(dim=2) * self.right.flatten(2).abs().sum(dim=2)).sum(dim=1)
-        return Dense(self.dense()).l1()
+        return sum_norms(self.pieces(), self.left, l1=True, l2=False)[0]
 
     def l2_squared(self) -> Tensor:
-        """Sum of squares in ghost form, ``sum_{t,t'} <left_t, left_t'> <right_t, right_t'>``. Shape (n,)."""
+        """Sum of squares, shape (n,); in ghost form ``sum_{t,t'} <left_t, left_t'> <right_t, right_t'>`` where cheaper."""
         if self.rank_one:
             return (self.left.flatten(2).norm(dim=2) * self.right.flatten(2).norm(dim=2)).square().sum(dim=1)
-        left_gram = torch.matmul(self.left, self.left.transpose(2, 3))
-        right_gram = torch.matmul(self.right, self.right.transpose(2, 3))
+        if not self.ghost_is_cheaper:
+            return sum_norms(self.pieces(), self.left, l1=False, l2=True)[1]
+        gram = torch.matmul(self.left, self.left.transpose(2, 3))
+        gram = gram.mul_(torch.matmul(self.right, self.right.transpose(2, 3)))
         # Rounding can leave a tiny negative number where the positions' gradients cancel.
-        return (left_gram * right_gram).sum(dim=(1, 2, 3)).clamp(min=0)
+        return gram.sum(dim=(1, 2, 3)).clamp(min=0)
+
+    def both_norms(self) -> tuple[Tensor, Tensor]:
+        """Both from one look at the entries, shape (n,) each."""
+        if self.rank_one:
+            return self.l1(), self.l2_squared()
+        return sum_norms(self.pieces(), self.left, l1=True, l2=True)
 
     def project(self, sketch: Sketch) -> Tensor:
         """The projection of both factors before their product, shape (n, sketch.dim)."""
-        if sketch.kind != "kronecker":
+        if sketch.kind != "kronecker" or self.left.shape[1] > 1 or len(self.shape) > 2:
             return sketch.dense(self.dense())
-        return sketch.factored(self.left, self.right)
+        return sketch.factored(self.left[:, 0], self.right[:, 0])
 
     def products(self, directions: Tensor) -> Tensor:
         """``sum_t left_t^T D right_t`` for each direction D, shape (n, m)."""
@@ -243,6 +258,11 @@ class Indexed(Form):
         """Sum of squares, shape (n,)."""
         return self._merged().square().sum(dim=(1, 2))
 
+    def both_norms(self) -> tuple[Tensor, Tensor]:
+        """Both from the same merged rows, shape (n,) each."""
+        merged = self._merged()
+        return merged.abs().sum(dim=(1, 2)), merged.square().sum(dim=(1, 2))
+
     def project(self, sketch: Sketch) -> Tensor:
         """The projection, shape (n, sketch.dim); the one-hot factor picks columns of the left matrix."""
         return sketch.indexed(self.index, self.rows)
@@ -257,86 +277,6 @@ class Indexed(Form):
         table = self.rows.new_zeros(weights.shape[1], *self.shape)
         rows = torch.einsum("nc,ntq->cntq", weights.to(self.rows), self.rows)
         return table.index_add(1, self.index.reshape(-1), rows.flatten(1, 2))
-
-
-class Tied(Form):
-    """Gradients of a table that is read at the start and multiplied with at the end, as tied embeddings are.
-
-    The sum of an :class:`Indexed` and a :class:`Factored` form. Its square needs their inner product alone,
-    ``sum_{t,t'} left_{t'}[index_t] <row_t, right_{t'}>``, so no gradient of the whole table is formed.
-
-    Args:
-        indexed: The look-up's part.
-        factored: The product's part, in one group.
-    """
-
-    def __init__(self, indexed: Indexed, factored: Factored) -> None:
-        self._indexed, self._factored, self.shape = indexed, factored, indexed.shape
-
-    @property
-    def bytes(self) -> int:
-        """What both parts weigh."""
-        return self._indexed.bytes + self._factored.bytes
-
-    @property
-    def bytes_whole(self) -> int:
-        """What the gradients would weigh if they were held whole."""
-        return self._indexed.bytes_whole
-
-    def dense(self) -> Tensor:
-        """The gradients, shape (n, entries, q)."""
-        return self._factored.dense() + self._indexed.dense()
-
-    def cheapest(self, reductions: Reductions) -> Form:
-        """Itself, unless every entry is asked for."""
-        return Dense(self.dense()) if reductions.needs_entries else self
-
-    def l1(self) -> Tensor:
-        """Sum of absolute values, shape (n,)."""
-        return Dense(self.dense()).l1()
-
-    def l2_squared(self) -> Tensor:
-        """Sum of squares, ``|A|^2 + |B|^2 + 2 <A, B>``, shape (n,)."""
-        left, right, index = self._factored.left[:, 0], self._factored.right[:, 0], self._indexed.index
-        picked = left.gather(2, index[:, None, :].expand(-1, left.shape[1], -1))
-        inner = (picked * torch.matmul(right, self._indexed.rows.transpose(1, 2))).sum(dim=(1, 2))
-        return (self._indexed.l2_squared() + self._factored.l2_squared() + 2 * inner).clamp(min=0)
-
-    def project(self, sketch: Sketch) -> Tensor:
-        """The projection, shape (n, sketch.dim)."""
-        return self._indexed.project(sketch) + self._factored.project(sketch)
-
-    def products(self, directions: Tensor) -> Tensor:
-        """Inner products with given directions, shape (n, m)."""
-        return self._indexed.products(directions) + self._factored.products(directions)
-
-    def sums(self, weights: Tensor) -> Tensor:
-        """Weighted sums of both parts, shape (c, entries, q)."""
-        return self._indexed.sums(weights) + self._factored.sums(weights)
-
-
-def merge(forms: Sequence[Form]) -> Form:
-    """The sum of several uses of one parameter (a module used twice, tied weights).
-
-    Args:
-        forms: One form a use.
-
-    Returns:
-        One form for the whole gradient; the uses are joined along their positions where they are of the same kind.
-    """
-    first = forms[0]
-    if len(forms) == 1:
-        return first
-    if all(isinstance(form, Indexed) for form in forms):
-        index = torch.cat([form.index for form in forms], dim=1)  # type: ignore[attr-defined]
-        return Indexed(index, torch.cat([form.rows for form in forms], dim=1), first.shape)  # type: ignore[attr-defined]
-    if all(type(form) is Factored and form.left.shape[1] == first.left.shape[1] for form in forms):  # type: ignore[attr-defined]
-        left = torch.cat([form.left for form in forms], dim=2)  # type: ignore[attr-defined]
-        return Factored(left, torch.cat([form.right for form in forms], dim=2), first.shape)  # type: ignore[attr-defined]
-    kinds = {type(form): form for form in forms}
-    if len(forms) == 2 and kinds.keys() == {Indexed, Factored} and kinds[Factored].left.shape[1] == 1:  # type: ignore[attr-defined]
-        return Tied(kinds[Indexed], kinds[Factored])  # type: ignore[arg-type]
-    return Dense(sum((form.dense() for form in forms[1:]), first.dense()))
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

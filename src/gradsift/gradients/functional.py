@@ -15,7 +15,7 @@ from gradsift.data.batch import Batch, batch_size, map_tensors
 from gradsift.errors import ModelError
 from gradsift.gradients.forms import Dense
 from gradsift.gradients.model_state import frozen
-from gradsift.gradients.projection import Sketch
+from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions, reduce_dense
 from gradsift.gradients.road import Reduced, Take
 from gradsift.tasks import Task, sample_losses
@@ -31,16 +31,22 @@ class TorchFunc:
         task: The task.
         parameters: Full name to parameter, what is wanted.
         reductions: What to keep.
+        sketches: The projections of all roads' parameters; by default of its own.
     """
 
     name = "torch.func"
 
     def __init__(
-        self, model: nn.Module, task: Task, parameters: Mapping[str, nn.Parameter], reductions: Reductions
+        self,
+        model: nn.Module,
+        task: Task,
+        parameters: Mapping[str, nn.Parameter],
+        reductions: Reductions,
+        sketches: Sketches | None = None,
     ) -> None:
         self._model, self._task, self._reductions = model, task, reductions
         self._parameters = dict(parameters)
-        self._sketches: dict[str, Sketch] = {}
+        self._sketches = sketches or Sketches(reductions.projection, parameters)
 
     def run(self, batch: Batch) -> Reduced:
         """Vectorised gradients, and a plain forward pass for outputs and losses.

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, batch_size, map_tensors
 from gradsift.errors import ModelError
-from gradsift.gradients.forms import Form, at_least_float32, merge
+from gradsift.gradients.forms import Form, at_least_float32
 from gradsift.gradients.layers import BareParameters, find_rule
 from gradsift.gradients.model_state import device_of, frozen, reducing
-from gradsift.gradients.projection import Sketch
+from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reducer, Reductions
 from gradsift.gradients.road import Reduced, Take
+from gradsift.gradients.tied import merge
 from gradsift.tasks import Task, sample_losses
 
 
@@ -47,6 +48,7 @@ class LayerRules:
         task: The task.
         parameters: Full name to parameter, what is wanted.
         reductions: What to keep.
+        sketches: The projections of all roads' parameters; by default of its own.
         shared: Layers that run once for all samples and are broadcast over them afterwards, such as the look-up of position
             embeddings; they get a sample axis, so that each sample's gradient arrives on its own.
     """
@@ -59,14 +61,16 @@ class LayerRules:
         task: Task,
         parameters: Mapping[str, nn.Parameter],
         reductions: Reductions,
+        sketches: Sketches | None = None,
         shared: frozenset[nn.Module] = frozenset(),
     ) -> None:
         self._model, self._task, self._reductions = model, task, reductions
         self._shared = shared
         self._owners = owners(model, parameters)
+        self._rules = {module: find_rule(module) for module in self._owners}
         owned = {name for pairs in self._owners.values() for _, name in pairs}
         self._bare = {name: parameter for name, parameter in parameters.items() if name not in owned}
-        self._sketches: dict[str, Sketch] = {}
+        self._sketches = sketches or Sketches(reductions.projection, parameters)
 
     def run(self, batch: Batch) -> Reduced:
         """A forward and a backward pass; reductions happen inside the latter.
@@ -122,14 +126,14 @@ class LayerRules:
             for _, name in self._owners[module]:
                 uses[name] += 1
             if not output.requires_grad:
-                # Nothing before this layer has a gradient: begin the graph here. Cloned, as a leaf forbids in-place use.
-                output = output.detach().requires_grad_().clone()
+                output = _Begin.apply(torch.empty(0, requires_grad=True), output)
             # Registered before any later in-place change, so autograd hands over the gradient of this very value.
-            output.register_hook(lambda gradient: backward_hook(module, source, gradient))
+            held = [source]
+            output.register_hook(lambda gradient: backward_hook(module, held.pop(), gradient))
             return output
 
         def backward_hook(module: nn.Module, source: Tensor, gradient: Tensor) -> None:
-            rule = find_rule(module)
+            rule = self._rules[module]
             source = at_least_float32(source) if source.is_floating_point() else source
             with torch.no_grad(), reducing(gradient.device):
                 try:
@@ -228,8 +232,25 @@ def dense_by_rules(
     def begin(_size: int) -> Take:
         return lambda name, form: found.__setitem__(name, form.dense())
 
-    LayerRules(model, task, parameters, Reductions(), shared).visit(batch, begin)
+    LayerRules(model, task, parameters, Reductions(), shared=shared).visit(batch, begin)
     return found
+
+
+class _Begin(torch.autograd.Function):
+    """Begins the graph at a tensor before which nothing has a gradient, without a copy.
+
+    A leaf would forbid that the model changes the tensor in place.
+    """
+
+    @staticmethod
+    def forward(_context: Any, _anchor: Tensor, output: Tensor) -> Tensor:
+        """The tensor itself, with a graph behind it."""
+        return output.data
+
+    @staticmethod
+    def backward(_context: Any, _gradient: Tensor) -> tuple[None, None]:
+        """Nothing before the tensor has a gradient."""
+        return None, None
 
 
 def _one_each(source: Tensor, output: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,9 +17,11 @@ from gradsift.errors import SettingError
 from gradsift.gradients.closed_form import ClosedForm
 from gradsift.gradients.functional import TorchFunc
 from gradsift.gradients.hooks import LayerRules, RuleMismatchError, dense_by_rules, owners
+from gradsift.gradients.layout import fast_layout
 from gradsift.gradients.loop import Loop
 from gradsift.gradients.model_state import Precision, coarsest_dtype, precision_of
 from gradsift.gradients.probe import check_mode
+from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions, add_results
 from gradsift.gradients.road import Reduced, Road, Take
 from gradsift.gradients.selection import Layers, select_parameters
@@ -92,6 +95,7 @@ class PerSampleGradients:
         self._model, self._task, self._precision = model, get_task(task), precision
         example = to_model(example, model)
         example = _tried(example)
+        self._lays_out = self._can_lay_out(example)
         self.coarsest = coarsest_dtype(model)
         self.parameters = select_parameters(model, self._task, layers, example)
         self._shared: frozenset[nn.Module] = frozenset()
@@ -131,7 +135,7 @@ class PerSampleGradients:
             Outputs, losses and reductions, on the model's device.
         """
         batch = to_model(batch, self._model)
-        with precision_of(self._model, self._precision):
+        with self._passes():
             first, *others = [road.run(batch) for road in self._roads]
         for other in others:
             first.statistics = add_results(first.statistics, other.statistics)
@@ -148,7 +152,7 @@ class PerSampleGradients:
             The losses, shape (n,).
         """
         batch = to_model(batch, self._model)
-        with precision_of(self._model, self._precision):
+        with self._passes():
             first, *_others = [road.visit(batch, lambda _size: take)[1] for road in self._roads]
         return first.detach()
 
@@ -164,6 +168,7 @@ class PerSampleGradients:
         model, task = self._model, self._task
         self.reductions = reductions
         self._roads: list[Road] = []
+        sketches = Sketches(reductions.projection, self.parameters)
         for road, served in self._served.items():
             if road == ClosedForm.name:
                 ((name, layer),) = _linear_users(model, served).items()
@@ -174,16 +179,36 @@ class PerSampleGradients:
                     TorchFunc.name: TorchFunc,
                     Loop.name: Loop,
                 }
-                self._roads.append(kinds[road](model, task, served, reductions))
+                self._roads.append(kinds[road](model, task, served, reductions, sketches))
+
+    @contextmanager
+    def _passes(self) -> Iterator[None]:
+        """The context in which batches go through the model."""
+        with precision_of(self._model, self._precision), self._layout():
+            yield
+
+    def _layout(self) -> AbstractContextManager[None]:
+        return fast_layout(self._model) if self._lays_out else nullcontext()
+
+    def _can_lay_out(self, example: Batch) -> bool:
+        """Whether the model takes another memory layout: code that calls ``view`` on a feature map does not."""
+        try:
+            with fast_layout(self._model), torch.no_grad():
+                self._task.outputs(self._model, example)
+        except (RuntimeError, ValueError) as error:
+            logger.debug("convolutions keep their memory layout: %s", error)
+            return False
+        return True
 
     def _assign(self, example: Batch) -> dict[str, dict[str, nn.Parameter]]:
         """Road name to the parameters it serves, cheapest road first."""
         truth = Loop(self._model, self._task, self.parameters, Reductions()).dense(example)
-        if self._closed_form_is_right(example, truth):
-            return {ClosedForm.name: self.parameters}
-        by_rules = self._right_by_rules(example, truth)
-        rest = {name: p for name, p in self.parameters.items() if name not in by_rules}
-        by_func = self._right_by_func(example, truth, rest)
+        with self._layout():
+            if self._closed_form_is_right(example, truth):
+                return {ClosedForm.name: self.parameters}
+            by_rules = self._right_by_rules(example, truth)
+            rest = {name: p for name, p in self.parameters.items() if name not in by_rules}
+            by_func = self._right_by_func(example, truth, rest)
         by_loop = {name: p for name, p in rest.items() if name not in by_func}
         assigned = {LayerRules.name: by_rules, TorchFunc.name: by_func, Loop.name: by_loop}
         return {road: served for road, served in assigned.items() if served}

@@ -11,7 +11,7 @@ from torch import Tensor
 from gradsift.errors import SettingError
 from gradsift.gradients.forms import Dense, Form, at_least_float32
 from gradsift.gradients.model_state import reducing
-from gradsift.gradients.projection import Projection, Sketch
+from gradsift.gradients.projection import Projection, Sketches
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Reductions:
         l2: The L2 norm, ``sqrt(sum_i g_i^2)``.
         factors: The two factors of the last layer's gradient, ``residual`` (n, K) and ``features`` (n, D); only the
             closed form has them.
-        projection: A random projection to a few dimensions, or ``None``.
+        projection: A random projection to a few dimensions, over all parameters or for each layer, or ``None``.
         directions: For inner products: parameter name to a tensor ``(m, *parameter.shape)``; kept as ``products`` (n, m).
     """
 
@@ -46,9 +46,9 @@ class Reductions:
             raise SettingError(f"directions must hold the same number of vectors for every parameter, got {counts}")
 
     @property
-    def needs_entries(self) -> bool:
-        """Whether every entry of a gradient must be formed, as factors do not suffice."""
-        return self.l1 or (self.projection is not None and self.projection.kind != "kronecker")
+    def needs_whole(self) -> bool:
+        """Whether a parameter's gradients must be held whole, as neither factors nor pieces suffice."""
+        return self.projection is not None and self.projection.kind != "kronecker"
 
 
 class Reducer:
@@ -57,10 +57,10 @@ class Reducer:
     Args:
         reductions: What to keep.
         size: Number of samples n.
-        sketches: One sketch a parameter, where a projection is asked for; filled as parameters come.
+        sketches: The parameters' projections.
     """
 
-    def __init__(self, reductions: Reductions, size: int, sketches: dict[str, Sketch]) -> None:
+    def __init__(self, reductions: Reductions, size: int, sketches: Sketches) -> None:
         self.reductions, self.size, self._sketches = reductions, size, sketches
         self._sums: dict[str, Tensor] = {}
 
@@ -72,14 +72,23 @@ class Reducer:
             form: Its per-sample gradients; the contributions of all its uses, merged.
         """
         wanted, form = self.reductions, form.cheapest(self.reductions)
-        if wanted.l1:
+        if wanted.l1 and wanted.l2:
+            l1, l2_squared = form.both_norms()
+            self._accumulate("l1", l1)
+            self._accumulate("l2", l2_squared)
+        elif wanted.l1:
             self._accumulate("l1", form.l1())
-        if wanted.l2:
+        elif wanted.l2:
             self._accumulate("l2", form.l2_squared())
         if wanted.projection is not None:
-            if name not in self._sketches:
-                self._sketches[name] = wanted.projection.sketch(name, form.shape)
-            self._accumulate("projection", form.project(self._sketches[name]))
+            projected = form.project(self._sketches.of(name, form.shape))
+            columns = self._sketches.columns(name)
+            if "projection" not in self._sums and columns == slice(None):
+                self._sums["projection"] = projected
+            else:
+                if "projection" not in self._sums:
+                    self._sums["projection"] = projected.new_zeros(self.size, self._sketches.width)
+                self._sums["projection"][:, columns] += projected
         if name in wanted.directions:
             self._accumulate("products", form.products(wanted.directions[name]))
 
@@ -90,13 +99,14 @@ class Reducer:
             like: The losses; tells device and dtype of the zeros where no parameter has reached them.
 
         Returns:
-            ``l1`` (n,), ``l2`` (n,), ``projection`` (n, dim), ``products`` (n, m), as asked for, at least float32.
+            ``l1`` (n,), ``l2`` (n,), ``projection`` (n, dim or layers x dim), ``products`` (n, m), as asked for, at least
+            float32.
         """
         sums, wanted, size = dict(self._sums), self.reductions, self.size
         shapes = {
             "l1": (size,) if wanted.l1 else None,
             "l2": (size,) if wanted.l2 else None,
-            "projection": (size, wanted.projection.dim) if wanted.projection else None,
+            "projection": (size, self._sketches.width) if wanted.projection else None,
             "products": (size, len(next(iter(wanted.directions.values())))) if wanted.directions else None,
         }
         for key, shape in shapes.items():
@@ -110,9 +120,7 @@ class Reducer:
         self._sums[key] = value if key not in self._sums else self._sums[key] + value
 
 
-def reduce_dense(
-    reductions: Reductions, gradients: Mapping[str, Tensor], sketches: dict[str, Sketch]
-) -> dict[str, Tensor]:
+def reduce_dense(reductions: Reductions, gradients: Mapping[str, Tensor], sketches: Sketches) -> dict[str, Tensor]:
     """Reduces per-sample gradients that are held whole.
 
     Args:

@@ -71,11 +71,11 @@ class Classification(LossTask):
                 f'{tuple(outputs.shape)}; for a single logit use task="binary"'
             )
         labels = self.labels(batch)
-        wrong = [] if is_traced(labels) else ((labels < 0) | (labels >= outputs.shape[1])).nonzero()[:, 0].tolist()
-        if wrong:
+        outside = (labels < 0) | (labels >= outputs.shape[1])
+        if not is_traced(labels) and outside.any():
             raise SampleError(
                 f"labels outside 0 ... {outputs.shape[1] - 1}, the classes of the model's output",
-                wrong,
+                outside.nonzero()[:, 0].tolist(),
                 "Number the classes from 0, and check that model and data belong together",
             )
         weights = None if self.class_weights is None else self.class_weights.to(outputs)

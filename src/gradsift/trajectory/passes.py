@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, to_model
-from gradsift.gradients.forms import Factored, Form, at_least_float32, merge
+from gradsift.gradients.forms import Factored, Form, at_least_float32
 from gradsift.gradients.hooks import owners
 from gradsift.gradients.layers import find_rule
 from gradsift.gradients.model_state import reducing
-from gradsift.gradients.reductions import Reductions
+from gradsift.gradients.tied import merge
 from gradsift.tasks import Task
 from gradsift.trajectory.outputs import Seen, seen_in
 
@@ -150,7 +150,7 @@ class TrainingPass:
             for own, name in self._owners[module]:
                 self._waiting[name].append(forms[own])
                 if len(self._waiting[name]) == self._uses[name]:
-                    self._squares.append(merge(self._waiting.pop(name)).cheapest(Reductions()).l2_squared())
+                    self._squares.append(merge(self._waiting.pop(name)).l2_squared())
 
     def finish(self) -> dict[str, Tensor]:
         """What the pass has shown, once its backward pass is over.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,8 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from gradsift.gradients.forms import Dense, Factored, Form
+from gradsift.gradients.pieces import Pieces, outer_products, piece_size, sum_norms
 from gradsift.gradients.projection import Sketch
-
-if TYPE_CHECKING:
-    from gradsift.gradients.reductions import Reductions
 
 
 def conv_rule(module: nn.Conv1d | nn.Conv2d, inputs: Tensor, output_gradient: Tensor) -> dict[str, Form]:
@@ -34,7 +32,7 @@ def conv_rule(module: nn.Conv1d | nn.Conv2d, inputs: Tensor, output_gradient: Te
 
 
 class Convolved(Form):
-    """Gradients of a convolution's weight, held as its padded input and the gradient of its output.
+    """Gradients of a convolution's weight, held as its input and the gradient of its output.
 
     Args:
         module: The layer.
@@ -43,9 +41,11 @@ class Convolved(Form):
     """
 
     def __init__(self, module: nn.Conv1d | nn.Conv2d, inputs: Tensor, output_gradient: Tensor) -> None:
-        padding = list(module._reversed_padding_repeated_twice)  # from the last axis backwards, for every padding mode
-        if any(padding):
-            inputs = functional.pad(inputs, padding, mode=_MODES.get(module.padding_mode, module.padding_mode))
+        padding = list(module._reversed_padding_repeated_twice)  # from the last axis backwards, for every mode
+        if module.padding_mode != "zeros" or padding[::2] != padding[1::2]:
+            mode = _MODES.get(module.padding_mode, module.padding_mode)
+            inputs, padding = functional.pad(inputs, padding, mode=mode), [0] * len(padding)
+        self._padding = (padding[2] if len(padding) > 2 else 0, padding[0])
         if inputs.ndim == 3:  # Conv1d: one more axis of length 1
             inputs, output_gradient = inputs[:, :, None], output_gradient[:, :, None]
         one = (1,) * (2 - len(module.kernel_size))
@@ -54,58 +54,102 @@ class Convolved(Form):
         self._inputs, self._output_gradient = inputs, output_gradient
         self.shape = tuple(module.weight.shape)
 
+    @property
+    def _positions(self) -> int:
+        return self._output_gradient[0, 0].numel()
+
+    @property
+    def _unfolds(self) -> bool:
+        """Whether unfolded patches and a matrix product are quicker than a grouped convolution: where maps are small."""
+        return self._groups == 1 and (self._positions <= 256 or self._kernel == (1, 1))
+
+    @property
+    def _ghost_is_cheaper(self) -> bool:
+        p, q = self.shape[0], math.prod(self.shape[1:])
+        return self._groups == 1 and self._positions * (p + q) < p * q
+
     def dense(self) -> Tensor:
-        """The gradients, shape ``(n, *shape)``, as one grouped convolution: every sample is a group of its own."""
-        size, channels = self._inputs.shape[:2]
-        outputs = self._output_gradient.shape[1]
-        gradient = conv2d_weight(
-            self._inputs.reshape(1, size * channels, *self._inputs.shape[2:]),
-            (size * outputs, channels // self._groups, *self._kernel),
-            self._output_gradient.reshape(1, size * outputs, *self._output_gradient.shape[2:]),
-            stride=self._stride,
-            dilation=self._dilation,
-            groups=size * self._groups,
-        )
-        return gradient.reshape(size, *self.shape)
+        """The gradients, shape ``(n, *shape)``."""
+        return self._product(slice(None))
 
-    def factored(self) -> Factored:
-        """The same gradients in factors, output gradients and unfolded patches: q / C times the input's memory."""
-        patches = functional.unfold(self._inputs, self._kernel, dilation=self._dilation, stride=self._stride)
-        size = len(patches)
-        left = self._output_gradient.reshape(size, self._groups, self.shape[0] // self._groups, -1)
-        right = patches.reshape(size, self._groups, patches.shape[1] // self._groups, -1)
-        return Factored(left.transpose(2, 3), right.transpose(2, 3), self.shape)
-
-    def cheapest(self, reductions: Reductions) -> Form:
-        """Held whole; in factors where positions are few (ghost form); as it is where only a projection is wanted."""
-        positions = self._output_gradient[0, 0].numel()
-        p, q = self.shape[0] // self._groups, self._inputs.shape[1] // self._groups * self._kernel[0] * self._kernel[1]
-        if not reductions.needs_entries:
-            if reductions.l2 and positions * (p + q) < p * q:
-                return self.factored()
-            if not reductions.l2 and not reductions.directions and self._groups == 1:
-                rows, columns = reductions.projection.sides if reductions.projection else (0, 0)
-                if positions * (q * columns + p * rows) < positions * p * q:
-                    return self
-        return Dense(self.dense())
+    def pieces(self) -> Pieces:
+        """All entries, a piece at a time."""
+        numbers, patches = math.prod(self.shape), self._positions * math.prod(self.shape[1:])
+        size = piece_size(self._inputs)
+        if self._unfolds:
+            many = max(1, size // max(numbers, patches))
+        else:  # a grouped convolution is at its best with many small groups, or with a single one
+            many = max(1, size // numbers) if numbers < 2**13 else 1
+        for start in range(0, len(self._inputs), many):
+            part = slice(start, start + many)
+            if self._unfolds:
+                for _, entries in outer_products(self._maps(part)[:, None], self._patches(part)[:, None]):
+                    yield part, entries
+            else:
+                yield part, self._product(part).flatten(1)
 
     def l1(self) -> Tensor:
         """Sum of absolute values, shape (n,)."""
-        return Dense(self.dense()).l1()
+        return sum_norms(self.pieces(), self._inputs, l1=True, l2=False)[0]
 
     def l2_squared(self) -> Tensor:
-        """Sum of squares, shape (n,)."""
-        return Dense(self.dense()).l2_squared()
+        """Sum of squares, shape (n,); in ghost form where positions are few."""
+        if not self._ghost_is_cheaper:
+            return sum_norms(self.pieces(), self._inputs, l1=False, l2=True)[1]
+        everything = slice(None)
+        maps, patches = self._maps(everything), self._patches(everything)
+        return Factored(maps[:, None], patches[:, None], (maps.shape[2], patches.shape[2])).l2_squared()
+
+    def both_norms(self) -> tuple[Tensor, Tensor]:
+        """Both from one look at the entries, shape (n,) each."""
+        return sum_norms(self.pieces(), self._inputs, l1=True, l2=True)
 
     def project(self, sketch: Sketch) -> Tensor:
         """The projection, shape (n, sketch.dim): patches are projected by a convolution with random filters."""
         if sketch.kind != "kronecker" or self._groups > 1:
             return sketch.dense(self.dense())
-        filters = sketch.right(self._inputs).reshape(-1, self._inputs.shape[1], *self._kernel)
-        right = functional.conv2d(self._inputs, filters, stride=self._stride, dilation=self._dilation).flatten(2)
-        # "same" padding of an even kernel can leave one position more than the layer has.
-        left = torch.matmul(sketch.left(self._output_gradient), self._output_gradient.flatten(2))
-        return torch.matmul(left, right.transpose(1, 2)).flatten(1)
+        filters = sketch.right_matrix(self._inputs).reshape(-1, self._inputs.shape[1], *self._kernel)
+        right = functional.conv2d(self._inputs, filters, None, self._stride, self._padding, self._dilation).flatten(2)
+        left = sketch.left(self._output_gradient.movedim(1, -1)).flatten(1, -2)
+        return sketch.fold(torch.matmul(left.transpose(1, 2), right.transpose(1, 2)))
+
+    def _product(self, part: slice) -> Tensor:
+        """The weight's gradients of some samples, shape ``(n, *shape)``."""
+        inputs, output_gradient = self._inputs[part], self._output_gradient[part]
+        size, channels, outputs = len(inputs), inputs.shape[1], self.shape[0]
+        if self._unfolds:
+            product = torch.matmul(self._maps(part).transpose(1, 2), self._patches(part))
+            return product.reshape(size, outputs, *self._kernel, channels).movedim(-1, 2).reshape(size, *self.shape)
+        gradient = conv2d_weight(  # every sample is a group of its own
+            inputs.reshape(1, size * channels, *inputs.shape[2:]),
+            (size * outputs, channels // self._groups, *self._kernel),
+            output_gradient.reshape(1, size * outputs, *output_gradient.shape[2:]),
+            stride=self._stride,
+            padding=self._padding,
+            dilation=self._dilation,
+            groups=size * self._groups,
+        )
+        return gradient.reshape(size, *self.shape)
+
+    def _maps(self, part: slice) -> Tensor:
+        """Output gradients of some samples by position, shape (n, T, p)."""
+        return self._output_gradient[part].movedim(1, -1).flatten(1, -2)
+
+    def _patches(self, part: slice) -> Tensor:
+        """Unfolded patches of some samples, shape (n, T, kernel height x kernel width x channels)."""
+        height, width = self._padding
+        inputs = functional.pad(self._inputs[part].movedim(1, -1), (0, 0, width, width, height, height)).contiguous()
+        (sample, *steps, channel), places = inputs.stride(), self._output_gradient.shape[2:]
+        windows = inputs.as_strided(
+            (len(inputs), *places, *self._kernel, inputs.shape[-1]),
+            (
+                sample,
+                *(step * stride for step, stride in zip(steps, self._stride, strict=True)),
+                *(step * dilation for step, dilation in zip(steps, self._dilation, strict=True)),
+                channel,
+            ),
+        )
+        return windows.reshape(len(inputs), self._positions, -1)
 
 
 _MODES = {"zeros": "constant"}

@@ -25,7 +25,7 @@ def linear_rule(module: nn.Linear, inputs: Tensor, output_gradient: Tensor) -> d
     right = inputs.reshape(size, 1, -1, module.in_features)
     forms: dict[str, Form] = {"weight": Factored(left, right, module.weight.shape)}
     if module.bias is not None:
-        forms["bias"] = Dense(left.sum(dim=(1, 2)))
+        forms["bias"] = Dense(output_gradient if output_gradient.ndim == 2 else left.sum(dim=(1, 2)))
     return forms
 
 

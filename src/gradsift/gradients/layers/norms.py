@@ -65,19 +65,21 @@ def batch_norm_rule(module: _BatchNorm, inputs: Tensor, output_gradient: Tensor)
     Returns:
         ``weight`` and ``bias``.
     """
-    shape = (1, -1) + (1,) * (inputs.ndim - 2)
     if module.running_mean is None or module.running_var is None:  # the probe refuses such a model with the reason
         return {}
-    forms = _over_channels(inputs - module.running_mean.reshape(shape), output_gradient)
-    weight = forms["weight"].dense() * torch.rsqrt(module.running_var + module.eps)
-    return forms | {"weight": Dense(weight)}
+    bias, products = _sums(output_gradient), _sums(output_gradient * inputs)
+    # sum dy (x - mean), without a tensor of the size of the layer's input for x - mean
+    weight = (products - bias * module.running_mean) * torch.rsqrt(module.running_var + module.eps)
+    return {"weight": Dense(weight), "bias": Dense(bias)}
 
 
 def _over_channels(normalised: Tensor, output_gradient: Tensor) -> dict[str, Form]:
-    size, channels = output_gradient.shape[:2]
-    gradient = output_gradient.reshape(size, channels, -1)
-    weight = (gradient * normalised.reshape(size, channels, -1)).sum(dim=2)
-    return {"weight": Dense(weight), "bias": Dense(gradient.sum(dim=2))}
+    return {"weight": Dense(_sums(output_gradient * normalised)), "bias": Dense(_sums(output_gradient))}
+
+
+def _sums(values: Tensor) -> Tensor:
+    """Sums over all positions, shape (n, channels)."""
+    return values.sum(dim=tuple(range(2, values.ndim))) if values.ndim > 2 else values
 
 
 def _over_trailing(
