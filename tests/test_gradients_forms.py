@@ -213,3 +213,39 @@ def test_results_of_disjoint_parameters_add_up():
     for key, value in add_results(*parts).items():
         torch.testing.assert_close(value, whole[key])
     assert whole.keys() == {"l1", "l2", "projection", "products"}
+
+
+def large_forms():
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    matrix = Factored(random(3, 1, 7, 600), random(3, 1, 7, 300), (600, 300))
+    table = Indexed(torch.randint(5000, (2, 6), generator=generator), random(2, 6, 40), (5000, 40))
+    product = Factored(random(2, 1, 4, 5000), random(2, 1, 4, 40), (5000, 40))
+    narrow = conv_rule(nn.Conv2d(8, 16, 3, padding=1, bias=False).double(), random(3, 8, 20, 20), random(3, 16, 20, 20))
+    wide = conv_rule(nn.Conv2d(64, 300, 3, 2, 1, bias=False).double(), random(3, 64, 9, 9), random(3, 300, 5, 5))
+    return {
+        "matrix": matrix, "tied": merge([table, product]), "large maps": narrow["weight"], "small maps": wide["weight"],
+        "one sample at a time": conv_rule(
+            nn.Conv2d(128, 128, 3, padding=1, bias=False).double(), random(2, 128, 15, 15), random(2, 128, 15, 15)
+        )["weight"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["matrix", "tied", "large maps", "small maps", "one sample at a time"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradients_of_several_pieces_have_the_norms_of_the_whole(name, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        form = large_forms()[name]
+        flat = form.dense().flatten(1)
+        l1, l2_squared = form.both_norms()
+        equal(l1, flat.abs().sum(dim=1))
+        equal(l2_squared, flat.square().sum(dim=1))
+        equal(form.l1(), l1)
+        equal(form.l2_squared(), l2_squared)
+    finally:
+        torch.set_num_threads(before)

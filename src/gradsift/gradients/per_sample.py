@@ -96,13 +96,14 @@ class PerSampleGradients:
         example = to_model(example, model)
         example = _tried(example)
         self._lays_out = self._can_lay_out(example)
+        self.reductions = reductions or Reductions()
         self.coarsest = coarsest_dtype(model)
         self.parameters = select_parameters(model, self._task, layers, example)
         self._shared: frozenset[nn.Module] = frozenset()
         self._served = self._assign(example)
         self.coverage = Coverage({road: _count(served) for road, served in self._served.items()})
         logger.info("per-sample gradients: %s", self.coverage)
-        self._build(reductions or Reductions())
+        self._build(self.reductions)
 
     @property
     def closed_form(self) -> bool:
@@ -188,12 +189,13 @@ class PerSampleGradients:
             yield
 
     def _layout(self) -> AbstractContextManager[None]:
-        return fast_layout(self._model) if self._lays_out else nullcontext()
+        wanted = self.reductions
+        return fast_layout(self._model, entries=wanted.l1 or wanted.l2) if self._lays_out else nullcontext()
 
     def _can_lay_out(self, example: Batch) -> bool:
         """Whether the model takes another memory layout: code that calls ``view`` on a feature map does not."""
         try:
-            with fast_layout(self._model), torch.no_grad():
+            with fast_layout(self._model, entries=False), torch.no_grad():
                 self._task.outputs(self._model, example)
         except (RuntimeError, ValueError) as error:
             logger.debug("convolutions keep their memory layout: %s", error)

@@ -8,24 +8,30 @@ import torch
 from torch import Tensor
 
 Pieces = Iterator[tuple[slice, Tensor]]
-"""Parts of a batch: which samples, and some entries of their gradients, shape (m, entries), in any order; free to be
+"""Parts of a batch: which samples, and some entries of their gradients, shape (m, ...), in any order and free to be
 overwritten."""
 
 
-def piece_size(like: Tensor) -> int:
-    """Numbers in a piece: 1 MiB of float32 on a CPU; more on a GPU, where a launch costs more than memory.
+def cut(like: Tensor, entries: int, rows: int) -> tuple[int, int]:
+    """How large pieces are: on a CPU every thread works on samples of its own, half a MiB at a time.
+
+    So what a thread has written it reads again itself. On a GPU pieces are larger, as a launch costs more than memory.
 
     Args:
         like: A tensor whose device to use.
+        entries: Entries of one sample's gradient.
+        rows: Rows of one sample's gradient.
 
     Returns:
-        Numbers.
+        Samples of a piece, and rows of each of them.
     """
-    return 2**18 if like.device.type == "cpu" else 2**25
+    threads, size = (torch.get_num_threads(), 2**17) if like.device.type == "cpu" else (1, 2**25)
+    blocks = -(-entries // size)
+    return threads * max(1, size // max(1, entries)), max(1, -(-rows // max(1, blocks)))
 
 
 def outer_products(left: Tensor, right: Tensor) -> Pieces:
-    """Pieces of ``sum_t left_t right_t^T``: several samples, or some rows of one sample's matrix.
+    """Pieces of ``sum_t left_t right_t^T``.
 
     Args:
         left: Shape (n, G, T, p).
@@ -35,14 +41,11 @@ def outer_products(left: Tensor, right: Tensor) -> Pieces:
         Samples and entries.
     """
     groups, p, q = left.shape[1], left.shape[3], right.shape[3]
-    size = piece_size(left)
-    many, rows = max(1, size // max(1, groups * p * q)), p
-    if groups * p * q > size:
-        rows = max(1, size // (groups * q))
+    many, rows = cut(left, groups * p * q, p)
     for start in range(0, len(left), many):
         part = slice(start, start + many)
         for row in range(0, p, rows):
-            yield part, torch.matmul(left[part, :, :, row : row + rows].transpose(2, 3), right[part]).flatten(1)
+            yield part, torch.matmul(left[part, :, :, row : row + rows].transpose(2, 3), right[part])
 
 
 def sum_norms(pieces: Pieces, like: Tensor, *, l1: bool, l2: bool) -> tuple[Tensor, Tensor]:
@@ -57,10 +60,15 @@ def sum_norms(pieces: Pieces, like: Tensor, *, l1: bool, l2: bool) -> tuple[Tens
     Returns:
         Sums of absolute values and of squares, shape (n,) each.
     """
-    sums = like.new_zeros(2, len(like))
+    found: dict[int, Tensor] = {}
     for part, entries in pieces:
+        axes = tuple(range(1, entries.ndim))
+        sums = like.new_zeros(2, len(entries))
         if l2:
-            sums[1, part] += torch.linalg.vector_norm(entries, dim=1).square_()
+            torch.linalg.vector_norm(entries, dim=axes, out=sums[1]).square_()
         if l1:
-            sums[0, part] += entries.abs_().sum(dim=1)
-    return sums[0], sums[1]
+            torch.sum(entries.abs_(), dim=axes, out=sums[0])
+        start = part.start or 0
+        found[start] = found[start].add_(sums) if start in found else sums
+    absolute, squares = torch.cat([found[start] for start in sorted(found)], dim=1)
+    return absolute, squares

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradsift.gradients.forms import Dense, Factored, Form, Indexed
-from gradsift.gradients.pieces import Pieces, piece_size, sum_norms
+from gradsift.gradients.pieces import Pieces, cut, sum_norms
 from gradsift.gradients.projection import Sketch
 
 
@@ -43,13 +43,13 @@ class Tied(Form):
     def pieces(self) -> Pieces:
         """All entries, some rows of the table of one sample at a time."""
         left, right = self._factored.left[:, 0], self._factored.right[:, 0]
-        rows = max(1, piece_size(left) // self.shape[1])
+        _, rows = cut(left, self.shape[0] * self.shape[1], self.shape[0])
         for sample, (index, added) in enumerate(zip(self._indexed.index, self._indexed.rows, strict=True)):
             for start in range(0, self.shape[0], rows):
                 piece = torch.matmul(left[sample, :, start : start + rows].T, right[sample])
                 here = (index >= start) & (index < start + len(piece))
                 piece.index_add_(0, index[here] - start, added[here].to(piece))
-                yield slice(sample, sample + 1), piece.reshape(1, -1)
+                yield slice(sample, sample + 1), piece[None]
 
     def l1(self) -> Tensor:
         """Sum of absolute values, shape (n,)."""

@@ -10,8 +10,14 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from gradsift.gradients.forms import Dense, Factored, Form
-from gradsift.gradients.pieces import Pieces, outer_products, piece_size, sum_norms
+from gradsift.gradients.pieces import Pieces, cut, outer_products, sum_norms
 from gradsift.gradients.projection import Sketch
+
+_MODES = {"zeros": "constant"}
+SMALL_MAP = 200
+"""Positions up to which patches are unfolded on a CPU: measured, 7 x 7 and 8 x 8 gain half, 16 x 16 and more lose."""
+MANY_GROUPS = 2**14
+"""Entries of a weight below which one grouped convolution for many samples beats one convolution a sample."""
 
 
 def conv_rule(module: nn.Conv1d | nn.Conv2d, inputs: Tensor, output_gradient: Tensor) -> dict[str, Form]:
@@ -61,7 +67,15 @@ class Convolved(Form):
     @property
     def _unfolds(self) -> bool:
         """Whether unfolded patches and a matrix product are quicker than a grouped convolution: where maps are small."""
-        return self._groups == 1 and (self._positions <= 256 or self._kernel == (1, 1))
+        few = self._positions <= SMALL_MAP or self._kernel == (1, 1) or self._inputs.device.type != "cpu"
+        return few and self._groups == 1 and not self._groups_well
+
+    @property
+    def _groups_well(self) -> bool:
+        """Whether one grouped convolution serves many samples well: weights are small, and channels are not last."""
+        return (
+            math.prod(self.shape) < MANY_GROUPS and self._inputs.is_contiguous() and self._inputs.device.type == "cpu"
+        )
 
     @property
     def _ghost_is_cheaper(self) -> bool:
@@ -75,18 +89,17 @@ class Convolved(Form):
     def pieces(self) -> Pieces:
         """All entries, a piece at a time."""
         numbers, patches = math.prod(self.shape), self._positions * math.prod(self.shape[1:])
-        size = piece_size(self._inputs)
         if self._unfolds:
-            many = max(1, size // max(numbers, patches))
-        else:  # a grouped convolution is at its best with many small groups, or with a single one
-            many = max(1, size // numbers) if numbers < 2**13 else 1
+            many, _ = cut(self._inputs, max(numbers, patches), 1)
+        else:
+            many = len(self._inputs) if self._groups_well else 1
         for start in range(0, len(self._inputs), many):
             part = slice(start, start + many)
             if self._unfolds:
                 for _, entries in outer_products(self._maps(part)[:, None], self._patches(part)[:, None]):
                     yield part, entries
             else:
-                yield part, self._product(part).flatten(1)
+                yield part, self._product(part)
 
     def l1(self) -> Tensor:
         """Sum of absolute values, shape (n,)."""
@@ -120,10 +133,13 @@ class Convolved(Form):
         if self._unfolds:
             product = torch.matmul(self._maps(part).transpose(1, 2), self._patches(part))
             return product.reshape(size, outputs, *self._kernel, channels).movedim(-1, 2).reshape(size, *self.shape)
-        gradient = conv2d_weight(  # every sample is a group of its own
-            inputs.reshape(1, size * channels, *inputs.shape[2:]),
+        if size > 1:  # every sample is a group of its own
+            inputs = inputs.reshape(1, size * channels, *inputs.shape[2:])
+            output_gradient = output_gradient.reshape(1, size * outputs, *output_gradient.shape[2:])
+        gradient = conv2d_weight(
+            inputs,
             (size * outputs, channels // self._groups, *self._kernel),
-            output_gradient.reshape(1, size * outputs, *output_gradient.shape[2:]),
+            output_gradient,
             stride=self._stride,
             padding=self._padding,
             dilation=self._dilation,
@@ -150,6 +166,3 @@ class Convolved(Form):
             ),
         )
         return windows.reshape(len(inputs), self._positions, -1)
-
-
-_MODES = {"zeros": "constant"}
