@@ -75,3 +75,11 @@ def test_a_model_that_calls_view_on_a_feature_map_is_served_all_the_same():
     for row, found in enumerate(gradients(batch).statistics["l1"]):
         whole = torch.autograd.grad(losses[row], list(model.parameters()), retain_graph=True)
         torch.testing.assert_close(found, sum(one.abs().sum() for one in whole))
+
+
+def test_a_compiled_model_is_taken_out_of_its_wrapper():
+    model, batch = small_network(), (torch.randn(4, 3, 8, 8), torch.randint(4, (4,)))
+    plain = PerSampleGradients(model, "classification", batch, layers="all")(batch)
+    compiled = PerSampleGradients(torch.compile(model, backend="eager"), "classification", batch, layers="all")
+    assert not any("_orig_mod" in name for name in compiled.parameters)
+    torch.testing.assert_close(compiled(batch).statistics["l2"], plain.statistics["l2"])

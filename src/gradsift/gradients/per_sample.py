@@ -19,7 +19,7 @@ from gradsift.gradients.functional import TorchFunc
 from gradsift.gradients.hooks import LayerRules, RuleMismatchError, dense_by_rules, owners
 from gradsift.gradients.layout import fast_layout
 from gradsift.gradients.loop import Loop
-from gradsift.gradients.model_state import Precision, coarsest_dtype, precision_of
+from gradsift.gradients.model_state import Precision, coarsest_dtype, precision_of, unwrapped
 from gradsift.gradients.probe import check_mode
 from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions, add_results
@@ -64,7 +64,8 @@ class PerSampleGradients:
     falls through to the next road where it differs.
 
     Args:
-        model: The model, in eval mode.
+        model: The model, in eval mode; of one that is compiled, or wrapped for several processes, the model inside, as hooks
+            make compiled code slower than none.
         task: A task or its name.
         example: A batch of the data, to see shapes and to compare roads on; several samples make the comparison
             meaningful, a single one is taken twice.
@@ -91,6 +92,7 @@ class PerSampleGradients:
         reductions: Reductions | None = None,
         precision: Precision = "float32",
     ) -> None:
+        model = unwrapped(model)
         check_mode(model)
         self._model, self._task, self._precision = model, get_task(task), precision
         example = to_model(example, model)
