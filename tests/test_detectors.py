@@ -1,7 +1,10 @@
 """One battery over every detector, and what is special to each."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import ensemble
 from sklearn.base import clone
 
@@ -17,9 +20,11 @@ from gradsift.detectors import (
     SelfConfidence,
     detrimental_scores,
     get_detector,
+    trees,
 )
+from gradsift.detectors.trees import IsolationTrees, average_path_length, grow
 from gradsift.errors import DataError, SettingError
-from gradsift.store import ArrayMatrix, FactoredMatrix
+from gradsift.store import ArrayMatrix, FactoredMatrix, ShardedArray
 
 NAMES = [*DETECTORS, "sklearn.neighbors:LocalOutlierFactor", "sklearn.svm:OneClassSVM", "pyod.models.ecod:ECOD"]
 
@@ -175,20 +180,224 @@ def test_the_forest_agrees_with_scikit_learn_as_two_seeds_of_it_do(seen):
     assert abs(ours.mean() - theirs[0].mean()) < 0.02
 
 
-def test_the_forest_has_the_papers_settings_and_never_forms_the_matrix(monkeypatch):
-    class Counted(ArrayMatrix):
-        most = 0
+def wide(size=600, classes=5, width=30, dtype=np.float32):
+    """Gradients as factors, half of the features zero as behind a ReLU."""
+    generator = np.random.default_rng(5)
+    residual = generator.dirichlet(np.full(classes, 0.3), size) - np.eye(classes)[generator.integers(0, classes, size)]
+    features = np.maximum(generator.normal(size=(size, width)), 0)
+    return FactoredMatrix(residual.astype(dtype), features.astype(dtype))
 
+
+def flat(forest):
+    """Trees of scikit-learn as ours, breadth first so that siblings lie side by side."""
+    parts = []
+    for tree in (estimator.tree_ for estimator in forest.estimators_):
+        order = [0]
+        for node in order:
+            if tree.children_left[node] >= 0:
+                order += [tree.children_left[node], tree.children_right[node]]
+        place, leaf = {node: i for i, node in enumerate(order)}, tree.children_left[order] < 0
+        threshold = tree.threshold[order].astype(np.float32)
+        above = threshold > tree.threshold[order]
+        threshold[above] = np.nextafter(threshold[above], np.float32(-np.inf))
+        parts.append(
+            IsolationTrees(
+                roots=np.array([0]),
+                child=np.array(
+                    [place[node if end else tree.children_left[node]] for node, end in zip(order, leaf, strict=True)]
+                ),
+                column=np.where(leaf, 0, tree.feature[order]),
+                threshold=np.where(leaf, np.float32(np.inf), threshold),
+                length=tree.compute_node_depths()[order] - 1 + average_path_length(tree.n_node_samples[order]),
+                levels=tree.max_depth,
+            )
+        )
+    return IsolationTrees.joined(parts)
+
+
+def over_seeds(scores, seeds=10):
+    return np.mean([scores(seed) for seed in range(seeds)], axis=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 2, 3, 200, 600])
+def test_on_the_same_trees_scikit_learn_gives_the_same_scores(dtype, size):
+    gradients = wide(size, dtype=dtype)
+    rows = gradients.rows(np.arange(size))
+    theirs = ensemble.IsolationForest(n_estimators=30, random_state=0).fit(rows)
+    ours = IsolationForest(n_estimators=30).fit(gradients)
+    ours.forest_ = flat(theirs)
+    assert np.abs(ours.score_samples(gradients) - theirs.score_samples(rows)).max() < 1e-12
+
+
+def test_thresholds_between_neighbouring_numbers_part_them_as_scikit_learn_does():
+    step = np.spacing(np.float32(1000))
+    rows = (1000 + step * np.random.default_rng(0).integers(0, 4, (300, 2))).astype(np.float32)
+    theirs = ensemble.IsolationForest(random_state=0).fit(rows)
+    ours = IsolationForest().fit(rows)
+    ours.forest_ = flat(theirs)
+    assert np.abs(ours.score_samples(rows) - theirs.score_samples(rows)).max() < 1e-12
+
+
+def test_grown_trees_part_their_rows_and_count_them():
+    gradients = wide(40)
+    rows = gradients.rows(np.arange(40))
+    forest = grow(gradients, 5, 40, np.random.default_rng(0))  # every tree sees every row
+    assert forest.levels == 6
+    leaves = forest._leaves(gradients, np.arange(40))
+    for tree in range(5):
+        counts = dict(zip(*np.unique(leaves[tree], return_counts=True), strict=True))
+        for row in range(40):
+            node, edges = forest.roots[tree], 0
+            while forest.child[node] != node:
+                node = forest.child[node] + (rows[row, forest.column[node]] > forest.threshold[node])
+                edges += 1
+            assert node == leaves[tree, row]
+            assert forest.length[node] == edges + average_path_length(np.array(counts[node]))
+            assert counts[node] == 1 or edges == 6
+    inner = forest.child != np.arange(len(forest.child))
+    assert len(set(forest.column[inner])) > 0.4 * inner.sum()  # 150 columns
+
+
+def test_trees_are_as_large_and_as_even_as_those_of_scikit_learn():
+    gradients = wide()
+    theirs = flat(ensemble.IsolationForest(n_estimators=400, random_state=0).fit(gradients.rows(np.arange(600))))
+    ours = grow(gradients, 400, 256, np.random.default_rng(0))
+    assert ours.levels == theirs.levels == 8
+    assert stats.ks_2samp(nodes_of_each(ours), nodes_of_each(theirs)).pvalue > 0.05
+    leaves = [forest.length[forest.child == np.arange(len(forest.child))] for forest in (theirs, ours)]
+    assert abs(leaves[0].mean() - leaves[1].mean()) < 0.1
+
+
+def nodes_of_each(forest):
+    """Nodes of each tree, by walking."""
+    tree = np.zeros(len(forest.child), int)
+    tree[forest.roots] = np.arange(len(forest.roots))
+    for node in np.flatnonzero(forest.child != np.arange(len(forest.child))):  # parents come first
+        tree[forest.child[node] : forest.child[node] + 2] = tree[node]
+    return np.bincount(tree)
+
+
+@pytest.mark.parametrize(("width", "found"), [(400, True), (8000, True), (20_000, False)])
+def test_the_only_column_that_differs_is_found_among_8192(monkeypatch, width, found):
+    if not found:
+        monkeypatch.setattr(trees, "COLUMNS", 16)
+    rows = np.ones((300, width), np.float32)
+    rows[:, 137] = np.arange(300)
+    forest = grow(ArrayMatrix(rows), 20, 256, np.random.default_rng(0))
+    inner = forest.child != np.arange(len(forest.child))
+    assert set(forest.column[inner]) <= {137}
+    assert (nodes_of_each(forest) > 100).all() == found
+
+
+def test_columns_that_differ_are_equally_likely():
+    rows = np.ones((300, 40), np.float32)
+    rows[:, [3, 17, 38]] = np.random.default_rng(0).normal(size=(300, 3))  # found one by one, or by the search for them
+    forest = grow(ArrayMatrix(rows), 600, 256, np.random.default_rng(0))
+    counts = np.bincount(forest.column[forest.roots], minlength=40)[[3, 17, 38]]
+    assert counts.sum() == 600
+    assert stats.chisquare(counts).pvalue > 0.01
+
+
+def test_rows_that_are_all_the_same_stay_together():
+    rows = np.repeat(np.random.default_rng(0).normal(size=(4, 3)), 50, axis=0)
+    forest = grow(ArrayMatrix(rows), 10, 200, np.random.default_rng(0))
+    assert (nodes_of_each(forest) == 7).all()
+    assert np.isfinite(IsolationForest().fit(np.ones((5, 2))).score_samples(np.ones((5, 2)))).all()
+
+
+def test_average_path_length_by_hand():
+    assert average_path_length(np.array([1, 2])).tolist() == [0.0, 1.0]
+    assert np.isclose(average_path_length(np.array(4)), 2 * (np.log(3) + 0.5772156649) - 1.5)
+
+
+@pytest.fixture(scope="module")
+def forests_of_scikit_learn():
+    """Mean scores over two sets of seeds."""
+    rows = wide().rows(np.arange(600))
+    return [
+        over_seeds(
+            lambda seed, base=base: ensemble.IsolationForest(random_state=base + seed).fit(rows).score_samples(rows)
+        )
+        for base in (0, 100)
+    ]
+
+
+@pytest.mark.parametrize("together", [100, 7])
+def test_scores_are_distributed_as_those_of_scikit_learn(monkeypatch, forests_of_scikit_learn, together):
+    if together < 100:
+        monkeypatch.setattr(trees, "GROW_BYTES", 4 * 35 * 256 * together)
+    gradients, (first, second) = wide(), forests_of_scikit_learn
+    ours = over_seeds(lambda seed: IsolationForest(random_state=seed).fit(gradients).score_samples(gradients))
+    assert stats.spearmanr(ours, first).statistic > stats.spearmanr(first, second).statistic - 0.01
+    assert stats.ks_2samp(ours, first).pvalue > 0.05
+    assert abs(ours.mean() - first.mean()) < 0.003
+
+
+def test_a_seed_gives_the_same_trees_wherever_the_factors_lie(monkeypatch, tmp_path):
+    monkeypatch.setattr(trees, "GROW_BYTES", 4 * 35 * 256 * 15)
+    monkeypatch.setattr("gradsift.store.gradient_matrix.CHUNK_BYTES", 4 * 35 * 50)
+    gradients = wide()
+    factors = {"residual": gradients._residual, "features": gradients._features}
+    shards = []
+    for name, factor in factors.items():
+        for start, stop in ((0, 250), (250, 600)):
+            np.save(tmp_path / f"{name}{start}.npy", factor.rows(np.arange(start, stop)))
+        shards.append(ShardedArray([tmp_path / f"{name}0.npy", tmp_path / f"{name}250.npy"], [250, 350]))
+    scores = [IsolationForest().fit(one).score_samples(one) for one in (gradients, FactoredMatrix(*shards))]
+    assert np.array_equal(*scores)
+
+
+def test_the_forest_has_the_papers_settings_and_never_forms_the_matrix():
+    gradients = wide(8000, 10, 512)  # 164 MB as a matrix
+    tracemalloc.start()
+    forest = IsolationForest().fit(gradients)
+    forest.score_samples(gradients)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(forest.forest_.roots), forest.max_samples_, forest.forest_.levels) == (100, 256, 8)
+    assert peak < 20 * 2**20
+
+
+def test_memory_does_not_grow_with_the_columns():
+    gradients = wide(2000, 1000, 2000)  # 2 million columns, 2 GB for the 256 rows of a tree
+    tracemalloc.start()
+    scores = IsolationForest().fit(gradients).score_samples(gradients)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.ptp(scores) > 0
+    assert peak < 40 * 2**20
+
+
+def test_a_forest_is_refused_what_it_cannot_do():
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(SettingError, match="n_estimators=0"):
+        IsolationForest(n_estimators=0).fit(rows)
+    with pytest.raises(SettingError, match="max_samples=0"):
+        IsolationForest(max_samples=0).fit(rows)
+    with pytest.raises(DataError, match="fitted on gradients of 3 numbers, got 2"):
+        IsolationForest().fit(rows).score_samples(rows[:, :2])
+
+
+def test_per_class_reads_only_the_rows_of_the_class():
+    asked = []
+
+    class Watched(ArrayMatrix):
         def rows(self, positions):
-            Counted.most = max(Counted.most, len(positions))
+            asked.append(set(np.asarray(positions).tolist()))
             return super().rows(positions)
 
-    monkeypatch.setattr("gradsift.store.gradient_matrix.CHUNK_BYTES", 4 * 3 * 300)
-    matrix = Counted(np.random.default_rng(0).normal(size=(5000, 3)))
-    forest = IsolationForest().fit(matrix)
-    forest.score_samples(matrix)
-    assert len(forest.forest_.estimators_) == 100
-    assert Counted.most <= 300
+        def entries(self, rows, columns):
+            asked.append(set(np.asarray(rows).ravel().tolist()))
+            return super().entries(rows, columns)
+
+    labels = np.arange(300) % 3
+    classes = [set(np.flatnonzero(labels == label).tolist()) for label in range(3)]
+    for detector in (IsolationForest(n_estimators=3), L2Norm()):
+        fitted = PerClass(detector).fit(Watched(np.random.default_rng(0).normal(size=(300, 4))), labels)
+        fitted.score_samples(Watched(np.random.default_rng(0).normal(size=(300, 4))), labels)
+        assert all(any(rows <= members for members in classes) for rows in asked)
+    assert set().union(*asked) == set(range(300))
 
 
 def test_per_class_finds_an_outlier_that_a_global_norm_hides():

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
-from sklearn import ensemble
 
 from gradsift.detectors.base import Detector
+from gradsift.detectors.trees import average_path_length, grow
+from gradsift.errors import DataError, SettingError
 from gradsift.store import as_gradient_matrix
 
 
 class IsolationForest(Detector):
     """Isolation forest (Liu, Ting and Zhou, 2008), ``score_samples = -2^(-E[path length] / c(m))``, as in OGA.
 
-    scikit-learn's forest, grown a tree at a time: each tree sees its own random ``max_samples`` rows, so only these and
-    the rows that are being scored are ever formed, however many samples there are.
+    The law of :class:`sklearn.ensemble.IsolationForest`, without the matrix: trees grow, and samples go down them, by the
+    few coordinates that the nodes ask for. A seed gives other trees than it gives there.
 
     Args:
         n_estimators: Trees; the paper has 100.
@@ -38,18 +38,19 @@ class IsolationForest(Detector):
 
         Returns:
             The detector itself.
+
+        Raises:
+            SettingError: No trees, or no rows for them, are asked for.
         """
-        matrix, generator = as_gradient_matrix(X), np.random.default_rng(self.random_state)
-        size = min(self.max_samples, len(matrix))
-        self.forest_ = ensemble.IsolationForest(
-            n_estimators=0, max_samples=size, random_state=self.random_state, warm_start=True
-        )
-        for tree in range(1, self.n_estimators + 1):
-            rows = matrix.rows(np.sort(generator.choice(len(matrix), size, replace=False)))
-            with warnings.catch_warnings():
-                # Path lengths that scikit-learn works out on the way are of earlier trees; the last fit does all.
-                warnings.simplefilter("ignore")
-                self.forest_.set_params(n_estimators=tree).fit(rows)
+        if self.n_estimators < 1 or self.max_samples < 1:
+            raise SettingError(
+                f"an isolation forest needs at least one tree and one row, got n_estimators={self.n_estimators} and "
+                f"max_samples={self.max_samples}"
+            )
+        matrix = as_gradient_matrix(X)
+        self.n_features_in_, self.max_samples_ = matrix.shape[1], min(self.max_samples, len(matrix))
+        generator = np.random.default_rng(self.random_state)
+        self.forest_ = grow(matrix, self.n_estimators, self.max_samples_, generator)
         return self
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
@@ -60,6 +61,17 @@ class IsolationForest(Detector):
             y: Ignored.
 
         Returns:
-            Shape (n,), in [-1, 0]; high = normal.
+            Shape (n,), in [-1, 0]; high = normal. All are -0.5 if the trees saw a single row.
+
+        Raises:
+            DataError: The gradients have other columns than those that the trees were grown on.
         """
-        return np.concatenate([self.forest_.score_samples(rows) for _, rows in as_gradient_matrix(X).chunks()])
+        matrix = as_gradient_matrix(X)
+        if matrix.shape[1] != self.n_features_in_:
+            raise DataError(
+                f"the forest was fitted on gradients of {self.n_features_in_} numbers, got {matrix.shape[1]}: fit it on "
+                "gradients of the same parameters"
+            )
+        usual = len(self.forest_.roots) * float(average_path_length(np.array(self.max_samples_)))
+        lengths = self.forest_.path_lengths(matrix)
+        return -(2.0 ** -(lengths / usual if usual else np.ones(len(matrix))))

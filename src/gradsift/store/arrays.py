@@ -46,17 +46,31 @@ class ShardedArray:
         Returns:
             Shape (len(positions), ...), in memory.
         """
-        wanted = np.asarray(positions, dtype=np.int64)
-        out = np.empty((len(wanted), *self.shape[1:]), dtype=self.dtype)
-        shard_of = np.searchsorted(self._starts, wanted, side="right") - 1
-        for shard in np.unique(shard_of):
-            here = shard_of == shard
-            out[here] = self._map(int(shard))[wanted[here] - self._starts[shard]]
-        return out
+        return self._gather(np.asarray(positions, dtype=np.int64))
+
+    def entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Single numbers of an array of two axes; of the files, only the pages with these numbers are read.
+
+        Args:
+            rows: The row of each number.
+            columns: The column of each; broadcast against ``rows``.
+
+        Returns:
+            The numbers, in the shape that rows and columns broadcast to.
+        """
+        return self._gather(*np.broadcast_arrays(rows, columns))
 
     def load(self) -> np.ndarray:
         """The whole array in memory; for columns of one number a sample."""
         return np.concatenate([np.array(self._map(shard)) for shard in range(len(self._paths))])
+
+    def _gather(self, rows: np.ndarray, *columns: np.ndarray) -> np.ndarray:
+        out = np.empty((*rows.shape, *self.shape[1 + len(columns) :]), dtype=self.dtype)
+        shard_of = np.searchsorted(self._starts, rows, side="right") - 1
+        for shard in np.unique(shard_of):
+            here = shard_of == shard
+            out[here] = self._map(int(shard))[(rows[here] - self._starts[shard], *(of[here] for of in columns))]
+        return out
 
     def _map(self, shard: int) -> np.ndarray:
         path = self._paths[shard]
