@@ -7,10 +7,12 @@ import pytest
 from scipy import stats
 from sklearn import ensemble
 from sklearn.base import clone
+from sklearn.metrics import average_precision_score
 
 from gradsift.detectors import (
     DETECTORS,
     ConfidenceWeightedEntropy,
+    Evidence,
     External,
     IsolationForest,
     L1Norm,
@@ -18,15 +20,20 @@ from gradsift.detectors import (
     NormalizedMargin,
     PerClass,
     SelfConfidence,
+    WrongLabelPosterior,
     detrimental_scores,
     get_detector,
     trees,
 )
+from gradsift.detectors.posterior import wrong_label_probability
 from gradsift.detectors.trees import IsolationTrees, average_path_length, grow
 from gradsift.errors import DataError, SettingError
 from gradsift.store import ArrayMatrix, FactoredMatrix, ShardedArray
 
 NAMES = [*DETECTORS, "sklearn.neighbors:LocalOutlierFactor", "sklearn.svm:OneClassSVM", "pyod.models.ecod:ECOD"]
+
+READS_AS = {"evidence": "predictions", "evidence_along_training": "predictions"}
+"""Predictions alone are evidence, too."""
 
 
 class Observed:
@@ -51,7 +58,8 @@ class Observed:
     def of(self, detector):
         if detector.reads == "trajectory":  # (checkpoints, n); only a margin is high for what is normal
             return self.along[1 if detector.statistic == "margin" else 0].copy()
-        return {"gradients": self.gradients, "predictions": self.predictions, "losses": self.losses}[detector.reads]
+        found = {"gradients": self.gradients, "predictions": self.predictions, "losses": self.losses}
+        return found[READS_AS.get(detector.reads, detector.reads)]
 
 
 def rows_of(observed, positions, detector):
@@ -127,7 +135,7 @@ def test_constant_rows_score_alike(detector):
         "trajectory": np.ones((3, 40)),
     }  # fmt: skip
     with np.errstate(all="ignore"):
-        scores = detrimental_scores(detector, observed[detector.reads], labels)
+        scores = detrimental_scores(detector, observed[READS_AS.get(detector.reads, detector.reads)], labels)
     assert np.isfinite(scores).all()
     assert np.ptp(scores) < 1e-9
 
@@ -147,7 +155,7 @@ def test_a_single_sample(name):
         "trajectory": np.ones((3, 1)),
     }  # fmt: skip
     detector = get_detector(name)
-    assert detrimental_scores(detector, one[detector.reads], np.array([1])).shape == (1,)
+    assert detrimental_scores(detector, one[READS_AS.get(detector.reads, detector.reads)], np.array([1])).shape == (1,)
 
 
 def test_norms_are_those_of_numpy():
@@ -419,3 +427,68 @@ def test_unknown_detectors_are_refused():
     no_detector = External.at("sklearn.cluster:KMeans").fit(rows)
     with pytest.raises(SettingError, match="neither score_samples"):
         no_detector.score_samples(rows)
+
+
+def test_the_posterior_of_a_wrong_label_is_bayes_rule():
+    belief = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])
+    pattern = np.array([[0, 0.9, 0.1], [0.5, 0, 0.5], [0.2, 0.8, 0]])
+    transition = 0.8 * np.eye(3) + 0.2 * pattern
+    for labels in ([1, 0], [0, 1], [2, 2]):
+        expected = [
+            1 - q[y] * transition[y, y] / sum(q[k] * transition[k, y] for k in range(3))
+            for q, y in zip(belief, labels, strict=True)
+        ]
+        found = wrong_label_probability(belief, np.array(labels), 0.2, pattern)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_two_classes_are_ordered_by_the_given_label_s_probability():
+    generator = np.random.default_rng(0)
+    belief = generator.dirichlet([1, 1], 200)
+    labels = generator.integers(0, 2, 200)
+    scores = detrimental_scores(WrongLabelPosterior(), belief, labels)
+    given = belief[np.arange(200), labels]
+    assert (np.argsort(scores, kind="stable") == np.argsort(-given, kind="stable")).all()
+
+
+def test_flips_between_pairs_of_classes_are_told_from_hard_samples():
+    generator = np.random.default_rng(1)
+    true = generator.integers(0, 5, 2000)
+    hard = generator.random(2000) < 0.1
+    wrong = ~hard & (generator.random(2000) < 0.2)
+    labels = np.where(wrong, (true + 1) % 5, true)
+    # A network that has learnt the flips gives the pair's class its share; a hard sample's mass is spread.
+    belief = 0.75 * np.eye(5)[true] + 0.2 * np.eye(5)[(true + 1) % 5] + 0.01
+    belief[hard] = generator.dirichlet(np.full(5, 2.0), int(hard.sum()))
+    scores = detrimental_scores(WrongLabelPosterior(), belief, labels)
+    loss = detrimental_scores(get_detector("self_confidence"), belief / belief.sum(1, keepdims=True), labels)
+    assert average_precision_score(wrong, scores) > average_precision_score(wrong, loss) + 0.08
+    fitted = WrongLabelPosterior().fit(belief, labels)
+    assert abs(fitted.rate_ - wrong.mean()) < 0.03
+    assert fitted.pattern_.argmax(axis=1).tolist() == [1, 2, 3, 4, 0]
+    np.testing.assert_allclose(fitted.pattern_.sum(axis=1), 1)
+
+
+def test_neighbours_speak_where_the_model_has_memorised():
+    generator = np.random.default_rng(2)
+    true = generator.integers(0, 3, 600)
+    wrong = generator.random(600) < 0.1
+    labels = np.where(wrong, (true + 1) % 3, true)
+    features = 5 * np.eye(3)[true] + generator.normal(size=(600, 3))
+    belief = 0.9 * np.eye(3)[labels] + 0.1 / 3  # every given label is fitted alike
+    alone = detrimental_scores(WrongLabelPosterior(weight=0.0), belief, labels)
+    with_them = detrimental_scores(WrongLabelPosterior(), Evidence(belief, features), labels)
+    assert average_precision_score(wrong, alone) < 0.2
+    assert average_precision_score(wrong, with_them) > 0.9
+    few = detrimental_scores(WrongLabelPosterior(references=100, random_state=3), Evidence(belief, features), labels)
+    assert average_precision_score(wrong, few) > 0.9
+
+
+def test_evidence_that_does_not_fit_is_refused():
+    labels, belief = np.array([0, 1, 0]), np.full((3, 2), 0.5)
+    with pytest.raises(DataError, match="2 rows of features for 3"):
+        WrongLabelPosterior().fit(Evidence(belief, np.ones((2, 4))), labels)
+    with pytest.raises(DataError, match="never recorded"):
+        WrongLabelPosterior().fit(np.array([[0.5, 0.5], [np.nan, np.nan], [1, 0]]), labels)
+    with pytest.raises(DataError, match="Recorder"):
+        WrongLabelPosterior().fit(Evidence(None), labels)

@@ -5,6 +5,9 @@ import torch
 from torch import nn
 
 from gradsift.gradients import PerSampleGradients, Reductions
+from gradsift.gradients.forms import Dense
+from gradsift.gradients.layers import linear_rule, register_rule
+from gradsift.gradients.layers.registry import RULES
 from gradsift.gradients.layout import fast_layout
 
 
@@ -83,3 +86,36 @@ def test_a_compiled_model_is_taken_out_of_its_wrapper():
     compiled = PerSampleGradients(torch.compile(model, backend="eager"), "classification", batch, layers="all")
     assert not any("_orig_mod" in name for name in compiled.parameters)
     torch.testing.assert_close(compiled(batch).statistics["l2"], plain.statistics["l2"])
+
+
+class Odd(nn.Linear):
+    """A linear layer of which the tests make a faulty rule."""
+
+    def forward(self, inputs):
+        return super().forward(inputs)
+
+
+@pytest.mark.parametrize(
+    ("error", "rows", "road"),
+    [(1e-2, 3, "layer rules"), (1e-2, 6, "torch.func"), (0.5, 3, "torch.func")],
+    ids=["small, on few samples", "small, on all samples", "large, on few samples"],
+)
+def test_a_small_difference_on_few_samples_alone_is_taken_for_rounding(error, rows, road):
+    def faulty(module, inputs, output_gradient):
+        forms = linear_rule(module, inputs, output_gradient)
+        weight = forms["weight"].dense()
+        odd = (inputs[:, 0] > 0).to(weight)
+        weight[:, 0, 0] += error * odd * weight.flatten(1).norm(dim=1) / 2
+        return forms | {"weight": Dense(weight)}
+
+    register_rule(Odd, faulty)
+    try:
+        torch.manual_seed(0)
+        inputs = torch.randn(8, 4)
+        inputs[:, 0] = -inputs[:, 0].abs()
+        inputs[:rows, 0] *= -1
+        model, batch = nn.Sequential(Odd(4, 4), nn.Tanh(), nn.Linear(4, 3)).eval(), (inputs, torch.randint(3, (8,)))
+        gradients = PerSampleGradients(model, "classification", batch, layers=["0.weight"])
+        assert gradients.coverage.numbers.keys() == {road}
+    finally:
+        del RULES[Odd]

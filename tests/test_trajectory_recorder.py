@@ -145,6 +145,31 @@ def test_scores_along_training_find_memorised_labels(blobs):
     }
 
 
+def test_predictions_are_averaged_along_training(blobs, tmp_path):
+    """With a learning rate of zero every pass predicts the same, and both ways must give the model's predictions."""
+    inputs, given, _ = blobs
+    model = network()
+    recorder = gradsift.Recorder(model, (inputs, given), passes="both", show_progress=False)
+    train(model, gradsift.indexed((inputs, given)), recorder, rate=0.0, epochs=3)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(inputs)).softmax(dim=1).numpy()
+    np.testing.assert_allclose(recorder.of_mode("eval").predictions, expected, atol=1e-6)
+    np.testing.assert_allclose(recorder.of_mode("train").predictions, expected, atol=1e-3)  # held in half precision
+    opened = gradsift.Trajectory.open(recorder.save(tmp_path / "trajectory"))
+    np.testing.assert_array_equal(opened.predictions, recorder.trajectory.predictions)
+    assert opened.fingerprint() == recorder.trajectory.fingerprint()
+    audit = gradsift.audit(model.eval(), (inputs, given), trajectory=opened, show_progress=False)
+    assert {"score_posterior", "score_posterior_along_training"} <= set(audit.table.column_names)
+
+
+def test_a_task_without_classes_has_no_predictions_along_training():
+    generator = np.random.default_rng(0)
+    data = generator.normal(size=(32, 2)).astype(np.float32), generator.normal(size=(32, 1)).astype(np.float32)
+    recorder = gradsift.Recorder(network(classes=1), data, task="regression", show_progress=False)
+    recorder.evaluate()
+    assert recorder.trajectory.predictions is None
+
+
 def test_a_saved_trajectory_serves_as_well(blobs, trained, tmp_path):
     inputs, given, _ = blobs
     recorder = gradsift.Recorder(trained, (inputs, given), show_progress=False)

@@ -22,7 +22,7 @@ from torch import nn
 
 from gradsift.cleaning import decide
 from gradsift.data import fingerprint_samples
-from gradsift.detectors import detrimental_scores
+from gradsift.detectors import Evidence, detrimental_scores
 from gradsift.errors import DataError, RunDirectoryError, SettingError
 from gradsift.geometry import memorised
 from gradsift.gradients import Batcher, Layers, Precision, device_of, probe
@@ -250,7 +250,12 @@ def _finish(
         raise DataError(
             f"all {len(labels)} samples have the label {labels[0]}: with one class there is nothing to tell apart"
         )
-    observed = {"gradients": stored_matrix(run), "predictions": predictions, "losses": losses, "trajectory": recorded}
+    features = ArrayMatrix(run.statistic("features")) if "features" in stored else None
+    observed = {
+        "gradients": stored_matrix(run), "predictions": predictions, "losses": losses, "trajectory": recorded,
+        "evidence": Evidence(predictions, features),
+        "evidence_along_training": Evidence(recorded.predictions if recorded is not None else None, features),
+    }  # fmt: skip
     scores = {}
     with progress("detectors", len(chosen), unit="detectors", show=show_progress) as bar:
         for name, one in chosen.items():
@@ -274,8 +279,8 @@ def _finish(
         pq.write_table(table, run.path / "scores.parquet", row_group_size=16_384, use_dictionary=["reason"])
     predicted = table["predicted_label"].to_numpy() if kind == "class" else None
     seen = None
-    if "features" in stored and labels is not None and predicted is not None:
-        seen = memorised(ArrayMatrix(run.statistic("features")), labels, predicted)
+    if features is not None and labels is not None and predicted is not None:
+        seen = memorised(features, labels, predicted)
         details["memorised"] = seen.to_dict()
     warnings = warnings_of(kind, labels, predicted, losses, main, seen)
     details |= {"contamination": decision.to_dict(), "warnings": warnings}

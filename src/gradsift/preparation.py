@@ -23,7 +23,7 @@ from gradsift.trajectory import Trajectory
 
 GRADIENT_DETECTORS = ("l2", "l1", "isolation_forest")
 TRAJECTORY_DETECTORS = ("l2_along_training", "el2n_along_training", "loss_along_training", "aum")
-LABEL_DETECTORS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
+LABEL_DETECTORS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy", "posterior")
 
 
 @dataclass(frozen=True)
@@ -154,14 +154,17 @@ def choose_detectors(
         names += LABEL_DETECTORS if has_classes else ()
         along = {name: get_detector(name) for name in TRAJECTORY_DETECTORS}
         names += tuple(name for name, one in along.items() if getattr(one, "statistic", None) in recorded)
+        if has_classes and trajectory is not None and trajectory.predictions is not None:
+            names += ("posterior_along_training",)
     main = main_detector(settings, trajectory)
     if main not in names:
         names = (main, *names)
     chosen = {name: get_detector(name, seed=settings.seed) for name in names}
     for name, one in chosen.items():
-        if not has_classes and (one.reads == "predictions" or name.endswith("_per_class")):
+        of_classes = one.reads in ("predictions", "evidence", "evidence_along_training")
+        if not has_classes and (of_classes or name.endswith("_per_class")):
             raise SettingError(f"detector {name!r} needs class labels, which the task {type(task).__name__} has not")
-        if one.reads == "trajectory" and trajectory is None:
+        if one.reads in ("trajectory", "evidence_along_training") and trajectory is None:
             raise SettingError(
                 f"detector {name!r} reads what a Recorder has collected along training: pass trajectory=recorder "
                 "(--trajectory FOLDER)"

@@ -6,6 +6,7 @@ from gradsift.detectors.isolation import IsolationForest
 from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, NormalizedMargin, SelfConfidence
 from gradsift.detectors.norms import L1Norm, L2Norm
 from gradsift.detectors.per_class import PerClass
+from gradsift.detectors.posterior import Evidence, WrongLabelPosterior, WrongLabelPosteriorAlongTraining
 from gradsift.detectors.registry import DETECTORS, get_detector
 from gradsift.detectors.scores import detrimental_scores, influence_scores
 
@@ -13,6 +14,7 @@ __all__ = [
     "DETECTORS",
     "ConfidenceWeightedEntropy",
     "Detector",
+    "Evidence",
     "External",
     "IsolationForest",
     "L1Norm",
@@ -21,6 +23,8 @@ __all__ = [
     "NormalizedMargin",
     "PerClass",
     "SelfConfidence",
+    "WrongLabelPosterior",
+    "WrongLabelPosteriorAlongTraining",
     "detrimental_scores",
     "get_detector",
     "influence_scores",

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from gradsift.errors import SettingError
 
-Reads = Literal["gradients", "predictions", "losses", "trajectory"]
+Reads = Literal["gradients", "predictions", "losses", "evidence", "evidence_along_training", "trajectory"]
 
 
 class Detector(BaseEstimator):
@@ -22,7 +22,9 @@ class Detector(BaseEstimator):
     """
 
     reads: ClassVar[Reads] = "gradients"
-    """What ``X`` is: gradients (n, p), predicted probabilities (n, K), losses (n,), or a trajectory."""
+    """What ``X`` is: gradients (n, p), predicted probabilities (n, K), losses (n,), predictions with features
+    (:class:`~gradsift.detectors.posterior.Evidence`; along training with the mean predictions of a trajectory), or a
+    trajectory."""
 
     norms: ClassVar[tuple[int, ...]] = ()
     """Orders of the exact gradient norms that are read."""

@@ -10,6 +10,7 @@ from gradsift.detectors.isolation import IsolationForest
 from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, NormalizedMargin, SelfConfidence
 from gradsift.detectors.norms import L1Norm, L2Norm
 from gradsift.detectors.per_class import PerClass
+from gradsift.detectors.posterior import WrongLabelPosterior, WrongLabelPosteriorAlongTraining
 from gradsift.detectors.trajectory import AlongTraining
 from gradsift.errors import SettingError
 
@@ -24,6 +25,8 @@ DETECTORS: dict[str, Callable[[int], Detector]] = {
     "self_confidence": lambda _seed: SelfConfidence(),
     "normalized_margin": lambda _seed: NormalizedMargin(),
     "confidence_weighted_entropy": lambda _seed: ConfidenceWeightedEntropy(),
+    "posterior": lambda seed: WrongLabelPosterior(random_state=seed),
+    "posterior_along_training": lambda seed: WrongLabelPosteriorAlongTraining(random_state=seed),
     "l2_along_training": lambda _seed: AlongTraining("l2"),
     "l1_along_training": lambda _seed: AlongTraining("l1"),
     "el2n_along_training": lambda _seed: AlongTraining("residual_l2"),

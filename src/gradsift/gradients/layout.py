@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gradsift.data.batch import is_traced
+
 SMALL_MAP, MANY_CHANNELS, FEW_CHANNELS = 16, 256, 48
 """On a CPU, channels last make a convolution up to 1.6 times faster; but where an output map has no more positions than the
 first and at least so many channels as the second they make it twice as slow. With fewer channels than the third, forming
@@ -43,7 +45,7 @@ def fast_layout(model: nn.Module, *, entries: bool) -> Iterator[None]:
 
 def _lay_out(entries: bool, module: nn.Conv2d, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
     given = inputs[0] if inputs else None
-    if not isinstance(given, Tensor) or given.ndim != 4 or given.dtype != torch.float32:
+    if not isinstance(given, Tensor) or given.ndim != 4 or given.dtype != torch.float32 or is_traced(given):
         return None
     positions = given.shape[2] * given.shape[3] // (module.stride[0] * module.stride[1])
     small = positions <= SMALL_MAP and module.out_channels >= MANY_CHANNELS

@@ -56,12 +56,13 @@ class Checkpoint:
         return self.columns.setdefault(name, np.full(self.size, np.nan, dtype=np.float32))
 
 
-def trajectory_of(mode: Mode, checkpoints: Sequence[Checkpoint]) -> Trajectory:
+def trajectory_of(mode: Mode, checkpoints: Sequence[Checkpoint], predictions: np.ndarray | None = None) -> Trajectory:
     """Checkpoints side by side.
 
     Args:
         mode: How they were taken.
         checkpoints: At least one.
+        predictions: Predicted probabilities averaged over them, shape (n, K).
 
     Returns:
         The trajectory, with the statistics that all checkpoints have.
@@ -69,4 +70,5 @@ def trajectory_of(mode: Mode, checkpoints: Sequence[Checkpoint]) -> Trajectory:
     names = sorted(set.intersection(*(set(one.columns) for one in checkpoints)) - {STEP})
     statistics = {name: np.stack([one.columns[name] for one in checkpoints]) for name in names}
     steps = np.stack([np.nan_to_num(one.columns[STEP], nan=-1).astype(np.int64) for one in checkpoints])
-    return Trajectory(mode, statistics, [one.step for one in checkpoints], steps if mode == "train" else None)
+    recorded_at = steps if mode == "train" else None
+    return Trajectory(mode, statistics, [one.step for one in checkpoints], recorded_at, predictions)

@@ -18,6 +18,7 @@ from gradsift.gradients.model_state import reducing
 from gradsift.gradients.tied import merge
 from gradsift.tasks import Task
 from gradsift.trajectory.outputs import Seen, seen_in
+from gradsift.trajectory.predictions import predicted
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,9 @@ class TrainingPass:
             outputs = self._task.outputs(_Returning(returned, self._model), batch)  # type: ignore[arg-type]
         seen = seen_in(self._task, outputs.detach(), batch)
         self._found = {"positions": positions} | seen.found
+        probabilities = predicted(self._task, outputs)
+        if probabilities is not None:  # in half precision, as all of an epoch's wait on the device
+            self._found["predictions"] = probabilities.half()
         calls, self._calls = self._calls, []
         last = calls[-1] if calls else None
         alone = len(calls) == 1 and last is not None and self._is_weight_of(last[0]) and _is(last[2], outputs)

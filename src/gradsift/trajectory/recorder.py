@@ -24,6 +24,7 @@ from gradsift.trajectory.checkpoints import Checkpoint, trajectory_of
 from gradsift.trajectory.indexed import POSITIONS, split_positions
 from gradsift.trajectory.outputs import of_outputs, own_residual
 from gradsift.trajectory.passes import TrainingPass
+from gradsift.trajectory.predictions import MeanPredictions, predicted
 from gradsift.trajectory.trajectory import Mode, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,9 @@ class Recorder:
         self.step, self.epoch = 0, 0
         self._batch_size, self._show_progress = batch_size, show_progress
         self._checkpoints: dict[Mode, list[Checkpoint]] = {"train": [], "eval": []}
+        self._predictions: dict[Mode, MeanPredictions] = {
+            mode: MeanPredictions(len(self.samples)) for mode in self._checkpoints
+        }
         self._seen: list[tuple[int, dict[str, Tensor]]] = []
         self._pass: TrainingPass | None = None
         self._batch: tuple[Batch, Tensor] | None = None
@@ -159,6 +163,9 @@ class Recorder:
                 if isinstance(reduced.outputs, Tensor):
                     losses, residual = own_residual(self.task, reduced.outputs, batch)
                     found |= of_outputs(self.task, reduced.outputs, losses, residual, batch)
+                probabilities = predicted(self.task, reduced.outputs)
+                if probabilities is not None:
+                    self._predictions["eval"].add(positions, probabilities)
                 checkpoint.add(positions, found, self.step)
                 bar.advance(len(positions))
 
@@ -167,22 +174,23 @@ class Recorder:
 
         Every process calls it once, after training; the trajectory of a single process is whole without it.
         """
-        everyone = gathered((self.failure, self._checkpoints))
+        everyone = gathered((self.failure, self._checkpoints, self._predictions))
         if len(everyone) > 1 and self.failure is None:
-            failed = [f"process {rank}: {failure}" for rank, (failure, _) in enumerate(everyone) if failure]
+            failed = [f"process {rank}: {failure}" for rank, (failure, *_) in enumerate(everyone) if failure]
             if failed:
                 self.fail(failed[0])
             else:
-                self._guarded(lambda: self._merge([checkpoints for _, checkpoints in everyone]))
+                self._guarded(lambda: self._merge([(checkpoints, means) for _, checkpoints, means in everyone]))
         self.close()
         self._taking_out.remove()
 
-    def _merge(self, everyone: list[dict[Mode, list[Checkpoint]]]) -> None:
+    def _merge(self, everyone: list[tuple[dict[Mode, list[Checkpoint]], dict[Mode, MeanPredictions]]]) -> None:
         rank, _ = rank_and_count()
-        for other, theirs in enumerate(everyone):
+        for other, (theirs, means) in enumerate(everyone):
             for mode, checkpoints in self._checkpoints.items() if other != rank else ():
                 for own, their in zip(checkpoints, theirs[mode], strict=True):
                     own.merge(their)
+                self._predictions[mode].merge(means[mode])
 
     @property
     def trajectory(self) -> Trajectory:
@@ -204,7 +212,7 @@ class Recorder:
         if not self._checkpoints[mode]:
             why = self.failure or "call end_epoch() after each epoch, or use the callback of your trainer"
             raise DataError(f"the recorder holds no {mode} pass: {why}")
-        return trajectory_of(mode, self._checkpoints[mode])
+        return trajectory_of(mode, self._checkpoints[mode], self._predictions[mode].mean())
 
     @property
     def overhead(self) -> float:
@@ -312,7 +320,10 @@ class Recorder:
             )
         checkpoint = Checkpoint(len(self.samples), self.step)
         for step, found in self._seen:
-            checkpoint.add(found.pop("positions").cpu().numpy(), found, step)
+            positions = found.pop("positions").cpu().numpy()
+            if "predictions" in found:
+                self._predictions["train"].add(positions, found.pop("predictions"))
+            checkpoint.add(positions, found, step)
         self._seen = []
         self._checkpoints["train"].append(checkpoint)
 

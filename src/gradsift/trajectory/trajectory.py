@@ -24,7 +24,7 @@ STATISTICS = ("loss", "residual_l1", "residual_l2", "l1", "l2", "margin")
 """Loss; norms of its gradient with respect to the model's output; norms of the chosen layers' gradient; the given label's
 logit less the largest other one. What has no meaning for a task is not there."""
 
-ABOUT, RECORDED_AT = "trajectory.json", "recorded_at"
+ABOUT, RECORDED_AT, PREDICTIONS = "trajectory.json", "recorded_at", "predictions"
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,15 @@ class Trajectory:
         statistics: Name to float32 array of shape (checkpoints, n); NaN where a sample was not seen.
         steps: Optimizer step at the end of each checkpoint.
         recorded_at: For ``mode="train"`` the step at which each number was taken, shape (checkpoints, n), -1 if never.
+        predictions: Predicted probabilities of classes, averaged over the checkpoints, shape (n, K), where there are
+            classes.
     """
 
     mode: Mode
     statistics: Mapping[str, np.ndarray]
     steps: Sequence[int]
     recorded_at: np.ndarray | None = None
+    predictions: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of checkpoints."""
@@ -116,6 +119,8 @@ class Trajectory:
         digest = hashlib.sha256(f"{self.mode}{list(self.steps)}".encode())
         for name in sorted(self.statistics):
             digest.update(name.encode() + np.ascontiguousarray(self.statistics[name]).tobytes())
+        if self.predictions is not None:
+            digest.update(np.ascontiguousarray(self.predictions).tobytes())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> Path:
@@ -134,7 +139,9 @@ class Trajectory:
         if path.exists() and not (path / ABOUT).is_file():
             raise RunDirectoryError(f"{path} exists and holds no trajectory: choose another place")
         part = path.with_name(path.name + ".part")
-        arrays = dict(self.statistics) | ({} if self.recorded_at is None else {RECORDED_AT: self.recorded_at})
+        arrays = dict(self.statistics)
+        arrays |= {} if self.recorded_at is None else {RECORDED_AT: self.recorded_at}
+        arrays |= {} if self.predictions is None else {PREDICTIONS: self.predictions}
         with writing(path):
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
@@ -163,8 +170,11 @@ class Trajectory:
         try:
             about = json.loads((path / ABOUT).read_text())
             statistics = {name: _mapped(path / f"{name}.npy") for name in about["statistics"]}
-            recorded = path / f"{RECORDED_AT}.npy"
-            return cls(about["mode"], statistics, about["steps"], _mapped(recorded) if recorded.is_file() else None)
+            recorded, predictions = (
+                _mapped(path / f"{name}.npy") if (path / f"{name}.npy").is_file() else None
+                for name in (RECORDED_AT, PREDICTIONS)
+            )
+            return cls(about["mode"], statistics, about["steps"], recorded, predictions)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(f"{path} is no trajectory that Recorder.save has written ({error})") from error
 

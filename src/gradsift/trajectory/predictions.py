@@ -1,0 +1,73 @@
+"""Predicted probabilities averaged along training, sample by sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradsift.tasks import LabelledTask, Task
+
+
+class MeanPredictions:
+    """A running mean of each sample's predicted probabilities; one array, however long the training.
+
+    Args:
+        size: Number of samples n.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._counts = np.zeros(size, dtype=np.int64)
+        self._sums: np.ndarray | None = None
+
+    def add(self, positions: np.ndarray, probabilities: Tensor) -> None:
+        """Takes in the predictions of one batch.
+
+        Args:
+            positions: Position of each row; one that stands in the batch twice, as padding, counts once.
+            probabilities: Shape (m, K).
+        """
+        _, first = np.unique(positions, return_index=True)
+        rows = probabilities.detach().float().cpu().numpy()[first]
+        if self._sums is None:
+            self._sums = np.zeros((len(self._counts), rows.shape[1]), dtype=np.float32)
+        self._sums[positions[first]] += rows
+        self._counts[positions[first]] += 1
+
+    def merge(self, other: MeanPredictions) -> None:
+        """Takes in what another process has seen.
+
+        Args:
+            other: The mean of another process, over the same data set.
+        """
+        if other._sums is not None:
+            self._sums = other._sums.copy() if self._sums is None else self._sums + other._sums
+            self._counts = self._counts + other._counts
+
+    def mean(self) -> np.ndarray | None:
+        """The means.
+
+        Returns:
+            Shape (n, K), float32; NaN where a sample was never seen; ``None`` where nothing was.
+        """
+        if self._sums is None:
+            return None
+        with np.errstate(invalid="ignore"):
+            return np.divide(self._sums, self._counts[:, None], dtype=np.float32)
+
+
+@torch.no_grad()
+def predicted(task: Task, outputs: object) -> Tensor | None:
+    """The probabilities of classes that an output stands for.
+
+    Args:
+        task: The task.
+        outputs: The model's output.
+
+    Returns:
+        Shape (n, K); ``None`` where the task has no classes.
+    """
+    if not isinstance(task, LabelledTask) or task.kind != "class":
+        return None
+    probabilities = task.predictions(outputs).detach()
+    return probabilities if probabilities.ndim == 2 and probabilities.shape[1] >= 2 else None
