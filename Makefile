@@ -71,9 +71,10 @@ wheel: .venv/test  ## Build the wheel and try it in fresh environments, once wit
 second-opinions: .venv-peers/done  ## Compare per-sample gradients with opacus and BackPACK
 	.venv-peers/bin/python -m pytest tests/test_gradients_second_opinions.py
 
-bench: .venv/test  ## Cost of gradients against a plain forward and a plain training pass
+bench: .venv/test  ## Time and memory of gradients against plain passes, the one-sample loop and the peers (an hour)
 	$(PIP) -e '.[bench]'
-	$(BIN)/python benchmarks/cost.py
+	$(BIN)/python benchmarks/speed --prepare
+	$(BIN)/python benchmarks/speed
 
 clean:  ## Remove what was built
-	rm -rf .venv .venv-peers dist build docs/_build runs
+	rm -rf .venv .venv-peers .venv-speed-* dist build docs/_build runs

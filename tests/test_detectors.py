@@ -464,7 +464,7 @@ def test_flips_between_pairs_of_classes_are_told_from_hard_samples():
     loss = detrimental_scores(get_detector("self_confidence"), belief / belief.sum(1, keepdims=True), labels)
     assert average_precision_score(wrong, scores) > average_precision_score(wrong, loss) + 0.08
     fitted = WrongLabelPosterior().fit(belief, labels)
-    assert abs(fitted.rate_ - wrong.mean()) < 0.03
+    assert abs(fitted.rate_ - 0.2) < 0.03  # hard samples are not among the surest
     assert fitted.pattern_.argmax(axis=1).tolist() == [1, 2, 3, 4, 0]
     np.testing.assert_allclose(fitted.pattern_.sum(axis=1), 1)
 

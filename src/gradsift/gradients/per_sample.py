@@ -103,14 +103,14 @@ class PerSampleGradients:
         self._spare = rows(example, TRIED, 2 * TRIED, size) if size > TRIED else None
         example = _tried(example)
         self._lays_out = self._can_lay_out(example)
-        self.reductions = reductions or Reductions()
+        self._forms_entries = False
         self.coarsest = coarsest_dtype(model)
         self.parameters = select_parameters(model, self._task, layers, example)
         self._shared: frozenset[nn.Module] = frozenset()
         self._served = self._assign(example)
         self.coverage = Coverage({road: _count(served) for road, served in self._served.items()})
         logger.info("per-sample gradients: %s", self.coverage)
-        self._build(self.reductions)
+        self._build(reductions or Reductions())
 
     @property
     def closed_form(self) -> bool:
@@ -175,6 +175,7 @@ class PerSampleGradients:
                 raise SettingError(f"direction {name!r} of shape {tuple(direction.shape)} fits no selected parameter")
         model, task = self._model, self._task
         self.reductions = reductions
+        self._forms_entries = (reductions.l1 or reductions.l2) and not self.closed_form
         self._roads: list[Road] = []
         sketches = Sketches(reductions.projection, self.parameters)
         for road, served in self._served.items():
@@ -196,8 +197,7 @@ class PerSampleGradients:
             yield
 
     def _layout(self) -> AbstractContextManager[None]:
-        wanted = self.reductions
-        return fast_layout(self._model, entries=wanted.l1 or wanted.l2) if self._lays_out else nullcontext()
+        return fast_layout(self._model, entries=self._forms_entries) if self._lays_out else nullcontext()
 
     def _can_lay_out(self, example: Batch) -> bool:
         """Whether the model takes another memory layout: code that calls ``view`` on a feature map does not."""
