@@ -20,8 +20,9 @@ from gradsift.store import ArrayMatrix, GradientMatrix
 
 SUREST = 0.3
 """Share of the samples of a predicted class that are looked at to see where its labels go."""
-STRENGTH = 3.0
-"""Flips of each class that are seen in advance, spread evenly; they count against chance findings."""
+STRENGTH = 0.1
+"""Flips that are seen in advance, spread evenly, as a share of the samples looked at: a pattern must stand out of them, so
+that classes which are merely alike are not taken for flips."""
 CHUNK = 1024
 """Samples whose neighbours are searched at a time."""
 
@@ -44,15 +45,17 @@ class WrongLabelPosterior(Detector):
 
     The model's distribution over the true class is averaged with that of the sample's nearest neighbours by cosine of the
     last layer's features: they have not been trained on this sample's label, so a label that the model has memorised does
-    not speak for itself.
+    not speak for itself. The neighbours' weight is the square of the share of given labels that the predictions fit: the
+    more of them, wrong ones included, a model fits, the less it says about them.
 
     Args:
         neighbours: How many neighbours.
-        weight: Weight of their mean, in [0, 1].
+        weight: Weight of their mean, in [0, 1]; ``None`` is the square of the share of given labels that are fitted.
         references: At most so many samples are searched for neighbours, drawn at random.
         random_state: Seed of this draw.
 
     Attributes:
+        weight_: Weight of the neighbours.
         rate_: Share of the surest samples whose given label is another class.
         pattern_: Where flipped labels go, shape (K, K): row k is a distribution over given classes other than k.
     """
@@ -61,7 +64,7 @@ class WrongLabelPosterior(Detector):
     rows = True
 
     def __init__(
-        self, *, neighbours: int = 50, weight: float = 1 / 3, references: int = 10_000, random_state: int = 0
+        self, *, neighbours: int = 50, weight: float | None = None, references: int = 10_000, random_state: int = 0
     ) -> None:
         self.neighbours, self.weight = neighbours, weight
         self.references, self.random_state = references, random_state
@@ -77,6 +80,11 @@ class WrongLabelPosterior(Detector):
             The detector itself.
         """
         evidence, labels = _checked(X, y)
+        fitted = [
+            (rows.argmax(axis=1) == labels[start : start + len(rows)]).sum()
+            for start, rows in evidence.predictions.chunks()
+        ]
+        self.weight_ = float(sum(fitted) / len(labels)) ** 2 if self.weight is None else self.weight
         found = [(belief.argmax(axis=1), belief.max(axis=1)) for _, belief in self.beliefs(evidence)]
         likeliest, sureness = (np.concatenate(parts) for parts in zip(*found, strict=True))
         self.rate_, self.pattern_ = flips(likeliest, sureness, labels, evidence.predictions.shape[1])
@@ -114,7 +122,7 @@ class WrongLabelPosterior(Detector):
         drawn = np.arange(size)
         if size > self.references:
             drawn = np.sort(np.random.default_rng(self.random_state).choice(size, self.references, replace=False))
-        alone = features is None or not self.weight or len(drawn) < 2
+        alone = features is None or not self.weight_ or len(drawn) < 2
         if not alone:
             near_to, theirs = _unit(features.rows(drawn)), predictions.rows(drawn).astype(np.float64)
             count = min(self.neighbours, len(drawn) - 1)
@@ -125,7 +133,7 @@ class WrongLabelPosterior(Detector):
                 likeness = _unit(features.rows(own)) @ near_to.T
                 likeness[own[:, None] == drawn] = -np.inf  # a sample is no neighbour of its own
                 near = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
-                belief = (1 - self.weight) * belief + self.weight * theirs[near].mean(axis=1)
+                belief = (1 - self.weight_) * belief + self.weight_ * theirs[near].mean(axis=1)
             yield start, belief
 
 
@@ -156,7 +164,8 @@ def flips(likeliest: np.ndarray, sureness: np.ndarray, labels: np.ndarray, class
     elsewhere = counts * (1 - np.eye(classes))
     rate = float(elsewhere.sum() / max(counts.sum(), 1.0))
     even = (1 - np.eye(classes)) / (classes - 1)
-    pattern = (elsewhere + STRENGTH * even) / (elsewhere.sum(axis=1, keepdims=True) + STRENGTH)
+    advance = np.maximum(STRENGTH * counts.sum(axis=1, keepdims=True), 1.0)
+    pattern = (elsewhere + advance * even) / (elsewhere.sum(axis=1, keepdims=True) + advance)
     return float(np.clip(rate, 0.01, 0.6)), pattern
 
 
