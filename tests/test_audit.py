@@ -34,6 +34,17 @@ def test_the_flipped_labels_come_first(blobs, trained):
     assert audit.details["coverage"].endswith("100 % by closed form")
 
 
+def test_the_posterior_finds_the_flips_and_layers_can_be_kept_apart(blobs, trained):
+    inputs, given, wrong = blobs
+    audit = gradsift.audit(trained, (inputs, given), detector="posterior", contamination=0.1, show_progress=False)
+    assert wrong[audit.flagged].mean() > 0.8
+    apart = gradsift.audit(
+        trained, (inputs, given), layers="all", projection=16, projection_per_layer=True, show_progress=False
+    )
+    layers = {name.rpartition(".")[0] for name in apart.details["parameters"]}
+    assert apart.gradients.shape == (180, 16 * len(layers))
+
+
 def test_the_automatic_cut_is_near_the_truth_and_says_how_sure_it_is(blobs, trained):
     inputs, given, wrong = blobs
     audit = gradsift.audit(trained, (inputs, given), show_progress=False)

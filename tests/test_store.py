@@ -1,5 +1,11 @@
 import errno
 import json
+import logging
+import random
+import shutil
+import sqlite3
+import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from gradsift.data import Samples
 from gradsift.errors import DataError, RunDirectoryError, SettingError
+from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions
 from gradsift.store import (
     ArrayMatrix,
     FactoredMatrix,
@@ -19,10 +27,13 @@ from gradsift.store import (
     ShardedArray,
     StoredMatrix,
     as_gradient_matrix,
+    collect,
     fingerprint_model,
     fingerprint_settings,
     gradient_matrix,
 )
+from gradsift.store.collect import ReadAhead
+from gradsift.tasks import Classification
 
 CONFIG = {"settings": {"batch_size": 4}}
 
@@ -334,6 +345,38 @@ def test_every_matrix_agrees_with_the_dense_one(tmp_path, monkeypatch, name, sma
     assert part.shape == (4, dense.shape[1])
     np.testing.assert_allclose(part.rows([3, 0]), dense[positions[[3, 0]]], rtol=1e-6)
     np.testing.assert_allclose(part.norms(2), np.linalg.norm(dense[positions], axis=1), rtol=1e-6)
+    np.testing.assert_allclose(part.norms(1, [3, 0]), np.abs(dense[positions[[3, 0]]]).sum(axis=1), rtol=1e-6)
+    assert part.subset(np.array([], dtype=int)).norms(2).shape == (0,)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("small", [False, True], ids=["one piece", "many pieces"])
+def test_single_numbers_are_those_of_the_dense_matrix(tmp_path, monkeypatch, name, small):
+    if small:
+        monkeypatch.setattr(gradient_matrix, "CHUNK_BYTES", 4 * 12)
+    matrix, dense = matrices(tmp_path)[name]
+    (size, width), generator = dense.shape, np.random.default_rng(0)
+    rows, columns = generator.integers(0, size, (4, 9)), generator.integers(0, width, (4, 9))
+    assert (matrix.entries(rows, columns) == dense[rows, columns]).all()
+    assert (matrix.entries(np.arange(size)[:, None], np.arange(width)) == dense).all()
+    assert matrix.entries(np.array([2, 0]), np.array(1)).tolist() == dense[[2, 0], 1].tolist()
+    held = matrix.load([2, 0, 2])
+    assert held.shape == (3, width)
+    assert held.width == matrix.width
+    assert (held.entries(np.arange(3)[:, None], np.arange(width)) == dense[[2, 0, 2]]).all()
+    pieces = list(matrix.pieces())
+    assert [start for start, _ in pieces] == np.cumsum([0, *(len(piece) for _, piece in pieces[:-1])]).tolist()
+    assert (np.concatenate([piece.rows(np.arange(len(piece))) for _, piece in pieces]) == dense).all()
+    assert (len(pieces) > 1) == (small and not matrix.in_memory)
+    assert matrix.in_memory == (name not in ("mapped", "sharded", "factored, sharded"))
+
+
+def test_single_numbers_of_arrays_in_another_order_of_memory():
+    for array in (np.asfortranarray(DENSE), DENSE[::2, ::-1]):
+        matrix = ArrayMatrix(array)
+        rows, columns = np.array([[1], [3]]), np.array([5, 0])
+        assert (matrix.entries(rows, columns) == array[rows, columns]).all()
+        assert all((piece.rows(np.arange(len(piece))) == array).all() for _, piece in matrix.pieces())
 
 
 def test_what_a_run_has_not_stored_is_asked_for_by_name(tmp_path):
@@ -346,6 +389,11 @@ def test_what_a_run_has_not_stored_is_asked_for_by_name(tmp_path):
         matrix.rows([0])
     with pytest.raises(SettingError, match="gradient norms alone"):
         list(matrix.chunks())
+    with pytest.raises(SettingError, match="gradient norms alone"):
+        list(matrix.pieces())
+    with pytest.raises(SettingError, match="gradient norms alone"):
+        matrix.entries(np.array([0]), np.array([0]))
+    assert matrix.subset(np.array([3, 1])).norms(2).tolist() == [1.0, 1.0]
 
 
 def test_plain_arrays_are_taken_for_gradient_matrices():
@@ -413,3 +461,150 @@ def test_what_appears_at_the_place_meanwhile_is_not_deleted(tmp_path):
     with pytest.raises(RunDirectoryError, match="no run directory"):
         run.finish()
     assert (tmp_path / "run" / "thesis.txt").exists()
+
+
+class Noted(torch.utils.data.Dataset):
+    """Samples that are made when they are read; notes the threads that read, and refuses two at a time."""
+
+    def __init__(self, size=50, before=lambda position: None):
+        self.size, self.before, self.threads, self.lock = size, before, [], threading.Lock()
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, position):
+        if position >= self.size:
+            raise IndexError(position)
+        assert self.lock.acquire(blocking=False), "two threads read at a time"
+        self.threads.append(threading.current_thread())
+        try:
+            self.before(position)
+            generator = torch.Generator().manual_seed(position)
+            return torch.randn(4, generator=generator), position % 3
+        finally:
+            self.lock.release()
+
+    @property
+    def in_other_threads(self):
+        return [one for one in self.threads if one is not threading.main_thread()]
+
+
+MODEL = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+
+
+def collected(folder, samples, size=4, shard_size=10, before=lambda run: None, **keywords):
+    gradients = PerSampleGradients(
+        MODEL, "classification", (torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64)), layers="all",
+        reductions=Reductions(l2=True, projection=Projection(8)),
+    )  # fmt: skip
+    run = RunDirectory.begin(folder, "f", CONFIG)
+    before(run)
+    batcher = Batcher(size)
+    collect(
+        run, gradients, Classification(), Samples(samples), batcher,
+        shard_size=shard_size, show_progress=False, **keywords,
+    )  # fmt: skip
+    return {str(p.relative_to(run.path)): p.read_bytes() for p in sorted(run.path.rglob("*")) if p.is_file()}
+
+
+def test_reading_ahead_and_writing_behind_leave_the_same_bytes(tmp_path):
+    plain, overlapped = Noted(), Noted()
+    assert collected(tmp_path / "a", plain, overlap=False) == collected(tmp_path / "b", overlapped)
+    assert not plain.in_other_threads
+    assert len(overlapped.in_other_threads) == 50 - 4  # the first batch tells whether it is safe
+    assert len(set(overlapped.in_other_threads)) == 1
+    assert not any(one.name.startswith("gradsift") for one in threading.enumerate())
+
+
+@pytest.mark.parametrize("there", [(0, 3), (0, 1, 2, 3, 4)])
+def test_what_is_there_is_not_read_again(tmp_path, there):
+    def some(run):
+        for shard in there:
+            source = tmp_path / "whole.part/gradients/checkpoint-000" / f"shard-{shard:05d}"
+            shutil.copytree(source, run.path / "gradients/checkpoint-000" / source.name)
+
+    whole, rest = collected(tmp_path / "whole", Noted()), Noted()
+    assert collected(tmp_path / "rest", rest, before=some) == whole
+    assert len(rest.threads) == 50 - 10 * len(there)
+
+
+def test_a_data_set_that_another_thread_may_not_read_is_read_by_this_one(tmp_path, caplog):
+    connection = sqlite3.connect(":memory:")
+    connection.executescript("create table t (x); insert into t values (0)")
+    samples = Noted(before=lambda _position: connection.execute("select x from t").fetchone())
+    with caplog.at_level(logging.DEBUG, "gradsift"):
+        found = collected(tmp_path / "a", samples)
+    assert found == collected(tmp_path / "b", Noted())
+    assert "read ahead no longer: ProgrammingError" in caplog.text
+    assert len(samples.in_other_threads) == 1
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda _position: MODEL(torch.zeros(1, 4)),
+        lambda position: torch.manual_seed(position),
+        lambda position: np.random.seed(position),  # noqa: NPY002  # as data sets do
+        lambda position: random.seed(position),
+    ],
+    ids=["the model", "torch", "numpy", "random"],
+)
+def test_a_data_set_that_uses_what_the_work_may_use_is_not_read_ahead(tmp_path, before):
+    samples = Noted(before=before)
+    assert collected(tmp_path / "a", samples) == collected(tmp_path / "b", Noted())
+    assert not samples.in_other_threads
+
+
+def test_arrays_are_not_read_ahead(tmp_path):
+    reader = ReadAhead(Samples((np.zeros((9, 2)), np.zeros(9))), {})
+    with reader:
+        reader.expect(np.arange(3, 6))
+        assert len(reader.batch(np.arange(3))[0]) == 3
+        assert reader._ahead is None
+
+
+def test_a_sample_that_cannot_be_read_is_named_and_what_was_whole_is_kept(tmp_path):
+    def break_at(position):
+        if position == 27:
+            raise OSError("no such file")
+
+    with pytest.raises(OSError, match="no such file") as caught:
+        collected(tmp_path / "a", Noted(before=break_at))
+    assert caught.value.__notes__ == ["raised by the data set, at position 27"]
+    shards = sorted(path.name for path in (tmp_path / "a.part/gradients/checkpoint-000").iterdir())
+    assert shards == ["shard-00000", "shard-00001"]
+
+
+def test_memory_that_runs_out_while_reading_ahead_halves_the_batch(tmp_path):
+    room = sys.modules["gradsift.store.collect"]
+    real, sizes = room.reduce_batch, []
+
+    def scarce(gradients, task, samples, positions):
+        sizes.append(len(positions))
+        samples.batch(positions)  # read, and too large for the work
+        if len(positions) > 4:
+            raise MemoryError
+        return real(gradients, task, samples, positions)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "reduce_batch", scarce)
+        found = collected(tmp_path / "a", Noted(), size=8)
+    assert sizes[:3] == [8, 4, 4]
+    assert found == collected(tmp_path / "b", Noted(), size=4)
+
+
+@pytest.mark.parametrize("failing", [1, 4])
+def test_a_shard_that_cannot_be_written_ends_the_run(tmp_path, failing):
+    write_shard = RunDirectory.write_shard
+
+    def full(self, checkpoint, shard, statistics):
+        if shard == failing:
+            raise RunDirectoryError("the disk is full")
+        write_shard(self, checkpoint, shard, statistics)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunDirectory, "write_shard", full)
+        with pytest.raises(RunDirectoryError, match="the disk is full"):
+            collected(tmp_path / "a", Noted())
+    assert not (tmp_path / f"a.part/gradients/checkpoint-000/shard-{failing + 1:05d}").exists()
+    assert collected(tmp_path / "a", Noted()) == collected(tmp_path / "b", Noted())

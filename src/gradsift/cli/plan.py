@@ -57,7 +57,7 @@ def plan(
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Predicts time, memory and disk of an audit from a few batches; nothing is written.
+    """Predicts time, memory and disk of an audit from a few batches; nothing is left on disk.
 
     For example: **gradsift plan --model my.model:make --weights model.safetensors --data train.parquet --layers all**
     """
@@ -88,13 +88,41 @@ def plan(
         print_json(found.to_dict())
         return
     console.print(f"{found.samples:,} samples, batches of {found.batch_size}. Gradients: {found.coverage}.")
+    stages = found.stages
     console.print(
-        f"[bold]About {_time(found.seconds)}[/], {found.memory_bytes / 2**20:,.0f} MiB of memory beyond the data set, "
-        f"{found.disk_bytes / 2**20:,.0f} MiB on disk."
+        f"[bold]About {_time(found.seconds)}[/], {_range(found.seconds_low, found.seconds_high)}: "
+        f"{_time(stages['prepare'])} to begin, {_time(stages['gradients'])} of gradients, "
+        f"{_time(stages['scores'] + stages['report'])} of scores and page."
     )
+    on_device = found.device_memory_bytes
+    console.print(
+        f"{_size(found.memory_bytes)} of memory beyond model and data set"
+        + (f", {_size(on_device)} on the device" if on_device is not None else "")
+        + f"; {_size(found.disk_bytes + found.table_bytes)} on disk, {_size(found.disk_bytes)} of it gradients."
+    )
+    console.print(f"From {found.probed:,} of the samples.")
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    if seconds < 120:
+        return 1, "seconds"
+    return (60, "minutes") if seconds < 7200 else (3600, "hours")
+
+
+def _number(value: float) -> str:
+    """Two digits at least, none that says nothing."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def _time(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+    scale, unit = _unit(seconds)
+    return f"{_number(seconds / scale)} {unit}"
+
+
+def _range(low: float, high: float) -> str:
+    scale, unit = _unit(high)
+    return f"{_number(low / scale)} to {_number(high / scale)} {unit}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB" if count < 10 * 2**30 else f"{count / 2**30:,.0f} GiB"

@@ -1,9 +1,20 @@
-"""Runs a data set through per-sample gradients and writes the shards."""
+"""Runs a data set through per-sample gradients and writes the shards.
+
+While a batch is computed, the next one is read and the last shard is written, each in a thread of its own.
+"""
 
 from __future__ import annotations
 
+import logging
+import random
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, Self
+
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from gradsift.data import Samples
 from gradsift.data.batch import Batch
@@ -16,6 +27,124 @@ from gradsift.store.processes import rank_and_count
 from gradsift.store.run_directory import RunDirectory
 from gradsift.tasks import LabelledTask, Task
 
+logger = logging.getLogger(__name__)
+
+
+class Reader(Protocol):
+    """What batches are read from: the samples themselves, or :class:`ReadAhead`."""
+
+    def batch(self, positions: np.ndarray, /) -> Batch:
+        """Several samples, collated."""
+
+
+class ReadAhead:
+    """Reads a data set one batch ahead, in a thread of its own; a context manager.
+
+    Only one thread reads at a time. The calling thread does it where reading ahead cannot pay or would not be safe: arrays,
+    of which a batch is a mere copy; a data set that computes with the audited parameters, or draws from the generators
+    that all threads share, whose samples could then depend on what is computed meanwhile; one that another thread may
+    not read, such as an SQLite connection.
+
+    Args:
+        samples: The data set.
+        parameters: The audited parameters by name.
+        on: Whether to read ahead at all.
+    """
+
+    def __init__(self, samples: Samples, parameters: Mapping[str, nn.Parameter], *, on: bool = True) -> None:
+        self._samples, self._parameters = samples, parameters
+        self._on: bool | None = None if on and samples.arrays is None else False  # None: the first read decides
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gradsift-read")
+        self._expected: np.ndarray | None = None
+        self._ahead: tuple[np.ndarray, Future[Batch]] | None = None
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forgets what was read ahead."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def expect(self, positions: np.ndarray | None) -> None:
+        """Says which batch will be asked for after the next one.
+
+        Args:
+            positions: Its positions; ``None`` where it is not known.
+        """
+        self._expected = positions
+
+    def batch(self, positions: np.ndarray, /) -> Batch:
+        """Several samples, collated; then begins to read what is expected.
+
+        Args:
+            positions: Which ones, in order.
+
+        Returns:
+            As :meth:`gradsift.data.Samples.batch`.
+        """
+        found = self._take(positions)
+        if self._on and self._expected is not None:
+            reading = self._thread.submit(_read, self._samples, self._expected, torch.is_grad_enabled())
+            self._ahead = self._expected, reading
+        return found
+
+    def _take(self, positions: np.ndarray) -> Batch:
+        if self._ahead is not None:
+            (expected, reading), self._ahead = self._ahead, None
+            if (error := reading.exception()) is not None:
+                # What is wrong with a sample shows again below; what this thread alone may do is done there.
+                logger.debug("the data set is read ahead no longer: %s: %s", type(error).__name__, error)
+                self._on = False
+            elif np.array_equal(expected, positions):
+                return reading.result()
+        if self._on is None:
+            found, self._on = _read_apart(self._samples, positions, self._parameters)
+            return found
+        return self._samples.batch(positions)
+
+
+class WriteBehind:
+    """Writes the last shard while the next one is computed; a context manager, left when all is written.
+
+    Args:
+        run: Where to write.
+        checkpoint: Number of the checkpoint.
+        on: Whether to write in a thread of its own.
+    """
+
+    def __init__(self, run: RunDirectory, checkpoint: int, *, on: bool = True) -> None:
+        self._run, self._checkpoint, self._on = run, checkpoint, on
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gradsift-write")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Waits for the last shard; raises what went wrong with it, unless something else did."""
+        self._thread.shutdown()
+        if kind is None and self._writing is not None:
+            self._writing.result()
+
+    def write(self, shard: int, parts: list[dict[str, np.ndarray]]) -> None:
+        """Writes a shard, once the one before it is written.
+
+        Args:
+            shard: Its number.
+            parts: The statistics of its batches, in order.
+        """
+        if self._writing is not None:
+            self._writing.result()
+        self._writing = self._thread.submit(self._write, shard, parts)
+        if not self._on:
+            self._writing.result()
+
+    def _write(self, shard: int, parts: list[dict[str, np.ndarray]]) -> None:
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        self._run.write_shard(self._checkpoint, shard, whole)
+
 
 def collect(
     run: RunDirectory,
@@ -27,6 +156,7 @@ def collect(
     shard_size: int,
     checkpoint: int = 0,
     show_progress: bool = True,
+    overlap: bool = True,
 ) -> None:
     """Fills the shards of one checkpoint; whole shards of an earlier try are kept.
 
@@ -41,23 +171,34 @@ def collect(
         shard_size: Samples a shard.
         checkpoint: Number of the checkpoint.
         show_progress: Whether to show a progress bar.
+        overlap: Whether to read and write in threads of their own; the shards are the same without.
     """
     rank, count = rank_and_count()
     starts = range(0, len(samples), shard_size)
     mine = range(rank, len(starts), count)
     lengths = [min(start + shard_size, len(samples)) - start for start in starts]
-    with progress("gradients", sum(lengths[shard] for shard in mine), show=show_progress and rank == 0) as bar:
-        for shard in mine:
-            start, stop = starts[shard], starts[shard] + lengths[shard]
-            if run.has_shard(checkpoint, shard):
-                bar.advance(stop - start)
-                continue
+    left = [shard for shard in mine if not run.has_shard(checkpoint, shard)]
+
+    def batch_at(position: int) -> np.ndarray:
+        stop = min((position // shard_size + 1) * shard_size, len(samples))
+        return np.arange(position, min(position + batcher.size, stop))
+
+    with (
+        progress("gradients", sum(lengths[shard] for shard in mine), show=show_progress and rank == 0) as bar,
+        ReadAhead(samples, gradients.parameters, on=overlap) as reader,
+        WriteBehind(run, checkpoint, on=overlap) as writer,
+    ):
+        bar.advance(sum(lengths[shard] for shard in mine if shard not in left))
+        for place, shard in enumerate(left):
+            following = starts[left[place + 1]] if place + 1 < len(left) else None
+            position, stop = starts[shard], starts[shard] + lengths[shard]
             parts: list[dict[str, np.ndarray]] = []
-            position = start
             while position < stop:
-                positions = np.arange(position, min(position + batcher.size, stop))
+                positions = batch_at(position)
+                after = position + len(positions) if position + len(positions) < stop else following
+                reader.expect(batch_at(after) if after is not None else None)
                 try:
-                    parts.append(reduce_batch(gradients, task, samples, positions))
+                    parts.append(reduce_batch(gradients, task, reader, positions))
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -65,20 +206,20 @@ def collect(
                     continue
                 position += len(positions)
                 bar.advance(len(positions))
-            run.write_shard(checkpoint, shard, {k: np.concatenate([p[k] for p in parts]) for k in parts[0]})
+            writer.write(shard, parts)
     if rank == 0:
         run.write_json("manifest.json", run.read_json("manifest.json") | {"shards": lengths})
 
 
 def reduce_batch(
-    gradients: PerSampleGradients, task: Task, samples: Samples, positions: np.ndarray
+    gradients: PerSampleGradients, task: Task, samples: Reader, positions: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Everything that is stored about one batch.
 
     Args:
         gradients: What to compute.
         task: The task.
-        samples: The data set.
+        samples: What the batch is read from.
         positions: Which samples.
 
     Returns:
@@ -111,3 +252,31 @@ def _labels(task: Task, reduced: Reduced, batch: Batch) -> dict[str, Tensor]:
             "probabilities (or values) of shape (n, K) are needed, not the most probable class"
         )
     return {"prediction": predictions, "label": labels}
+
+
+def _read(samples: Samples, positions: np.ndarray, with_grad: bool) -> Batch:
+    """Reads in another thread as in the one that asks; whether gradients are recorded is a thread's own."""
+    with torch.set_grad_enabled(with_grad):
+        return samples.batch(positions)
+
+
+def _read_apart(samples: Samples, positions: np.ndarray, parameters: Mapping[str, nn.Parameter]) -> tuple[Batch, bool]:
+    """A batch, and whether its reading uses nothing that is used while gradients are computed."""
+    audited = {id(parameter) for parameter in parameters.values()}
+    touched = False
+
+    def note(module: nn.Module, _inputs: Any) -> None:
+        nonlocal touched
+        touched |= any(id(parameter) in audited for parameter in module.parameters(recurse=False))
+
+    before, handle = _shared_generators(), register_module_forward_pre_hook(note)
+    try:
+        found = samples.batch(positions)
+    finally:
+        handle.remove()
+    return found, not touched and _shared_generators() == before
+
+
+def _shared_generators() -> tuple[Any, ...]:
+    state: Any = np.random.get_state()  # noqa: NPY002  # the one that data sets draw from
+    return torch.get_rng_state().numpy().tobytes(), state[1].tobytes(), state[2], random.getstate()

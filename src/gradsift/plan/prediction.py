@@ -1,0 +1,153 @@
+"""What an audit will take, put together from a rehearsal."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from gradsift.data import fingerprint_samples
+from gradsift.gradients import Batcher, device_of, probe
+from gradsift.gradients.model_state import unwrapped
+from gradsift.plan.batches import run_batches
+from gradsift.plan.memory import DeviceMemory, HostMemory
+from gradsift.plan.rehearsal import rehearse
+from gradsift.preparation import prepare
+from gradsift.settings import AuditSettings
+from gradsift.store import fingerprint_model
+from gradsift.tasks import Task
+
+BUDGET = 4.0
+"""Seconds for the rehearsal of what comes after the gradients."""
+FEW_ROWS, MANY_ROWS = 512, 16_384
+"""Rows on which it is rehearsed; the line through both times is followed to all rows."""
+REPEAT, LATER = 0.1, 0.25
+"""Shares by which two runs of the same audit differ, and by which what comes after the gradients may be off."""
+HEADER = 128
+"""Bytes of a ``.npy`` file before its numbers."""
+SHARDS_HELD = 3
+"""A shard's batches, the same put together, and the shard before it that is being written."""
+TABLE_HELD = 3
+"""Times that the table's bytes are held while it is built."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an audit will take.
+
+    Attributes:
+        samples: Samples in the data set.
+        batch_size: Samples a batch.
+        coverage: Which road serves how many parameters.
+        seconds: Predicted seconds of the whole audit, from a model and a data set that are loaded.
+        seconds_low: Lower end of what it may be.
+        seconds_high: Upper end.
+        stages: The same by the stages of ``timing.json``: ``prepare`` (start-up, whatever the number of samples),
+            ``gradients``, ``scores`` (detectors and table), ``report`` (the page).
+        probed: Samples that the prediction comes from.
+        memory_bytes: Predicted peak memory of the process beyond model and data set.
+        device_memory_bytes: The same of a GPU; ``None`` on the CPU.
+        disk_bytes: Size of the shards.
+        table_bytes: Size of all else in the run directory: table, page, JSON.
+    """
+
+    samples: int
+    batch_size: int
+    coverage: str
+    seconds: float
+    seconds_low: float
+    seconds_high: float
+    stages: dict[str, float]
+    probed: int
+    memory_bytes: int
+    device_memory_bytes: int | None
+    disk_bytes: int
+    table_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def plan(
+    model: nn.Module, train_set: Any, *, task: str | Task = "classification", settings: AuditSettings | None = None
+) -> Plan:
+    """Predicts time, memory and disk by a rehearsal: the start-up, some batches, then scores and page of their rows.
+
+    The batches are ones of the audit, spread over the data set, as samples may differ in length. Nothing is left on disk.
+    On Linux the process's high-water mark of memory (``VmHWM``, ``ru_maxrss``) starts anew.
+
+    Args:
+        model: The trained model, in eval mode.
+        train_set: The data set.
+        task: The task or its name.
+        settings: The settings of the audit.
+
+    Returns:
+        The plan.
+
+    Raises:
+        DataError: The data set cannot be audited as it is.
+        ModelError: The model is in the wrong mode, mixes the samples of a batch, or gives no loss for each sample.
+        SettingError: A setting does not fit the task.
+    """
+    settings, model = settings or AuditSettings(), unwrapped(model)
+    host, device = HostMemory(), DeviceMemory(device_of(model))
+    began = time.perf_counter()
+    ready = prepare(model, train_set, task, settings)
+    fingerprint_model(model)
+    checked = probe(ready.gradients, ready.samples, ready.in_float32)
+    before = time.perf_counter()
+    fingerprint_samples(ready.samples)
+    begun = time.perf_counter()
+    batches, rows, batch_size = run_batches(ready, Batcher(ready.batch_size), settings.shard_size)
+    in_gradients, on_device = host.peak(), device.peak()
+    host.restart()
+
+    size = len(ready.samples)
+    rehearsed = partial(rehearse, model, ready, settings, checked, rows)
+    cold = warm = many = rehearsed(min(size, FEW_ROWS))
+    if size > FEW_ROWS:
+        warm = rehearsed(FEW_ROWS)
+        affordable = int(FEW_ROWS * BUDGET / max(warm.write + warm.scores + warm.page, 1e-6))
+        many = rehearsed(min(size, MANY_ROWS, max(2 * FEW_ROWS, affordable)))
+
+    def followed(stage: str) -> float:
+        first, second, third = (float(getattr(one, stage)) for one in (cold, warm, many))
+        slope = max(0.0, third - second) / max(many.rows - warm.rows, 1)
+        return first + slope * (size - cold.rows)
+
+    row_bytes = sum(values[:1].nbytes for values in rows.values())
+    in_shard = min(size, settings.shard_size)
+    writing = many.write / many.rows
+    stages = {
+        "prepare": begun - began,
+        "gradients": max(batches.total, writing * size) + writing * in_shard,
+        "scores": followed("scores"),
+        "report": followed("page") + begun - before,  # the page makes sure once more that the data set is the same
+    }
+    seconds = sum(stages.values())
+    unsure = math.hypot(
+        REPEAT * seconds, batches.unsure * stages["gradients"], LATER * (stages["scores"] + stages["report"])
+    )
+    return Plan(
+        samples=size,
+        batch_size=batch_size,
+        coverage=str(ready.gradients.coverage),
+        seconds=seconds,
+        seconds_low=max(seconds - unsure, 0.5 * seconds),
+        seconds_high=seconds + unsure,
+        stages=stages,
+        probed=batches.probed,
+        memory_bytes=max(
+            in_gradients + row_bytes * (SHARDS_HELD * in_shard - len(rows["loss"])),
+            host.peak() + TABLE_HELD * many.table_bytes * (size - many.rows) // many.rows,
+        ),
+        device_memory_bytes=on_device,
+        disk_bytes=row_bytes * size + HEADER * len(rows) * math.ceil(size / settings.shard_size),
+        table_bytes=many.table_file_bytes * size // many.rows + many.page_bytes,
+    )

@@ -1,0 +1,118 @@
+"""What comes after the gradients, rehearsed on a few rows: shards, scores, table and page."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from gradsift.audit import _finish
+from gradsift.gradients.probe import Probe
+from gradsift.preparation import Preparation
+from gradsift.report.highlights import write_highlights
+from gradsift.settings import AuditSettings
+from gradsift.store import RunDirectory
+from gradsift.table import Audit
+from gradsift.tasks import LabelledTask
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What comes after the gradients, on one number of rows.
+
+    Attributes:
+        rows: How many rows.
+        write: Seconds of writing their shards.
+        scores: Seconds of detectors and table.
+        page: Seconds of the page.
+        table_bytes: Of the table in memory.
+        table_file_bytes: Of its file.
+        page_bytes: Of the page and the JSON files.
+    """
+
+    rows: int
+    write: float
+    scores: float
+    page: float
+    table_bytes: int
+    table_file_bytes: int
+    page_bytes: int
+
+
+def rehearse(
+    model: nn.Module,
+    ready: Preparation,
+    settings: AuditSettings,
+    checked: Probe,
+    given: Mapping[str, np.ndarray],
+    size: int,
+) -> Rehearsal:
+    """Scores and page of rows drawn from given ones, each number a little changed so that no two are the same.
+
+    Args:
+        model: The model.
+        ready: What the audit would begin with.
+        settings: The settings.
+        checked: What the checks before the audit measured.
+        given: Statistics of some samples, as shards hold them.
+        size: How many rows.
+
+    Returns:
+        What it took.
+    """
+    generator, found = np.random.default_rng(0), len(given["loss"])
+    chosen = np.arange(size) if size == found else generator.choice(found, size, replace=size > found)
+    if isinstance(ready.task, LabelledTask) and ready.task.kind == "class" and not np.ptp(given["label"]):
+        # These rows are of one class, which scores refuse; all samples together need not be.
+        another = (given["label"] + (np.arange(found) == chosen[0])) % given["prediction"].shape[1]
+        given = {**given, "label": another}
+    details = {
+        "versions": {"gradsift": version("gradsift")},
+        "probe": asdict(checked),
+        "precision": settings.precision,
+        "coverage": str(ready.gradients.coverage),
+        "task": type(ready.task).__name__,
+        "data_fingerprint": None,
+        "data_fingerprint_covers": None,
+        "model_fingerprint": None,
+    }
+    with tempfile.TemporaryDirectory(prefix="gradsift-") as folder:
+        run = RunDirectory.begin(Path(folder) / "run", "plan", {"settings": settings.to_dict()})
+        write, lengths = 0.0, []
+        for shard, start in enumerate(range(0, size, settings.shard_size)):
+            places = chosen[start : start + settings.shard_size]
+            statistics = {name: _varied(values[places], generator) for name, values in given.items()}
+            began = time.perf_counter()
+            run.write_shard(0, shard, statistics)
+            write += time.perf_counter() - began
+            lengths.append(len(places))
+        run.write_json("manifest.json", run.read_json("manifest.json") | {"shards": lengths})
+        began = time.perf_counter()
+        table = _finish(run, ready, settings, None, ready.samples.class_names, False, details)
+        scored = time.perf_counter()
+        audit = Audit(table, run, ready.samples.keep(np.arange(size)))
+        write_highlights(audit, model, ready.task, ready.samples, ready.batch_size, settings.precision)
+        audit.report(run.path / "report.html")
+        drawn = time.perf_counter()
+        files = {path.name: path.stat().st_size for path in run.path.iterdir() if path.is_file()}
+    return Rehearsal(
+        rows=size,
+        write=write,
+        scores=scored - began,
+        page=drawn - scored,
+        table_bytes=table.nbytes,
+        table_file_bytes=files.pop("scores.parquet"),
+        page_bytes=sum(files.values()),
+    )
+
+
+def _varied(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    if values.dtype.kind != "f":
+        return values
+    return values * (1 - 1e-3 * generator.random(values.shape, dtype=np.float32)).astype(values.dtype)
