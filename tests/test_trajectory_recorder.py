@@ -158,7 +158,8 @@ def test_predictions_are_averaged_along_training(blobs, tmp_path):
     opened = gradsift.Trajectory.open(recorder.save(tmp_path / "trajectory"))
     np.testing.assert_array_equal(opened.predictions, recorder.trajectory.predictions)
     assert opened.fingerprint() == recorder.trajectory.fingerprint()
-    audit = gradsift.audit(model.eval(), (inputs, given), trajectory=opened, show_progress=False)
+    names = ("posterior", "posterior_along_training")
+    audit = gradsift.audit(model.eval(), (inputs, given), trajectory=opened, detectors=names, show_progress=False)
     assert {"score_posterior", "score_posterior_along_training"} <= set(audit.table.column_names)
 
 

@@ -23,7 +23,7 @@ from gradsift.trajectory import Trajectory
 
 GRADIENT_DETECTORS = ("l2", "l1", "isolation_forest")
 TRAJECTORY_DETECTORS = ("l2_along_training", "el2n_along_training", "loss_along_training", "aum")
-LABEL_DETECTORS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy", "posterior")
+LABEL_DETECTORS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,6 @@ def choose_detectors(
         names += LABEL_DETECTORS if has_classes else ()
         along = {name: get_detector(name) for name in TRAJECTORY_DETECTORS}
         names += tuple(name for name, one in along.items() if getattr(one, "statistic", None) in recorded)
-        if has_classes and trajectory is not None and trajectory.predictions is not None:
-            names += ("posterior_along_training",)
     main = main_detector(settings, trajectory)
     if main not in names:
         names = (main, *names)

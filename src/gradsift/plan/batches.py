@@ -23,6 +23,9 @@ READING = 1.5
 """Seconds for reading samples whose lengths differ, to know how long the longest is and how much all hold."""
 FEWEST, PRECISE = 4, 0.05
 """No more batches run once there are so many warm ones, and the total is known within this share."""
+FEWEST_UNLIKE = 32
+"""The same where batches differ in weight: memory that is given back in pieces of many sizes is not all taken up again, so
+what the process holds grows over the first dozens of batches."""
 KEPT = 2048
 """Rows that are kept, or up to one batch more."""
 
@@ -37,12 +40,18 @@ class Seconds:
         size: Samples of the data set.
         sizes: Samples of the batches whose weight is known, which may be some of all.
         weights: Their weights.
+
+    Attributes:
+        alike: Whether all samples weigh the same.
+        places: Batches that have run.
+        seconds: What they took.
     """
 
     def __init__(self, size: int, sizes: np.ndarray, weights: np.ndarray) -> None:
         self._size, self._sizes = size, sizes.astype(np.float64)
         relative = weights * (sizes.sum() / weights.sum())
-        columns = [self._sizes] if np.allclose(relative, sizes) else [self._sizes, relative, relative**2 / sizes]
+        self.alike = np.allclose(relative, sizes)
+        columns = [self._sizes] if self.alike else [self._sizes, relative, relative**2 / sizes]
         self._columns = np.stack(columns, axis=1)
         self.places: list[int] = []
         self.seconds: list[float] = []
@@ -120,6 +129,7 @@ def run_batches(ready: Preparation, batcher: Batcher, shard_size: int) -> tuple[
     first, *others = by_weight[_spread(len(batches))].tolist()
     # The heaviest one holds the most memory.
     order = list(dict.fromkeys([first, int(by_weight[-1]), *others]))
+    fewest = FEWEST if seconds.alike else FEWEST_UNLIKE
     kept: list[dict[str, np.ndarray]] = []
     began = last = time.perf_counter()
     with ReadAhead(samples, ready.gradients.parameters) as reader:
@@ -137,7 +147,7 @@ def run_batches(ready: Preparation, batcher: Batcher, shard_size: int) -> tuple[
                 kept.append(arrays)
             seconds.add(place, now - last)
             last = now
-            if (len(seconds.places) > FEWEST and seconds.unsure < PRECISE) or now - began > BUDGET:
+            if (len(seconds.places) > fewest and seconds.unsure < PRECISE) or now - began > BUDGET:
                 break
     return seconds, {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}, batcher.size
 
