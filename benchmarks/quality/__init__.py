@@ -1,0 +1,1 @@
+"""The benchmark of label-error detection; run it as ``python benchmarks/quality``."""
