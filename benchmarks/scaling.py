@@ -473,7 +473,8 @@ The same with 512 dimensions; the last half are the last stage and the last line
 OVERLAP_WORDS = """## Reading ahead and writing behind
 
 While a batch is computed, one thread reads the next one and another writes the last shard. What is written is the same to
-the byte. Rounds alternate; ratios are medians within a round. Arrays are not read ahead, so only writing overlaps there.
+the byte. Rounds alternate; ratios are medians within a round. Arrays are not read ahead, so only writing overlaps there. On
+a CPU's own cores it gains nothing, so an audit does it only where a GPU computes.
 """
 PAPER_WORDS = """## On paper: 100 million samples, 70 billion parameters
 

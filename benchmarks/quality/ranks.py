@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 from scipy import stats
 
-WIDTH, MARGIN, LINE, TOP = 900, 300, 17, 60
+WIDTH, MARGIN, LINE, TOP = 1140, 400, 17, 60
 
 
 @dataclass(frozen=True)

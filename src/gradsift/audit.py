@@ -161,7 +161,15 @@ def audit(
     started = time.perf_counter()
     together(
         lambda: collect(
-            run, gradients, ready.task, samples, batcher, shard_size=settings.shard_size, show_progress=show_progress
+            run,
+            gradients,
+            ready.task,
+            samples,
+            batcher,
+            shard_size=settings.shard_size,
+            show_progress=show_progress,
+            overlap=device_of(model).type
+            != "cpu",  # on a CPU's own cores it gains nothing: docs/performance-scaling.md
         )
     )
     seconds["gradients"] = time.perf_counter() - started
