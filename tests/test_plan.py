@@ -266,6 +266,12 @@ def test_the_command_says_it_in_words(tmp_path):
     words = " ".join(run().split())
     for one in ("60 samples", "About", "to begin", "of gradients", "of scores and page", "beyond model and data set"):
         assert one in words
+    options = ("--batch-size", "16", "--shard-size", "32", "--layers", "all", "--projection", "8", "--detectors", "l2")
+    asked = json.loads(run("--json", *options))
+    assert asked["batch_size"] == 16
+    assert (
+        asked["disk_bytes"] == 60 * (4 + 4 + 8 + 3 * 4) + 2 * 4 * 128
+    )  # loss, l2, label, prediction: no rows are read
     found = json.loads(run("--json"))
     assert found["samples"] == 60
     assert list(found["stages"]) == STAGES

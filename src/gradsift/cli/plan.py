@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ from gradsift.cli.source import (
     TransformOption,
     WeightsOption,
     needed,
+    number,
     patterns,
 )
 from gradsift.plan import plan as predict
@@ -54,6 +55,15 @@ def plan(
     task: TaskOption = None,
     device: DeviceOption = "cpu",
     layers: Annotated[str, typer.Option(help='"last", "all", or glob patterns with commas.')] = "last",
+    detectors: Annotated[str | None, typer.Option(help="All detectors that get a column, with commas.")] = None,
+    projection: Annotated[
+        int, typer.Option(help="Dimensions of the random projection (not for the last layer).")
+    ] = 512,
+    per_layer: Annotated[
+        bool, typer.Option("--per-layer", help="Keep these dimensions of every layer, instead of their sum.")
+    ] = False,
+    batch_size: Annotated[str, typer.Option(help='Samples a batch, or "auto".')] = "auto",
+    shard_size: Annotated[int, typer.Option(help="Samples a shard: what a killed run loses at most.")] = 2048,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -81,7 +91,16 @@ def plan(
         reduction=reduction,
         max_length=max_length,
     )
-    settings = AuditSettings.from_dict({"layers": patterns(layers), "precision": precision})
+    values: dict[str, Any] = {
+        "layers": patterns(layers),
+        "detectors": detectors.split(",") if detectors else None,
+        "projection": projection,
+        "projection_per_layer": per_layer,
+        "batch_size": number(batch_size, "--batch-size", int),
+        "shard_size": shard_size,
+        "precision": precision,
+    }
+    settings = AuditSettings.from_dict(values)
     loaded_model, loaded, loaded_task = source.load()
     found = predict(loaded_model, loaded.dataset, task=loaded_task, settings=settings)
     if as_json:

@@ -105,13 +105,16 @@ class Seconds:
         return self._columns @ found, max(1, len(places) - int((found > 0).sum()))
 
 
-def run_batches(ready: Preparation, batcher: Batcher, shard_size: int) -> tuple[Seconds, dict[str, np.ndarray], int]:
+def run_batches(
+    ready: Preparation, batcher: Batcher, shard_size: int, *, overlap: bool
+) -> tuple[Seconds, dict[str, np.ndarray], int]:
     """Runs batches of the audit, spread over their weights, until the total is known or the time is used up.
 
     Args:
         ready: What the audit would begin with.
         batcher: The batch size; halved where memory runs out.
         shard_size: Samples a shard.
+        overlap: Whether the audit would read ahead.
 
     Returns:
         Seconds; rows of statistics as shards hold them; the batch size that fits.
@@ -126,29 +129,30 @@ def run_batches(ready: Preparation, batcher: Batcher, shard_size: int) -> tuple[
     batches, weights = _weighed(samples, list(zip(starts, stops, strict=True)))
     seconds = Seconds(size, np.array([stop - start for start, stop in batches]), weights)
     by_weight = np.argsort(weights, kind="stable")
-    first, *others = by_weight[_spread(len(batches))].tolist()
-    # The heaviest one holds the most memory.
-    order = list(dict.fromkeys([first, int(by_weight[-1]), *others]))
+    # The heaviest one comes last: it takes the most memory, on top of what the others have left behind.
+    last = [int(by_weight[-1])]
+    order = [place for place in by_weight[_spread(len(batches))].tolist() if place not in last] + last
     fewest = FEWEST if seconds.alike else FEWEST_UNLIKE
     kept: list[dict[str, np.ndarray]] = []
-    began = last = time.perf_counter()
-    with ReadAhead(samples, ready.gradients.parameters) as reader:
-        for place, following in zip(order, [*order[1:], None], strict=True):
-            reader.expect(np.arange(*batches[following]) if following is not None else None)
+    began = before = time.perf_counter()
+    with ReadAhead(samples, ready.gradients.parameters, on=overlap) as reader:
+        while order:
+            place, *order = order
+            reader.expect(np.arange(*batches[order[0]]) if order else None)
             try:
                 arrays = reduce_batch(ready.gradients, ready.task, reader, np.arange(*batches[place]))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 batcher.shrink(error)
-                return run_batches(ready, batcher, shard_size)
+                return run_batches(ready, batcher, shard_size, overlap=overlap)
             now = time.perf_counter()
             if seconds.probed < KEPT:
                 kept.append(arrays)
-            seconds.add(place, now - last)
-            last = now
-            if (len(seconds.places) > fewest and seconds.unsure < PRECISE) or now - began > BUDGET:
-                break
+            seconds.add(place, now - before)
+            before = now
+            if order and ((len(seconds.places) > fewest and seconds.unsure < PRECISE) or now - began > BUDGET):
+                order = [] if seconds.alike else last
     return seconds, {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}, batcher.size
 
 

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from gradsift.audit import _finish
+from gradsift.data import Samples
 from gradsift.gradients.probe import Probe
 from gradsift.preparation import Preparation
 from gradsift.report.highlights import write_highlights
@@ -96,7 +98,7 @@ def rehearse(
         began = time.perf_counter()
         table = _finish(run, ready, settings, None, ready.samples.class_names, False, details)
         scored = time.perf_counter()
-        audit = Audit(table, run, ready.samples.keep(np.arange(size)))
+        audit = Audit(table, run, _first(ready.samples, size))
         write_highlights(audit, model, ready.task, ready.samples, ready.batch_size, settings.precision)
         audit.report(run.path / "report.html")
         drawn = time.perf_counter()
@@ -110,6 +112,14 @@ def rehearse(
         table_file_bytes=files.pop("scores.parquet"),
         page_bytes=sum(files.values()),
     )
+
+
+def _first(samples: Samples, size: int) -> Any:
+    """A data set of the first samples, without a copy of arrays."""
+    arrays = samples.arrays
+    if isinstance(arrays, dict):
+        return {name: column[:size] for name, column in arrays.items()}
+    return tuple(column[:size] for column in arrays) if arrays is not None else samples.keep(np.arange(size))
 
 
 def _varied(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -183,12 +183,13 @@ def collect(
         stop = min((position // shard_size + 1) * shard_size, len(samples))
         return np.arange(position, min(position + batcher.size, stop))
 
+    total = sum(lengths[shard] for shard in mine)
     with (
-        progress("gradients", sum(lengths[shard] for shard in mine), show=show_progress and rank == 0) as bar,
+        progress("gradients", total, show=show_progress and rank == 0) as bar,
         ReadAhead(samples, gradients.parameters, on=overlap) as reader,
         WriteBehind(run, checkpoint, on=overlap) as writer,
     ):
-        bar.advance(sum(lengths[shard] for shard in mine if shard not in left))
+        bar.advance(total - sum(lengths[shard] for shard in left))
         for place, shard in enumerate(left):
             following = starts[left[place + 1]] if place + 1 < len(left) else None
             position, stop = starts[shard], starts[shard] + lengths[shard]
