@@ -331,7 +331,7 @@ def run_unlearning(arguments: argparse.Namespace, seed: int) -> None:
     head, seconds = fitted(x, given), {}
     with tempfile.TemporaryDirectory() as folder:
         audit = gradsift.audit(
-            head, (x, given), detectors=["l2"], contamination=0.15, output=Path(folder) / "a", show_progress=False
+            head, (x, given), detector="l2", contamination=0.15, output=Path(folder) / "a", show_progress=False
         )
         wrong = (given != train.labels).numpy()
         started = time.perf_counter()

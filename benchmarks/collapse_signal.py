@@ -126,7 +126,7 @@ def measured(model: nn.Module, data: Any, wrong: np.ndarray, name: str) -> dict[
     found: dict[str, Any] = {"accuracy": seen.accuracy, "loss": seen.loss, "layers": {}}
     for title, pattern in chosen.items():
         (module,) = [one for one in by_name if one.endswith(pattern.lstrip("*"))]
-        audit = gradsift.audit(model, data, layers=pattern, detectors=["l2", "loss"], projection=64, **quiet)
+        audit = gradsift.audit(model, data, layers=pattern, detector="l2", detectors=["loss"], projection=64, **quiet)
         scores = {detector: values["ap"] for detector, values in detection(audit, wrong).items()}
         found["loss_ap"] = scores["loss"]
         layer = by_name[module]

@@ -110,7 +110,7 @@ def run_seed(
     everything = np.arange(len(given))
     model, value, seconds = train_and_test(everything)
     started = time.perf_counter()
-    audit = gradsift.audit(model, (images, given), detectors=DETECTORS, seed=seed, show_progress=False)
+    audit = gradsift.audit(model, (images, given), detector="l2", detectors=DETECTORS, seed=seed, show_progress=False)
     spent = time.perf_counter() - started
     flagged = audit.flagged
     kept = {

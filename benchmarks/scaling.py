@@ -163,7 +163,13 @@ def audit(job: dict[str, Any]) -> dict[str, Any]:
     base, began, computed = memory("VmRSS"), time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         found = gradsift.audit(
-            model, data, layers=layers, projection=job["dim"], output=Path(folder) / "run", show_progress=False
+            model,
+            data,
+            layers=layers,
+            detector="l2",
+            projection=job["dim"],
+            output=Path(folder) / "run",
+            show_progress=False,
         )
         seconds, computing = time.perf_counter() - began, time.process_time() - computed
         sizes = {path: path.stat().st_size for path in found.run.path.rglob("*") if path.is_file()}

@@ -199,7 +199,7 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> None:
             "no trim", everything, lambda model: gradsift.Recorder(model, train_set, show_progress=False)
         )
         started = time.perf_counter()
-        audit = gradsift.audit(model, train_set, contamination=TRIMMED, seed=seed, show_progress=False)
+        audit = gradsift.audit(model, train_set, detector="l2", contamination=TRIMMED, seed=seed, show_progress=False)
         seconds = time.perf_counter() - started
         along = {
             name: detection_measures(detrimental_scores(get_detector(name), recorder.trajectory), wrong)

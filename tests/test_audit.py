@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import gradsift
+from gradsift.errors import SettingError
 from gradsift.evaluation import detection_measures
 
 DATA = Path(os.environ.get("GRADSIFT_DATA", "does-not-exist"))
@@ -43,6 +44,38 @@ def test_the_posterior_finds_the_flips_and_layers_can_be_kept_apart(blobs, train
     )
     layers = {name.rpartition(".")[0] for name in apart.details["parameters"]}
     assert apart.gradients.shape == (180, 16 * len(layers))
+
+
+def test_classes_and_the_last_layer_are_ranked_by_the_posterior_others_by_norms(blobs, trained):
+    inputs, given, _ = blobs
+    recorder = gradsift.Recorder(trained, (inputs, given), show_progress=False)
+    recorder.evaluate()
+    by = {"show_progress": False, "contamination": 0.1}
+    assert gradsift.audit(trained, (inputs, given), **by).detector == "posterior"
+    assert gradsift.audit(trained, (inputs, given), trajectory=recorder, **by).detector == "posterior_along_training"
+    assert gradsift.audit(trained, (inputs, given), layers="all", **by).detector == "l2"
+    deep = gradsift.audit(trained, (inputs, given), layers="all", trajectory=recorder, **by)
+    assert deep.detector == "l2_along_training"
+    assert gradsift.audit(trained, (inputs, given), detectors=("loss", "l2"), **by).detector == "loss"
+    regression = gradsift.audit(trained, (inputs, np.eye(3, dtype=np.float32)[given]), task="regression", **by)
+    assert regression.detector == "l2"
+
+
+def test_shares_of_classes_and_groups_are_held(blobs, trained):
+    inputs, given, _ = blobs
+    groups = np.where(np.arange(180) % 4 == 0, "few", "many")
+    by = {"contamination": 0.1, "show_progress": False}
+    held = gradsift.audit(trained, (inputs, given), hold_classes=True, **by)
+    lost = np.bincount(given[held.flagged], minlength=3) / np.bincount(given)
+    assert np.ptp(lost) < 1 / np.bincount(given).min()
+    assert len(held.flagged) == 18
+    assert "Every one of 3 groups" in held.summary()
+    both = gradsift.audit(trained, (inputs, given), hold_classes=True, groups=groups, **by)
+    assert "Every one of 6 groups" in both.summary()
+    assert len(both.flagged) == 18
+    assert abs((groups[both.flagged] == "few").mean() - 0.25) <= 3 / 18
+    with pytest.raises(SettingError, match="180 samples"):
+        gradsift.audit(trained, (inputs, given), groups=groups[:5], **by)
 
 
 def test_the_automatic_cut_is_near_the_truth_and_says_how_sure_it_is(blobs, trained):

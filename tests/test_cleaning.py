@@ -10,6 +10,7 @@ import gradsift
 from gradsift.cleaning import decide, trim
 from gradsift.cleaning.contamination import count_disagreements, count_outliers
 from gradsift.data import Samples
+from gradsift.detectors import Evidence, WrongLabelPosterior
 from gradsift.errors import DataError
 from gradsift.store import ArrayMatrix, gradient_matrix
 from gradsift.table import Audit
@@ -69,6 +70,20 @@ def test_a_class_without_samples_is_never_suggested():
     decision = count_disagreements(labels, predictions)
     assert decision.count == 0
     assert decision.high == 0.25
+
+
+def test_neighbours_count_what_a_model_has_memorised_away():
+    generator = np.random.default_rng(0)
+    true = np.arange(600) % 3
+    wrong = generator.random(600) < 0.15
+    labels = np.where(wrong, (true + 1) % 3, true)
+    features = 5 * np.eye(3)[true] + generator.normal(size=(600, 3))
+    predictions = 0.96 * np.eye(3)[labels] + 0.04 / 3  # every given label is fitted
+    belief = WrongLabelPosterior().fit(Evidence(predictions, features), labels).belief_
+    assert decide(np.zeros(600), "auto", kind="class", labels=labels, predictions=predictions).count == 0
+    decision = decide(np.zeros(600), "auto", kind="class", labels=labels, predictions=belief)
+    assert decision.fraction > 0.7 * wrong.mean()
+    assert decision.low <= wrong.mean() <= decision.high
 
 
 def test_never_more_than_half_is_flagged():

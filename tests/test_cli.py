@@ -119,6 +119,20 @@ def test_a_run_replays_from_its_config(folder):
     assert all((folder / "runs/first" / n).read_bytes() == (folder / "runs/second" / n).read_bytes() for n in names)
 
 
+def test_shares_are_held_by_flags_and_on_replay(folder):
+    held = ("--contamination", 0.1, "--hold-classes", "--groups", "true")
+    gradsift("audit", *MODEL, "--data", "train.parquet", *held, "-o", "runs/held", cwd=folder)
+    gradsift("audit", "--config", "runs/held/config.yaml", "-o", "runs/held-again", cwd=folder)
+    tables = [pq.read_table(folder / name / "scores.parquet") for name in ("runs/held", "runs/held-again")]
+    assert tables[0].equals(tables[1])
+    given, flagged = tables[0]["given_label"].to_numpy(), tables[0]["flagged"].to_numpy()
+    assert np.bincount(given[flagged]).tolist() == pytest.approx(0.1 * np.bincount(given), abs=3)
+    missing = gradsift(
+        "audit", *MODEL, "--data", "train.parquet", "--groups", "no", "-o", "runs/n", cwd=folder, check=False
+    )
+    assert "no column 'no'" in missing.stderr
+
+
 def test_npz_and_a_person_reading(folder):
     done = gradsift("audit", *MODEL, "--data", "train.npz", "-o", "runs/npz", "--contamination", 0.1, cwd=folder)
     assert "18 of 180 samples (10.00 %) are flagged" in done.stdout

@@ -25,7 +25,8 @@ from gradsift.detectors import (
     get_detector,
     trees,
 )
-from gradsift.detectors.posterior import wrong_label_probability
+from gradsift.detectors.belief import Belief
+from gradsift.detectors.posterior import concentration, wrong_label_probability
 from gradsift.detectors.trees import IsolationTrees, average_path_length, grow
 from gradsift.errors import DataError, SettingError
 from gradsift.store import ArrayMatrix, FactoredMatrix, ShardedArray
@@ -482,6 +483,45 @@ def test_neighbours_speak_where_the_model_has_memorised():
     assert average_precision_score(wrong, with_them) > 0.9
     few = detrimental_scores(WrongLabelPosterior(references=100, random_state=3), Evidence(belief, features), labels)
     assert average_precision_score(wrong, few) > 0.9
+
+
+def test_patterns_are_told_from_chance():
+    generator = np.random.default_rng(0)
+    pairs, even, one = np.zeros((5, 5)), np.zeros((5, 5)), 1 - np.eye(5)
+    for k in range(5):
+        pairs[k, (k + 1) % 5] = 40
+        even[k] = generator.multinomial(40, one[k] / 4)
+    assert concentration(pairs) < 1
+    assert concentration(even) > 30
+    assert concentration(np.zeros((5, 5))) == concentration(np.zeros((2, 2))) == 1000  # nothing seen: no pattern
+
+
+def test_a_belief_is_the_weighted_mean_with_the_nearest():
+    predictions = np.random.default_rng(3).dirichlet(np.ones(4), 120)
+    features = np.random.default_rng(4).normal(size=(120, 5))
+    labels = predictions.argmax(axis=1)
+    belief = Belief(Evidence(predictions, features), labels, neighbours=50, weight=0.3, references=1000, seed=0)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    likeness = unit @ unit.T - 3 * np.eye(120)
+    near = np.argsort(-likeness, axis=1)[:, :2]  # of 120 samples two are near
+    expected = 0.7 * predictions + 0.3 * predictions[near].mean(axis=1)
+    np.testing.assert_allclose(np.concatenate([rows for _, rows in belief.chunks()]), expected, rtol=1e-6)
+    np.testing.assert_allclose(belief.rows(np.array([7, 3])), expected[[7, 3]], rtol=1e-6)
+    assert Belief(Evidence(predictions), labels, neighbours=50, weight=None, references=9, seed=0).weight == 0
+    known = Evidence(predictions, features, fitted=0.5)
+    assert Belief(known, labels, neighbours=5, weight=None, references=9, seed=0).weight == 0.5**4
+
+
+def test_the_posterior_is_a_probability_and_keeps_its_belief():
+    predictions = np.random.default_rng(5).dirichlet(np.ones(3), 80)
+    labels = np.arange(80) % 3
+    detector = WrongLabelPosterior().fit(predictions, labels)
+    scores = detector.score_samples(predictions, labels)
+    assert scores.min() >= -1
+    assert scores.max() <= 0
+    assert detector.belief_.shape == (80, 3)
+    other = detector.score_samples(predictions[:5], labels[:5])  # not the fitted samples, yet their transition
+    np.testing.assert_allclose(other, scores[:5])
 
 
 def test_evidence_that_does_not_fit_is_refused():

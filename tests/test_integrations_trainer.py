@@ -69,7 +69,7 @@ def test_a_trainer_s_own_passes_are_recorded_by_position(tmp_path, settings, cap
     assert len(recorder.of_mode("eval")) == 2
     assert "% of the time of training" in capsys.readouterr().err
     audit = gradsift.audit(model.eval(), train_set, trajectory=recorder, show_progress=False)
-    assert audit.detector == "l2_along_training"
+    assert audit.detector == "posterior_along_training"
 
 
 def test_a_lora_language_model_records_its_adapters_norms(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradsift.cleaning import flag
 from gradsift.store import ArrayMatrix, gradient_matrix
 from gradsift.table import COLUMNS, build_table, vanished_gradients, warnings_of
 
@@ -19,7 +20,7 @@ FUZZY = np.abs(MANY - 0.2) * (np.arange(N) != 5)[:, None] + np.array([[0.1, 0.9]
 
 
 def table(**more):
-    return build_table(losses=LOSSES, scores=SCORES, detector="l2", flagged_count=2, **more)
+    return build_table(losses=LOSSES, scores=SCORES, detector="l2", flagged=flag(SCORES["l2"], 2), **more)
 
 
 def types(found):
@@ -51,6 +52,7 @@ def test_every_task_has_the_same_columns_and_types_that_can_be_written(known, ki
         "rank": "int64",
         "percentile": "double",
         "flagged": "bool",
+        "reason_kind": "string",
         "reason": "string",
     }
     pa.parquet.write_table(found, tmp_path / "t.parquet")
@@ -104,7 +106,7 @@ def test_rank_percentile_and_flag_say_the_same(scores, data):
     scores = np.array(scores, dtype=np.float64)
     size = len(scores)
     count = data.draw(st.integers(0, size))
-    found = build_table(losses=np.zeros(size), scores={"l2": scores}, detector="l2", flagged_count=count)
+    found = build_table(losses=np.zeros(size), scores={"l2": scores}, detector="l2", flagged=flag(scores, count))
     rank, percentile, flagged = (found[name].to_numpy() for name in ("rank", "percentile", "flagged"))
     order = np.argsort(rank)
     assert sorted(rank) == list(range(1, size + 1))
@@ -115,6 +117,7 @@ def test_rank_percentile_and_flag_say_the_same(scores, data):
     assert percentile == pytest.approx([100 * (scores <= one).mean() for one in scores])
     reasons = np.array(found["reason"].to_pylist())
     assert ((reasons != "") == flagged).all()
+    assert set(found["reason_kind"].to_pylist()) == {""}
 
 
 def test_predictions_may_lie_on_disk_in_pieces(monkeypatch):
@@ -131,18 +134,20 @@ def test_reasons_name_labels_and_how_far_out_the_score_is():
         "reason"
     ].to_pylist()
     assert found[5] == (
-        "given 'cat', but the model says 'ant' with 90 % (5 % for the given label); "
+        "likely wrong label: given 'cat', but the model says 'ant' with 90 % (5 % for the given label); "
         "its gradient (L2 norm) is 4.5 times the median"
     )
-    assert found[1].startswith("given 'bee', but the model says 'cat'")
+    assert found[1].startswith("likely wrong label: given 'bee', but the model says 'cat'")
     assert found[0] == ""
     numbered = table(kind="class", labels=LABELS, predictions=SURE)["reason"].to_pylist()
-    assert numbered[5].startswith("given 2, but the model says 0")
+    assert numbered[5].startswith("likely wrong label: given 2, but the model says 0")
 
 
 def test_reasons_of_other_tasks_and_detectors():
     agrees = table(kind="class", labels=SURE.argmax(axis=1), predictions=SURE)["reason"].to_pylist()[5]
-    assert agrees.startswith("the model agrees with the label 0 (90 %): an unusual sample rather than a wrong label; ")
+    assert agrees.startswith(
+        "atypical input: the model agrees with the label 0 (90 %): an unusual sample rather than a wrong label; "
+    )
     many = table(kind="multilabel", labels=MANY, predictions=FUZZY)["reason"].to_pylist()[5]
     assert many.startswith("label 0 is given as 1, the model says 10 %; ")
     value = table(kind="value", labels=LOSSES, predictions=LOSSES[:, None] + 0.5)["reason"].to_pylist()[5]
@@ -150,9 +155,11 @@ def test_reasons_of_other_tasks_and_detectors():
     several = table(kind="value", labels=FUZZY, predictions=FUZZY)["reason"].to_pylist()[1]
     assert several.startswith("given 0.8, 0.8, the model predicts 0.8, 0.8; ")
     assert table()["reason"].to_pylist()[5] == "its gradient (L2 norm) is 4.5 times the median"
-    forest = build_table(losses=LOSSES, scores={"forest": SCORES["l2"]}, detector="forest", flagged_count=1)
+    forest = build_table(
+        losses=LOSSES, scores={"forest": SCORES["l2"]}, detector="forest", flagged=flag(SCORES["l2"], 1)
+    )
     assert forest["reason"].to_pylist()[5] == "forest places it among the top 16.7 %"
-    loss = build_table(losses=LOSSES, scores={"loss": SCORES["loss"]}, detector="loss", flagged_count=1)
+    loss = build_table(losses=LOSSES, scores={"loss": SCORES["loss"]}, detector="loss", flagged=flag(SCORES["loss"], 1))
     assert loss["reason"].to_pylist()[5] == "its loss is 2.0 times the median"
 
 

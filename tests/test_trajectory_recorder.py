@@ -131,10 +131,10 @@ def test_scores_along_training_find_memorised_labels(blobs):
     train(model, gradsift.indexed((wide, given)), recorder, epochs=60, rate=0.3)
     assert (model(torch.from_numpy(wide)).argmax(1).numpy() == given).mean() > 0.97
     audit = gradsift.audit(model.eval(), (wide, given), trajectory=recorder, contamination=0.1, show_progress=False)
-    assert audit.detector == "l2_along_training"
+    assert audit.detector == "posterior_along_training"
     measured = {
         name: detection_measures(audit.table[f"score_{name}"].to_numpy(), wrong)["ap"]
-        for name in ("l2", "l2_along_training", "loss_along_training", "el2n_along_training", "aum")
+        for name in ("l2", audit.detector, "l2_along_training", "loss_along_training", "el2n_along_training", "aum")
     }
     assert min(value for name, value in measured.items() if name != "l2") > measured["l2"]
     assert "averaged along training" in audit.worst(1)["reason"][0].as_py()

@@ -4,6 +4,9 @@
     python benchmarks/quality --data DIR --stage record        # trainings and recordings: runs/quality/, not committed
     python benchmarks/quality --data DIR --stage detect        # benchmarks/results/quality_detection.parquet
     python benchmarks/quality --data DIR --stage retrain       # benchmarks/results/quality_retraining.parquet
+    python benchmarks/quality --data DIR --stage guard         # rare and right: benchmarks/results/quality_guard*.parquet
+    python benchmarks/quality --data DIR --stage reasons       # reasons, suggestions: .../quality_reasons.parquet
+    python benchmarks/quality --data DIR --stage cost          # the default along training: .../quality_cost.parquet
     python benchmarks/quality --data DIR --regimes fashion-pair-20 half-moons --seeds 2
     python benchmarks/quality --data DIR --full                # every budget and method; CIFAR-10N with 50,000 images
     python benchmarks/quality --write                          # docs/benchmark.md, from the rows alone
@@ -28,7 +31,7 @@ sys.path[0] = str(HERE.parent)  # modules are imported as quality.<module>
 from quality.regimes import FULL, REGIMES  # noqa: E402
 
 EVERY = REGIMES | FULL
-STAGES = ("record", "detect", "retrain", "all")
+STAGES = ("record", "detect", "retrain", "guard", "reasons", "cost", "all")
 
 
 def pairs(arguments: argparse.Namespace) -> list[tuple[str, int]]:
@@ -69,6 +72,31 @@ def retrain_all(arguments: argparse.Namespace) -> None:
             retrain(found, EVERY[name].load(arguments.data, seed), full=arguments.full)
 
 
+def guard_everything(arguments: argparse.Namespace) -> None:
+    from quality.guard import guard_all
+
+    guard_all(arguments, pairs(arguments), priced=("posterior", "posterior_own_passes", "l2", "loss", "random"))
+
+
+def reason_all(arguments: argparse.Namespace) -> None:
+    from quality.reasons import reason_kinds, suggestions
+    from quality.retrain import record_at
+
+    for seed in range(arguments.seeds):
+        reason_kinds(arguments.data, arguments.runs, seed)
+        say("planted-kinds", seed, "reasons")
+    for name, seed in pairs(arguments):
+        found = record_at(arguments.runs, name, seed)
+        if found is not None:
+            suggestions(found)
+
+
+def cost_everything(arguments: argparse.Namespace) -> None:
+    from quality.cost import cost_all
+
+    cost_all(arguments.data, arguments.runs)
+
+
 def say(name: str, seed: int, words: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {name} seed {seed}: {words}", flush=True)
 
@@ -90,7 +118,9 @@ def main() -> None:
             parser.error("--data is needed")
         arguments.data, arguments.regimes = Path(arguments.data), arguments.regimes or chosen(arguments.full)
         torch.set_num_threads(arguments.threads)
-        for stage, run in {"record": record_all, "detect": detect_all, "retrain": retrain_all}.items():
+        stages = {"record": record_all, "detect": detect_all, "retrain": retrain_all, "guard": guard_everything,
+                  "reasons": reason_all, "cost": cost_everything}  # fmt: skip
+        for stage, run in stages.items():
             if arguments.stage in (stage, "all"):
                 run(arguments)
     if arguments.write or arguments.stage == "all":

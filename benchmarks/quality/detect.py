@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gradsift.cleaning.contamination import decide
+from gradsift.cleaning.contamination import Decision, decide
+from gradsift.detectors import Belief, Evidence, get_detector
 from gradsift.errors import GradsiftError
 from gradsift.evaluation import detection_measures
-from quality.methods import FLAWS, METHODS, Method
+from quality.methods import FLAWS, METHODS, Method, evidence, evidence_along_training
 from quality.record import Record
 from quality.rows import BUDGET, DETECTION, Row, add, machine, read
 
@@ -100,6 +101,8 @@ def information_seconds(record: Record, name: str, method: Method) -> float:
         return 0.0
     if plain in asked:
         return asked[plain]
+    if plain == "posterior_every_third":
+        return seconds["eval_passes"] / 3
     if plain.startswith("self_") and f"{plain}_last" in asked:
         return asked[f"{plain}_last"]
     if plain.endswith("_all"):
@@ -110,7 +113,7 @@ def information_seconds(record: Record, name: str, method: Method) -> float:
 
 
 def budgets(record: Record) -> list[Row]:
-    """How many samples the automatic budget flags, from in-sample and from out-of-fold predictions.
+    """How many labels are said to be wrong: by the automatic budget of both defaults, and by confident learning.
 
     Args:
         record: The record.
@@ -118,17 +121,25 @@ def budgets(record: Record) -> list[Row]:
     Returns:
         A row an estimate.
     """
-    given, found = np.array(record.given), []
-    for name, predictions in (("final", record.probabilities[-1]), ("out-of-fold", record.oof_probabilities)):
-        decision = decide(losses_of(predictions, given), "auto", kind="class", labels=given, predictions=predictions)
-        found.append(
-            {"regime": record.about["regime"], "seed": record.about["seed"], "estimate": name,
-             "fraction": decision.fraction, "low": decision.low, "high": decision.high,
-             "true": float(record.wrong.mean()), "machine": machine()}
-        )  # fmt: skip
-    return found
+    given = np.array(record.given)
+    decisions = {
+        "final": automatic(evidence(record), given),
+        "trajectory": automatic(evidence_along_training(record, "train"), given),
+        "confident learning, final": disagreements(record.probabilities[-1], given),
+        "confident learning, out-of-fold": disagreements(record.oof_probabilities, given),
+    }
+    return [
+        {"regime": record.about["regime"], "seed": record.about["seed"], "estimate": name, "fraction": one.fraction,
+         "low": one.low, "high": one.high, "true": float(record.wrong.mean()), "machine": machine()}
+        for name, one in decisions.items()
+    ]  # fmt: skip
 
 
-def losses_of(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Losses (n,) of predicted probabilities (n, K)."""
-    return -np.log(np.maximum(predictions[np.arange(len(labels)), labels], 1e-12))
+def automatic(known: Evidence, given: np.ndarray) -> Decision:
+    """The automatic budget of an audit: confident disagreements of the default detector's belief."""
+    return disagreements(get_detector("posterior").fit(known, given).belief_, given)  # type: ignore[attr-defined]
+
+
+def disagreements(predictions: np.ndarray | Belief, given: np.ndarray) -> Decision:
+    """Confident learning's count from predictions or a belief."""
+    return decide(np.zeros(len(given)), "auto", kind="class", labels=given, predictions=predictions)

@@ -14,10 +14,11 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 
 from gradsift import Trajectory
-from gradsift.detectors import detrimental_scores, get_detector, influence_scores
+from gradsift.detectors import Evidence, detrimental_scores, get_detector, influence_scores
 from quality.record import Record, residuals
 
 Information = Literal["final", "trajectory", "out-of-fold", "validation", "control"]
@@ -71,6 +72,26 @@ def of_predictions(name: str, record: Record, out_of_fold: bool = False, predict
 def of_trajectory(name: str, record: Record, mode: str = "eval") -> np.ndarray:
     """A detector along training."""
     return detrimental_scores(get_detector(name), record.trajectory(mode))
+
+
+def evidence(record: Record) -> Evidence:
+    """What the final model alone says."""
+    return Evidence(record.probabilities[-1], record.features[-1])
+
+
+def evidence_along_training(record: Record, mode: str = "eval", every: int = 1) -> Evidence:
+    """Predictions averaged along training: of eval passes every so many checkpoints, or of training's own passes."""
+    if mode == "eval":
+        predictions = record.probabilities[::-every][::-1].mean(axis=0)
+    else:
+        predictions = softmax(record.train_logits.astype(np.float32), axis=2).mean(axis=0)
+    fitted = float((record.probabilities[-1].argmax(axis=1) == record.given).mean())
+    return Evidence(predictions, record.features[-1], fitted)
+
+
+def posterior(known: Callable[[Record], Evidence], record: Record) -> np.ndarray:
+    """Probability that the label is wrong."""
+    return detrimental_scores(get_detector("posterior"), known(record), np.array(record.given))
 
 
 def early(name: str, record: Record) -> np.ndarray:
@@ -187,6 +208,7 @@ METHODS: dict[str, Method] = {
     ),
     "el2n": Method("final", partial(lengths, False), "EL2N"),
     "neighbours": Method("final", neighbours, "label disagreement of 50 nearest neighbours, final features"),
+    "posterior": Method("final", partial(posterior, evidence), "posterior of a wrong label"),
     "self_datainf": Method("final", self_datainf, "self-influence, DataInf, last layer"),
     "self_exact": Method(
         "final", partial(of_self_influence, "self_exact_last"), "self-influence, exact Hessian, last layer"
@@ -200,6 +222,14 @@ METHODS: dict[str, Method] = {
     "loss_own_passes": Method(
         "trajectory", partial(of_trajectory, "loss_along_training", mode="train"), "loss, from training's own passes"
     ),
+    **{
+        name: Method("trajectory", partial(posterior, partial(evidence_along_training, **how)), f"posterior, {words}")
+        for name, how, words in (
+            ("posterior_along_training", {}, "eval passes"),
+            ("posterior_every_third", {"every": 3}, "every third eval pass"),
+            ("posterior_own_passes", {"mode": "train"}, "training's own passes"),
+        )
+    },
     "el2n_early": Method("trajectory", partial(early, "el2n_along_training"), "EL2N in the first fifth of training"),
     "l2_early": Method("trajectory", partial(early, "l2_along_training"), "GraNd of the last layer, first fifth"),
     **{
@@ -267,5 +297,7 @@ FLAWS: dict[str, tuple[str, Method]] = {
 }
 """Name of a row to the method as it should be, and the row as the reference code did it."""
 
-DEFAULTS: dict[Information, str] = {"final": "l2", "trajectory": "l2_along_training"}
-"""What ``gradsift.audit`` ranks by, for a final model alone and for a recorded training; all others are baselines."""
+DEFAULTS: dict[Information, str] = {"final": "posterior", "trajectory": "posterior_own_passes"}
+"""What ``gradsift.audit`` ranks by, for a final model alone and for a recorded training."""
+OURS = ("posterior", "posterior_along_training", "posterior_every_third", "posterior_own_passes")
+"""All others are baselines."""

@@ -12,7 +12,14 @@ from quality.retrain import NO_TRIM, UNSHUFFLED
 from quality.rows import Row
 from quality.tables import Values, cell
 
-BUDGETS = {"true": "as many as are wrong", "auto": "automatic", "2.5 %": "2.5 %", "5 %": "5 %", "10 %": "10 %"}
+BUDGETS = {
+    "true": "as many as are wrong",
+    "auto": "automatic",
+    "auto, along training": "automatic, along training",
+    "2.5 %": "2.5 %",
+    "5 %": "5 %",
+    "10 %": "10 %",
+}
 
 
 def of_budget(rows: Sequence[Row], budget: str, column: str = "accuracy") -> Values:
@@ -91,7 +98,7 @@ def oracle_share(rows: Sequence[Row]) -> list[str]:
     arms = [arm for arm in dict.fromkeys(row["arm"] for row in rows) if arm not in (NO_TRIM, UNSHUFFLED, "oracle")]
     everywhere = [arm for arm in arms if all(true.of(regime, arm) for regime in kept)]
     shares: dict[tuple[str, str], list[float]] = {}
-    for budget in ("true", "auto"):
+    for budget in ("true", "auto", "auto, along training"):
         values = of_budget(rows, budget)
         for arm in everywhere:
             paired = [values.paired(regime, arm, NO_TRIM) for regime in kept]

@@ -47,6 +47,8 @@ class Problem:
         test: Inputs and labels that are read for accuracy alone.
         network: Makes an untrained network.
         recipe: How it is trained.
+        groups: Group of each sample whose share is watched, shape (n,); no method reads it.
+        test_groups: The same of the test set.
     """
 
     inputs: Tensor
@@ -56,6 +58,8 @@ class Problem:
     test: Labelled
     network: Callable[[], nn.Module]
     recipe: Recipe
+    groups: np.ndarray | None = None
+    test_groups: np.ndarray | None = None
 
     @property
     def wrong(self) -> np.ndarray:
@@ -106,6 +110,58 @@ def fashion(data: Path, seed: int, *, plant: Noise, epochs: int = 10) -> Problem
     return Problem(images[train], given, labels[train], (images[held], labels[held]), test, fashion_network, recipe)
 
 
+def of_each_class(labels: np.ndarray, counts: np.ndarray, held: np.ndarray, draw: list[int]) -> list[np.ndarray]:
+    """Disjoint random positions: ``counts[k]`` of class k, and as held out ``held[k]``; in random order, by seed."""
+    generator = np.random.default_rng(draw)
+    own = [generator.permutation(np.flatnonzero(labels == label)) for label in range(len(counts))]
+    train = [rows[:count] for rows, count in zip(own, counts, strict=True)]
+    rest = [rows[count : count + few] for rows, count, few in zip(own, counts, held, strict=True)]
+    return [generator.permutation(np.concatenate(each)) for each in (train, rest)]
+
+
+def long_tail(data: Path, seed: int, *, plant: Noise) -> Problem:
+    """Classes of 900 images down to 45, in an order that the seed draws; 100 of each validate, 200 of each test.
+
+    The classes are watched. With half of the images, twice the epochs give as many steps as elsewhere.
+    """
+    (images, labels), test = (sources.fashion_mnist(data, part) for part in ("train", "test"))
+    counts = np.round(900 * 20 ** (-np.arange(10) / 9)).astype(int)
+    counts = counts[np.random.default_rng([seed, 57]).permutation(10)]
+    train, held = of_each_class(labels, counts, np.full(10, 100), [seed, 58])
+    return Problem(
+        images[train], plant(images[train], labels[train], seed), labels[train], (images[held], labels[held]), test,
+        fashion_network, Recipe(20, 128, 2e-3), groups=labels[train], test_groups=test[1],
+    )  # fmt: skip
+
+
+SHIRT, BAG, BOOT = 6, 8, 9
+
+
+def rare_kind(data: Path, seed: int, *, plant: Noise, kind: int) -> Problem:
+    """Shirts share their label with one other kind, 28 of its 928 images (3 %); 600 images of each of the other classes.
+
+    The rare kind is watched: boots look like another class, sneakers; bags like none. The validation split has the same
+    mixture; the test subset has as many of the rare kind as shirts, so that accuracy on them can be read.
+    """
+    (images, kinds), (test_images, test_kinds) = (sources.fashion_mnist(data, part) for part in ("train", "test"))
+    counts, held, merged = np.full(10, 600), np.full(10, 65), np.arange(10)
+    counts[[SHIRT, kind]], held[[SHIRT, kind]] = (900, 28), (97, 3)
+    merged[kind:] -= 1
+    merged[kind] = merged[SHIRT]
+    train, rest = of_each_class(kinds, counts, held, [seed, 58])
+    labels, test = merged[kinds], (test_images, merged[test_kinds])
+    return Problem(
+        images[train], plant(images[train], labels[train], seed), labels[train], (images[rest], labels[rest]), test,
+        nine_classes, Recipe(10, 128, 2e-3),
+        groups=(kinds[train] == kind).astype(np.int64), test_groups=(test_kinds == kind).astype(np.int64),
+    )  # fmt: skip
+
+
+def nine_classes() -> nn.Module:
+    """The network for Fashion-MNIST with one output less."""
+    return nn.Sequential(*fashion_network()[:-1], nn.Linear(64, 9))
+
+
 def cifar(data: Path, seed: int, *, column: str | None = None, plant: Noise | None = None) -> Problem:
     """6,000 images to train, 1,000 to validate, 5,000 of the test set to test."""
     labels = sources.cifar10_labels(data, "train", "label")
@@ -153,18 +209,23 @@ def hausa(data: Path, seed: int) -> Problem:
     return Problem(inputs, given, true, validation, test, partial(perceptron, inputs.shape[1], 5), Recipe(15, 64, 2e-3))
 
 
-def tabular(data: Path, seed: int, *, name: str, plant: Noise, balanced: bool = False) -> Problem:
-    """6,000 rows to train, 1,000 to validate, 3,000 to test (all from the training file)."""
-    labels, generator = sources.table_labels(data, name), np.random.default_rng([seed, 50])
+def tabular(
+    data: Path, seed: int, *, name: str, plant: Noise, balanced: bool = False, tested: int = 3000, draw: int = 50
+) -> Problem:
+    """6,000 rows to train, 1,000 to validate, 3,000 to test (all from the training file); Adult's groups are watched."""
+    labels, generator = sources.table_labels(data, name), np.random.default_rng([seed, draw])
     chosen = generator.permutation(len(labels))
     if balanced:
         few = np.bincount(labels).min()
         chosen = generator.permutation(np.concatenate([chosen[labels[chosen] == k][:few] for k in (0, 1)]))
-    inputs, true = sources.table_rows(data, name, chosen[:10_000], fit=6000)
-    split = [slice(0, 6000), slice(6000, 7000), slice(7000, 10_000)]
+    chosen = chosen[: 7000 + tested]
+    inputs, true = sources.table_rows(data, name, chosen, fit=6000)
+    groups = sources.adult_groups(data, chosen) if name == "adult" else None
+    watched = (None, None) if groups is None else (groups[:6000], groups[7000:])
+    split = [slice(0, 6000), slice(6000, 7000), slice(7000, None)]
     train, held, test = ((inputs[one], true[one]) for one in split)
     network = partial(perceptron, inputs.shape[1], 2)
-    return Problem(train[0], plant(*train, seed), train[1], held, test, network, Recipe(20, 64, 2e-3))
+    return Problem(train[0], plant(*train, seed), train[1], held, test, network, Recipe(20, 64, 2e-3), *watched)
 
 
 def linear_toy(data: Path, seed: int) -> Problem:
@@ -243,6 +304,19 @@ REGIMES: dict[str, Regime] = {
     ),
     "linear-toy": Regime("Linear toy of the paper, 10 of 150", linear_toy),
     "half-moons": Regime("Half moons, 20 of 250", half_moons, seeds=20),
+    "fashion-long-tail": Regime(
+        "Fashion-MNIST, classes of 900 down to 45, symmetric 20 %", partial(long_tail, plant=planted(0.2))
+    ),
+    "fashion-rare-kind": Regime(
+        "Fashion-MNIST, a few boots among the shirts, symmetric 20 %", partial(rare_kind, kind=BOOT, plant=planted(0.2))
+    ),
+    "fashion-rare-apart": Regime(
+        "Fashion-MNIST, a few bags among the shirts, symmetric 20 %", partial(rare_kind, kind=BAG, plant=planted(0.2))
+    ),
+    "adult-groups": Regime(
+        "Adult, groups of sex and race, symmetric 20 %",
+        partial(tabular, name="adult", plant=planted(0.2), tested=25_561, draw=56),
+    ),
 }
 """Name to regime, in the order in which they are run."""
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from gradsift.cleaning.contamination import decide
-from quality.detect import losses_of
-from quality.methods import METHODS
+from quality.detect import automatic
+from quality.methods import METHODS, evidence, evidence_along_training
 from quality.record import Record
 from quality.regimes import Problem
 from quality.rows import RETRAINING, Row, add, machine, read
@@ -24,9 +23,11 @@ REGIMES = (
 """Four that cost minutes (human labels, planted ones that are memorised, pair noise, a text set), and what costs seconds:
 tables, Hausa, toys."""
 CONTROLS = ("random", "oracle")
-ARMS = ("l2", "isolation_forest", "loss", "aum", "self_confidence_oof", "inner_product_all")
-TOY_ARMS = (*ARMS, "l1", "l2_along_training", "normalized_margin", "confidence_weighted_entropy", "datainf_last",
-            "lissa_last", "self_datainf", "self_exact", "neighbours")  # fmt: skip
+ARMS = ("posterior", "posterior_own_passes", "l2", "isolation_forest", "loss", "aum_own_passes")
+TOY_ARMS = (
+    *ARMS, "self_confidence_oof", "inner_product_all", "l1", "l2_along_training", "normalized_margin",
+    "confidence_weighted_entropy", "datainf_last", "lissa_last", "self_datainf", "self_exact", "neighbours",
+)  # fmt: skip
 """More arms where a training takes a second or two."""
 CHEAP = ("half-moons", "linear-toy", "adult-symmetric-20", "adult-class-10-30", "bank-class-10-30", "hausa-distant")
 SHARES = {"2.5 %": 0.025, "5 %": 0.05, "10 %": 0.1}
@@ -78,9 +79,8 @@ def arms(record: Record, full: bool) -> list[tuple[str, str, np.ndarray]]:
         The arms, controls first.
     """
     size, given = len(record), np.array(record.given)
-    predictions = record.probabilities[-1]
-    automatic = decide(losses_of(predictions, given), "auto", kind="class", labels=given, predictions=predictions)
-    counts = {"true": record.about["wrong"], "auto": automatic.count}
+    counts = {"true": record.about["wrong"], "auto": automatic(evidence(record), given).count}
+    counts["auto, along training"] = automatic(evidence_along_training(record, "train"), given).count
     if full:
         counts |= {name: round(share * size) for name, share in SHARES.items()}
     everything = np.arange(size)
@@ -91,8 +91,17 @@ def arms(record: Record, full: bool) -> list[tuple[str, str, np.ndarray]]:
             order = np.argsort(-METHODS[name].score(record), kind="stable")
         except KeyError:  # influence that has no answer on a network that has died
             continue
-        found += [(name, budget, np.sort(order[count:])) for budget, count in counts.items() if count]
+        fitting = {budget: count for budget, count in counts.items() if count and applies(budget, name)}
+        found += [(name, budget, np.sort(order[count:])) for budget, count in fitting.items()]
     return found
+
+
+def applies(budget: str, arm: str) -> bool:
+    """Whether an arm is trained at a budget: the automatic ones go by what the arm reads, controls have both."""
+    information = METHODS[arm].information
+    if information == "control" or not budget.startswith("auto"):
+        return True
+    return (information == "trajectory") == (budget == "auto, along training")
 
 
 def trained(problem: Problem, kept: np.ndarray, seed: int, *, shuffled: bool = True) -> Row:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from filelock import FileLock
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 DETECTION = RESULTS / "quality_detection.parquet"
@@ -38,13 +39,14 @@ def add(path: Path, new: Iterable[Row], key: tuple[str, ...]) -> None:
         new: The rows.
         key: Names of the columns that tell rows apart.
     """
-    merged = {tuple(row[name] for name in key): row for row in [*read(path), *new]}
-    names = list(dict.fromkeys(name for row in merged.values() for name in row))
-    ordered = [{name: row.get(name) for name in names} for _, row in sorted(merged.items(), key=lambda item: item[0])]
     path.parent.mkdir(exist_ok=True)
-    part = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(ordered), part)
-    part.rename(path)
+    with FileLock(path.with_suffix(".lock")):  # stages may run beside each other
+        merged = {tuple(row[name] for name in key): row for row in [*read(path), *new]}
+        names = list(dict.fromkeys(name for row in merged.values() for name in row))
+        rows = [{name: row.get(name) for name in names} for _, row in sorted(merged.items(), key=lambda item: item[0])]
+        part = path.with_suffix(".part")
+        pq.write_table(pa.Table.from_pylist(rows), part)
+        part.rename(path)
 
 
 def machine() -> str:

@@ -90,6 +90,12 @@ def table_labels(data: Path, name: str) -> np.ndarray:
     return pq.read_table(data / path, columns=["label"])["label"].to_numpy()
 
 
+def adult_groups(data: Path, rows: np.ndarray) -> np.ndarray:
+    """Sex and race in rows of Adult: 0 white men, 1 white women, 2 other men, 3 other women."""
+    table = pq.read_table(data / "tabular_adult/train.parquet", columns=["sex", "race"]).take(rows).to_pandas()
+    return (table["sex"] == "Female").to_numpy().astype(np.int64) + 2 * (table["race"] != "White").to_numpy()
+
+
 def linear_toy(data: Path) -> tuple[Labelled, np.ndarray, Labelled]:
     """The paper's linear rows, standardised as there (by the first 112): training, given labels, test."""
 

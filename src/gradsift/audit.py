@@ -10,6 +10,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +21,9 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from gradsift.cleaning import decide
+from gradsift.cleaning import crossed, decide, flag
 from gradsift.data import fingerprint_samples
-from gradsift.detectors import Evidence, detrimental_scores
+from gradsift.detectors import Evidence, WrongLabelPosterior, detrimental_scores
 from gradsift.errors import DataError, RunDirectoryError, SettingError
 from gradsift.geometry import memorised
 from gradsift.gradients import Batcher, Layers, Precision, device_of, probe
@@ -35,8 +36,10 @@ from gradsift.settings import AuditSettings
 from gradsift.store import ArrayMatrix, RunDirectory, collect, fingerprint_model, fingerprint_settings
 from gradsift.store.processes import gathered, leading, rank_and_count, together
 from gradsift.store.run_directory import writing
-from gradsift.table import Audit, build_table, warnings_of
+from gradsift.table import Audit, build_table, predicted_labels, warnings_of
 from gradsift.table.audit_result import stored_matrix
+from gradsift.table.duplicates import conflicting_duplicates
+from gradsift.table.reasons import Beliefs
 from gradsift.tasks import LabelledTask, Task
 from gradsift.trajectory import Recorder, Trajectory
 
@@ -52,6 +55,8 @@ def audit(
     detector: str | None = None,
     detectors: str | Sequence[str] | None = None,
     contamination: float | Literal["auto"] = "auto",
+    hold_classes: bool = False,
+    groups: Any = None,
     projection: int = 512,
     projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker",
     projection_per_layer: bool = False,
@@ -84,9 +89,14 @@ def audit(
             ``"token-classification"``, ``"causal-lm"``, ``"denoising"``, or an object with ``outputs(model, batch)`` and
             ``losses(outputs, batch) -> (n,)``.
         layers: Whose gradients: ``"last"`` (one forward pass), ``"all"``, or glob patterns.
-        detector: The detector that ranks and flags; ``"l2"`` where left out, or its mean along training with a trajectory.
+        detector: The detector that ranks and flags. Where left out, for classes and the last layer ``"posterior"``, or
+            ``"posterior_along_training"`` with a trajectory; elsewhere ``"l2"``, or ``"l2_along_training"``; and the first
+            of ``detectors`` where these hold none of them.
         detectors: All detectors that get a column ``score_<detector>``; the usual ones for the task where left out.
         contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``.
+        hold_classes: Whether every given class loses the same share of its samples, so that rare ones are not thinned out.
+        groups: Group of each sample, shape (n,), such as a column of the data; each loses the same share of its samples.
+            With ``hold_classes``, each combination of class and group does. Groups are read, not kept.
         projection: Dimensions of the random projection, where gradients are not kept in factors.
         projection_kind: ``"kronecker"``, ``"sparse"`` or ``"gaussian"``.
         projection_per_layer: Whether ``projection`` dimensions are kept of every layer, instead of their sum.
@@ -116,6 +126,7 @@ def audit(
         detector=detector,
         detectors=(detectors,) if isinstance(detectors, str) else tuple(detectors) if detectors is not None else None,
         contamination=contamination,
+        hold_classes=hold_classes,
         projection=projection,
         projection_kind=projection_kind,
         projection_per_layer=projection_per_layer,
@@ -128,6 +139,7 @@ def audit(
     model, recorded = unwrapped(model), _recorded(trajectory)
     ready = together(lambda: prepare(model, train_set, task, settings, recorded))
     samples, gradients = ready.samples, ready.gradients
+    groups = None if groups is None else crossed([groups], len(samples))
     data_fingerprint, covered = fingerprint_samples(samples)
     identity = {
         "model": fingerprint_model(model),
@@ -139,7 +151,9 @@ def audit(
         "parameters": list(gradients.parameters),
         "device": device_of(model).type,
         "trajectory": recorded.fingerprint() if recorded is not None else None,
-        "settings": {k: v for k, v in settings.to_dict().items() if k not in ("contamination", "batch_size")},
+        "settings": {
+            k: v for k, v in settings.to_dict().items() if k not in ("contamination", "hold_classes", "batch_size")
+        },
     }
     temporary = leading(lambda: tempfile.mkdtemp(prefix="gradsift-")) if output is None else None
     final = Path(output) if output is not None else Path(gathered(temporary)[0]) / "run"
@@ -192,7 +206,7 @@ def audit(
     def complete() -> Audit:
         started = time.perf_counter()
         names = samples.class_names if class_names is None else [str(name) for name in class_names]
-        table = _finish(run, ready, settings, recorded, names, show_progress, details)
+        table = _finish(run, ready, settings, recorded, names, groups, show_progress, details)
         seconds["scores"] = time.perf_counter() - started
         result = Audit(table, run, train_set)
         for warning in result.warnings:
@@ -244,6 +258,7 @@ def _finish(
     settings: AuditSettings,
     recorded: Trajectory | None,
     class_names: Sequence[str] | None,
+    groups: np.ndarray | None,
     show_progress: bool,
     details: dict[str, Any],
 ) -> pa.Table:
@@ -259,10 +274,15 @@ def _finish(
             f"all {len(labels)} samples have the label {labels[0]}: with one class there is nothing to tell apart"
         )
     features = ArrayMatrix(run.statistic("features")) if "features" in stored else None
+    fitted = None
+    if kind == "class" and predictions is not None and labels is not None:
+        fitted = float((predicted_labels(predictions) == labels).mean())
     observed = {
         "gradients": stored_matrix(run), "predictions": predictions, "losses": losses, "trajectory": recorded,
         "evidence": Evidence(predictions, features),
-        "evidence_along_training": Evidence(recorded.predictions if recorded is not None else None, features),
+        "evidence_along_training": Evidence(
+            recorded.predictions if recorded is not None else None, features, fitted
+        ),
     }  # fmt: skip
     scores = {}
     with progress("detectors", len(chosen), unit="detectors", show=show_progress) as bar:
@@ -270,17 +290,33 @@ def _finish(
             scores[name] = detrimental_scores(one, observed[one.reads], labels if kind == "class" else None)
             bar.advance()
     main = scores[ready.detector]
-    decision = decide(main, settings.contamination, kind=kind, labels=labels, predictions=predictions)
+    columns = [one for one in (labels if settings.hold_classes else None, groups) if one is not None]
+    believer = next((one for one in chosen.values() if isinstance(one, WrongLabelPosterior)), None)
+    belief = believer.belief_ if believer is not None else predictions
+    decision = decide(main, settings.contamination, kind=kind, labels=labels, predictions=belief)
+    held = crossed(columns, len(losses))
+    if held is not None:
+        decision = replace(
+            decision, words=f"{decision.words} Every one of {len(np.unique(held))} groups loses that share."
+        )
+    flagged = flag(main, decision.count, held)
+    duplicates = None
+    if kind == "class" and labels is not None and predictions is not None:
+        read = features if features is not None else predictions
+        duplicates = conflicting_duplicates(np.flatnonzero(flagged), labels, read, ready.samples)
     table = build_table(
         losses=losses,
         scores=scores,
         detector=ready.detector,
-        flagged_count=decision.count,
+        flagged=flagged,
         kind=kind,
         labels=labels,
         predictions=predictions,
         ids=[str(one) for one in run.statistic("id").load()] if "id" in stored else None,
         class_names=list(class_names) if class_names is not None else None,
+        beliefs=Beliefs.of(believer) if believer is not None else None,
+        features=features,
+        duplicates=duplicates,
     )
     with writing(run.path):
         # Small row groups: the writer's buffers, like everything else, do not grow with the number of samples.

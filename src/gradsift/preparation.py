@@ -96,7 +96,7 @@ def prepare(
         if settings.precision == "float32"
         else lambda: PerSampleGradients(model, task, example, layers=settings.layers, reductions=Reductions()),
         detectors=detectors,
-        detector=main_detector(settings, trajectory),
+        detector=main_detector(settings, task, gradients.closed_form, trajectory),
         batch_size=Batcher.fitting(model, task, example).size if size == "auto" else size,
     )
 
@@ -115,18 +115,32 @@ def _check_that_it_runs(model: nn.Module, task: Task, example: Any) -> None:
         ) from error
 
 
-def main_detector(settings: AuditSettings, trajectory: Trajectory | None) -> str:
-    """Name of the detector that ranks and flags.
+def main_detector(settings: AuditSettings, task: Task, closed_form: bool, trajectory: Trajectory | None) -> str:
+    """Name of the detector that ranks and flags; see docs/decisions/0009-defaults.md.
 
     Args:
         settings: The settings.
+        task: The task.
+        closed_form: Whether the closed form serves, which keeps the last layer's features.
         trajectory: What was recorded along training.
 
     Returns:
-        What the settings say; else ``l2``, or its mean along training where that was recorded.
+        What the settings say; else the posterior of a wrong label for classes and the last layer, ``l2`` elsewhere; along
+        training where that was recorded. Where detectors are named and this is none of them, the first one.
     """
-    recorded = trajectory is not None and "l2" in trajectory.statistics
-    return settings.detector or ("l2_along_training" if recorded else "l2")
+    if settings.detector is not None:
+        return settings.detector
+    if _has_classes(task) and closed_form:
+        recorded = trajectory is not None and trajectory.predictions is not None
+        usual = "posterior_along_training" if recorded else "posterior"
+    else:
+        usual = "l2_along_training" if trajectory is not None and "l2" in trajectory.statistics else "l2"
+    names = settings.detectors or (usual,)
+    return usual if usual in names else names[0]
+
+
+def _has_classes(task: Task) -> bool:
+    return isinstance(task, LabelledTask) and task.kind == "class"
 
 
 def choose_detectors(
@@ -147,14 +161,14 @@ def choose_detectors(
         SettingError: A detector is unknown, needs class labels that the task has not, or a trajectory.
     """
     names = settings.detectors
-    has_classes = isinstance(task, LabelledTask) and task.kind == "class"
+    has_classes = _has_classes(task)
     recorded = trajectory.statistics if trajectory is not None else {}
     if names is None:
         names = (*(GRADIENT_DETECTORS if closed_form else ("l2", "isolation_forest")), "loss")
         names += LABEL_DETECTORS if has_classes else ()
         along = {name: get_detector(name) for name in TRAJECTORY_DETECTORS}
         names += tuple(name for name, one in along.items() if getattr(one, "statistic", None) in recorded)
-    main = main_detector(settings, trajectory)
+    main = main_detector(settings, task, closed_form, trajectory)
     if main not in names:
         names = (main, *names)
     chosen = {name: get_detector(name, seed=settings.seed) for name in names}

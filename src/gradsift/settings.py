@@ -19,9 +19,10 @@ class AuditSettings:
 
     Attributes:
         layers: Whose gradients: ``"last"``, ``"all"``, or glob patterns.
-        detector: The detector whose score ranks and flags; ``None`` is ``l2``, or ``l2_along_training`` with a trajectory.
+        detector: The detector whose score ranks and flags; ``None`` chooses: see docs/decisions/0009-defaults.md.
         detectors: All detectors that get a column; ``None`` chooses the usual ones for the task.
         contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``.
+        hold_classes: Whether every given class loses the same share of its samples.
         projection: Dimensions of the random projection, where gradients are not kept in factors.
         projection_kind: ``"kronecker"``, ``"sparse"`` or ``"gaussian"``.
         projection_per_layer: Whether ``projection`` dimensions are kept of every layer, instead of their sum.
@@ -35,6 +36,7 @@ class AuditSettings:
     detector: str | None = None
     detectors: tuple[str, ...] | None = None
     contamination: float | Literal["auto"] = "auto"
+    hold_classes: bool = False
     projection: int = 512
     projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker"
     projection_per_layer: bool = False

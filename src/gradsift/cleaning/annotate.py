@@ -11,12 +11,12 @@ from gradsift.errors import DataError
 from gradsift.table import Audit
 
 PREFIX = "gradsift_"
-ANNOTATIONS = ("score", "rank", "percentile", "flagged", "loss", "suggested_label", "reason")
+ANNOTATIONS = ("score", "rank", "percentile", "flagged", "loss", "suggested_label", "reason_kind", "reason")
 """Columns of the table that are added, under names that begin with :data:`PREFIX`."""
 
 
 def annotate(train_set: Any, audit: Audit) -> Any:
-    """The data set with columns for score, rank, percentile, flag, loss, suggested label and reason.
+    """The data set with columns for score, rank, percentile, flag, loss, suggested label, kind of reason and reason.
 
     Args:
         train_set: The data set that was audited: a ``datasets.Dataset``, a ``DatasetDict`` (its audited split is

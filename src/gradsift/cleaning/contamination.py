@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gradsift.detectors import Belief
 from gradsift.store import ArrayMatrix
 
 LARGEST = 0.5
@@ -43,7 +44,7 @@ def decide(
     *,
     kind: str | None = None,
     labels: np.ndarray | None = None,
-    predictions: np.ndarray | ArrayMatrix | None = None,
+    predictions: np.ndarray | ArrayMatrix | Belief | None = None,
 ) -> Decision:
     """Decides how many samples are flagged.
 
@@ -55,7 +56,7 @@ def decide(
         contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``.
         kind: The task's kind.
         labels: Given labels, shape (n,).
-        predictions: Predicted probabilities, shape (n, K).
+        predictions: Predicted probabilities, or the belief of a detector that has one, shape (n, K).
 
     Returns:
         The decision.
@@ -68,7 +69,7 @@ def decide(
     return count_outliers(scores)
 
 
-def count_disagreements(labels: np.ndarray, predictions: np.ndarray | ArrayMatrix) -> Decision:
+def count_disagreements(labels: np.ndarray, predictions: np.ndarray | ArrayMatrix | Belief) -> Decision:
     """Counts samples of which the model is confident that they belong to another class.
 
     Confident learning (Northcutt, Jiang and Chuang, JAIR 2021): class k is confident for a sample if
@@ -81,12 +82,12 @@ def count_disagreements(labels: np.ndarray, predictions: np.ndarray | ArrayMatri
 
     Args:
         labels: Given labels, shape (n,).
-        predictions: Predicted probabilities, shape (n, K).
+        predictions: Predicted probabilities or a belief, shape (n, K).
 
     Returns:
         The decision.
     """
-    matrix = predictions if isinstance(predictions, ArrayMatrix) else ArrayMatrix(predictions)
+    matrix = ArrayMatrix(predictions) if isinstance(predictions, np.ndarray) else predictions
     size, classes = matrix.shape
     given, likeliest = np.empty(size), np.empty(size, dtype=np.int64)
     for start, rows in matrix.chunks():

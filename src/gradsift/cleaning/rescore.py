@@ -9,9 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from gradsift.cleaning.contamination import decide
+from gradsift.cleaning.hold import flag
+from gradsift.detectors import Evidence, WrongLabelPosterior
 from gradsift.errors import DataError
 from gradsift.store import ArrayMatrix
 from gradsift.table import SCORE_PREFIX, Audit, build_table
+from gradsift.table.reasons import Beliefs
 
 
 def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float | Literal["auto"] = "auto") -> Audit:
@@ -37,18 +40,25 @@ def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float
     labels = run.statistic("label").load() if "label" in stored else None
     predictions = ArrayMatrix(run.statistic("prediction")) if "prediction" in stored else None
     kind = _kind(table)
-    decision = decide(scores, contamination, kind=kind, labels=labels, predictions=predictions)
+    features = ArrayMatrix(run.statistic("features")) if "features" in stored else None
+    believer = None
+    if kind == "class" and features is not None:  # as in an audit of the final model
+        believer = WrongLabelPosterior().fit(Evidence(predictions, features), labels)
+    belief = believer.belief_ if believer is not None else predictions
+    decision = decide(scores, contamination, kind=kind, labels=labels, predictions=belief)
     earlier = [column for column in table.column_names if column.startswith(SCORE_PREFIX)]
     rescored = build_table(
         losses=table["loss"].to_numpy(),
         scores={name: scores} | {c.removeprefix(SCORE_PREFIX): table[c].to_numpy() for c in earlier},
         detector=name,
-        flagged_count=decision.count,
+        flagged=flag(scores, decision.count),
         kind=kind,
         labels=labels,
         predictions=predictions,
         ids=table["id"].to_pylist(),
         class_names=audit.class_names,
+        beliefs=Beliefs.of(believer) if believer is not None else None,
+        features=features,
     )
     notes: dict[str, Any] = {
         "detector": name,

@@ -34,6 +34,7 @@ from gradsift.cli.source import (
     number,
     patterns,
 )
+from gradsift.data.files import load_column
 from gradsift.errors import SettingError
 from gradsift.settings import AuditSettings
 from gradsift.table import Audit
@@ -68,10 +69,19 @@ def audit(
         ),
     ] = "last",
     detector: Annotated[
-        str | None, typer.Option(help="Ranks and flags: l2 (default), isolation_forest, loss, ... or module:Class.")
+        str | None,
+        typer.Option(
+            help="Ranks and flags: posterior (default for classes), l2, isolation_forest, loss, ... or module:Class."
+        ),
     ] = None,
     detectors: Annotated[str | None, typer.Option(help="All detectors that get a column, with commas.")] = None,
     contamination: Annotated[str, typer.Option(help='Share to flag, in (0, 0.5], or "auto".')] = "auto",
+    hold_classes: Annotated[
+        bool, typer.Option("--hold-classes", help="Every given class loses the same share of its samples.")
+    ] = False,
+    groups: Annotated[
+        str | None, typer.Option(help="Column of groups, each of which loses the same share of its samples.")
+    ] = None,
     projection: Annotated[
         int, typer.Option(help="Dimensions of the random projection (not for the last layer).")
     ] = 512,
@@ -132,12 +142,14 @@ def audit(
             reduction=reduction,
             max_length=max_length,
             trajectory=str(trajectory) if trajectory else None,
+            groups=groups,
         )
         values: dict[str, Any] = {
             "layers": patterns(layers),
             "detector": detector,
             "detectors": detectors.split(",") if detectors else None,
             "contamination": number(contamination, "--contamination", float),
+            "hold_classes": hold_classes,
             "projection": projection,
             "projection_per_layer": per_layer,
             "batch_size": number(batch_size, "--batch-size", int),
@@ -175,6 +187,7 @@ def run_audit(source: Source, settings: AuditSettings, output: Path, overwrite: 
         output=output,
         overwrite=overwrite,
         trajectory=source.trajectory,
+        groups=load_column(source.data, source.groups) if source.groups else None,
         source=source.to_dict() | {"feature_names": loaded.feature_names},
         **settings.to_dict(),
     )

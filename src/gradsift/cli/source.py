@@ -103,6 +103,7 @@ class Source:
         reduction: ``"mean"`` or ``"sum"`` over a sample's tokens.
         max_length: Most tokens of a sample.
         trajectory: Folder that a recorder has saved.
+        groups: Column of groups that are to lose the same share.
     """
 
     model: str
@@ -124,6 +125,7 @@ class Source:
     reduction: str = "mean"
     max_length: int | None = None
     trajectory: str | None = None
+    groups: str | None = None
 
     @classmethod
     def from_config(cls, values: dict[str, Any]) -> Source:

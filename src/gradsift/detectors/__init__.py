@@ -1,17 +1,19 @@
 """Outlier detectors over per-sample gradients, and the label baselines that they must beat."""
 
 from gradsift.detectors.base import Detector
+from gradsift.detectors.belief import Belief, Evidence
 from gradsift.detectors.external import External
 from gradsift.detectors.isolation import IsolationForest
 from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, NormalizedMargin, SelfConfidence
 from gradsift.detectors.norms import L1Norm, L2Norm
 from gradsift.detectors.per_class import PerClass
-from gradsift.detectors.posterior import Evidence, WrongLabelPosterior, WrongLabelPosteriorAlongTraining
+from gradsift.detectors.posterior import WrongLabelPosterior, WrongLabelPosteriorAlongTraining
 from gradsift.detectors.registry import DETECTORS, get_detector
 from gradsift.detectors.scores import detrimental_scores, influence_scores
 
 __all__ = [
     "DETECTORS",
+    "Belief",
     "ConfidenceWeightedEntropy",
     "Detector",
     "Evidence",

@@ -1,61 +1,40 @@
 """The probability that a given label is wrong, from what the model thinks of the sample and of its neighbours.
 
-Labels are flipped from the true class k to the given class y with probability T[k, y]. With the model's distribution q
-over the true class, Bayes' rule gives ``P(wrong | x, y) = 1 - q_y T[y, y] / sum_k q_k T[k, y]``. T is not known; how flips
-are spread over classes is read from the samples of which the model is surest (the noise transition of Natarajan et al.
-2013 and Patrini et al. 2017, estimated without clean labels).
+Labels are flipped from the true class k to the given class y with probability T[k, y]. With the belief q about the
+true class, Bayes' rule gives ``P(wrong | x, y) = 1 - q_y T[y, y] / sum_k q_k T[k, y]``. T is not known; how flips are
+spread over classes is read from the samples of which the model is surest (the noise transition of Natarajan et al. 2013
+and Patrini et al. 2017, estimated without clean labels).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.special import gammaln
 
 from gradsift.detectors.base import Detector, Reads, given_labels
+from gradsift.detectors.belief import Belief, Evidence
 from gradsift.errors import DataError
-from gradsift.store import ArrayMatrix, GradientMatrix
 
 SUREST = 0.3
 """Share of the samples of a predicted class that are looked at to see where its labels go."""
-STRENGTH = 0.1
-"""Flips that are seen in advance, spread evenly, as a share of the samples looked at: a pattern must stand out of them, so
-that classes which are merely alike are not taken for flips."""
-CHUNK = 1024
-"""Samples whose neighbours are searched at a time."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known of each sample beside its given label.
-
-    Attributes:
-        predictions: Predicted probabilities of the final model, or their mean along training, shape (n, K).
-        features: Inputs of the last linear layer, shape (n, D), where they were kept.
-    """
-
-    predictions: Any
-    features: Any = None
+CAUTION = 3.0
+"""How many times over the estimated prior counts: a model's own confusions look like flips, patterns must stand out."""
+CONCENTRATIONS = np.geomspace(0.1, 1000, 60)
 
 
 class WrongLabelPosterior(Detector):
-    """``score_samples = P(given label is right | x, y)``.
-
-    The model's distribution over the true class is averaged with that of the sample's nearest neighbours by cosine of the
-    last layer's features: they have not been trained on this sample's label, so a label that the model has memorised does
-    not speak for itself. The neighbours' weight is the square of the share of given labels that the predictions fit: the
-    more of them, wrong ones included, a model fits, the less it says about them.
+    """``score_samples = -P(given label is wrong | x, y)``.
 
     Args:
-        neighbours: How many neighbours.
-        weight: Weight of their mean, in [0, 1]; ``None`` is the square of the share of given labels that are fitted.
+        neighbours: At most how many neighbours have a say; see :class:`~gradsift.detectors.belief.Belief`.
+        weight: Weight of their mean, in [0, 1]; ``None`` goes by the share of given labels that the model fits.
         references: At most so many samples are searched for neighbours, drawn at random.
         random_state: Seed of this draw.
 
     Attributes:
-        weight_: Weight of the neighbours.
+        belief_: Distribution over the true class of the fitted samples, before their given label is looked at.
         rate_: Share of the surest samples whose given label is another class.
         pattern_: Where flipped labels go, shape (K, K): row k is a distribution over given classes other than k.
     """
@@ -73,68 +52,50 @@ class WrongLabelPosterior(Detector):
         """Learns where flipped labels go.
 
         Args:
-            X: :class:`Evidence`, or predicted probabilities, shape (n, K).
+            X: :class:`~gradsift.detectors.belief.Evidence`, or predicted probabilities, shape (n, K).
             y: Given labels, shape (n,).
 
         Returns:
             The detector itself.
         """
-        evidence, labels = _checked(X, y)
-        fitted = [
-            (rows.argmax(axis=1) == labels[start : start + len(rows)]).sum()
-            for start, rows in evidence.predictions.chunks()
-        ]
-        self.weight_ = float(sum(fitted) / len(labels)) ** 2 if self.weight is None else self.weight
-        found = [(belief.argmax(axis=1), belief.max(axis=1)) for _, belief in self.beliefs(evidence)]
+        self._fitted_on = None
+        self.belief_, labels = self._belief(X, y)
+        self._fitted_on = X
+        found = [(rows.argmax(axis=1), rows.max(axis=1)) for _, rows in self.belief_.chunks()]
         likeliest, sureness = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        self.rate_, self.pattern_ = flips(likeliest, sureness, labels, evidence.predictions.shape[1])
+        self.rate_, self.pattern_ = flips(likeliest, sureness, labels, self.belief_.shape[1])
         return self
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
-        """Probability that each given label is right.
+        """Probability that each given label is wrong, negated.
 
         Args:
-            X: :class:`Evidence`, or predicted probabilities, shape (n, K).
+            X: :class:`~gradsift.detectors.belief.Evidence`, or predicted probabilities, shape (n, K).
             y: Given labels, shape (n,).
 
         Returns:
-            Shape (n,), in [0, 1]; high = normal.
+            Shape (n,), in [-1, 0]; high = normal.
         """
-        evidence, labels = _checked(X, y)
-        return np.concatenate(
-            [
-                1.0 - wrong_label_probability(belief, labels[start : start + len(belief)], self.rate_, self.pattern_)
-                for start, belief in self.beliefs(evidence)
-            ]
-        )
+        belief, labels = self._belief(X, y)
+        parts = [
+            wrong_label_probability(rows, labels[start : start + len(rows)], self.rate_, self.pattern_)
+            for start, rows in belief.chunks()
+        ]
+        return -np.concatenate(parts)
 
-    def beliefs(self, evidence: Evidence) -> Iterator[tuple[int, np.ndarray]]:
-        """The distribution over the true class, a few samples at a time.
-
-        Args:
-            evidence: Predictions and, where there are any, features.
-
-        Yields:
-            Position of the first sample, and an array of shape (m, K), float64.
-        """
-        predictions, features = evidence.predictions, evidence.features
-        size = len(predictions)
-        drawn = np.arange(size)
-        if size > self.references:
-            drawn = np.sort(np.random.default_rng(self.random_state).choice(size, self.references, replace=False))
-        alone = features is None or not self.weight_ or len(drawn) < 2
-        if not alone:
-            near_to, theirs = _unit(features.rows(drawn)), predictions.rows(drawn).astype(np.float64)
-            count = min(self.neighbours, len(drawn) - 1)
-        for start in range(0, size, CHUNK):
-            own = np.arange(start, min(start + CHUNK, size))
-            belief = predictions.rows(own).astype(np.float64)
-            if not alone:
-                likeness = _unit(features.rows(own)) @ near_to.T
-                likeness[own[:, None] == drawn] = -np.inf  # a sample is no neighbour of its own
-                near = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
-                belief = (1 - self.weight_) * belief + self.weight_ * theirs[near].mean(axis=1)
-            yield start, belief
+    def _belief(self, evidence: Any, y: Any) -> tuple[Belief, np.ndarray]:
+        """The belief, which is the fitted one for what was fitted, and the given labels."""
+        known = self.belief_ if evidence is self._fitted_on and evidence is not None else None
+        whole = evidence if isinstance(evidence, Evidence) else Evidence(evidence)
+        size = len(known) if known is not None else len(whole.predictions) if whole.predictions is not None else 0
+        labels = given_labels(y, size, type(self).__name__) if size else np.zeros(0, dtype=np.int64)
+        belief = known or Belief(
+            whole, labels, neighbours=self.neighbours, weight=self.weight, references=self.references,
+            seed=self.random_state,
+        )  # fmt: skip
+        if labels.min() < 0 or labels.max() >= belief.shape[1]:
+            raise DataError(f"{type(self).__name__}: labels outside 0 ... {belief.shape[1] - 1}")
+        return belief, labels
 
 
 class WrongLabelPosteriorAlongTraining(WrongLabelPosterior):
@@ -145,6 +106,9 @@ class WrongLabelPosteriorAlongTraining(WrongLabelPosterior):
 
 def flips(likeliest: np.ndarray, sureness: np.ndarray, labels: np.ndarray, classes: int) -> tuple[float, np.ndarray]:
     """How often labels are flipped, and where they go, from the samples of which the model is surest.
+
+    Where they go has a Dirichlet prior that is even over the other classes; how strong it is (:func:`concentration`) is
+    told by the counts themselves: flips between pairs of classes leave it weak, flips to any class make it strong.
 
     Args:
         likeliest: The class that each sample is believed to be of, shape (n,).
@@ -161,12 +125,33 @@ def flips(likeliest: np.ndarray, sureness: np.ndarray, labels: np.ndarray, class
         members = np.flatnonzero(likeliest == one)
         surest = members[np.argsort(-sureness[members], kind="stable")[: max(5, int(SUREST * len(members)))]]
         counts[one] = np.bincount(labels[surest], minlength=classes)
-    elsewhere = counts * (1 - np.eye(classes))
+    others = 1 - np.eye(classes)
+    elsewhere = counts * others
     rate = float(elsewhere.sum() / max(counts.sum(), 1.0))
-    even = (1 - np.eye(classes)) / (classes - 1)
-    advance = np.maximum(STRENGTH * counts.sum(axis=1, keepdims=True), 1.0)
-    pattern = (elsewhere + advance * even) / (elsewhere.sum(axis=1, keepdims=True) + advance)
+    prior = CAUTION * concentration(elsewhere)
+    pattern = (elsewhere + prior / (classes - 1) * others) / (elsewhere.sum(axis=1, keepdims=True) + prior)
     return float(np.clip(rate, 0.01, 0.6)), pattern
+
+
+def concentration(counts: np.ndarray) -> float:
+    """Maximum-likelihood concentration a of the prior ``Dirichlet(a / (K - 1), ...)`` that rows of counts were drawn by.
+
+    The likelihood of a row n with sum N is ``G(a) / G(a + N) prod_j G(n_j + a / (K - 1)) / G(a / (K - 1))`` but for a
+    factor without a, G the gamma function (the Dirichlet-multinomial distribution).
+
+    Args:
+        counts: Flips from class k (row) to each other class, shape (K, K), zero on the diagonal.
+
+    Returns:
+        Between 0.1 and 1,000; large where counts are as even as chance leaves them.
+    """
+    totals, cells, others = counts.sum(axis=1), counts[counts > 0], max(1, len(counts) - 1)
+
+    def likelihood(a: float) -> float:
+        own = gammaln(cells + a / others).sum() - len(cells) * gammaln(a / others)
+        return float(own + len(totals) * gammaln(a) - gammaln(a + totals).sum())
+
+    return float(max(CONCENTRATIONS[::-1], key=likelihood))
 
 
 def wrong_label_probability(belief: np.ndarray, labels: np.ndarray, rate: float, pattern: np.ndarray) -> np.ndarray:
@@ -188,38 +173,3 @@ def wrong_label_probability(belief: np.ndarray, labels: np.ndarray, rate: float,
     own = joint[np.arange(len(labels)), labels]
     total = joint.sum(axis=1)
     return 1.0 - np.divide(own, total, out=np.zeros_like(own), where=total > 0)
-
-
-def _checked(evidence: Any, y: Any) -> tuple[Evidence, np.ndarray]:
-    """Evidence as matrices that are read in pieces, and the given labels."""
-    evidence = evidence if isinstance(evidence, Evidence) else Evidence(evidence)
-    name = WrongLabelPosterior.__name__
-    predictions, features = _matrix(evidence.predictions), _matrix(evidence.features)
-    if predictions is None or predictions.shape[1] < 2:
-        raise DataError(
-            f"{name} needs class probabilities of shape (n, K) with K >= 2; a trajectory holds their mean where a Recorder "
-            "has seen a task with classes"
-        )
-    for start, rows in predictions.chunks():
-        if not (np.isfinite(rows).all() and rows.min() >= 0 and rows.max() <= 1 + 1e-6):
-            raise DataError(
-                f"{name} needs probabilities between 0 and 1, given others among {len(rows)} samples from position {start} "
-                "(NaN along training stands for a sample that was never recorded)"
-            )
-    if features is not None and len(features) != len(predictions):
-        raise DataError(f"{name}: {len(features)} rows of features for {len(predictions)} predictions")
-    labels = given_labels(y, len(predictions), name)
-    if labels.min() < 0 or labels.max() >= predictions.shape[1]:
-        raise DataError(f"{name}: labels outside 0 ... {predictions.shape[1] - 1}")
-    return Evidence(predictions, features), labels
-
-
-def _matrix(values: Any) -> GradientMatrix | None:
-    return values if values is None or isinstance(values, GradientMatrix) else ArrayMatrix(np.asarray(values))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length one, float32; what has no length stays zero."""
-    rows = rows.astype(np.float32)
-    unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return unit

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from gradsift.store import ArrayMatrix
-from gradsift.table.reasons import reasons
+from gradsift.store import ArrayMatrix, GradientMatrix
+from gradsift.table.reasons import Beliefs, Known, class_reasons, kinds, other_reasons, remoteness, sizes
 from gradsift.table.schema import SCORE_PREFIX
 
 
@@ -18,12 +18,15 @@ def build_table(
     losses: np.ndarray,
     scores: Mapping[str, np.ndarray],
     detector: str,
-    flagged_count: int,
+    flagged: np.ndarray,
     kind: str | None = None,
     labels: np.ndarray | None = None,
     predictions: ArrayMatrix | np.ndarray | None = None,
     ids: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
+    beliefs: Beliefs | None = None,
+    features: GradientMatrix | None = None,
+    duplicates: Mapping[int, np.ndarray] | None = None,
 ) -> pa.Table:
     """Builds the table.
 
@@ -31,12 +34,16 @@ def build_table(
         losses: Shape (n,).
         scores: Detector to scores, shape (n,); high = detrimental.
         detector: The main detector, whose score ranks the samples.
-        flagged_count: How many of the highest scores are flagged.
+        flagged: Which samples are flagged, shape (n,), boolean.
         kind: The task's kind: ``"class"``, ``"multilabel"``, ``"value"``, or ``None`` where labels are unknown.
         labels: Given labels, shape (n,) or (n, K).
         predictions: Predicted probabilities or values, shape (n, K).
         ids: One id a sample.
         class_names: Names of the classes.
+        beliefs: What is believed of the true classes; the predictions where left out.
+        features: Inputs of the last layer, shape (n, D), by which inputs far from their neighbours are told.
+        duplicates: Position of a flagged sample to those with the same input and other labels, as
+            :func:`~gradsift.table.duplicates.conflicting_duplicates` finds them.
 
     Returns:
         The table, row = position. Equal scores are ranked by position.
@@ -45,34 +52,44 @@ def build_table(
     order = np.argsort(-main, kind="stable")
     rank = np.empty(size, dtype=np.int64)
     rank[order] = np.arange(1, size + 1)
-    flagged = rank <= flagged_count
     percentile = 100.0 * np.searchsorted(np.sort(main), main, side="right") / size
     if isinstance(predictions, np.ndarray):
         predictions = ArrayMatrix(predictions)
     given, predicted = _label_columns(kind, labels, predictions)
     chosen = np.flatnonzero(flagged)
-    words = reasons(
-        chosen,
-        main,
-        detector,
-        kind=kind,
-        labels=labels[chosen] if labels is not None else None,
-        predictions=predictions.rows(chosen) if predictions is not None else None,
-        names=class_names,
-    )
+    suggested, codes = pa.nulls(size, given.type if given is not None else pa.int64()), np.full(size, "", dtype=object)
+    if kind == "class" and labels is not None and predictions is not None:
+        known = Known(
+            labels=labels,
+            beliefs=Beliefs.of_predictions(predictions) if beliefs is None else beliefs,
+            nearer=remoteness(features, chosen) if features is not None and len(chosen) else None,
+            duplicates=duplicates or {},
+        )
+        classes, meant = known.beliefs.suggested(labels, flagged, known.duplicates)
+        suggested = pa.array(classes, mask=~meant)
+        codes[chosen] = kinds(chosen, known)
+        words = class_reasons(chosen, codes[chosen], known, class_names)
+    else:
+        parts = (
+            labels[chosen] if labels is not None else None,
+            predictions.rows(chosen) if predictions is not None else None,
+        )
+        words = other_reasons(chosen, kind, *parts, class_names)
+    ends = sizes(chosen, main, detector)
     nothing = pa.nulls(size, pa.int64())
     columns: dict[str, object] = {
         "position": pa.array(np.arange(size, dtype=np.int64)),
         "id": pa.array(ids) if ids is not None else pa.array(np.arange(size)).cast(pa.string()),
         "given_label": given if given is not None else nothing,
         "predicted_label": predicted if predicted is not None else nothing,
-        "suggested_label": _suggested(kind, given, predicted, size),
+        "suggested_label": suggested,
         "loss": pa.array(losses.astype(np.float64)),
         "score": pa.array(main),
         "rank": pa.array(rank),
         "percentile": pa.array(percentile),
         "flagged": pa.array(flagged),
-        "reason": pa.array([words.get(position, "") for position in range(size)]),
+        "reason_kind": pa.array(codes, pa.string()),
+        "reason": pa.array([words.get(position, "") + ends.get(position, "") for position in range(size)]),
     }
     columns |= {SCORE_PREFIX + name: pa.array(values) for name, values in scores.items()}
     table = pa.table(columns)
@@ -104,11 +121,3 @@ def _label_columns(
     if labels.ndim == 1:
         return pa.array(labels.astype(np.float64)), pa.array(values[:, 0].astype(np.float64))
     return pa.array(list(labels.astype(np.float64))), pa.array(list(values.astype(np.float64)))
-
-
-def _suggested(kind: str | None, given: pa.Array | None, predicted: pa.Array | None, size: int) -> pa.Array:
-    """The predicted class where it differs from the given one."""
-    if kind != "class" or given is None or predicted is None:
-        return pa.nulls(size, predicted.type if predicted is not None else pa.int64())
-    labels = predicted.to_numpy()
-    return pa.array(labels, mask=labels == given.to_numpy())

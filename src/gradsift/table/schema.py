@@ -7,12 +7,14 @@ COLUMNS = {
     "id": "the sample's own id where it has one (key `id` of a dict sample), otherwise its position",
     "given_label": "the label in the data set",
     "predicted_label": "what the model predicts",
-    "suggested_label": "the predicted label where it differs from the given one, otherwise empty",
+    "suggested_label": "the most probable other class where the model, its neighbours counted in, believes in another one "
+    "than the given one, otherwise empty",
     "loss": "the sample's loss at the audited weights",
     "score": "score of the main detector: higher = more detrimental",
     "rank": "1 = the most detrimental sample",
     "percentile": "percentage of samples whose score is at most this sample's",
     "flagged": "whether the sample is among those to remove",
+    "reason_kind": "the reason's kind where there are classes: wrong_label, ambiguous, atypical or duplicate",
     "reason": "why it is flagged, in words",
 }
 """Column to its meaning; one `score_<detector>` follows for each detector that was asked for."""

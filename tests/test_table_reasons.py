@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+
+from gradsift.store import ArrayMatrix
+from gradsift.table import build_table
+from gradsift.table.reasons import KINDS, Beliefs, remoteness
+
+BELIEF = np.array(
+    [
+        [0.90, 0.04, 0.03, 0.03],
+        [0.50, 0.42, 0.04, 0.04],
+        [0.40, 0.10, 0.30, 0.20],
+        [0.27, 0.23, 0.23, 0.27],
+        [0.20, 0.60, 0.10, 0.10],
+        [0.02, 0.02, 0.02, 0.94],
+    ]
+)
+GIVEN = np.array([1, 1, 1, 1, 1, 3])
+EVEN = (1 - np.eye(4)) / 3
+ALL = np.ones(6, dtype=bool)
+TEXTS = ["ant", "bee", "cat", "dog"]
+
+
+def table(belief=BELIEF, labels=GIVEN, pattern=EVEN, rate=0.0, flagged=ALL, predictions=None, **more):
+    size = len(labels)
+    return build_table(
+        losses=np.zeros(size), scores={"posterior": np.arange(size, 0.0, -1)}, detector="posterior", flagged=flagged,
+        kind="class", labels=labels, predictions=np.full(belief.shape, 0.25) if predictions is None else predictions,
+        class_names=TEXTS, beliefs=Beliefs(ArrayMatrix(belief), pattern, rate), **more,
+    )  # fmt: skip
+
+
+def test_kinds_go_by_how_the_belief_is_shared():
+    found = table()
+    kinds, reasons = found["reason_kind"].to_pylist(), found["reason"].to_pylist()
+    assert kinds == ["wrong_label", "ambiguous", "ambiguous", "ambiguous", "atypical", "atypical"]
+    assert found["suggested_label"].to_pylist() == [0, 0, 0, 0, None, None]
+    assert reasons[0] == (
+        "likely wrong label: given 'bee', but the model says 'ant' with 90 % (4 % for the given label); "
+        "the posterior of a wrong label places it among the top 16.7 %"
+    )
+    assert reasons[1].startswith(
+        "ambiguous: given 'bee', but the model says 'ant' with 50 % (42 % for the given label); "
+    )
+    assert ", or 'cat' with 30 %; the posterior" in reasons[2]
+    assert reasons[4].startswith(
+        "atypical input: the model agrees with the label 'bee' (60 %): an unusual sample rather"
+    )
+    assert all(reason.startswith(KINDS[kind] + ": ") for kind, reason in zip(kinds, reasons, strict=True))
+
+
+def test_no_class_is_believed_in_where_the_two_likeliest_hold_less_than_half():
+    belief = np.full((6, 9), 0.1)
+    belief[:, 0] = 0.2
+    found = table(belief, pattern=(1 - np.eye(9)) / 8)
+    assert set(found["reason_kind"].to_pylist()[:5]) == {"atypical"}
+    assert (
+        found["reason"].to_pylist()[0].startswith("atypical input: no class is believed in; given 'bee', but the model")
+    )
+
+
+def test_predictions_stand_for_beliefs_where_there_are_none():
+    believed = table(predictions=BELIEF)
+    plain = build_table(
+        losses=np.zeros(6), scores={"posterior": np.arange(6, 0.0, -1)}, detector="posterior", flagged=ALL,
+        kind="class", labels=GIVEN, predictions=BELIEF, class_names=TEXTS,
+    )  # fmt: skip
+    assert plain.equals(believed)
+
+
+def test_flips_that_go_to_one_class_tell_which_label_is_meant():
+    pattern = EVEN.copy()
+    pattern[2] = [0, 1, 0, 0]  # cats are called bees
+    pattern[0] = [0, 0, 1, 0]  # ants are not
+    found = table(pattern=pattern, rate=0.2)
+    assert found["suggested_label"].to_pylist()[1:3] == [2, 2]
+    assert (
+        found["reason"]
+        .to_pylist()[2]
+        .startswith(
+            "likely wrong label: given 'bee', but the model says 'cat' with 30 % (10 % for the given label), "
+            "whose labels often turn into 'bee'; "
+        )
+    )
+
+
+def test_what_flips_leave_to_a_label_does_not_speak_for_it():
+    belief = np.array([[0.6, 0.1, 0.15, 0.15]])  # of 40 % flips, 0.12 stand behind each label
+    one = {"belief": belief, "labels": GIVEN[:1], "flagged": ALL[:1]}
+    assert table(**one)["reason_kind"].to_pylist() == ["ambiguous"]
+    assert table(**one, rate=0.4)["reason_kind"].to_pylist() == ["wrong_label"]
+
+
+def test_a_flip_that_merely_explains_a_label_better_is_suggested_where_it_is_flagged():
+    belief = np.tile([[0.45, 0.55, 0.0, 0.0]], (2, 1))
+    pattern = EVEN.copy()
+    pattern[0] = [0, 1, 0, 0]
+    flagged = np.array([True, False])
+    found = table(belief, labels=GIVEN[:2], pattern=pattern, rate=0.2, flagged=flagged)
+    assert found["suggested_label"].to_pylist() == [0, None]  # a flip explains it better, but only the first is flagged
+    assert found["reason_kind"].to_pylist() == ["ambiguous", ""]
+
+
+def test_duplicates_come_first_and_lend_their_labels():
+    duplicates = {0: np.array([3]), 2: np.array([1, 4, 5, 3, 0])}
+    labels = np.array([1, 2, 1, 2, 3, 3])
+    found = table(labels=labels, duplicates=duplicates)
+    reasons = found["reason"].to_pylist()
+    assert found["reason_kind"].to_pylist()[0] == found["reason_kind"].to_pylist()[2] == "duplicate"
+    assert reasons[0].startswith("conflicting duplicate: the same input as position 3 (given 'cat'); given 'bee', but ")
+    assert "position 1 (given 'cat'), 4 (given 'dog'), 5 (given 'dog') and 2 more; " in reasons[2]
+    assert found["suggested_label"].to_pylist()[0] is None  # the other label is less likely still
+    assert found["suggested_label"].to_pylist()[2] == 2  # rather than 0, which no duplicate has
+
+
+@pytest.fixture
+def features():
+    generator = np.random.default_rng(0)
+    directions = generator.standard_normal((400, 6)) * 0.1 + np.eye(6)[np.arange(400) % 3]
+    directions[7] = [0, 0, 0, 0, 0, 5]
+    return ArrayMatrix((directions * generator.uniform(1, 9, (400, 1))).astype(np.float32))
+
+
+def test_far_inputs_are_atypical(features):
+    positions = np.arange(400)
+    nearer = remoteness(features, positions)
+    assert nearer.shape == (400,)
+    assert nearer[7] == nearer.max() > 0.99
+    assert nearer.mean() == pytest.approx(0.5, abs=0.01)
+    belief = np.tile(BELIEF[:1], (400, 1))
+    found = table(belief, labels=np.ones(400, int), flagged=positions < 20, features=features)
+    assert found["reason_kind"].to_pylist()[7] == "atypical"
+    assert found["reason_kind"].to_pylist()[:20].count("wrong_label") >= 18
+    assert found["reason"].to_pylist()[7].startswith("atypical input: farther from its neighbours than 99.")
+
+
+def test_distances_are_compared_with_a_part_where_there_are_many(features, monkeypatch):
+    whole = remoteness(features, np.arange(50))
+    for name, value in {"REFERENCES": 300, "COMPARED": 100, "CHUNK": 7}.items():
+        monkeypatch.setattr(f"gradsift.table.reasons.{name}", value)
+    part = remoteness(features, np.arange(50))
+    assert np.corrcoef(whole, part)[0, 1] > 0.9
+    assert (remoteness(features, np.arange(50)) == part).all()
+
+
+def test_a_single_sample_is_near():
+    assert remoteness(ArrayMatrix(np.ones((1, 3))), np.array([0])).tolist() == [0.0]
