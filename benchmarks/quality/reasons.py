@@ -17,7 +17,8 @@ from gradsift.cleaning import flag
 from gradsift.detectors import detrimental_scores, get_detector
 from gradsift.evaluation import estimate
 from gradsift.store import ArrayMatrix
-from gradsift.table.reasons import KINDS, Beliefs
+from gradsift.table.kinds import KINDS, Beliefs
+from gradsift.table.reasons import BEGINNINGS
 from quality.influence import load_model
 from quality.methods import evidence, evidence_along_training
 from quality.planted import CLEAN, DUPLICATE, WRONG, planted
@@ -59,7 +60,7 @@ def reason_kinds(data: Path, runs: Path, seed: int) -> Record:
     rows = []
     for kind in PLANTED:
         mine = flagged & (kinds == kind)
-        rows += counted(found, audit.detector, kind, reasons[mine], tuple(KINDS), int((kinds == kind).sum()))
+        rows += counted(found, audit.detector, kind, reasons[mine], KINDS, int((kinds == kind).sum()))
     labels = audit.table["suggested_label"].to_numpy(zero_copy_only=False)
     for kind in (WRONG, DUPLICATE):
         mine = flagged & (kinds == kind) & problem.wrong
@@ -163,8 +164,9 @@ def reason_lines(rows: Sequence[Row]) -> list[str]:
 
 def confusion(title: str, rows: Sequence[Row]) -> list[str]:
     """Planted kinds by given reasons, in percent of the flagged ones."""
+    kinds = " | ".join(BEGINNINGS[kind] for kind in KINDS)
     lines = [
-        f"| planted ({title}) | planted | flagged | {' | '.join(KINDS.values())} | suggested label is the true one |",
+        f"| planted ({title}) | planted | flagged | {kinds} | suggested label is the true one |",
         "|---" * (len(KINDS) + 4) + "|",
     ]
     for kind in PLANTED:
@@ -172,7 +174,7 @@ def confusion(title: str, rows: Sequence[Row]) -> list[str]:
         size, flagged = (np.mean([row[column] for row in mine]) for column in ("size", "flagged"))
         cells = [percent(shares(rows, planted=kind, given=reason)) for reason in KINDS]
         cells = [f"**{one}**" if reason == kind else one for reason, one in zip(KINDS, cells, strict=True)]
-        words = KINDS.get(kind, "nothing")
+        words = BEGINNINGS.get(kind, "nothing")
         lines.append(
             f"| {words} | {size:.0f} | {flagged:.0f} | {' | '.join(cells)} | "
             f"{percent(shares(rows, planted=kind, given=RIGHT))} |"

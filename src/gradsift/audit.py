@@ -39,7 +39,7 @@ from gradsift.store.run_directory import writing
 from gradsift.table import Audit, build_table, predicted_labels, warnings_of
 from gradsift.table.audit_result import stored_matrix
 from gradsift.table.duplicates import conflicting_duplicates
-from gradsift.table.reasons import Beliefs
+from gradsift.table.kinds import Beliefs
 from gradsift.tasks import LabelledTask, Task
 from gradsift.trajectory import Recorder, Trajectory
 

@@ -14,7 +14,7 @@ from gradsift.detectors import Evidence, WrongLabelPosterior
 from gradsift.errors import DataError
 from gradsift.store import ArrayMatrix
 from gradsift.table import SCORE_PREFIX, Audit, build_table
-from gradsift.table.reasons import Beliefs
+from gradsift.table.kinds import Beliefs
 
 
 def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float | Literal["auto"] = "auto") -> Audit:

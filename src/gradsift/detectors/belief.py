@@ -8,15 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.sparse import csr_matrix
-from torch.nn.functional import normalize
 
+from gradsift.detectors.neighbours import CHUNK, drawn, nearest
 from gradsift.errors import DataError
 from gradsift.store import ArrayMatrix, GradientMatrix
 
-CHUNK = 1024
-"""Samples that are looked at together."""
 CROWD = 50
 """Neighbours are at most one in so many samples: in a small set the fiftieth nearest is no neighbour."""
 MEMORY = 4
@@ -125,20 +122,10 @@ class Belief:
         features = self._features
         if features is None:
             raise DataError("without features of the last layer there are no neighbours")
-        drawn = np.arange(len(self))
-        if len(self) > self._references:
-            drawn = np.sort(np.random.default_rng(self._seed).choice(len(self), self._references, replace=False))
-        count = min(self._neighbours, max(1, len(drawn) // CROWD))
-        references, near = _unit(features.rows(drawn)), np.empty((len(self), count), dtype=np.int32)
-        place = np.full(len(self), -1)
-        place[drawn] = np.arange(len(drawn))
-        for start in range(0, len(self), CHUNK):
-            own = np.arange(start, min(start + CHUNK, len(self)))
-            likeness = _unit(features.rows(own)) @ references.T
-            among = np.flatnonzero(place[own] >= 0)
-            likeness[among, place[own[among]]] = -torch.inf  # a sample is no neighbour of its own
-            near[own] = likeness.topk(count, dim=1, sorted=False).indices.numpy()
-        return near, self._predictions.rows(drawn)
+        references = drawn(len(self), self._references, self._seed)
+        count = min(self._neighbours, max(1, len(references) // CROWD))
+        near, _ = nearest(features, np.arange(len(self)), references, count)
+        return near, self._predictions.rows(references)
 
 
 def _checked(evidence: Evidence) -> tuple[GradientMatrix, GradientMatrix | None]:
@@ -164,8 +151,3 @@ def _checked(evidence: Evidence) -> tuple[GradientMatrix, GradientMatrix | None]
 
 def _matrix(values: Any) -> GradientMatrix | None:
     return values if values is None or isinstance(values, GradientMatrix) else ArrayMatrix(np.asarray(values))
-
-
-def _unit(rows: np.ndarray) -> torch.Tensor:
-    """Rows of length one, float32; what has no length stays zero."""
-    return normalize(torch.from_numpy(rows.astype(np.float32)), dim=1, eps=1e-12)

@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from gradsift.store import ArrayMatrix, GradientMatrix
-from gradsift.table.reasons import Beliefs, Known, class_reasons, kinds, other_reasons, remoteness, sizes
+from gradsift.table.kinds import Beliefs, Known, kinds
+from gradsift.table.reasons import class_reasons, other_reasons, sizes
+from gradsift.table.remoteness import remoteness
 from gradsift.table.schema import SCORE_PREFIX
 
 
