@@ -19,6 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from gradsift import Trajectory
 from gradsift.detectors import Evidence, detrimental_scores, get_detector, influence_scores
+from gradsift.errors import GradsiftError
 from quality.record import Record, residuals
 
 Information = Literal["final", "trajectory", "out-of-fold", "validation", "control"]
@@ -140,6 +141,8 @@ def self_datainf(record: Record, *, damping: float = 0.1) -> np.ndarray:
     """
     residual, features = residuals(record.logits[-1], record.given), record.features[-1].astype(np.float32)
     squares = ((residual**2).sum(axis=1) * (features**2).sum(axis=1)).astype(np.float64)
+    if not squares.any():
+        raise GradsiftError("all gradients of the last layer vanish, so there is no curvature")
     regulariser = damping * squares.mean() / (residual.shape[1] * features.shape[1])
     weights = 1 / (regulariser + squares) / len(squares)
     corrections = np.empty(len(squares))

@@ -43,7 +43,8 @@ def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float
     features = ArrayMatrix(run.statistic("features")) if "features" in stored else None
     believer = None
     if kind == "class" and features is not None:  # as in an audit of the final model
-        believer = WrongLabelPosterior().fit(Evidence(predictions, features), labels)
+        seed = int(run.config["settings"]["seed"])
+        believer = WrongLabelPosterior(random_state=seed).fit(Evidence(predictions, features), labels)
     belief = believer.belief_ if believer is not None else predictions
     decision = decide(scores, contamination, kind=kind, labels=labels, predictions=belief)
     earlier = [column for column in table.column_names if column.startswith(SCORE_PREFIX)]
