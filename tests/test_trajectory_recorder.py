@@ -145,6 +145,23 @@ def test_scores_along_training_find_memorised_labels(blobs):
     }
 
 
+def test_passes_that_wait_for_their_statistics_are_the_same_in_any_number(blobs, monkeypatch):
+    inputs, given, _ = blobs
+    found = []
+    for limit in (1, 300, 2**22):  # numbers of logits: each batch alone, some, a whole epoch
+        monkeypatch.setattr("gradsift.trajectory.recorder.RAW", limit)
+        model = network()
+        recorder = gradsift.Recorder(model, (inputs, given), passes="train", show_progress=False)
+        train(model, gradsift.indexed((inputs, given)), recorder, epochs=2)
+        found.append(recorder.trajectory)
+    for other in found[1:]:
+        assert other.statistics.keys() == found[0].statistics.keys() >= {"loss", "margin", "l1", "l2", "residual_l2"}
+        for name, values in other.statistics.items():
+            np.testing.assert_allclose(values, found[0].statistics[name], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(other.recorded_at, found[0].recorded_at)
+        np.testing.assert_allclose(other.predictions, found[0].predictions, atol=1e-3)
+
+
 def test_predictions_are_averaged_along_training(blobs, tmp_path):
     """With a learning rate of zero every pass predicts the same, and both ways must give the model's predictions."""
     inputs, given, _ = blobs

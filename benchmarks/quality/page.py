@@ -53,9 +53,9 @@ def write() -> None:
     lines += guarded() + explained()
     lines += [
         "## What the default along training costs", "",
-        "From training's own passes the recorder takes its numbers in about half a millisecond a step, which only "
-        "a step of a few milliseconds feels; for smaller models an eval pass every third epoch costs less and ranks nearly "
-        "as well (table above).", "", *cost.cost_lines(read(cost.COST)), "",
+        "From training's own passes the recorder takes its numbers in about a tenth of a millisecond a step. For models of "
+        "less than a millisecond a step an eval pass every third epoch costs less, and ranks nearly as well (above).", "",
+        *cost.cost_lines(read(cost.COST)), "",
     ]  # fmt: skip
     lines += ["## Every regime", ""]
     for regime in dict.fromkeys(row["regime"] for row in detection):

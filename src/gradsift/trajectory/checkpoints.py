@@ -25,20 +25,20 @@ class Checkpoint:
         self.size, self.step = size, step
         self.columns: dict[str, np.ndarray] = {}
 
-    def add(self, positions: np.ndarray, found: Mapping[str, Tensor], step: int) -> None:
+    def add(self, positions: np.ndarray, found: Mapping[str, Tensor], step: int | np.ndarray) -> None:
         """Puts values into the places of their samples; what is there already stays.
 
         Args:
             positions: Position of each value.
             found: Statistic to values, shape (n,).
-            step: Optimizer step at which they were taken.
+            step: Optimizer step at which they were taken, or that of each value.
         """
         _, first = np.unique(positions, return_index=True)  # a sample that pads a batch stands in it twice
         steps = self._column(STEP)
         places = first[np.isnan(steps[positions[first]])]
         for name, values in found.items():
             self._column(name)[positions[places]] = values.detach().float().cpu().numpy()[places]
-        steps[positions[places]] = step
+        steps[positions[places]] = np.broadcast_to(step, positions.shape)[places]
 
     def merge(self, other: Checkpoint) -> None:
         """Takes up what another process has seen; of a sample that both have seen, the earlier one.

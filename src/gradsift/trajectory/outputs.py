@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 from gradsift.data.batch import Batch
 from gradsift.gradients.forms import at_least_float32
 from gradsift.gradients.model_state import reducing
-from gradsift.tasks import NO_TARGET, LabelledTask, Task, TokenLoss, sample_losses
+from gradsift.tasks import NO_TARGET, Classification, LabelledTask, Task, TokenLoss, sample_losses
+from gradsift.trajectory.predictions import predicted
 
 PIECE = 2**18
 """Logits that are looked at together: few enough to stay in a processor's cache."""
@@ -55,6 +56,51 @@ def of_outputs(task: Task, outputs: Tensor, losses: Tensor, residual: Tensor, ba
         others = outputs.scatter(1, labels, -torch.inf).amax(dim=1)
         found["margin"] = outputs.gather(1, labels)[:, 0] - others
     return found
+
+
+def raw(task: Classification, outputs: Tensor, features: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """What statistics of a classifier's training pass are computed of later, many passes at once, by :func:`ripe`.
+
+    A step of a small model takes a millisecond, and would feel them.
+
+    Args:
+        task: The task.
+        outputs: Logits, shape (n, K), detached.
+        features: Inputs of the last linear layer, whose weight is all that is recorded, shape (n, D), detached.
+        batch: The batch.
+
+    Returns:
+        ``outputs``, ``labels``, and the features' norms.
+    """
+    features = at_least_float32(features)
+    return {
+        "outputs": outputs.clone(),  # training may change them in place
+        "labels": task.labels(batch).to(outputs.device),
+        "features_l1": torch.linalg.vector_norm(features, ord=1, dim=1),
+        "features_l2": torch.linalg.vector_norm(features, dim=1),
+    }
+
+
+def ripe(task: Task, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Statistics from what :func:`raw` has kept of one or several passes.
+
+    Args:
+        task: The task.
+        kept: What was kept, row by row.
+
+    Returns:
+        The statistics of :func:`of_outputs`, ``l1`` and ``l2`` of the last layer's weight, each of shape (n,), and
+        ``predictions``, shape (n, K), in half precision.
+    """
+    outputs, batch = kept["outputs"], (kept["outputs"], kept["labels"])
+    losses, residual = own_residual(task, outputs, batch)
+    found = of_outputs(task, outputs, losses, residual, batch)
+    residual = at_least_float32(residual)
+    for order in (1, 2):
+        lengths = torch.linalg.vector_norm(residual, ord=order, dim=1)
+        found[f"l{order}"] = lengths * kept[f"features_l{order}"]
+    probabilities = predicted(task, outputs)
+    return found if probabilities is None else found | {"predictions": probabilities.half()}
 
 
 @dataclass(frozen=True)

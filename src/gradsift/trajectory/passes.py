@@ -16,8 +16,8 @@ from gradsift.gradients.hooks import owners
 from gradsift.gradients.layers import find_rule
 from gradsift.gradients.model_state import reducing
 from gradsift.gradients.tied import merge
-from gradsift.tasks import Task
-from gradsift.trajectory.outputs import Seen, seen_in
+from gradsift.tasks import Classification, Task
+from gradsift.trajectory.outputs import Seen, raw, seen_in
 from gradsift.trajectory.predictions import predicted
 
 logger = logging.getLogger(__name__)
@@ -84,17 +84,20 @@ class TrainingPass:
             batch: The batch, with labels.
             positions: Position of each sample.
         """
-        batch = to_model(batch, self._model)
         with torch.no_grad():
             outputs = self._task.outputs(_Returning(returned, self._model), batch)  # type: ignore[arg-type]
+        calls, self._calls = self._calls, []
+        last = calls[-1] if calls else None
+        alone = len(calls) == 1 and last is not None and self._is_weight_of(last[0]) and _is(last[2], outputs)
+        if alone and last is not None and type(self._task) is Classification:
+            self._found = {"positions": positions} | raw(self._task, outputs.detach(), last[1], batch)
+            return
+        batch = to_model(batch, self._model)
         seen = seen_in(self._task, outputs.detach(), batch)
         self._found = {"positions": positions} | seen.found
         probabilities = predicted(self._task, outputs)
         if probabilities is not None:  # in half precision, as all of an epoch's wait on the device
             self._found["predictions"] = probabilities.half()
-        calls, self._calls = self._calls, []
-        last = calls[-1] if calls else None
-        alone = len(calls) == 1 and last is not None and self._is_weight_of(last[0]) and _is(last[2], outputs)
         if alone and seen.residual is not None and last is not None:
             residual, features = at_least_float32(seen.residual), at_least_float32(last[1])
             form = Factored(residual[:, None, None], features[:, None, None], (residual.shape[1], features.shape[1]))
@@ -160,7 +163,8 @@ class TrainingPass:
         """What the pass has shown, once its backward pass is over.
 
         Returns:
-            ``positions`` and statistics, each of shape (n,); empty where there was no pass.
+            ``positions`` and statistics, each of shape (n,), or what :func:`~gradsift.trajectory.outputs.ripe` makes them
+            of; empty where there was no pass.
         """
         found, self._found = self._found, {}
         if found and self._squares and self._weight is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from gradsift.data import Samples
@@ -22,7 +23,7 @@ from gradsift.store.processes import gathered, rank_and_count
 from gradsift.tasks import Task, get_task
 from gradsift.trajectory.checkpoints import Checkpoint, trajectory_of
 from gradsift.trajectory.indexed import POSITIONS, split_positions
-from gradsift.trajectory.outputs import of_outputs, own_residual
+from gradsift.trajectory.outputs import of_outputs, own_residual, ripe
 from gradsift.trajectory.passes import TrainingPass
 from gradsift.trajectory.predictions import MeanPredictions, predicted
 from gradsift.trajectory.trajectory import Mode, Trajectory
@@ -30,6 +31,8 @@ from gradsift.trajectory.trajectory import Mode, Trajectory
 logger = logging.getLogger(__name__)
 
 Passes = Literal["eval", "train", "both"]
+RAW = 2**22
+"""Logits of training passes that wait for their statistics, at most."""
 
 
 class Recorder:
@@ -91,7 +94,8 @@ class Recorder:
         self._predictions: dict[Mode, MeanPredictions] = {
             mode: MeanPredictions(len(self.samples)) for mode in self._checkpoints
         }
-        self._seen: list[tuple[int, dict[str, Tensor]]] = []
+        self._seen: list[tuple[int | np.ndarray, dict[str, Tensor]]] = []
+        self._raw: list[tuple[int, dict[str, Tensor]]] = []
         self._pass: TrainingPass | None = None
         self._batch: tuple[Batch, Tensor] | None = None
         self._handles: list[Any] = []
@@ -310,10 +314,24 @@ class Recorder:
 
     def _take_pass(self) -> None:
         found = self._pass.finish() if self._pass is not None else {}
-        if found:
+        if "outputs" in found:
+            self._raw.append((self.step, found))
+            if len(self._raw) * found["outputs"].numel() > RAW:
+                self._ripen()
+        elif found:
             self._seen.append((self.step, found))
 
+    def _ripen(self) -> None:
+        """Statistics of the passes that wait for them, all at once."""
+        waiting, self._raw = self._raw, []
+        if waiting:
+            kept = {name: torch.cat([found[name] for _, found in waiting]) for name in waiting[0][1]}
+            positions = kept.pop("positions")
+            steps = np.repeat([step for step, _ in waiting], [len(found["labels"]) for _, found in waiting])
+            self._seen.append((steps, {"positions": positions} | ripe(self.task, kept)))
+
     def _close_epoch(self) -> None:
+        self._ripen()
         if not self._seen:
             raise DataError(
                 "an epoch went by without a batch whose positions are known: train on gradsift.indexed(...)"
