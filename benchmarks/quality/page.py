@@ -55,7 +55,7 @@ def write() -> None:
         "## What the default along training costs", "",
         "From training's own passes the recorder takes its numbers in about a tenth of a millisecond a step. For models of "
         "less than a millisecond a step an eval pass every third epoch costs less, and ranks nearly as well (above).", "",
-        *cost.cost_lines(read(cost.COST)), "",
+        *cost.cost_lines(read(cost.COST), detection), "",
     ]  # fmt: skip
     lines += ["## Every regime", ""]
     for regime in dict.fromkeys(row["regime"] for row in detection):
