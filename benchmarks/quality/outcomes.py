@@ -82,10 +82,9 @@ def oracle_share(rows: Sequence[Row]) -> list[str]:
     Returns:
         Lines of Markdown.
     """
-    true = of_budget(rows, "true")
-    gains = {regime: true.paired(regime, "oracle", NO_TRIM) for regime in true.regimes}
-    kept = [regime for regime, gain in gains.items() if len(gain) > 1 and estimate(gain).sign > 0]
-    left = [regime for regime in gains if regime not in kept]
+    gains, shares = recovered(rows)
+    kept = list(gains)
+    left = [regime for regime in of_budget(rows, "true").regimes if regime not in gains]
     if not kept:
         return ["In no regime does removing all wrong labels gain more than its interval."]
     lines = [
@@ -95,23 +94,38 @@ def oracle_share(rows: Sequence[Row]) -> list[str]:
         + " | ".join(cell(estimate(gains[regime]), 2, "+") for regime in kept)
         + " | |",
     ]
-    arms = [arm for arm in dict.fromkeys(row["arm"] for row in rows) if arm not in (NO_TRIM, UNSHUFFLED, "oracle")]
-    everywhere = [arm for arm in arms if all(true.of(regime, arm) for regime in kept)]
-    shares: dict[tuple[str, str], list[float]] = {}
-    for budget in ("true", "auto", "auto, along training"):
-        values = of_budget(rows, budget)
-        for arm in everywhere:
-            paired = [values.paired(regime, arm, NO_TRIM) for regime in kept]
-            if all(paired):
-                shares[arm, budget] = [
-                    float(np.mean(own) / np.mean(gains[regime])) for own, regime in zip(paired, kept, strict=True)
-                ]
     for (arm, budget), found in sorted(shares.items(), key=lambda item: -float(np.mean(item[1]))):
         cells = [f"{100 * one:.0f} %" for one in [*found, float(np.mean(found))]]
         lines.append(f"| {arm_words(arm)} | {BUDGETS[budget]} | " + " | ".join(cells) + " |")
     if left:
         lines += ["", f"Left out, as the oracle gains nothing there that could be told: {', '.join(left)}."]
     return lines
+
+
+def recovered(rows: Sequence[Row]) -> tuple[dict[str, list[float]], dict[tuple[str, str], list[float]]]:
+    """What the oracle gains, and the share of it that other arms recover.
+
+    Args:
+        rows: Retraining rows.
+
+    Returns:
+        Regime to the oracle's gains in points, seed by seed, where they are beyond their interval; arm and budget to
+        shares, one a regime of those, for arms that every one has.
+    """
+    true = of_budget(rows, "true")
+    every = {regime: true.paired(regime, "oracle", NO_TRIM) for regime in true.regimes}
+    gains = {regime: gain for regime, gain in every.items() if len(gain) > 1 and estimate(gain).sign > 0}
+    arms = [arm for arm in dict.fromkeys(row["arm"] for row in rows) if arm not in (NO_TRIM, UNSHUFFLED, "oracle")]
+    shares: dict[tuple[str, str], list[float]] = {}
+    for budget in ("true", "auto", "auto, along training"):
+        values = of_budget(rows, budget)
+        for arm in arms:
+            paired = [values.paired(regime, arm, NO_TRIM) for regime in gains]
+            if gains and all(paired):
+                shares[arm, budget] = [
+                    float(np.mean(own) / np.mean(gain)) for own, gain in zip(paired, gains.values(), strict=True)
+                ]
+    return gains, shares
 
 
 def training_flaws(rows: Sequence[Row]) -> list[str]:

@@ -13,6 +13,7 @@ from quality.methods import DEFAULTS, KINDS, METHODS, Information
 from quality.orderings import orderings
 from quality.regimes import FULL, REGIMES
 from quality.rows import BUDGET, DETECTION, RETRAINING, Row, read
+from quality.summary import in_short
 from quality.tables import Values, cell
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -42,7 +43,13 @@ def write() -> None:
     budget = [row for row in budget if row["regime"] not in guard.WHOLE]
     if not detection:
         raise SystemExit(f"{DETECTION} holds no rows: run the stages record and detect first")
-    lines = [HEAD, *setting(detection), *by_kind(detection), *flaws(detection, retraining)]
+    lines = [
+        HEAD,
+        *in_short(detection, retraining),
+        *setting(detection),
+        *by_kind(detection),
+        *flaws(detection, retraining),
+    ]
     lines += ["## The paper's orderings", "", *orderings(detection, retraining)]
     lines += [
         "## How many are wrong: the automatic budget", "",
