@@ -51,11 +51,10 @@ def in_short(detection: Sequence[Row], retraining: Sequence[Row]) -> list[str]:
             found = shares.get((default, budget))
             if found:
                 parts = ", ".join(f"{regime} {100 * one:.0f} %" for regime, one in zip(gains, found, strict=True))
+                words = f"{METHODS[default].words}, budget {outcomes.BUDGETS[budget]}"
                 goal = f"at least {100 * RECOVERED:.0f} % of the oracle's gain in accuracy, on average"
-                lines.append(
-                    f"| {METHODS[default].words}, budget {outcomes.BUDGETS[budget]}: {goal} | {100 * np.mean(found):.0f} % ({parts}) | "
-                    f"{told(bool(np.mean(found) >= RECOVERED))} |"
-                )
+                mean = float(np.mean(found))
+                lines.append(f"| {words}: {goal} | {100 * mean:.0f} % ({parts}) | {told(mean >= RECOVERED)} |")
     return [*lines, ""]
 
 
