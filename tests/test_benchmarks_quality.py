@@ -19,6 +19,7 @@ from quality.methods import DEFAULTS, FLAWS, METHODS
 from quality.record import record
 from quality.regimes import FULL, REGIMES, Problem
 from quality.retrain import NO_TRIM, arms, trained
+from quality.summary import in_short
 from quality.training import Recipe, augmented, train
 
 TRUE = np.arange(3000) % 3
@@ -193,3 +194,34 @@ def test_every_name_is_known():
     assert set(DEFAULTS.values()) <= METHODS.keys()
     assert {right for right, _ in FLAWS.values()} <= METHODS.keys()
     assert not REGIMES.keys() & FULL.keys()
+
+
+def test_gaps_are_told_over_seeds_that_both_have():
+    kind = "final"
+    rows_ = [
+        {"regime": "r", "seed": seed, "method": name, "ap": value}
+        for name, values in {"posterior": [0.5, 0.1], "loss": [0.52, 0.2], "l2": [0.49, None]}.items()
+        for seed, value in enumerate(values)
+    ]
+    assert tables.gap(tables.Values(rows_, "ap"), "r", kind, "posterior") == pytest.approx(-0.06)
+    assert tables.gap(tables.Values(rows_[:2] + rows_[4:], "ap"), "r", kind, "posterior") == pytest.approx(0.01)
+
+
+def test_the_summary_sets_what_was_measured_beside_the_goals():
+    values = {"posterior": 0.8, "el2n": 0.7, "posterior_own_passes": 0.7, "aum": 0.75}
+    detection = [
+        {"regime": "r", "seed": seed, "method": name, "ap": value + 0.01 * seed}
+        for name, value in values.items()
+        for seed in range(3)
+    ]
+    accuracies = {"no trim": ("none", 80.0), "oracle": ("true", 84.0), "posterior": ("true", 83.5)}
+    retrained = [
+        {"regime": "r", "seed": seed, "arm": arm, "budget": budget, "accuracy": value + seed}
+        for arm, (budget, value) in accuracies.items()
+        for seed in range(3)
+    ]
+    lines = in_short(detection, retrained)
+    assert "| 0.810 against 0.710: +0.100 ± 0.000 | yes |" in lines[4]
+    assert "nowhere | yes (1 of 1 regimes)" in lines[5]
+    assert "r -0.050 | **no** (0 of 1 regimes)" in lines[7]
+    assert "| 88 % (r 88 %) | yes |" in lines[8]

@@ -90,8 +90,8 @@ def cell(found: Estimate | None, digits: int = 3, sign: str = "") -> str:
 
 def best_fixed(values: Values, kind: Information) -> str:
     """The baseline of one kind with the highest mean over regimes; what is gradsift's own is none."""
-    baselines = [name for name in methods_of(kind) if name not in OURS]
-    return max(baselines, key=values.over_regimes)
+    known = [name for name in methods_of(kind) if any(values.of(regime, name) for regime in values.regimes)]
+    return max((name for name in known if name not in OURS), key=values.over_regimes)
 
 
 def summary(rows: Sequence[Row], kind: Information) -> list[str]:
