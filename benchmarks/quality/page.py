@@ -53,8 +53,8 @@ def write() -> None:
     lines += ["## The paper's orderings", "", *orderings(detection, retraining)]
     lines += [
         "## How many are wrong: the automatic budget", "",
-        "In percent of the samples. The automatic budget is confident learning's count of the default detector's belief (prediction "
-        "and neighbours); beside it the same count of predictions alone.", "",
+        "In percent of the samples. The automatic budget is confident learning's count of the default detector's belief "
+        "(prediction and neighbours); beside it the same count of predictions alone.", "",
         *tables.budget(budget), "",
     ]  # fmt: skip
     lines += accuracy(retraining)
@@ -173,7 +173,8 @@ def accuracy(rows: Sequence[Row]) -> list[str]:
     lines = [
         "## Does removing help?", "",
         f"{len(rows):,} trainings, {hours:.1f} hours of computing. All arms of a seed share weights and recipe. No choice "
-        "was made on test samples: the true rate is an oracle's budget, the automatic one reads predictions and features alone.", "",
+        "was made on test samples: the true rate is an oracle's budget, the automatic one reads predictions and "
+        "features.", "",
         "### Share of the oracle's gain", "", *outcomes.oracle_share(rows), "",
     ]  # fmt: skip
     for regime in dict.fromkeys(row["regime"] for row in rows):
