@@ -132,7 +132,7 @@ def test_memory_holds_what_the_passes_take_for_a_while():
 
     plan = gradsift.plan(Hungry().eval(), (np.zeros((20, 2), np.float32), np.arange(20) % 3))
     if sys.platform == "linux":
-        assert 200 * 2**20 < plan.memory_bytes < 400 * 2**20
+        assert 195 * 2**20 < plan.memory_bytes < 400 * 2**20  # pages that were free before are not seen to be taken
 
 
 def test_memory_that_runs_out_halves_the_batch(model, monkeypatch):
