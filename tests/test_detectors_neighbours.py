@@ -1,7 +1,7 @@
 import numpy as np
 
 from gradsift.detectors import neighbours
-from gradsift.detectors.neighbours import drawn, nearest
+from gradsift.detectors.neighbours import Nearest, drawn
 from gradsift.store import ArrayMatrix
 
 
@@ -11,7 +11,7 @@ def test_the_nearest_are_those_of_all_pairs(monkeypatch):
     features[5] = 0  # no direction: as far from all others
     references = np.arange(0, 60, 2)
     positions = np.array([0, 3, 8, 5, 59])
-    found, cosines = nearest(ArrayMatrix(features), positions, references, 6)
+    found, cosines = Nearest(ArrayMatrix(features), references, 6).of(positions)
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     likeness = unit[positions] @ unit[references].T
     likeness[positions[:, None] == references] = -np.inf

@@ -29,8 +29,10 @@ torch.set_num_threads(1)
 model = torch.nn.Sequential(torch.nn.Linear(32, 256), torch.nn.ReLU(), torch.nn.Linear(256, 10)).eval()
 size, layers, output = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 before = peak()
-audit = gradsift.audit(model, Made(size), layers=layers, projection=256, detectors=["l2", "loss", "isolation_forest",
-    "self_confidence", "normalized_margin"], contamination=0.01, output=output, batch_size=256, show_progress=False)
+names = ["l2", "loss", "isolation_forest", "self_confidence", "normalized_margin"]
+names += ["posterior"] if layers == "last" else []  # neighbours need the last layer's features
+audit = gradsift.audit(model, Made(size), layers=layers, projection=256, detectors=names, contamination=0.01, output=output,
+    batch_size=256, show_progress=False)
 print(json.dumps({"before": before, "peak": peak(), "table": audit.table.nbytes}))
 """
 

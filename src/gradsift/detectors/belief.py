@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from gradsift.detectors.neighbours import CHUNK, drawn, nearest
+from gradsift.detectors.neighbours import CHUNK, Nearest, drawn
 from gradsift.errors import DataError
-from gradsift.store import ArrayMatrix, GradientMatrix
+from gradsift.store import ArrayMatrix, GradientMatrix, ShardedArray
 
+SHARD = 16 * CHUNK
+"""Samples whose neighbours are kept in one file."""
 CROWD = 50
 """Neighbours are at most one in so many samples: in a small set the fiftieth nearest is no neighbour."""
 MEMORY = 4
@@ -96,7 +102,8 @@ class Belief:
         size, count = len(positions), near.shape[1]
         ends = np.arange(0, size * count + 1, count)
         means = (
-            csr_matrix((np.full(size * count, 1 / count), near[positions].ravel(), ends), (size, len(theirs))) @ theirs
+            csr_matrix((np.full(size * count, 1 / count), near.rows(positions).ravel(), ends), (size, len(theirs)))
+            @ theirs
         )
         return (1 - self.weight) * own + self.weight * means
 
@@ -117,15 +124,25 @@ class Belief:
         return float(sum(agreeing) / len(self))
 
     @cached_property
-    def _near(self) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of each sample's neighbours among the references, (n, neighbours) int32, and their predictions."""
+    def _near(self) -> tuple[ShardedArray, np.ndarray]:
+        """Numbers of each sample's neighbours among the references, (n, neighbours), and the references' predictions.
+
+        The numbers wait in files, so that memory does not grow with the samples.
+        """
         features = self._features
         if features is None:
             raise DataError("without features of the last layer there are no neighbours")
         references = drawn(len(self), self._references, self._seed)
-        count = min(self._neighbours, max(1, len(references) // CROWD))
-        near, _ = nearest(features, np.arange(len(self)), references, count)
-        return near, self._predictions.rows(references)
+        nearest = Nearest(features, references, min(self._neighbours, max(1, len(references) // CROWD)))
+        folder = Path(tempfile.mkdtemp(prefix="gradsift-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        paths, lengths = [], []
+        for start in range(0, len(self), SHARD):
+            own = np.arange(start, min(start + SHARD, len(self)))
+            paths.append(folder / f"{start}.npy")
+            lengths.append(len(own))
+            np.save(paths[-1], nearest.of(own)[0])
+        return ShardedArray(paths, lengths), self._predictions.rows(references)
 
 
 def _checked(evidence: Evidence) -> tuple[GradientMatrix, GradientMatrix | None]:

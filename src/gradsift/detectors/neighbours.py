@@ -28,31 +28,39 @@ def drawn(size: int, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(size, most, replace=False))
 
 
-def nearest(
-    features: GradientMatrix, positions: np.ndarray, references: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest neighbours of some samples among others; a sample is no neighbour of its own.
+class Nearest:
+    """Finds the nearest neighbours of samples among references; a sample is no neighbour of its own.
 
     Args:
         features: Inputs of the last layer, shape (n, D).
-        positions: Which samples, shape (m,).
         references: Positions among which neighbours are searched, in order, shape (r,).
         count: How many neighbours, less than r.
-
-    Returns:
-        Their numbers among the references, int32, and their cosines, float32, each of shape (m, count), nearest first.
     """
-    near_to = _unit(features.rows(references))
-    found, cosines = np.empty((len(positions), count), np.int32), np.empty((len(positions), count), np.float32)
-    for start in range(0, len(positions), CHUNK):
-        own = positions[start : start + CHUNK]
-        likeness = _unit(features.rows(own)) @ near_to.T
-        place = np.minimum(np.searchsorted(references, own), len(references) - 1)
-        among = np.flatnonzero(references[place] == own)
-        likeness[among, place[among]] = -torch.inf
-        most = likeness.topk(count, dim=1)
-        found[start : start + CHUNK], cosines[start : start + CHUNK] = most.indices.numpy(), most.values.numpy()
-    return found, cosines
+
+    def __init__(self, features: GradientMatrix, references: np.ndarray, count: int) -> None:
+        self._features, self._references, self._count = features, references, count
+        self._near_to = _unit(features.rows(references))
+
+    def of(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest neighbours of some samples.
+
+        Args:
+            positions: Which samples, shape (m,).
+
+        Returns:
+            Their numbers among the references, int32, and their cosines, float32, each of shape (m, count), nearest first.
+        """
+        shape, references = (len(positions), self._count), self._references
+        found, cosines = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        for start in range(0, len(positions), CHUNK):
+            own = positions[start : start + CHUNK]
+            likeness = _unit(self._features.rows(own)) @ self._near_to.T
+            place = np.minimum(np.searchsorted(references, own), len(references) - 1)
+            among = np.flatnonzero(references[place] == own)
+            likeness[among, place[among]] = -torch.inf
+            most = likeness.topk(self._count, dim=1)
+            found[start : start + CHUNK], cosines[start : start + CHUNK] = most.indices.numpy(), most.values.numpy()
+        return found, cosines
 
 
 def _unit(rows: np.ndarray) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradsift.detectors.neighbours import drawn, nearest
+from gradsift.detectors.neighbours import CHUNK, Nearest, drawn
 from gradsift.store import GradientMatrix
 
 NEIGHBOUR = 10
@@ -30,5 +30,10 @@ def remoteness(features: GradientMatrix, positions: np.ndarray, *, seed: int = 0
     count = min(NEIGHBOUR, len(references) - 1)
     if count < 1:
         return np.zeros(len(positions))
-    own, others = (1 - nearest(features, which, references, count)[1][:, -1] for which in (positions, usual))
-    return np.searchsorted(np.sort(others), own, side="left") / len(usual)
+    nearest = Nearest(features, references, count)
+
+    def distances(which: np.ndarray) -> np.ndarray:
+        pieces = [which[start : start + CHUNK] for start in range(0, len(which), CHUNK)]
+        return np.concatenate([np.zeros(0), *(1 - nearest.of(piece)[1][:, -1] for piece in pieces)])
+
+    return np.searchsorted(np.sort(distances(usual)), distances(positions), side="left") / len(usual)
