@@ -10,37 +10,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from torch import nn
-
-import gradsift
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from quality import guard, regimes, sources
 from quality.methods import METHODS
 from quality.record import record
-from quality.regimes import REGIMES, Problem
+from quality.regimes import REGIMES
 from quality.retrain import NO_TRIM
 from quality.rows import read
-from quality.training import Recipe
+from small_problem import small_problem
 
 NAMES = ("l2", "loss", "inner_product_last", "random", "oracle")
 
 
-def network():
-    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-
-
 @pytest.fixture(scope="module")
 def problem():
-    generator = np.random.default_rng(0)
-    true = generator.integers(0, 3, 120)
-    inputs = torch.from_numpy(generator.standard_normal((120, 4)) + 3 * np.eye(4)[true]).float()
-    given, groups = gradsift.evaluation.flip_labels(true, 0.2, seed=0), (np.arange(120) % 8 == 0).astype(int)
-    held = (inputs[:40], true[:40])
-    return Problem(
-        inputs, given, true, held, held, network, Recipe(6, 20, 0.05), groups=groups, test_groups=groups[:40]
-    )
+    groups = (np.arange(120) % 8 == 0).astype(int)
+    return small_problem(groups=groups, test_groups=groups[:40])
 
 
 @pytest.fixture(scope="module")

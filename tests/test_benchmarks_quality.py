@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import gradsift
 from gradsift.influence import DataInf
@@ -17,27 +16,19 @@ from quality import noise, outcomes, ranks, rows, tables
 from quality.detect import removal
 from quality.methods import DEFAULTS, FLAWS, METHODS
 from quality.record import record
-from quality.regimes import FULL, REGIMES, Problem
+from quality.regimes import FULL, REGIMES
 from quality.retrain import NO_TRIM, arms, trained
 from quality.summary import in_short
 from quality.training import Recipe, augmented, train
+from small_problem import network, small_problem
 
 TRUE = np.arange(3000) % 3
 WITHOUT_INFLUENCE = [name for name in METHODS if name != "self_exact" and METHODS[name].information != "validation"]
 
 
-def network():
-    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-
-
 @pytest.fixture(scope="module")
 def problem():
-    generator = np.random.default_rng(0)
-    true = generator.integers(0, 3, 120)
-    inputs = torch.from_numpy(generator.standard_normal((120, 4)) + 3 * np.eye(4)[true]).float()
-    given = gradsift.evaluation.flip_labels(true, 0.2, seed=0)
-    held = (inputs[:30], true[:30])
-    return Problem(inputs, given, true, held, held, network, Recipe(6, 20, 0.05, every=2))
+    return small_problem(recipe=Recipe(6, 20, 0.05, every=2))
 
 
 @pytest.fixture(scope="module")

@@ -178,6 +178,9 @@ def test_predictions_are_averaged_along_training(blobs, tmp_path):
     names = ("posterior", "posterior_along_training")
     audit = gradsift.audit(model.eval(), (inputs, given), trajectory=opened, detectors=names, show_progress=False)
     assert {"score_posterior", "score_posterior_along_training"} <= set(audit.table.column_names)
+    alone = gradsift.audit(model, (inputs, given), trajectory=opened, detectors=names[1:], show_progress=False)
+    assert audit.details["contamination"] == alone.details["contamination"]  # by the belief of the one that ranks
+    assert audit.table["suggested_label"].equals(alone.table["suggested_label"])
 
 
 def test_a_task_without_classes_has_no_predictions_along_training():

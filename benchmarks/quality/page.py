@@ -61,8 +61,9 @@ def write() -> None:
     lines += guarded() + explained()
     lines += [
         "## What the default along training costs", "",
-        "From training's own passes the recorder takes its numbers in about a tenth of a millisecond a step. For models of "
-        "less than a millisecond a step an eval pass every third epoch costs less, and ranks nearly as well (above).", "",
+        "The cost columns above hold scoring and eval passes, but no recording of training's own passes, which is measured "
+        "here. For models of less than a millisecond a step an eval pass every third epoch costs less, and ranks nearly as "
+        "well.", "",
         *cost.cost_lines(read(cost.COST), detection), "",
     ]  # fmt: skip
     lines += ["## Every regime", ""]

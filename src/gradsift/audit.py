@@ -291,7 +291,8 @@ def _finish(
             bar.advance()
     main = scores[ready.detector]
     columns = [one for one in (labels if settings.hold_classes else None, groups) if one is not None]
-    believer = next((one for one in chosen.values() if isinstance(one, WrongLabelPosterior)), None)
+    ranking_first = (chosen[ready.detector], *chosen.values())
+    believer = next((one for one in ranking_first if isinstance(one, WrongLabelPosterior)), None)
     belief = believer.belief_ if believer is not None else predictions
     decision = decide(main, settings.contamination, kind=kind, labels=labels, predictions=belief)
     held = crossed(columns, len(losses))

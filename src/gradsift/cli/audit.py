@@ -12,7 +12,9 @@ from gradsift.audit import audit as audit_data_set
 from gradsift.cli.console import console, print_json, print_table, resumable
 from gradsift.cli.source import (
     BaseOption,
+    BatchSizeOption,
     DataOption,
+    DetectorsOption,
     DeviceOption,
     DtypeOption,
     IgnoreOption,
@@ -21,9 +23,13 @@ from gradsift.cli.source import (
     LengthOption,
     MessagesOption,
     ModelOption,
+    PerLayerOption,
+    PrecisionOption,
+    ProjectionOption,
     PromptOption,
     ReductionOption,
     ResponseOption,
+    ShardSizeOption,
     Source,
     TargetOption,
     TaskOption,
@@ -74,7 +80,7 @@ def audit(
             help="Ranks and flags: posterior (default for classes), l2, isolation_forest, loss, ... or module:Class."
         ),
     ] = None,
-    detectors: Annotated[str | None, typer.Option(help="All detectors that get a column, with commas.")] = None,
+    detectors: DetectorsOption = None,
     contamination: Annotated[str, typer.Option(help='Share to flag, in (0, 0.5], or "auto".')] = "auto",
     hold_classes: Annotated[
         bool, typer.Option("--hold-classes", help="Every given class loses the same share of its samples.")
@@ -82,15 +88,11 @@ def audit(
     groups: Annotated[
         str | None, typer.Option(help="Column of groups, each of which loses the same share of its samples.")
     ] = None,
-    projection: Annotated[
-        int, typer.Option(help="Dimensions of the random projection (not for the last layer).")
-    ] = 512,
-    per_layer: Annotated[
-        bool, typer.Option("--per-layer", help="Keep these dimensions of every layer, instead of their sum.")
-    ] = False,
-    batch_size: Annotated[str, typer.Option(help='Samples a batch, or "auto".')] = "auto",
-    shard_size: Annotated[int, typer.Option(help="Samples a shard: what a killed run loses at most.")] = 2048,
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    projection: ProjectionOption = 512,
+    per_layer: PerLayerOption = False,
+    batch_size: BatchSizeOption = "auto",
+    shard_size: ShardSizeOption = 2048,
+    precision: PrecisionOption = "float32",
     seed: Annotated[int, typer.Option(help="Seed of projections and detectors.")] = 0,
     trajectory: Annotated[
         Path | None, typer.Option(help="What a Recorder has saved: adds scores averaged along training.")
@@ -109,7 +111,7 @@ def audit(
     A run that was killed resumes when the same command is given again.
     """
     if config is not None:
-        given = [name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"]  # type: ignore[union-attr]
+        given = [name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"]  # type: ignore[union-attr]  # it has one for every parameter
         others = sorted(set(given) - {"config", "output", "overwrite", "as_json"})
         if others:
             flags = ", ".join("--" + name.replace("_", "-") for name in others)

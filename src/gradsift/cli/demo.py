@@ -35,8 +35,8 @@ def demo(
     torch.set_num_threads(1)
     train_set, test_set = recipe.load()
     output.mkdir(parents=True, exist_ok=True)
-    np.savez(output / "train.npz", **{key: train_set[key] for key in ("x", "label")})  # type: ignore[arg-type]
-    np.savez(output / "test.npz", **test_set)  # type: ignore[arg-type]
+    np.savez(output / "train.npz", **{key: train_set[key] for key in ("x", "label")})  # type: ignore[arg-type]  # names are no keywords of savez
+    np.savez(output / "test.npz", **test_set)  # type: ignore[arg-type]  # names are no keywords of savez
     model = recipe.train((train_set["x"], train_set["label"]), seed=0)
     save_file(model.state_dict(), output / "model.safetensors")
     source = Source(

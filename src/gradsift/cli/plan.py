@@ -9,7 +9,9 @@ import typer
 from gradsift.cli.console import console, print_json
 from gradsift.cli.source import (
     BaseOption,
+    BatchSizeOption,
     DataOption,
+    DetectorsOption,
     DeviceOption,
     DtypeOption,
     IgnoreOption,
@@ -18,9 +20,13 @@ from gradsift.cli.source import (
     LengthOption,
     MessagesOption,
     ModelOption,
+    PerLayerOption,
+    PrecisionOption,
+    ProjectionOption,
     PromptOption,
     ReductionOption,
     ResponseOption,
+    ShardSizeOption,
     Source,
     TargetOption,
     TaskOption,
@@ -55,16 +61,12 @@ def plan(
     task: TaskOption = None,
     device: DeviceOption = "cpu",
     layers: Annotated[str, typer.Option(help='"last", "all", or glob patterns with commas.')] = "last",
-    detectors: Annotated[str | None, typer.Option(help="All detectors that get a column, with commas.")] = None,
-    projection: Annotated[
-        int, typer.Option(help="Dimensions of the random projection (not for the last layer).")
-    ] = 512,
-    per_layer: Annotated[
-        bool, typer.Option("--per-layer", help="Keep these dimensions of every layer, instead of their sum.")
-    ] = False,
-    batch_size: Annotated[str, typer.Option(help='Samples a batch, or "auto".')] = "auto",
-    shard_size: Annotated[int, typer.Option(help="Samples a shard: what a killed run loses at most.")] = 2048,
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    detectors: DetectorsOption = None,
+    projection: ProjectionOption = 512,
+    per_layer: PerLayerOption = False,
+    batch_size: BatchSizeOption = "auto",
+    shard_size: ShardSizeOption = 2048,
+    precision: PrecisionOption = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Predicts time, memory and disk of an audit from a few batches; nothing is left on disk.

@@ -76,6 +76,14 @@ TaskOption = Annotated[
         "path of your own task; what a transformers model's head says, otherwise classification.",
     ),
 ]
+ProjectionOption = Annotated[int, typer.Option(help="Dimensions of the random projection (not for the last layer).")]
+PerLayerOption = Annotated[
+    bool, typer.Option("--per-layer", help="Keep these dimensions of every layer, instead of their sum.")
+]
+BatchSizeOption = Annotated[str, typer.Option(help='Samples a batch, or "auto".')]
+ShardSizeOption = Annotated[int, typer.Option(help="Samples a shard: what a killed run loses at most.")]
+PrecisionOption = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+DetectorsOption = Annotated[str | None, typer.Option(help="All detectors that get a column, with commas.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
 
 

@@ -121,7 +121,7 @@ def write_kept(source: str | Path, kept: np.ndarray, output: str | Path, size: i
         arrays = _read_npz(source)
         size = size or max(len(array) for array in arrays.values() if array.ndim)
         whole = {name: array[kept] if array.ndim and len(array) == size else array for name, array in arrays.items()}
-        np.savez(output, **whole)  # type: ignore[arg-type]
+        np.savez(output, **whole)  # type: ignore[arg-type]  # names are no keywords of savez
     elif source.suffix == ".csv":
         words = read_csv(source, dict.fromkeys(read_table(source).column_names, pa.string()))  # "007" stays "007"
         pa_csv.write_csv(words.take(pa.array(kept)), output)

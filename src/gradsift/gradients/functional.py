@@ -100,7 +100,7 @@ class TorchFunc:
 
         def loss_of_one(parameters: dict[str, Tensor], sample: Batch) -> Tensor:
             alone = map_tensors(lambda leaf: leaf[None], sample)
-            outputs = self._task.outputs(_Called(self._model, parameters), alone)  # type: ignore[arg-type]
+            outputs = self._task.outputs(_Called(self._model, parameters), alone)  # type: ignore[arg-type]  # stands in for a module
             return sample_losses(self._task, outputs, alone)[0]
 
         values = {name: parameter.detach() for name, parameter in self._parameters.items()}
