@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradsift.data import Samples
-from gradsift.data.files import ImageBytes, load, load_column, to_tensor, write_kept
+from gradsift.data.files import load, load_column, write_kept
+from gradsift.data.images import ImageBytes, to_tensor
 from gradsift.errors import DataError, GradsiftError, UnsafeFileError
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from gradsift.data.batch import LABEL_KEYS
+from gradsift.data.images import ImageBytes, ImageFolder, Transform, image_files
 from gradsift.data.tables import JSON_LINES, read_csv, read_table, rows_of_lines
 from gradsift.errors import DataError, UnsafeFileError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 NO_FEATURES = ("id", "true_label")
 """Columns that are never taken for features."""
-
-Transform = Callable[[Any], Tensor]
-"""From a Pillow image to a tensor."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +101,7 @@ def write_kept(source: str | Path, kept: np.ndarray, output: str | Path, size: i
     if source.is_dir():
         if source.resolve() in output.resolve().parents:
             raise DataError(f"{output} lies inside {source} and would become one of its classes: choose another place")
-        files = _image_files(source)[0]
+        files = image_files(source)[0]
         for position in kept:
             place = output / files[position].relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -158,94 +151,6 @@ def load_column(path: str | Path, name: str) -> np.ndarray:
     if name not in columns:
         raise DataError(f"{path} has no column {name!r}")
     return columns[name]
-
-
-class ImageBytes(Dataset):
-    """Images held as encoded bytes.
-
-    Args:
-        images: Encoded images.
-        labels: Class numbers.
-        classes: Names of the classes, if known.
-        transform: From a Pillow image to a tensor.
-    """
-
-    def __init__(
-        self, images: pa.ChunkedArray, labels: np.ndarray, classes: list[str] | None, transform: Transform | None
-    ) -> None:
-        self._images, self.labels, self._transform = images, labels, transform or to_tensor
-        if classes is not None:
-            self.classes = classes
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.labels)
-
-    def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        """Image and label."""
-        return self._transform(open_image(self._images[position].as_py())), self.labels[position].item()
-
-
-class ImageFolder(Dataset):
-    """Images in one subfolder for each class.
-
-    Args:
-        root: The folder.
-        transform: From a Pillow image to a tensor.
-        classes: Names of the classes in the order of their numbers; the subfolders by name where left out.
-
-    Attributes:
-        files: The image files, by class and name.
-        classes: Names of the subfolders.
-    """
-
-    def __init__(self, root: Path, transform: Transform | None, classes: list[str] | None = None) -> None:
-        self.files, self.labels, self.classes = _image_files(root, classes)
-        self._transform = transform or to_tensor
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.files)
-
-    def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        """Image and label."""
-        return self._transform(open_image(self.files[position].read_bytes())), int(self.labels[position])
-
-
-def open_image(content: bytes | dict[str, Any]) -> Any:
-    """Decodes an image.
-
-    Args:
-        content: Encoded bytes, or a dict with them under ``bytes`` as Hugging Face data sets have it.
-
-    Returns:
-        A Pillow image.
-
-    Raises:
-        DataError: Pillow is not installed, or the bytes are no image.
-    """
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise DataError("reading image files needs Pillow: pip install 'gradsift[image]'") from error
-    encoded = content["bytes"] if isinstance(content, dict) else content
-    try:
-        return Image.open(io.BytesIO(encoded)).copy()
-    except (UnidentifiedImageError, OSError, TypeError) as error:
-        raise DataError(f"a sample is no readable image ({error}): check the image column") from error
-
-
-def to_tensor(image: Any) -> Tensor:
-    """An image as a tensor.
-
-    Args:
-        image: A Pillow image.
-
-    Returns:
-        Shape (3, h, w), or (1, h, w) for a grey one, float32 in [0, 1].
-    """
-    array = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"), dtype=np.float32) / 255
-    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
 
 
 def _load_npz(path: Path, label: str | None, ignore: Sequence[str], like: Loaded | None) -> Loaded:
@@ -314,22 +219,6 @@ def _from_table(
         raise DataError(f"{path} has no numeric column besides {name!r}: columns of text need a loader of your own")
     features = np.stack([table[column].to_numpy().astype(np.float32) for column in numeric], axis=1)
     return Loaded((features, labels), names, numeric)
-
-
-def _image_files(root: Path, classes: list[str] | None = None) -> tuple[list[Path], np.ndarray, list[str]]:
-    found_classes = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
-    classes = found_classes if classes is None else classes
-    unknown = sorted(set(found_classes) - set(classes))
-    if unknown:
-        raise DataError(f"{root} has the classes {', '.join(unknown)}, which the training set has not")
-    files, labels = [], []
-    for number, name in enumerate(classes):
-        found = sorted(file for file in (root / name).rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-        files += found
-        labels += [number] * len(found)
-    if not files:
-        raise DataError(f"{root} holds no images in subfolders: make one subfolder for each class")
-    return files, np.asarray(labels, dtype=np.int64), classes
 
 
 def _label_name(names: Sequence[str], label: str | None, path: Path) -> str:

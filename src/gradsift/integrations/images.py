@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradsift.data.files import ImageFolder, open_image
+from gradsift.data.images import ImageFolder, open_image
 from gradsift.errors import DataError, SettingError
 from gradsift.integrations.encoded import EncodedSet, Labels, fingerprint_of
 
