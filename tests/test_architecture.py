@@ -7,9 +7,9 @@ import gradsift
 
 ROOT = Path(gradsift.__file__).parent
 ROOMS = [
-    "errors", "progress", "data", "tasks", "gradients", "store", "trajectory", "detectors", "influence", "geometry",
-    "table", "cleaning", "evaluation", "report", "integrations", "settings", "loading", "preparation", "audit", "plan",
-    "demo", "cli",
+    "errors", "progress", "writing", "data", "tasks", "gradients", "store", "trajectory", "detectors", "influence",
+    "geometry", "table", "cleaning", "evaluation", "report", "integrations", "settings", "loading", "preparation",
+    "audit", "plan", "demo", "cli",
 ]  # fmt: skip
 LATE = {("table", "cleaning"), ("table", "report")}
 

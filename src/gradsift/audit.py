@@ -35,13 +35,13 @@ from gradsift.report.highlights import write_highlights
 from gradsift.settings import AuditSettings
 from gradsift.store import ArrayMatrix, RunDirectory, collect, fingerprint_model, fingerprint_settings
 from gradsift.store.processes import gathered, leading, rank_and_count, together
-from gradsift.store.run_directory import writing
 from gradsift.table import Audit, build_table, predicted_labels, warnings_of
 from gradsift.table.audit_result import stored_matrix
 from gradsift.table.duplicates import conflicting_duplicates
 from gradsift.table.kinds import Beliefs
 from gradsift.tasks import LabelledTask, Task
 from gradsift.trajectory import Recorder, Trajectory
+from gradsift.writing import writing
 
 logger = logging.getLogger(__name__)
 

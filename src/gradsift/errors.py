@@ -50,8 +50,17 @@ class SettingError(GradsiftError, ValueError):
     """A setting is outside its range, or two settings contradict each other."""
 
 
-class RunDirectoryError(GradsiftError, OSError):
+class OutputError(GradsiftError, OSError):
+    """A file or folder cannot be written, or stands in the way."""
+
+    when_full = ""
+    """What the next try does after the disk was full, for the message."""
+
+
+class RunDirectoryError(OutputError):
     """A run directory is missing, foreign, corrupt, in the way, or cannot be written."""
+
+    when_full = ", it resumes"
 
 
 class UnsafeFileError(GradsiftError, ValueError):

@@ -29,8 +29,8 @@ from gradsift.influence import (
     get_method,
 )
 from gradsift.settings import AuditSettings
-from gradsift.store.run_directory import writing
 from gradsift.table import Audit
+from gradsift.writing import writing
 
 OBJECTIVES = ("utility", "equal_opportunity", "demographic_parity", "adversarial")
 

@@ -18,8 +18,8 @@ from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.verification import Trial, Verification
 from gradsift.progress import progress
-from gradsift.store.run_directory import writing
 from gradsift.table import Audit
+from gradsift.writing import writing
 
 logger = logging.getLogger(__name__)
 

@@ -22,9 +22,10 @@ from gradsift.gradients import Batcher, Precision
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.tokens import TokenShares, token_shares
 from gradsift.report.samples import on_cards
-from gradsift.store.run_directory import RunDirectory, writing
+from gradsift.store.run_directory import RunDirectory
 from gradsift.table import Audit
 from gradsift.tasks import Task
+from gradsift.writing import writing
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from gradsift.report.highlights import Highlight, read_highlights
 from gradsift.report.plots import gradient_space, histogram
 from gradsift.report.samples import on_cards, render_sample
 from gradsift.report.tokens import render_tokens
-from gradsift.store.run_directory import writing
 from gradsift.table import COLUMNS, Audit
+from gradsift.writing import writing
 
 LARGEST_MATRIX = 20
 """Most classes of the given x suggested matrix; the most frequent ones are shown."""

@@ -14,12 +14,10 @@ Layout::
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ import yaml
 
 from gradsift.errors import RunDirectoryError
 from gradsift.store.arrays import ShardedArray
+from gradsift.writing import writing
 
 FORMAT = 1
 """Version of the layout, kept in the manifest."""
@@ -79,7 +78,7 @@ class RunDirectory:
                     "this run's: delete it, or choose another place for the output"
                 )
             return run
-        with writing(part):
+        with writing(part, RunDirectoryError):
             # config.yaml first: a directory with a manifest always has its batch size on record.
             fresh = final.with_name(f".{final.name}.{os.getpid()}.new")
             shutil.rmtree(fresh, ignore_errors=True)  # of a try of this process that failed, on a full disk perhaps
@@ -167,7 +166,7 @@ class RunDirectory:
         """
         place = self._shard(checkpoint, shard)
         part = place.with_name(place.name + ".part")
-        with writing(part):
+        with writing(part, RunDirectoryError):
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
             for name, array in statistics.items():
@@ -234,7 +233,7 @@ class RunDirectory:
             name: Its name.
             content: What it shall hold.
         """
-        with writing(self.path):
+        with writing(self.path, RunDirectoryError):
             fresh = self.path / f".{name}.new"
             fresh.write_text(_json(content))
             fresh.replace(self.path / name)
@@ -245,7 +244,7 @@ class RunDirectory:
         Args:
             config: What it shall hold.
         """
-        with writing(self.path):
+        with writing(self.path, RunDirectoryError):
             fresh = self.path / ".config.yaml.new"
             fresh.write_text(yaml.safe_dump(dict(config), sort_keys=False))
             fresh.replace(self.path / "config.yaml")
@@ -254,7 +253,7 @@ class RunDirectory:
         """Marks the run as whole and gives it its final name."""
         self.write_json("manifest.json", self.read_json("manifest.json") | {"complete": True})
         _refuse_if_taken(self.final, self._overwrite)
-        with writing(self.final):
+        with writing(self.final, RunDirectoryError):
             old = self.final.with_name(f".{self.final.name}.{os.getpid()}.old")
             if self.final.exists():
                 self.final.rename(old)
@@ -278,31 +277,6 @@ def _refuse_if_taken(final: Path, overwrite: bool) -> None:
         raise RunDirectoryError(f"{final} exists and is no run directory: choose another place for the output")
     if not overwrite:
         raise RunDirectoryError(f"{final} holds a whole run: pass --overwrite (overwrite=True) or another place")
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns the system's errors on writing into ones that say what to do.
-
-    Args:
-        path: What is being written, for the message.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        RunDirectoryError: The disk is full, or the place cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, RunDirectoryError):
-            raise
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = "the disk is full: free some space and give the same command again, it resumes"
-        else:
-            reason = f"{error.strerror or error}: choose a directory that you can write"
-        raise RunDirectoryError(f"cannot write {path}: {reason}") from error
 
 
 def _json(content: Mapping[str, Any]) -> str:

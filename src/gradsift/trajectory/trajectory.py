@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from gradsift.errors import DataError, RunDirectoryError
-from gradsift.store.run_directory import writing
+from gradsift.writing import writing
 
 Mode = Literal["train", "eval"]
 """``"eval"``: passes over the whole data set at one state of the model, the reference. ``"train"``: training's own passes,
