@@ -142,6 +142,7 @@ def test_scores_along_training_find_memorised_labels(blobs):
         "mode": "train",
         "steps": list(recorder.trajectory.steps),
         "statistics": ["l1", "l2", "loss", "margin", "residual_l1", "residual_l2"],
+        "data": {"size": 180, "fingerprint": audit.details["data_fingerprint"], "labels": None},
     }
 
 

@@ -140,7 +140,7 @@ def audit(
     ready = together(lambda: prepare(model, train_set, task, settings, recorded))
     samples, gradients = ready.samples, ready.gradients
     groups = None if groups is None else crossed([groups], len(samples))
-    data_fingerprint, covered = fingerprint_samples(samples)
+    data_fingerprint, covered = ready.fingerprint or fingerprint_samples(samples)
     identity = {
         "model": fingerprint_model(model),
         "data": data_fingerprint,

@@ -11,15 +11,16 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from gradsift.data import Samples, to_model
+from gradsift.data import Samples, fingerprint_samples, to_model
 from gradsift.detectors import Detector, get_detector
-from gradsift.errors import DataError, GradsiftError, ModelError, SampleError, SettingError
+from gradsift.errors import GradsiftError, ModelError, SampleError, SettingError
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.probe import check_finite_inputs
 from gradsift.settings import AuditSettings
 from gradsift.tasks import LabelledTask, Task, get_task
 from gradsift.trajectory import Trajectory
+from gradsift.trajectory.identity import DataIdentity
 
 GRADIENT_DETECTORS = ("l2", "l1", "isolation_forest")
 TRAJECTORY_DETECTORS = ("l2_along_training", "el2n_along_training", "loss_along_training", "aum")
@@ -38,6 +39,7 @@ class Preparation:
         detectors: Name to detector.
         detector: Name of the one that ranks and flags.
         batch_size: Samples a batch.
+        fingerprint: The data set's fingerprint and what it covers, where a trajectory needed it already.
     """
 
     task: Task
@@ -47,6 +49,7 @@ class Preparation:
     detectors: Mapping[str, Detector]
     detector: str
     batch_size: int
+    fingerprint: tuple[str, str] | None = None
 
 
 def prepare(
@@ -72,11 +75,10 @@ def prepare(
         DataError: The trajectory is of another data set.
     """
     task, samples = get_task(task), Samples(train_set)
-    if trajectory is not None and trajectory.size != len(samples):
-        raise DataError(
-            f"the trajectory holds {trajectory.size} samples, the data set {len(samples)}: give the one that was trained "
-            "on, in the same order"
-        )
+    fingerprint = None
+    if trajectory is not None:
+        fingerprint = fingerprint_samples(samples)
+        (trajectory.data or DataIdentity(trajectory.size)).check(samples, fingerprint[0], "the trajectory")
     check_mode(model)
     positions = np.unique(np.linspace(0, len(samples) - 1, min(8, len(samples))).astype(int))
     example = samples.batch(positions)
@@ -98,6 +100,7 @@ def prepare(
         detectors=detectors,
         detector=main_detector(settings, task, gradients.closed_form, trajectory),
         batch_size=Batcher.fitting(model, task, example).size if size == "auto" else size,
+        fingerprint=fingerprint,
     )
 
 

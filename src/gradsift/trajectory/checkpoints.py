@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
+from gradsift.trajectory.identity import DataIdentity
 from gradsift.trajectory.trajectory import Mode, Trajectory
 
 STEP = "step"
@@ -56,13 +57,19 @@ class Checkpoint:
         return self.columns.setdefault(name, np.full(self.size, np.nan, dtype=np.float32))
 
 
-def trajectory_of(mode: Mode, checkpoints: Sequence[Checkpoint], predictions: np.ndarray | None = None) -> Trajectory:
+def trajectory_of(
+    mode: Mode,
+    checkpoints: Sequence[Checkpoint],
+    predictions: np.ndarray | None = None,
+    data: DataIdentity | None = None,
+) -> Trajectory:
     """Checkpoints side by side.
 
     Args:
         mode: How they were taken.
         checkpoints: At least one.
         predictions: Predicted probabilities averaged over them, shape (n, K).
+        data: The data set that they are of.
 
     Returns:
         The trajectory, with the statistics that all checkpoints have.
@@ -71,4 +78,4 @@ def trajectory_of(mode: Mode, checkpoints: Sequence[Checkpoint], predictions: np
     statistics = {name: np.stack([one.columns[name] for one in checkpoints]) for name in names}
     steps = np.stack([np.nan_to_num(one.columns[STEP], nan=-1).astype(np.int64) for one in checkpoints])
     recorded_at = steps if mode == "train" else None
-    return Trajectory(mode, statistics, [one.step for one in checkpoints], recorded_at, predictions)
+    return Trajectory(mode, statistics, [one.step for one in checkpoints], recorded_at, predictions, data)

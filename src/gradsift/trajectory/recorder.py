@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from gradsift.progress import progress
 from gradsift.store.processes import gathered, rank_and_count
 from gradsift.tasks import Task, get_task
 from gradsift.trajectory.checkpoints import Checkpoint, trajectory_of
+from gradsift.trajectory.identity import DataIdentity
 from gradsift.trajectory.indexed import POSITIONS, split_positions
 from gradsift.trajectory.outputs import of_outputs, own_residual, ripe
 from gradsift.trajectory.passes import TrainingPass
@@ -216,7 +218,12 @@ class Recorder:
         if not self._checkpoints[mode]:
             why = self.failure or "call end_epoch() after each epoch, or use the callback of your trainer"
             raise DataError(f"the recorder holds no {mode} pass: {why}")
-        return trajectory_of(mode, self._checkpoints[mode], self._predictions[mode].mean())
+        return trajectory_of(mode, self._checkpoints[mode], self._predictions[mode].mean(), self._data)
+
+    @cached_property
+    def _data(self) -> DataIdentity:
+        """The data set, read for it when the first trajectory is asked for."""
+        return DataIdentity.of(self.samples)
 
     @property
     def overhead(self) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from gradsift.errors import DataError, RunDirectoryError
+from gradsift.trajectory.identity import DataIdentity
 from gradsift.writing import writing
 
 Mode = Literal["train", "eval"]
@@ -38,6 +39,7 @@ class Trajectory:
         recorded_at: For ``mode="train"`` the step at which each number was taken, shape (checkpoints, n), -1 if never.
         predictions: Predicted probabilities of classes, averaged over the checkpoints, shape (n, K), where there are
             classes.
+        data: The data set that it was recorded on, where that is known.
     """
 
     mode: Mode
@@ -45,6 +47,7 @@ class Trajectory:
     steps: Sequence[int]
     recorded_at: np.ndarray | None = None
     predictions: np.ndarray | None = None
+    data: DataIdentity | None = None
 
     def __len__(self) -> int:
         """Number of checkpoints."""
@@ -112,7 +115,12 @@ class Trajectory:
 
     def describe(self) -> dict[str, Any]:
         """How it was recorded, in plain values for the manifest."""
-        return {"mode": self.mode, "steps": [int(step) for step in self.steps], "statistics": sorted(self.statistics)}
+        return {
+            "mode": self.mode,
+            "steps": [int(step) for step in self.steps],
+            "statistics": sorted(self.statistics),
+            "data": self.data.to_dict() if self.data is not None else None,
+        }
 
     def fingerprint(self) -> str:
         """SHA-256 of all numbers, in hexadecimal."""
@@ -174,7 +182,8 @@ class Trajectory:
                 _mapped(path / f"{name}.npy") if (path / f"{name}.npy").is_file() else None
                 for name in (RECORDED_AT, PREDICTIONS)
             )
-            return cls(about["mode"], statistics, about["steps"], recorded, predictions)
+            data = DataIdentity.from_dict(about.get("data"))
+            return cls(about["mode"], statistics, about["steps"], recorded, predictions, data)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(f"{path} is no trajectory that Recorder.save has written ({error})") from error
 
