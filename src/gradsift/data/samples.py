@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, default_collate
 
 from gradsift.data.batch import Batch
+from gradsift.data.sample_axis import refuse_plain_lists, with_sample_axis
 from gradsift.errors import DataError
 
 
@@ -108,13 +109,15 @@ class Samples:
             except Exception as error:
                 error.add_note(f"raised by the data set, at position {index}")
                 raise
+        refuse_plain_lists(self._dataset, samples[0], self._collate)
         try:
-            return self._collate(samples)
+            batch = self._collate(samples)
         except (RuntimeError, TypeError, ValueError) as error:
             raise DataError(
                 f"samples at positions {indices[0]} to {indices[-1]} cannot be put into one batch: {error}. "
                 "Make them equally shaped, or pass a DataLoader (shuffle=False) whose collate_fn pads them"
             ) from error
+        return with_sample_axis(batch, len(samples))
 
     def keep(self, positions: Sequence[int] | np.ndarray) -> Any:
         """The same kind of data set as was given, with only some samples.
