@@ -218,7 +218,7 @@ def overlap(job: dict[str, Any]) -> dict[str, Any]:
                 began, computed = time.perf_counter(), time.process_time()
                 collect(
                     run, ready.gradients, ready.task, ready.samples, Batcher(ready.batch_size),
-                    shard_size=settings.shard_size, show_progress=False, overlap=on,
+                    shard_size=ready.shard_size, show_progress=False, overlap=on,
                 )  # fmt: skip
                 if turn:  # the first round warms up
                     spent[on].append([time.perf_counter() - began, time.process_time() - computed])

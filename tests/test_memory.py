@@ -63,6 +63,25 @@ audit = gradsift.audit(model, Made(size), task="causal-lm", layers=layers, proje
 print(json.dumps({"before": before, "peak": peak(), "table": audit.table.nbytes}))
 """
 
+CLASSES = """
+import json, resource, sys
+import numpy as np, torch
+import gradsift
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+size, classes, output = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+model = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, classes)).eval()
+generator = np.random.default_rng(0)
+inputs, labels = generator.standard_normal((size, 32), dtype=np.float32), generator.integers(0, classes, size)
+before = peak()
+audit = gradsift.audit(model, (inputs, labels), output=output, show_progress=False)
+print(json.dumps({"before": before, "peak": peak(), "table": audit.table.nbytes}))
+"""
+
 
 def measure(size, layers, folder, job=JOB):
     output = folder / f"{layers}-{size}"
@@ -91,3 +110,13 @@ def test_ten_times_more_prompts_for_an_adapter_take_the_same_memory(tmp_path):
     peaks = [one["peak"] - one["table"] for one in (small, large)]
     print(f"LoRA: {peaks[0] / 2**20:.1f} MiB for 2,000, {peaks[1] / 2**20:.1f} MiB for 20,000 prompts")
     assert peaks[1] < 1.05 * peaks[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("samples", "classes"), [(1_000, 20_000), (1_000, 50_000), (3_000, 20_000)])
+def test_memory_grows_with_the_classes_not_with_their_pairs(samples, classes, tmp_path):
+    found = measure(samples, str(classes), tmp_path, CLASSES)
+    print(
+        f"{samples} samples, {classes} classes: {found['peak'] / 2**20:.0f} MiB, {found['before'] / 2**20:.0f} before"
+    )
+    assert found["peak"] < 1.25 * 2**30  # of all pairs, one array of the smallest case takes 3 GiB

@@ -1,5 +1,6 @@
 import numpy as np
 
+from gradsift.detectors import FlipPattern
 from gradsift.store import ArrayMatrix
 from gradsift.table import build_table
 from gradsift.table.kinds import Beliefs
@@ -26,7 +27,7 @@ def table(belief=BELIEF, labels=GIVEN, pattern=EVEN, rate=0.0, flagged=ALL, pred
     return build_table(
         losses=np.zeros(size), scores={"posterior": np.arange(size, 0.0, -1)}, detector="posterior", flagged=flagged,
         kind="class", labels=labels, predictions=np.full(belief.shape, 0.25) if predictions is None else predictions,
-        class_names=TEXTS, beliefs=Beliefs(ArrayMatrix(belief), pattern, rate), **more,
+        class_names=TEXTS, beliefs=Beliefs(ArrayMatrix(belief), FlipPattern(pattern, prior=0.0), rate), **more,
     )  # fmt: skip
 
 

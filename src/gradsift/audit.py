@@ -101,7 +101,7 @@ def audit(
         projection_kind: ``"kronecker"``, ``"sparse"`` or ``"gaussian"``.
         projection_per_layer: Whether ``projection`` dimensions are kept of every layer, instead of their sum.
         batch_size: Samples a batch; ``"auto"`` finds it, and it is halved when memory runs out.
-        shard_size: Samples a shard of the run directory.
+        shard_size: Samples a shard of the run directory; fewer where they would take more than 128 MiB.
         precision: ``"float32"`` (the model's own precision), ``"bfloat16"`` or ``"float16"`` by autocast.
         seed: Seed of projections and detectors.
         trajectory: What a :class:`~gradsift.Recorder` has collected while the model was trained, or the folder it was
@@ -180,7 +180,7 @@ def audit(
             ready.task,
             samples,
             batcher,
-            shard_size=settings.shard_size,
+            shard_size=ready.shard_size,
             show_progress=show_progress,
             overlap=device_of(model).type
             != "cpu",  # on a CPU's own cores it gains nothing: docs/performance-scaling.md

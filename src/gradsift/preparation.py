@@ -25,6 +25,8 @@ from gradsift.trajectory.identity import DataIdentity
 GRADIENT_DETECTORS = ("l2", "l1", "isolation_forest")
 TRAJECTORY_DETECTORS = ("l2_along_training", "el2n_along_training", "loss_along_training", "aum")
 LABEL_DETECTORS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
+SHARD_BYTES = 128 * 2**20
+"""Most bytes of a shard, which waits in memory until it is whole."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Preparation:
         detectors: Name to detector.
         detector: Name of the one that ranks and flags.
         batch_size: Samples a batch.
+        shard_size: Samples a shard: as the settings say, fewer where they would take more than 128 MiB.
         fingerprint: The data set's fingerprint and what it covers, where a trajectory needed it already.
     """
 
@@ -49,6 +52,7 @@ class Preparation:
     detectors: Mapping[str, Detector]
     detector: str
     batch_size: int
+    shard_size: int
     fingerprint: tuple[str, str] | None = None
 
 
@@ -83,31 +87,35 @@ def prepare(
     positions = np.unique(np.linspace(0, len(samples) - 1, min(8, len(samples))).astype(int))
     example = samples.batch(positions)
     check_finite_inputs(example, positions)
-    _check_that_it_runs(model, task, example)
+    outputs = _outputs(model, task, example)
     try:
         gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
     except SampleError as error:
         raise error.at(positions.tolist()) from error
     detectors = choose_detectors(settings, task, gradients.closed_form, trajectory)
     size = settings.batch_size
+    reduced = gradients.keeping(_reductions(detectors, settings, gradients.closed_form))
     return Preparation(
         task=task,
         samples=samples,
-        gradients=gradients.keeping(_reductions(detectors, settings, gradients.closed_form)),
+        gradients=reduced,
         in_float32=None
         if settings.precision == "float32"
         else lambda: PerSampleGradients(model, task, example, layers=settings.layers, reductions=Reductions()),
         detectors=detectors,
         detector=main_detector(settings, task, gradients.closed_form, trajectory),
         batch_size=Batcher.fitting(model, task, example).size if size == "auto" else size,
+        shard_size=max(
+            1, min(settings.shard_size, SHARD_BYTES // _sample_bytes(reduced, task, outputs, len(positions)))
+        ),
         fingerprint=fingerprint,
     )
 
 
-def _check_that_it_runs(model: nn.Module, task: Task, example: Any) -> None:
+def _outputs(model: nn.Module, task: Task, example: Any) -> Any:
     try:
         with torch.no_grad():
-            task.outputs(model, to_model(example, model))
+            return task.outputs(model, to_model(example, model))
     except (RuntimeError, TypeError, IndexError, ValueError) as error:
         if is_out_of_memory(error) or isinstance(error, GradsiftError):
             raise
@@ -116,6 +124,27 @@ def _check_that_it_runs(model: nn.Module, task: Task, example: Any) -> None:
             f"the model does not run on a batch with tensors of shapes {shapes}, the last one the label: {error}. Check "
             "that model and data belong together, and which columns are features"
         ) from error
+
+
+def _sample_bytes(gradients: PerSampleGradients, task: Task, outputs: Any, count: int) -> int:
+    """What is stored of a sample, from shapes alone: factors or projections, and predictions; a few numbers beside them.
+
+    Args:
+        gradients: The per-sample gradients with what is kept of them.
+        task: The task.
+        outputs: The model's outputs for some samples.
+        count: How many samples these are.
+
+    Returns:
+        Bytes, at least 1.
+    """
+    kept, parameters = gradients.reductions, gradients.parameters
+    numbers = sum(sum(parameter.shape) for parameter in parameters.values()) if kept.factors else 1
+    if kept.projection is not None:
+        numbers += kept.projection.dim * (len(parameters) if kept.projection.per_layer else 1)
+    if isinstance(task, LabelledTask):
+        numbers += task.predictions(outputs).numel() // count
+    return 4 * numbers
 
 
 def main_detector(settings: AuditSettings, task: Task, closed_form: bool, trajectory: Trajectory | None) -> str:

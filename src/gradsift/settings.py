@@ -27,7 +27,7 @@ class AuditSettings:
         projection_kind: ``"kronecker"``, ``"sparse"`` or ``"gaussian"``.
         projection_per_layer: Whether ``projection`` dimensions are kept of every layer, instead of their sum.
         batch_size: Samples a batch, or ``"auto"``.
-        shard_size: Samples a shard.
+        shard_size: Samples a shard; fewer where they would take more than 128 MiB.
         precision: Precision of the passes.
         seed: Seed of projections and detectors.
     """

@@ -3,6 +3,7 @@
 from gradsift.detectors.base import Detector
 from gradsift.detectors.belief import Belief, Evidence
 from gradsift.detectors.external import External
+from gradsift.detectors.flip_pattern import FlipPattern
 from gradsift.detectors.isolation import IsolationForest
 from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, NormalizedMargin, SelfConfidence
 from gradsift.detectors.norms import L1Norm, L2Norm
@@ -18,6 +19,7 @@ __all__ = [
     "Detector",
     "Evidence",
     "External",
+    "FlipPattern",
     "IsolationForest",
     "L1Norm",
     "L2Norm",

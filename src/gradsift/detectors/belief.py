@@ -20,6 +20,10 @@ from gradsift.store import ArrayMatrix, GradientMatrix, ShardedArray
 
 SHARD = 16 * CHUNK
 """Samples whose neighbours are kept in one file."""
+PIECE_BYTES = 8 * 2**20
+"""Most bytes of the beliefs that are handed out at a time."""
+HELD_BYTES = 128 * 2**20
+"""Most bytes of other samples' predictions that are in memory at a time: of up to 1,600 classes all that are needed."""
 CROWD = 50
 """Neighbours are at most one in so many samples: in a small set the fiftieth nearest is no neighbour."""
 MEMORY = 4
@@ -98,23 +102,30 @@ class Belief:
         own = self._predictions.rows(positions).astype(np.float64)
         if not self.weight:
             return own
-        near, theirs = self._near
-        size, count = len(positions), near.shape[1]
-        ends = np.arange(0, size * count + 1, count)
-        means = (
-            csr_matrix((np.full(size * count, 1 / count), near.rows(positions).ravel(), ends), (size, len(theirs)))
-            @ theirs
-        )
-        return (1 - self.weight) * own + self.weight * means
+        return (1 - self.weight) * own + self.weight * self._neighbours_mean(positions)
 
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """The belief about all samples, in order.
+        """The belief about all samples, in order, in pieces of at most 8 MiB.
 
         Yields:
             Position of the first sample of a piece and an array of shape (m, K).
         """
-        for start in range(0, len(self), CHUNK):
-            yield start, self.rows(np.arange(start, min(start + CHUNK, len(self))))
+        size = min(CHUNK, max(1, PIECE_BYTES // (8 * self.shape[1])))
+        for start in range(0, len(self), size):
+            yield start, self.rows(np.arange(start, min(start + size, len(self))))
+
+    def _neighbours_mean(self, positions: np.ndarray) -> np.ndarray:
+        """Mean prediction of each sample's neighbours, shape (len(positions), K)."""
+        near, theirs = self._near
+        size, count, classes = len(positions), near.shape[1], self.shape[1]
+        means = np.empty((size, classes))
+        together = size if _held(theirs.shape) else max(1, HELD_BYTES // (8 * classes * count))
+        for start in range(0, size, together):
+            needed, column = np.unique(near.rows(positions[start : start + together]), return_inverse=True)
+            ends = np.arange(0, column.size + 1, count)
+            weights = csr_matrix((np.full(column.size, 1 / count), column.ravel(), ends), (len(ends) - 1, len(needed)))
+            means[start : start + together] = weights @ theirs.rows(needed).astype(np.float64, copy=False)
+        return means
 
     def _fitted(self, labels: np.ndarray) -> float:
         agreeing = [
@@ -124,10 +135,11 @@ class Belief:
         return float(sum(agreeing) / len(self))
 
     @cached_property
-    def _near(self) -> tuple[ShardedArray, np.ndarray]:
+    def _near(self) -> tuple[ShardedArray, GradientMatrix]:
         """Numbers of each sample's neighbours among the references, (n, neighbours), and the references' predictions.
 
-        The numbers wait in files, so that memory does not grow with the samples.
+        The numbers wait in files, so that memory does not grow with the samples; so do the predictions where there are
+        many classes.
         """
         features = self._features
         if features is None:
@@ -142,7 +154,15 @@ class Belief:
             paths.append(folder / f"{start}.npy")
             lengths.append(len(own))
             np.save(paths[-1], nearest.of(own)[0])
-        return ShardedArray(paths, lengths), self._predictions.rows(references)
+        theirs = self._predictions.subset(references)
+        if _held(theirs.shape):
+            theirs = ArrayMatrix(theirs.rows(np.arange(len(theirs))).astype(np.float64))
+        return ShardedArray(paths, lengths), theirs
+
+
+def _held(shape: tuple[int, int]) -> bool:
+    """Whether that many predictions are held in memory, as float64."""
+    return 8 * shape[0] * shape[1] <= HELD_BYTES
 
 
 def _checked(evidence: Evidence) -> tuple[GradientMatrix, GradientMatrix | None]:

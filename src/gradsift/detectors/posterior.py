@@ -11,17 +11,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.special import gammaln
 
 from gradsift.detectors.base import Detector, Reads, given_labels
 from gradsift.detectors.belief import Belief, Evidence
+from gradsift.detectors.flip_pattern import FlipPattern, flips
 from gradsift.errors import DataError
-
-SUREST = 0.3
-"""Share of the samples of a predicted class that are looked at to see where its labels go."""
-CAUTION = 3.0
-"""How many times over the estimated prior counts: a model's own confusions look like flips, patterns must stand out."""
-CONCENTRATIONS = np.geomspace(0.1, 1000, 60)
 
 
 class WrongLabelPosterior(Detector):
@@ -36,7 +30,7 @@ class WrongLabelPosterior(Detector):
     Attributes:
         belief_: Distribution over the true class of the fitted samples, before their given label is looked at.
         rate_: Share of the surest samples whose given label is another class.
-        pattern_: Where flipped labels go, shape (K, K): row k is a distribution over given classes other than k.
+        pattern_: Where flipped labels go.
     """
 
     reads: ClassVar[Reads] = "evidence"
@@ -104,57 +98,7 @@ class WrongLabelPosteriorAlongTraining(WrongLabelPosterior):
     reads: ClassVar[Reads] = "evidence_along_training"
 
 
-def flips(likeliest: np.ndarray, sureness: np.ndarray, labels: np.ndarray, classes: int) -> tuple[float, np.ndarray]:
-    """How often labels are flipped, and where they go, from the samples of which the model is surest.
-
-    Where they go has a Dirichlet prior that is even over the other classes; how strong it is (:func:`concentration`) is
-    told by the counts themselves: flips between pairs of classes leave it weak, flips to any class make it strong.
-
-    Args:
-        likeliest: The class that each sample is believed to be of, shape (n,).
-        sureness: Its probability, shape (n,).
-        labels: Given labels, shape (n,).
-        classes: Number of classes K.
-
-    Returns:
-        The share of given labels that differ from the believed class, and the distribution of those over classes, shape
-        (K, K), zero on the diagonal.
-    """
-    counts = np.zeros((classes, classes))
-    for one in range(classes):
-        members = np.flatnonzero(likeliest == one)
-        surest = members[np.argsort(-sureness[members], kind="stable")[: max(5, int(SUREST * len(members)))]]
-        counts[one] = np.bincount(labels[surest], minlength=classes)
-    others = 1 - np.eye(classes)
-    elsewhere = counts * others
-    rate = float(elsewhere.sum() / max(counts.sum(), 1.0))
-    prior = CAUTION * concentration(elsewhere)
-    pattern = (elsewhere + prior / (classes - 1) * others) / (elsewhere.sum(axis=1, keepdims=True) + prior)
-    return float(np.clip(rate, 0.01, 0.6)), pattern
-
-
-def concentration(counts: np.ndarray) -> float:
-    """Maximum-likelihood concentration a of the prior ``Dirichlet(a / (K - 1), ...)`` that rows of counts were drawn by.
-
-    The likelihood of a row n with sum N is ``G(a) / G(a + N) prod_j G(n_j + a / (K - 1)) / G(a / (K - 1))`` but for a
-    factor without a, G the gamma function (the Dirichlet-multinomial distribution).
-
-    Args:
-        counts: Flips from class k (row) to each other class, shape (K, K), zero on the diagonal.
-
-    Returns:
-        Between 0.1 and 1,000; large where counts are as even as chance leaves them.
-    """
-    totals, cells, others = counts.sum(axis=1), counts[counts > 0], max(1, len(counts) - 1)
-
-    def likelihood(a: float) -> float:
-        own = gammaln(cells + a / others).sum() - len(cells) * gammaln(a / others)
-        return float(own + len(totals) * gammaln(a) - gammaln(a + totals).sum())
-
-    return float(max(CONCENTRATIONS[::-1], key=likelihood))
-
-
-def wrong_label_probability(belief: np.ndarray, labels: np.ndarray, rate: float, pattern: np.ndarray) -> np.ndarray:
+def wrong_label_probability(belief: np.ndarray, labels: np.ndarray, rate: float, pattern: FlipPattern) -> np.ndarray:
     """``1 - q_y T[y, y] / sum_k q_k T[k, y]`` with ``T = (1 - rate) I + rate pattern``.
 
     With two classes, or flips that are spread evenly, the order is that of ``1 - q_y``.
@@ -163,13 +107,16 @@ def wrong_label_probability(belief: np.ndarray, labels: np.ndarray, rate: float,
         belief: Distribution over the true class, shape (n, K).
         labels: Given labels, shape (n,).
         rate: Share of flipped labels.
-        pattern: Where they go, shape (K, K).
+        pattern: Where they go.
 
     Returns:
         Shape (n,).
     """
-    transition = (1 - rate) * np.eye(belief.shape[1]) + rate * pattern
-    joint = belief * transition[:, labels].T
-    own = joint[np.arange(len(labels)), labels]
+    given = np.arange(len(labels)), labels
+    own = belief[given] * (1 - rate)
+    joint = pattern.into(labels)
+    joint *= rate
+    joint *= belief
+    joint[given] = own
     total = joint.sum(axis=1)
     return 1.0 - np.divide(own, total, out=np.zeros_like(own), where=total > 0)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradsift.store import ArrayMatrix
+from gradsift.store.gradient_matrix import CHUNK_BYTES
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,11 @@ def memorised(features: ArrayMatrix, labels: np.ndarray, predicted: np.ndarray) 
     for start, rows in features.chunks():
         np.add.at(means, own[start : start + len(rows)], rows.astype(np.float64))
     means /= np.bincount(own)[:, None]
-    given = said = 0
+    squares, together = (means**2).sum(axis=1), max(1, CHUNK_BYTES // (8 * len(classes)))
+    size, nearest = len(labels), np.empty(len(labels), dtype=np.int64)
     for start, rows in features.chunks():
-        part = slice(start, start + len(rows))
-        distances = (means**2).sum(axis=1) - 2 * rows.astype(np.float64) @ means.T
-        nearest = classes[distances.argmin(axis=1)]
-        given += int((nearest == labels[part]).sum())
-        said += int((nearest == predicted[part]).sum())
-    size = len(labels)
+        for first in range(0, len(rows), together):
+            some = rows[first : first + together].astype(np.float64)
+            nearest[start + first : start + first + len(some)] = (squares - 2 * some @ means.T).argmin(axis=1)
+    given, said = (int((classes[nearest] == stated).sum()) for stated in (labels, predicted))
     return Memorised(float((predicted == labels).mean()), given / size, said / size)

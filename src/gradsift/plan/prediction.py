@@ -107,7 +107,7 @@ def plan(
     fingerprint_samples(ready.samples)
     begun = time.perf_counter()
     overlap = device_of(model).type != "cpu"  # as in the audit
-    batches, rows, batch_size = run_batches(ready, Batcher(ready.batch_size), settings.shard_size, overlap=overlap)
+    batches, rows, batch_size = run_batches(ready, Batcher(ready.batch_size), ready.shard_size, overlap=overlap)
     in_gradients, on_device = host.peak(), device.peak()
     host.restart()
 
@@ -125,7 +125,7 @@ def plan(
         return first + slope * (size - cold.rows)
 
     row_bytes = sum(values[:1].nbytes for values in rows.values())
-    in_shard = min(size, settings.shard_size)
+    in_shard = min(size, ready.shard_size)
     writing = many.write / many.rows * size
     stages = {
         "prepare": begun - began,
@@ -152,6 +152,6 @@ def plan(
             host.peak() + round(TABLE_HELD * many.table_bytes * (size - many.rows) / many.rows),
         ),
         device_memory_bytes=on_device,
-        disk_bytes=row_bytes * size + HEADER * len(rows) * math.ceil(size / settings.shard_size),
+        disk_bytes=row_bytes * size + HEADER * len(rows) * math.ceil(size / ready.shard_size),
         table_bytes=many.table_file_bytes * size // many.rows + many.page_bytes,
     )

@@ -87,8 +87,8 @@ def rehearse(
     with tempfile.TemporaryDirectory(prefix="gradsift-") as folder:
         run = RunDirectory.begin(Path(folder) / "run", "plan", {"settings": settings.to_dict()})
         write, lengths = 0.0, []
-        for shard, start in enumerate(range(0, size, settings.shard_size)):
-            places = chosen[start : start + settings.shard_size]
+        for shard, start in enumerate(range(0, size, ready.shard_size)):
+            places = chosen[start : start + ready.shard_size]
             statistics = {name: _varied(values[places], generator) for name, values in given.items()}
             began = time.perf_counter()
             run.write_shard(0, shard, statistics)

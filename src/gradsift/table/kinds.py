@@ -20,7 +20,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gradsift.detectors import WrongLabelPosterior
+from gradsift.detectors import FlipPattern, WrongLabelPosterior
 
 WRONG, AMBIGUOUS, ATYPICAL, DUPLICATE = KINDS = ("wrong_label", "ambiguous", "atypical", "duplicate")
 """Codes of the kinds, as in the column ``reason_kind``."""
@@ -28,6 +28,8 @@ ODDS = 10.0
 """How many times better than its being right a flip must explain a label that is called wrong."""
 FAR = 0.975
 """An input is far from its neighbours if this share of all samples is nearer to theirs."""
+PIECE_BYTES = 8 * 2**20
+"""Most bytes of the beliefs about flagged samples that are held at a time."""
 
 
 class Rows(Protocol):
@@ -53,12 +55,12 @@ class Beliefs:
 
     Attributes:
         belief: Distribution over the true class before the given label is looked at, shape (n, K).
-        pattern: Where flipped labels go, shape (K, K): row k is a distribution over classes other than k.
+        pattern: Where flipped labels go.
         rate: Share of flipped labels, in [0, 1].
     """
 
     belief: Rows
-    pattern: np.ndarray
+    pattern: FlipPattern
     rate: float
 
     @classmethod
@@ -83,8 +85,7 @@ class Beliefs:
         Returns:
             The beliefs.
         """
-        classes = predictions.shape[1]
-        return cls(predictions, (1 - np.eye(classes)) / max(1, classes - 1), 0.0)
+        return cls(predictions, FlipPattern.even(predictions.shape[1]), 0.0)
 
     def explain(self, belief: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How well a flip explains each label, and how well its being right does; only their ratio means anything.
@@ -97,7 +98,8 @@ class Beliefs:
             ``q_k (K - 1) W[k, y]``, shape (m, K), zero for the given label; ``q_y - sum_{k != y} q_k T[k, y]``, or 0 where
             that is negative, shape (m,).
         """
-        flips = belief * self.pattern[:, labels].T
+        flips = self.pattern.into(labels)
+        flips *= belief
         own = belief[np.arange(len(labels)), labels]
         return flips * (belief.shape[1] - 1), np.maximum(own - self.rate * flips.sum(axis=1), 0.0)
 
@@ -148,6 +150,21 @@ class Known:
     nearer: np.ndarray | None
     duplicates: Mapping[int, np.ndarray]
 
+    def explained(self, positions: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+        """What is believed of flagged samples, and how well flips explain their labels, in pieces of at most 8 MiB.
+
+        Args:
+            positions: Which samples, shape (m,).
+
+        Yields:
+            Which of them, the belief about them, and what :meth:`Beliefs.explain` says of it.
+        """
+        size = max(1, PIECE_BYTES // (8 * self.beliefs.belief.shape[1]))
+        for start in range(0, len(positions), size):
+            part = slice(start, min(start + size, len(positions)))
+            belief = self.beliefs.belief.rows(positions[part])
+            yield part, belief, *self.beliefs.explain(belief, self.labels[positions[part]])
+
 
 def kinds(positions: np.ndarray, known: Known) -> np.ndarray:
     """The kind of each flagged sample of a task with classes, by the rules of this module.
@@ -159,9 +176,10 @@ def kinds(positions: np.ndarray, known: Known) -> np.ndarray:
     Returns:
         Codes of :data:`KINDS`, shape (m,).
     """
-    labels, belief = known.labels[positions], known.beliefs.belief.rows(positions)
-    flips, right = known.beliefs.explain(belief, labels)
-    best, two = flips.max(axis=1), np.sort(belief, axis=1)[:, -2:].sum(axis=1)
+    best, right, two = (np.empty(len(positions)) for _ in range(3))
+    for part, belief, flips, rightness in known.explained(positions):
+        best[part], right[part] = flips.max(axis=1), rightness
+        two[part] = np.partition(belief, -2, axis=1)[:, -2:].sum(axis=1)
     twin = np.array([position in known.duplicates for position in positions.tolist()], dtype=bool)
     far = np.zeros(len(positions), dtype=bool) if known.nearer is None else known.nearer >= FAR
     rules = [(twin, DUPLICATE), ((best <= right) | far, ATYPICAL), (best >= ODDS * right, WRONG), (two < 0.5, ATYPICAL)]

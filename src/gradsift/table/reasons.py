@@ -48,38 +48,50 @@ def class_reasons(
     Returns:
         Position to the beginning of a sentence.
     """
-    name, found = _namer(names), {}
-    beliefs = known.beliefs.belief.rows(positions)
-    flips, right = known.beliefs.explain(beliefs, known.labels[positions])
-    for row, position in enumerate(positions.tolist()):
-        given, belief, kind = int(known.labels[position]), beliefs[row], str(kinds_of[row])
-        other, likely = int(flips[row].argmax()), int(belief.argmax())
-        says = (
-            f"given {name(given)}, but the model says {name(other)} with {100 * belief[other]:.0f} % "
-            f"({100 * belief[given]:.2g} % for the given label)"
-        )
-        if flips[row, other] <= right[row]:
-            says = f"the model agrees with the label {name(given)} ({100 * belief[given]:.0f} %)"
-        elif other != likely:
-            says += f", whose labels often turn into {name(given)}"
-        if kind == DUPLICATE:
-            twins = known.duplicates[position]
-            shown = [f"{twin} (given {name(int(known.labels[twin]))})" for twin in twins[:SHOWN]]
-            more = f" and {len(twins) - SHOWN} more" if len(twins) > SHOWN else ""
-            says = f"the same input as position {', '.join(shown)}{more}; {says}"
-        elif kind == ATYPICAL and known.nearer is not None and known.nearer[row] >= FAR:
-            says = (
-                f"farther from its neighbours than {100 * min(known.nearer[row], 0.999):.1f} % of the samples; {says}"
-            )
-        elif kind == ATYPICAL and flips[row, other] <= right[row]:
-            says += ": an unusual sample rather than a wrong label"
-        elif kind == ATYPICAL:
-            says = f"no class is believed in; {says}"
-        elif kind == AMBIGUOUS and likely == other:
-            second = int(np.argsort(-belief, kind="stable")[1])
-            says += f", or {name(second)} with {100 * belief[second]:.0f} %" if second != given else ""
-        found[position] = f"{BEGINNINGS[kind]}: {says}; "
+    found = {}
+    for part, *explained in known.explained(positions):
+        far = np.zeros(len(positions[part])) if known.nearer is None else known.nearer[part]
+        samples = zip(positions[part].tolist(), kinds_of[part].tolist(), far.tolist(), *explained, strict=True)
+        for position, kind, nearer, belief, flips, right in samples:
+            says = _explanation(position, kind, nearer, belief, flips, right, known, _namer(names))
+            found[position] = f"{BEGINNINGS[kind]}: {says}; "
     return found
+
+
+def _explanation(
+    position: int,
+    kind: str,
+    nearer: float,
+    belief: np.ndarray,
+    flips: np.ndarray,
+    right: float,
+    known: Known,
+    name: Callable[[int], str],
+) -> str:
+    """Why one sample is of its kind, from the belief about it and from how well flips (K,) explain its label."""
+    given, other, likely = int(known.labels[position]), int(flips.argmax()), int(belief.argmax())
+    agrees = flips[other] <= right
+    says = (
+        f"given {name(given)}, but the model says {name(other)} with {100 * belief[other]:.0f} % "
+        f"({100 * belief[given]:.2g} % for the given label)"
+    )
+    if agrees:
+        says = f"the model agrees with the label {name(given)} ({100 * belief[given]:.0f} %)"
+    elif other != likely:
+        says += f", whose labels often turn into {name(given)}"
+    if kind == DUPLICATE:
+        twins = known.duplicates[position]
+        shown = [f"{twin} (given {name(int(known.labels[twin]))})" for twin in twins[:SHOWN]]
+        more = f" and {len(twins) - SHOWN} more" if len(twins) > SHOWN else ""
+        return f"the same input as position {', '.join(shown)}{more}; {says}"
+    if kind == ATYPICAL and nearer >= FAR:
+        return f"farther from its neighbours than {100 * min(nearer, 0.999):.1f} % of the samples; {says}"
+    if kind == ATYPICAL:
+        return f"{says}: an unusual sample rather than a wrong label" if agrees else f"no class is believed in; {says}"
+    if kind == AMBIGUOUS and likely == other:
+        second = int(np.where(np.arange(len(belief)) == likely, -1.0, belief).argmax())
+        says += f", or {name(second)} with {100 * belief[second]:.0f} %" if second != given else ""
+    return says
 
 
 def other_reasons(

@@ -1,0 +1,130 @@
+"""Where flipped labels go: a distribution over given classes for each true class, kept as sparse counts.
+
+Of K classes there are K^2 pairs, but at most n of them are seen among n samples. What is kept is these counts and one
+prior, so memory grows with the samples and the classes, never with the pairs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csc_array, csr_array
+from scipy.special import gammaln
+
+SUREST = 0.3
+"""Share of the samples of a predicted class that are looked at to see where its labels go."""
+FEWEST = 5
+"""So many of them are looked at at least, where the class has them."""
+CAUTION = 3.0
+"""How many times over the estimated prior counts: a model's own confusions look like flips, patterns must stand out."""
+CONCENTRATIONS = np.geomspace(0.1, 1000, 60)
+
+
+class FlipPattern:
+    """``W[k, y] = (n_ky + a / (K - 1)) / (N_k + a)`` for ``y != k``, and 0 for ``y = k``.
+
+    ``n_ky`` counts samples of class k that were labelled y, ``N_k`` is their sum over y, and a weighs a prior that is even
+    over the other classes. Row k is a distribution over the classes that labels of class k are flipped into.
+
+    Args:
+        counts: ``n_ky``, shape (K, K), sparse or dense, zero on the diagonal.
+        prior: a, at least 0; above 0 where a row has no counts.
+
+    Attributes:
+        shape: (K, K).
+
+    Example:
+        >>> FlipPattern(np.array([[0, 3, 0], [0, 0, 0], [0, 0, 0]]), prior=1.0).into(np.array([1])).tolist()
+        [[0.875, 0.0, 0.5]]
+    """
+
+    def __init__(self, counts: Any, prior: float) -> None:
+        by_row = csr_array(counts, dtype=np.float64)
+        self.shape: tuple[int, int] = by_row.shape
+        self._counts, self._weights = csc_array(by_row), by_row.sum(axis=1) + prior
+        self._share = prior / max(1, self.shape[0] - 1)
+
+    @classmethod
+    def even(cls, classes: int) -> FlipPattern:
+        """Flips that go to all other classes alike.
+
+        Args:
+            classes: Number of classes K.
+
+        Returns:
+            The pattern, ``1 / (K - 1)`` off the diagonal.
+        """
+        return cls(csr_array((classes, classes)), 1.0)
+
+    def into(self, labels: np.ndarray) -> np.ndarray:
+        """How probably a flip of each class ends in some given labels.
+
+        Args:
+            labels: Given labels, shape (m,).
+
+        Returns:
+            ``W[k, labels[i]]`` at row i and column k, shape (m, K), float64.
+        """
+        found = np.tile(self._share / self._weights, (len(labels), 1))
+        seen = self._counts[:, labels].tocoo()
+        true, sample = seen.coords
+        found[sample, true] = (seen.data + self._share) / self._weights[true]
+        found[np.arange(len(labels)), labels] = 0.0
+        return found
+
+    def toarray(self) -> np.ndarray:
+        """The whole pattern; for few classes.
+
+        Returns:
+            Shape (K, K), float64.
+        """
+        return self.into(np.arange(self.shape[0])).T
+
+
+def flips(likeliest: np.ndarray, sureness: np.ndarray, labels: np.ndarray, classes: int) -> tuple[float, FlipPattern]:
+    """How often labels are flipped, and where they go, from the samples of which the model is surest.
+
+    Where they go has a Dirichlet prior that is even over the other classes; how strong it is (:func:`concentration`) is
+    told by the counts themselves: flips between pairs of classes leave it weak, flips to any class make it strong.
+
+    Args:
+        likeliest: The class that each sample is believed to be of, shape (n,).
+        sureness: Its probability, shape (n,).
+        labels: Given labels, shape (n,).
+        classes: Number of classes K.
+
+    Returns:
+        The share of given labels that differ from the believed class, and where those go.
+    """
+    order = np.lexsort((-sureness, likeliest))  # by class, the surest first; of equals, the first
+    members = np.bincount(likeliest, minlength=classes)
+    place = np.arange(len(order)) - np.repeat(np.cumsum(members) - members, members)
+    looked_at = np.maximum(FEWEST, (SUREST * members).astype(np.int64))
+    surest = order[place < np.repeat(looked_at, members)]
+    flipped = surest[labels[surest] != likeliest[surest]]
+    rate = len(flipped) / max(len(surest), 1)
+    counts = csr_array((np.ones(len(flipped)), (likeliest[flipped], labels[flipped])), shape=(classes, classes))
+    counts.sum_duplicates()
+    return float(np.clip(rate, 0.01, 0.6)), FlipPattern(counts, CAUTION * concentration(counts))
+
+
+def concentration(counts: csr_array) -> float:
+    """Maximum-likelihood concentration a of the prior ``Dirichlet(a / (K - 1), ...)`` that rows of counts were drawn by.
+
+    The likelihood of a row n with sum N is ``G(a) / G(a + N) prod_j G(n_j + a / (K - 1)) / G(a / (K - 1))`` but for a
+    factor without a, G the gamma function (the Dirichlet-multinomial distribution).
+
+    Args:
+        counts: Flips from class k (row) to each other class, shape (K, K), zero on the diagonal.
+
+    Returns:
+        Between 0.1 and 1,000; large where counts are as even as chance leaves them.
+    """
+    totals, cells, others = counts.sum(axis=1), counts.data, max(1, counts.shape[0] - 1)
+
+    def likelihood(a: float) -> float:
+        own = gammaln(cells + a / others).sum() - len(cells) * gammaln(a / others)
+        return float(own + len(totals) * gammaln(a) - gammaln(a + totals).sum())
+
+    return float(max(CONCENTRATIONS[::-1], key=likelihood))
