@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, default_collate
 
 from gradsift.data.batch import Batch
+from gradsift.data.collation import Collation
 from gradsift.data.sample_axis import refuse_plain_lists, with_sample_axis
 from gradsift.errors import DataError
 
@@ -24,23 +25,26 @@ class Samples:
             ``__len__`` and ``__getitem__``) of ``(x, y)`` tuples or dicts, put together by its own ``collate`` where it has
             one; a ``DatasetDict`` with a split named train; a ``DataLoader`` that does not shuffle, of which the data set
             and the collate function are used.
+        collate: Puts samples together, in place of what the source says.
 
     Attributes:
         source: The object that was given.
+        collation: Puts samples together.
 
     Raises:
         DataError: The source is empty, has no length, shuffles, or is of no known kind.
     """
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, *, collate: Callable[[list[Any]], Batch] | None = None) -> None:
         if isinstance(source, Samples):
-            source = source.source
+            source, collate = source.source, collate or source.collation.function
         self.source: Any = source
         self._arrays = _arrays_of(source)
         self._dataset: Any = None
-        self._collate: Callable[[list[Any]], Batch] = default_collate
+        own: Callable[[list[Any]], Batch] = default_collate
         if self._arrays is None:
-            self._dataset, self._collate = _indexable(one_split(source) if is_splits(source) else source)
+            self._dataset, own = _indexable(one_split(source) if is_splits(source) else source)
+        self.collation = Collation(collate or own)
         if len(self) == 0:
             raise DataError(f"the data set ({type(source).__name__}) is empty: there is no sample to audit")
 
@@ -95,13 +99,14 @@ class Samples:
             A tuple or dict of tensors whose first axis runs over the positions.
 
         Raises:
-            DataError: The samples cannot be put together into one batch.
+            DataError: The samples cannot be put together into one batch, or its rows are not those of the samples.
         """
         indices = [int(position) for position in positions]
-        if isinstance(self._arrays, dict):
-            return {name: _take(column, indices) for name, column in self._arrays.items()}
-        if self._arrays is not None:
-            return tuple(_take(column, indices) for column in self._arrays)
+        whole = self._arrays if self.collation.function is default_collate else None
+        if isinstance(whole, dict):
+            return {name: _take(column, indices) for name, column in whole.items()}
+        if whole is not None:
+            return tuple(_take(column, indices) for column in whole)
         samples = []
         for index in indices:
             try:
@@ -109,9 +114,11 @@ class Samples:
             except Exception as error:
                 error.add_note(f"raised by the data set, at position {index}")
                 raise
-        refuse_plain_lists(self._dataset, samples[0], self._collate)
+        refuse_plain_lists(self._dataset, samples[0], self.collation.function)
         try:
-            batch = self._collate(samples)
+            batch = self.collation.batch(samples, indices)
+        except DataError:
+            raise
         except (RuntimeError, TypeError, ValueError) as error:
             raise DataError(
                 f"samples at positions {indices[0]} to {indices[-1]} cannot be put into one batch: {error}. "
