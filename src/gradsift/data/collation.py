@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -41,7 +40,7 @@ class Collation:
     def name(self) -> str:
         """The function's qualified name."""
         function: Any = self.function
-        while isinstance(function, functools.partial):
+        while hasattr(function, "func"):  # functools.partial, and what wraps a function likewise
             function = function.func
         owner = function if hasattr(function, "__qualname__") else type(function)
         return f"{owner.__module__}.{owner.__qualname__}"

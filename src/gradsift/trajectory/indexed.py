@@ -12,13 +12,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from gradsift.data import LABEL_KEYS, Samples
 from gradsift.errors import DataError
 
 POSITIONS = "gradsift_positions"
 """Key of the positions in a batch that is a dict."""
+UNKNOWN = -1
+"""Position of rows of which it cannot be told whose they are."""
 
 
 class IndexedSample:
@@ -80,41 +82,68 @@ class IndexedSet(Dataset):
 
     Args:
         source: The data set.
-        collate: Puts samples together.
+        collate: Puts samples together, in place of what the source says.
         keep: Keys of dict samples that are kept; all where ``None``.
+
+    Attributes:
+        source: The data set.
+        samples: Its samples, put together as in training, without positions.
     """
 
-    def __init__(self, source: Any, collate: Callable[[list[Any]], Any], keep: frozenset[str] | None) -> None:
-        self.source, self._samples, self._collate, self._keep = source, Samples(source), collate, keep
+    def __init__(self, source: Any, collate: Callable[[list[Any]], Any] | None, keep: frozenset[str] | None) -> None:
+        self.source, self.samples = source, Samples(source, collate=collate)
+        if keep is not None:
+            self.samples = Samples(source, collate=KeepingColumns(self.samples.collation.function, keep))
 
     def __len__(self) -> int:
         """Number of samples."""
-        return len(self._samples)
+        return len(self.samples)
 
     def __getitem__(self, position: int) -> IndexedSample:
         """A sample with its position."""
         place = int(position) % len(self) if -len(self) <= int(position) < len(self) else int(position)
-        return IndexedSample(place, self._samples.sample(place))
+        return IndexedSample(place, self.samples.sample(place))
 
     def collate(self, samples: list[Any]) -> Any:
         """Puts samples together, with their positions; samples of another data set as ever.
+
+        Positions go with the rows where the collate function sorts, drops or repeats samples.
 
         Args:
             samples: Samples of this data set, or plain ones (of an evaluation set).
 
         Returns:
-            The batch: a dict with the key ``gradsift_positions``, or an :class:`IndexedBatch`.
+            The batch: a dict with the key ``gradsift_positions``, or an :class:`IndexedBatch`. Positions are
+            :data:`UNKNOWN` where rows cannot be told apart.
         """
+        collation = self.samples.collation
         if not samples or not isinstance(samples[0], IndexedSample):
-            return self._collate(samples)
-        positions = torch.tensor([one.position for one in samples])
-        batch = self._collate([self._kept(one.sample) for one in samples])
+            return collation.function(samples)
+        batch, rows = collation.traced([one.sample for one in samples])
+        places = [samples[row].position for row in rows if row is not None]
+        positions = torch.tensor(places if len(places) == len(rows) else [UNKNOWN] * len(rows))
         if isinstance(batch, Mapping):
             return type(batch)({**batch, POSITIONS: positions})  # type: ignore[call-arg]  # dict or BatchEncoding
         return IndexedBatch(batch, positions)
 
+
+class KeepingColumns:
+    """A collate function that is given some keys of dict samples alone.
+
+    Args:
+        collate: The collate function.
+        keep: The keys.
+    """
+
+    def __init__(self, collate: Callable[[list[Any]], Any], keep: frozenset[str]) -> None:
+        self.func, self._keep = collate, keep
+
+    def __call__(self, samples: list[Any]) -> Any:
+        """Puts samples together."""
+        return self.func([self._kept(sample) for sample in samples])
+
     def _kept(self, sample: Any) -> Any:
-        if self._keep is None or not isinstance(sample, Mapping):
+        if not isinstance(sample, Mapping):
             return sample
         return {key: value for key, value in sample.items() if key in self._keep}
 
@@ -127,7 +156,7 @@ def indexed(
     For example ``wrapped = indexed(train_set)`` and ``DataLoader(wrapped, shuffle=True, collate_fn=wrapped.collate)``.
 
     Args:
-        train_set: A map-style data set or arrays.
+        train_set: A map-style data set, arrays, or a ``DataLoader``, of which data set and collate function are used.
         collate: The collate function in use; the data set's own, or torch's, where left out.
         model: For a ``Trainer``: columns that its ``forward`` does not take are dropped, as the Trainer itself would.
 
@@ -139,8 +168,9 @@ def indexed(
     """
     if isinstance(train_set, IndexedSet):
         raise DataError("the data set is indexed already")
-    own: Callable[[list[Any]], Any] = getattr(train_set, "collate", default_collate)
-    return IndexedSet(train_set, collate if collate is not None else own, None if model is None else _taken_by(model))
+    if isinstance(train_set, DataLoader):  # it may shuffle: positions travel with the samples
+        collate, train_set = collate or train_set.collate_fn, train_set.dataset
+    return IndexedSet(train_set, collate, None if model is None else _taken_by(model))
 
 
 def split_positions(batch: Any) -> tuple[Any, Tensor | None]:

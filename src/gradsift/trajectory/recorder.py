@@ -24,7 +24,7 @@ from gradsift.store.processes import gathered, rank_and_count
 from gradsift.tasks import Task, get_task
 from gradsift.trajectory.checkpoints import Checkpoint, trajectory_of
 from gradsift.trajectory.identity import DataIdentity
-from gradsift.trajectory.indexed import POSITIONS, split_positions
+from gradsift.trajectory.indexed import POSITIONS, UNKNOWN, IndexedSet, split_positions
 from gradsift.trajectory.outputs import of_outputs, own_residual, ripe
 from gradsift.trajectory.passes import TrainingPass
 from gradsift.trajectory.predictions import MeanPredictions, predicted
@@ -85,7 +85,8 @@ class Recorder:
             raise SettingError(f"an eval pass every {every_steps or every} is none: give a whole number from 1")
         if not isinstance(model, nn.Module):
             raise ModelError(f"the model is a {type(model).__name__}: it must be a torch.nn.Module")
-        self.model, self.samples = unwrapped(model), Samples(getattr(train_set, "source", train_set))
+        self.model = unwrapped(model)
+        self.samples = train_set.samples if isinstance(train_set, IndexedSet) else Samples(train_set)
         self.task, self.layers, self.passes = get_task(task), layers, passes
         self.every, self.every_steps = every, every_steps
         self.failure: str | None = None
@@ -346,6 +347,11 @@ class Recorder:
         checkpoint = Checkpoint(len(self.samples), self.step)
         for step, found in self._seen:
             positions = found.pop("positions").cpu().numpy()
+            if UNKNOWN in positions:
+                raise DataError(
+                    f"the collate function {self.samples.collation.name} gives rows of which it cannot be told whose they "
+                    "are: let it keep the order of the samples"
+                )
             if "predictions" in found:
                 self._predictions["train"].add(positions, found.pop("predictions"))
             checkpoint.add(positions, found, step)
