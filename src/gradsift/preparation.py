@@ -18,7 +18,8 @@ from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductio
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.probe import check_finite_inputs
 from gradsift.settings import AuditSettings
-from gradsift.tasks import LabelledTask, Task, get_task
+from gradsift.tasks import LabelledTask, Task, get_task, read_outputs
+from gradsift.tasks.reading import some_batches
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.identity import DataIdentity
 
@@ -88,6 +89,7 @@ def prepare(
     example = samples.batch(positions)
     check_finite_inputs(example, positions)
     outputs = _outputs(model, task, example)
+    task = read_outputs(task, model, some_batches(samples))
     try:
         gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
     except SampleError as error:

@@ -15,7 +15,7 @@ from gradsift.geometry.layers import Pooling, features, select_modules, watching
 from gradsift.gradients import Batcher, Layers, Precision
 from gradsift.gradients.model_state import precision_of, unwrapped
 from gradsift.progress import progress
-from gradsift.tasks import LabelledTask, Task, get_task
+from gradsift.tasks import LabelledTask, Task, task_for
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def collapse(
         SettingError: The task has no class labels, or no layer matches.
         DataError: There are fewer than two classes.
     """
-    model, task, samples = unwrapped(model), get_task(task), Samples(data_set)
+    model, samples = unwrapped(model), Samples(data_set)
+    task = task_for(task, model, samples)
     if not isinstance(task, LabelledTask) or task.kind != "class":
         raise SettingError(f"neural collapse is about classes, which {type(task).__name__} has not")
     example = samples.batch(np.arange(min(4, len(samples))))

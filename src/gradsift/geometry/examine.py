@@ -19,7 +19,7 @@ from gradsift.geometry.weights import LayerWeights, weight_geometry
 from gradsift.gradients import Layers
 from gradsift.gradients.model_state import unwrapped
 from gradsift.influence.sample_gradients import SampleGradients, flattened
-from gradsift.tasks import Task, get_task
+from gradsift.tasks import Task, task_for
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def examine(
         SettingError: The task has no class labels, or nothing matches.
         DataError: There are fewer than two classes.
     """
-    model, task, samples = unwrapped(model), get_task(task), Samples(train_set)
+    model, samples = unwrapped(model), Samples(train_set)
+    task = task_for(task, model, samples)
     seen = collapse(model, train_set, task=task, layers=layers, pooling=pooling, show_progress=show_progress)
     example = to_model(samples.batch(np.arange(min(4, len(samples)))), model)
     modules = select_modules(model, task, layers, example)

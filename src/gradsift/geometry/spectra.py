@@ -21,7 +21,7 @@ from gradsift.gradients import Batcher, Layers
 from gradsift.gradients.model_state import unwrapped
 from gradsift.gradients.selection import select_parameters
 from gradsift.progress import progress
-from gradsift.tasks import Task, get_task
+from gradsift.tasks import Task, task_for
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,8 @@ def spectrum(
         ModelError: The model cannot be differentiated, or a product is not finite.
     """
     started = time.perf_counter()
-    model, task, samples = unwrapped(model), get_task(task), Samples(data_set)
+    model, samples = unwrapped(model), Samples(data_set)
+    task = task_for(task, model, samples)
     generator = np.random.default_rng(seed)
     part = np.sort(generator.choice(len(samples), min(max_samples, len(samples)), replace=False))
     example = to_model(samples.batch(part[:4]), model)

@@ -14,7 +14,7 @@ from gradsift.data.batch import Batch, batch_size
 from gradsift.errors import SettingError
 from gradsift.gradients import Layers
 from gradsift.influence.sample_gradients import SampleGradients, flattened
-from gradsift.tasks import Classification, LabelledTask, Task, get_task
+from gradsift.tasks import Classification, LabelledTask, Task, task_for
 
 MOST_VECTORS = 4096
 """Most class pairs whose mean gradients are held."""
@@ -74,7 +74,8 @@ def gauss_newton_split(
     Raises:
         SettingError: The task has no class labels, or K^2 vectors are too many.
     """
-    task, samples = get_task(task), Samples(data_set)
+    samples = Samples(data_set)
+    task = task_for(task, model, samples)
     if not isinstance(task, LabelledTask) or task.kind != "class":
         raise SettingError(f"the split is about classes, which {type(task).__name__} has not")
     if num_classes**2 > MOST_VECTORS:

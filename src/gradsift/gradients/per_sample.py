@@ -25,7 +25,7 @@ from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions, add_results
 from gradsift.gradients.road import Reduced, Road, Take
 from gradsift.gradients.selection import Layers, select_parameters
-from gradsift.tasks import Task, get_task
+from gradsift.tasks import Task, get_task, read_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +97,9 @@ class PerSampleGradients:
     ) -> None:
         model = unwrapped(model)
         check_mode(model)
-        self._model, self._task, self._precision = model, get_task(task), precision
+        self._model, self._precision = model, precision
         example = to_model(example, model)
+        self._task = read_outputs(get_task(task), model, [example])
         size = batch_size(example)
         self._spare = rows(example, TRIED, 2 * TRIED, size) if size > TRIED else None
         example = _tried(example)

@@ -20,7 +20,7 @@ from gradsift.gradients.probe import check_finite_inputs
 from gradsift.gradients.road import Take
 from gradsift.progress import progress
 from gradsift.store import RunDirectory, fingerprint_model
-from gradsift.tasks import Task, get_task
+from gradsift.tasks import Task, task_for
 
 Directions = dict[str, Tensor]
 """m vectors in parameter space: full name to a tensor ``(m, *parameter.shape)``."""
@@ -76,12 +76,13 @@ class SampleGradients:
         run: RunDirectory | None = None,
         show_progress: bool = True,
     ) -> None:
-        self.model, self.task, self.samples = unwrapped(model), get_task(task), Samples(train_set)
+        self.model, self.samples = unwrapped(model), Samples(train_set)
         self.layers, self.precision, self.show_progress = layers, precision, show_progress
         self.keep_bytes = keep_bytes
         positions = np.unique(np.linspace(0, len(self.samples) - 1, min(8, len(self.samples))).astype(int))
         example = self.samples.batch(positions)
         check_finite_inputs(example, positions)
+        self.task = task_for(task, self.model, self.samples)
         try:
             self._gradients = PerSampleGradients(self.model, self.task, example, layers=layers, precision=precision)
         except SampleError as error:

@@ -1,8 +1,9 @@
 """What one sample's loss is. Knows nothing of images or text."""
 
-from gradsift.tasks.base import LabelledTask, Task, get_task, sample_losses
+from gradsift.tasks.base import LabelledTask, Task, get_task, sample_losses, task_for
 from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
 from gradsift.tasks.diffusion import Denoising
+from gradsift.tasks.reading import read_outputs
 from gradsift.tasks.regression import Regression
 from gradsift.tasks.tokens import NO_TARGET, CausalLM, TokenClassification, TokenLoss
 
@@ -19,5 +20,7 @@ __all__ = [
     "TokenClassification",
     "TokenLoss",
     "get_task",
+    "read_outputs",
     "sample_losses",
+    "task_for",
 ]

@@ -8,8 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from gradsift.data import Samples
 from gradsift.data.batch import Batch, batch_size, inputs_of
 from gradsift.errors import DataError, ModelError, SettingError
+from gradsift.tasks.reading import LastSquash, Link, Outputs, read_outputs, some_batches
 
 
 @runtime_checkable
@@ -73,7 +75,15 @@ class LabelledTask(Task, Protocol):
 
 
 class LossTask:
-    """Shared part of the ready tasks: how a batch goes into the model and what comes out as logits."""
+    """Shared part of the ready tasks: how a batch goes into the model and what comes out as logits.
+
+    Attributes:
+        outputs_are: Whether the model gives logits or probabilities; ``"auto"`` until :func:`task_for` has looked.
+        link: What turns logits into probabilities.
+    """
+
+    outputs_are: Outputs = "logits"
+    link: Link = "softmax"
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Runs the model on the batch's inputs.
@@ -83,13 +93,21 @@ class LossTask:
             batch: ``(x, y)``, or a dict with a label key.
 
         Returns:
-            The model's output tensor (its ``logits`` attribute where it has one), at least float32.
+            The model's output tensor (its ``logits`` attribute where it has one), at least float32; logits, also where
+            the model gives probabilities.
 
         Raises:
             ModelError: The model gives no tensor.
         """
         arguments, keywords = inputs_of(batch)
-        output = model(*arguments, **keywords)
+        if self.outputs_are != "probabilities":
+            return self._tensor_of(model(*arguments, **keywords))
+        with LastSquash() as squash:
+            output = self._tensor_of(model(*arguments, **keywords))
+        return squash.logits_of(output, self.link)
+
+    @staticmethod
+    def _tensor_of(output: Any) -> Tensor:
         output = getattr(output, "logits", output)
         if not isinstance(output, Tensor):
             raise ModelError(
@@ -141,6 +159,23 @@ def sample_losses(task: Task, outputs: Any, batch: Batch) -> Tensor:
             f'shape ({size},): use reduction="none" rather than a mean or a sum'
         )
     return losses
+
+
+def task_for(task: str | Task, model: nn.Module, samples: Samples) -> Task:
+    """The task that is meant, told whether the model gives logits or probabilities.
+
+    Args:
+        task: A task or its name.
+        model: The model.
+        samples: The data set, of which some samples are looked at.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingError: The name is unknown, or the object is no task.
+    """
+    return read_outputs(get_task(task), model, some_batches(samples))
 
 
 def get_task(task: str | Task) -> Task:

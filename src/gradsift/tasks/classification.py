@@ -9,6 +9,7 @@ from torch.nn import functional
 from gradsift.data.batch import Batch, is_traced, labels_of
 from gradsift.errors import DataError, ModelError, SampleError
 from gradsift.tasks.base import LossTask, as_labels
+from gradsift.tasks.reading import Outputs, check_outputs
 
 
 class Classification(LossTask):
@@ -17,12 +18,19 @@ class Classification(LossTask):
     Args:
         label_smoothing: Share of the label spread evenly over all classes, as in ``torch.nn.CrossEntropyLoss``.
         class_weights: One weight a class, shape (K,); a sample's loss is multiplied by the weight of its label.
+        outputs: ``"logits"``; ``"probabilities"`` for a model that ends in a softmax; ``"auto"`` looks at some outputs.
+
+    Raises:
+        SettingError: ``outputs`` is none of these.
     """
 
     kind = "class"
 
-    def __init__(self, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+    def __init__(
+        self, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None, outputs: Outputs = "auto"
+    ) -> None:
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
+        self.outputs_are = check_outputs(outputs)
 
     def labels(self, batch: Batch) -> Tensor:
         """The class numbers that the samples were given.
@@ -100,12 +108,18 @@ class BinaryClassification(LossTask):
 
     Args:
         positive_weight: Factor on the loss of positive samples, as ``pos_weight`` of ``torch.nn.BCEWithLogitsLoss``.
+        outputs: ``"logits"``; ``"probabilities"`` for a model that ends in a sigmoid; ``"auto"`` looks at some outputs.
+
+    Raises:
+        SettingError: ``outputs`` is none of these.
     """
 
     kind = "class"
+    link = "sigmoid"
 
-    def __init__(self, *, positive_weight: float | None = None) -> None:
+    def __init__(self, *, positive_weight: float | None = None, outputs: Outputs = "auto") -> None:
         self.positive_weight = positive_weight
+        self.outputs_are = check_outputs(outputs)
 
     def labels(self, batch: Batch) -> Tensor:
         """The labels that the samples were given.
@@ -170,9 +184,20 @@ class BinaryClassification(LossTask):
 
 
 class MultiLabel(LossTask):
-    """Logistic loss summed over K independent labels, ``l = sum_k log(1 + exp(-(2 y_k - 1) z_k))``."""
+    """Logistic loss summed over K independent labels, ``l = sum_k log(1 + exp(-(2 y_k - 1) z_k))``.
+
+    Args:
+        outputs: ``"logits"``; ``"probabilities"`` for a model that ends in a sigmoid; ``"auto"`` looks at some outputs.
+
+    Raises:
+        SettingError: ``outputs`` is none of these.
+    """
 
     kind = "multilabel"
+    link = "sigmoid"
+
+    def __init__(self, *, outputs: Outputs = "auto") -> None:
+        self.outputs_are = check_outputs(outputs)
 
     def labels(self, batch: Batch) -> Tensor:
         """The labels that the samples were given.

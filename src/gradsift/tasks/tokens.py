@@ -10,6 +10,7 @@ from torch.nn import functional
 from gradsift.data.batch import Batch, is_traced, labels_of
 from gradsift.errors import DataError, ModelError, SampleError, SettingError
 from gradsift.tasks.base import LossTask, as_labels
+from gradsift.tasks.reading import Outputs, check_outputs
 
 NO_TARGET = -100
 """The label of a token that is no target: padding, or a prompt where only the response is learnt."""
@@ -21,15 +22,17 @@ class TokenLoss(LossTask):
     Args:
         reduction: ``"mean"`` over a sample's target tokens: a long sample weighs as much as a short one. ``"sum"``: every
             token weighs the same, as in a training loss that is averaged over the tokens of a whole batch.
+        outputs: ``"logits"``; ``"probabilities"`` for a model that ends in a softmax; ``"auto"`` looks at some outputs.
 
     Raises:
-        SettingError: The reduction is neither.
+        SettingError: The reduction is neither, or ``outputs`` is none of these.
     """
 
-    def __init__(self, *, reduction: Literal["mean", "sum"] = "mean") -> None:
+    def __init__(self, *, reduction: Literal["mean", "sum"] = "mean", outputs: Outputs = "auto") -> None:
         if reduction not in ("mean", "sum"):
             raise SettingError(f"reduction over a sample's tokens is 'mean' or 'sum', given {reduction!r}")
         self.reduction = reduction
+        self.outputs_are = check_outputs(outputs)
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy of each sample, over its target tokens.

@@ -88,7 +88,9 @@ class TrainingPass:
             outputs = self._task.outputs(_Returning(returned, self._model), batch)  # type: ignore[arg-type]
         calls, self._calls = self._calls, []
         last = calls[-1] if calls else None
-        alone = len(calls) == 1 and last is not None and self._is_weight_of(last[0]) and _is(last[2], outputs)
+        squashed = getattr(self._task, "outputs_are", "logits") == "probabilities"
+        alone = len(calls) == 1 and last is not None and self._is_weight_of(last[0])
+        alone = alone and last is not None and _is(last[2], outputs, squashed)
         if alone and last is not None and type(self._task) is Classification:
             self._found = {"positions": positions} | raw(self._task, outputs.detach(), last[1], batch)
             return
@@ -102,6 +104,9 @@ class TrainingPass:
             residual, features = at_least_float32(seen.residual), at_least_float32(last[1])
             form = Factored(residual[:, None, None], features[:, None, None], (residual.shape[1], features.shape[1]))
             self._found |= {"l1": form.l1(), "l2": form.l2_squared().sqrt()}
+            return
+        if squashed:
+            self._give_up("the model gives probabilities, of which training's own loss tells no weight of a sample")
             return
         logits = getattr(returned, "logits", returned)
         if not isinstance(logits, Tensor) or not logits.requires_grad:
@@ -133,6 +138,8 @@ class TrainingPass:
         return fitting and used == self._wanted
 
     def _give_up(self, reason: str) -> None:
+        if self._unseen is not None:
+            return
         self._unseen = reason
         logger.warning(
             "gradient norms of the layers chosen are not recorded from training's own passes: %s. Choose other layers, or "
@@ -188,10 +195,17 @@ class _Returning:
         return getattr(self._model, name)
 
 
-def _is(layer_output: Tensor, outputs: Tensor) -> bool:
-    """Whether a layer's output is the model's output, one row a sample."""
-    return (
-        outputs.ndim == 2
-        and layer_output.shape == outputs.shape
-        and bool(torch.equal(layer_output.float(), outputs.float()))
-    )
+def _is(layer_output: Tensor, outputs: Tensor, squashed: bool) -> bool:
+    """Whether a layer's output is the model's output, one row a sample.
+
+    Where the model gives probabilities, whether their logarithms differ from the layer's output by a constant in each row,
+    as a softmax makes of logits.
+    """
+    if outputs.ndim != 2 or layer_output.shape != outputs.shape:
+        return False
+    layer_output, outputs = layer_output.float(), outputs.float()
+    if not squashed:
+        return bool(torch.equal(layer_output, outputs))
+    difference = layer_output - outputs
+    alike = difference.amax(dim=1) - difference.amin(dim=1) <= 1e-3 * (1 + layer_output.abs().amax(dim=1))
+    return bool((alike | (outputs.amin(dim=1) < -80)).all())  # logarithms end where probabilities round to zero

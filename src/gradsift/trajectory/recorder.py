@@ -21,7 +21,7 @@ from gradsift.gradients.model_state import in_eval_mode, unwrapped
 from gradsift.gradients.selection import select_parameters
 from gradsift.progress import progress
 from gradsift.store.processes import gathered, rank_and_count
-from gradsift.tasks import Task, get_task
+from gradsift.tasks import Task, get_task, task_for
 from gradsift.trajectory.checkpoints import Checkpoint, trajectory_of
 from gradsift.trajectory.identity import DataIdentity
 from gradsift.trajectory.indexed import POSITIONS, UNKNOWN, IndexedSet, split_positions
@@ -155,6 +155,7 @@ class Recorder:
 
     def _evaluate(self, mine: np.ndarray, checkpoint: Checkpoint) -> None:
         example = self.samples.batch(mine[:8])
+        self.task = task_for(self.task, self.model, self.samples)
         gradients = PerSampleGradients(
             self.model, self.task, example, layers=self.layers, reductions=Reductions(l2=True)
         )
@@ -284,6 +285,7 @@ class Recorder:
     def _watch(self) -> None:
         """Puts hooks on the model and on the layers chosen."""
         with in_eval_mode(self.model):
+            self.task = task_for(self.task, self.model, self.samples)
             chosen = select_parameters(self.model, self.task, self.layers, self.samples.batch([0]))
         self._pass = TrainingPass(self.model, self.task, chosen, self._guarded)
         self._handles = [
