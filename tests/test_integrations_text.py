@@ -150,10 +150,42 @@ def test_classes_are_matched_by_name_where_data_and_model_number_them_differentl
     assert train_set.encoding["label2id"] == LABEL2ID
     assert with_classes(["good", "fine", "bad"])[0] == [0, 1, 2]
     assert with_classes(["good", "fine", "bad"])[1].classes == ["good", "fine", "bad"]
-    assert not caplog.text
-    labels, _ = with_classes(["+", "0", "-"], LABEL2ID)
+    assert with_classes([" Good", "FINE", "bad "], LABEL2ID)[0] == [1, 2, 0]
+    labels, unnamed = with_classes(["0", "1", "2"], LABEL2ID)
     assert labels == [0, 1, 2]
-    assert "names the classes +, 0, -, label2id has bad, good, fine: the numbers are taken as they are" in caplog.text
+    assert unnamed.classes == ["bad", "good", "fine"]
+    assert with_classes(["b", "a", "c"], {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2})[0] == [0, 1, 2]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "unknown"),
+    [(["+", "0", "-"], r"\+, 0, -"), (["good", "bad", "soso"], "soso"), (["Good!", "fine", "bad"], "Good!")],
+)
+def test_classes_that_the_model_does_not_name_are_refused(names, unknown):
+    with pytest.raises(DataError, match=rf"of which {unknown} are none of the model's bad, good, fine.*label2id={{'"):
+        with_classes(names, LABEL2ID)
+    own = {name: 2 - place for place, name in enumerate(names)}
+    assert with_classes(names, own)[0] == [2, 1, 0]
+
+
+def test_names_in_the_metadata_of_a_parquet_file_count(tmp_path):
+    kinds = {
+        "label": datasets.ClassLabel(names=["good", "fine", "bad"]),
+        "tags": datasets.List(datasets.ClassLabel(names=["good", "fine", "bad"])),
+    }
+    features = datasets.Features({"text": datasets.Value("string")} | kinds)
+    rows = datasets.Dataset.from_dict(
+        {"text": ["w8"] * 3, "label": [0, 1, 2], "tags": [[0], [1], [2]]}, features=features
+    )
+    rows.to_parquet(tmp_path / "rows.parquet")
+    table = pa.parquet.read_table(tmp_path / "rows.parquet")
+    for column, expected in (("label", [1, 2, 0]), ("tags", [[1], [2], [0]])):
+        train_set = gradsift.TextSet(table, tokenizer(), text="text", label=column, label2id=LABEL2ID)
+        assert [train_set[i]["labels"] for i in range(3)] == expected
+        assert gradsift.TextSet(table, tokenizer(), text="text", label=column).classes == ["good", "fine", "bad"]
+    other = table.replace_schema_metadata({b"huggingface": b'{"info": 3}'})
+    assert gradsift.TextSet(other, tokenizer(), text="text", label="label", label2id=LABEL2ID)[0]["labels"] == 0
 
 
 def test_a_list_of_named_classes_is_matched_by_name_too():

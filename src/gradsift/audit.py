@@ -137,7 +137,7 @@ def audit(
     )
     started = time.perf_counter()
     model, recorded = unwrapped(model), _recorded(trajectory)
-    ready = together(lambda: prepare(model, train_set, task, settings, recorded))
+    ready = together(lambda: prepare(model, train_set, task, settings, recorded, class_names))
     samples, gradients = ready.samples, ready.gradients
     groups = None if groups is None else crossed([groups], len(samples))
     data_fingerprint, covered = ready.fingerprint or fingerprint_samples(samples)
@@ -205,8 +205,7 @@ def audit(
 
     def complete() -> Audit:
         started = time.perf_counter()
-        names = samples.class_names if class_names is None else [str(name) for name in class_names]
-        table = _finish(run, ready, settings, recorded, names, groups, show_progress, details)
+        table = _finish(run, ready, settings, recorded, ready.class_names, groups, show_progress, details)
         seconds["scores"] = time.perf_counter() - started
         result = Audit(table, run, train_set)
         for warning in result.warnings:

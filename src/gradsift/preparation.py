@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
+from gradsift.conventions import check_labels, class_names_for
 from gradsift.data import Samples, fingerprint_samples, to_model
 from gradsift.detectors import Detector, get_detector
 from gradsift.errors import GradsiftError, ModelError, SampleError, SettingError
@@ -44,6 +45,7 @@ class Preparation:
         batch_size: Samples a batch.
         shard_size: Samples a shard: as the settings say, fewer where they would take more than 128 MiB.
         fingerprint: The data set's fingerprint and what it covers, where a trajectory needed it already.
+        class_names: Names of the classes, where they are known.
     """
 
     task: Task
@@ -55,6 +57,7 @@ class Preparation:
     batch_size: int
     shard_size: int
     fingerprint: tuple[str, str] | None = None
+    class_names: Sequence[str] | None = None
 
 
 def prepare(
@@ -63,6 +66,7 @@ def prepare(
     task: str | Task,
     settings: AuditSettings,
     trajectory: Trajectory | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Preparation:
     """Checks model and data, chooses roads, detectors and the batch size.
 
@@ -72,12 +76,13 @@ def prepare(
         task: The task or its name.
         settings: The settings.
         trajectory: What was recorded along training.
+        class_names: Names of the classes, where the user gives them.
 
     Returns:
         The preparation.
 
     Raises:
-        DataError: The trajectory is of another data set.
+        DataError: The trajectory is of another data set, or labels or names of classes are not the model's.
     """
     task, samples = get_task(task), Samples(train_set)
     fingerprint = None
@@ -90,6 +95,8 @@ def prepare(
     check_finite_inputs(example, positions)
     outputs = _outputs(model, task, example)
     task = read_outputs(task, model, some_batches(samples))
+    check_labels(task, samples, outputs)
+    class_names = class_names_for(model, task, samples, outputs, class_names)
     try:
         gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
     except SampleError as error:
@@ -111,6 +118,7 @@ def prepare(
             1, min(settings.shard_size, SHARD_BYTES // _sample_bytes(reduced, task, outputs, len(positions)))
         ),
         fingerprint=fingerprint,
+        class_names=class_names,
     )
 
 

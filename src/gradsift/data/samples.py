@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, default_collate
 
-from gradsift.data.batch import Batch
+from gradsift.data.batch import LABEL_KEYS, Batch
+from gradsift.data.class_names import features_of, names_of_column
 from gradsift.data.collation import Collation
 from gradsift.data.sample_axis import refuse_plain_lists, with_sample_axis
 from gradsift.errors import DataError
@@ -68,9 +69,12 @@ class Samples:
 
     @property
     def class_names(self) -> list[str] | None:
-        """Names of the classes, where the data set carries them as ``classes``."""
+        """Names of the classes, where the data set carries them as ``classes`` or as ``ClassLabel`` of its labels."""
         names = getattr(self._dataset, "classes", None)
-        return [str(name) for name in names] if isinstance(names, list | tuple) else None
+        if isinstance(names, list | tuple):
+            return [str(name) for name in names]
+        label = next((key for key in LABEL_KEYS if key in features_of(self._dataset)), None)
+        return names_of_column(self._dataset, label) if label is not None else None
 
     def sample(self, position: int) -> Any:
         """One sample as the data set gives it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -13,10 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from gradsift.data import LABEL_KEYS, Samples
+from gradsift.data.class_names import are_named, folded, names_of_column, numbers_by_name
 from gradsift.data.samples import is_splits, one_split
 from gradsift.errors import DataError
-
-logger = logging.getLogger(__name__)
 
 
 class EncodedSet(Dataset):
@@ -52,11 +50,16 @@ class EncodedSet(Dataset):
         """Names of the columns."""
         return list(self.row(0))
 
-    @property
-    def features(self) -> Mapping[str, Any]:
-        """What a ``datasets.Dataset`` says of its columns; empty for other rows."""
-        split = one_split(self.raw) if is_splits(self.raw) else self.raw
-        return getattr(split, "features", {})
+    def class_names_of(self, column: str) -> list[str] | None:
+        """Names of the classes in a column, as a ``ClassLabel`` or the metadata of a parquet file tells them.
+
+        Args:
+            column: The column.
+
+        Returns:
+            One name a class number, or ``None``.
+        """
+        return names_of_column(one_split(self.raw) if is_splits(self.raw) else self.raw, column)
 
     def row(self, position: int) -> dict[str, Any]:
         """One row as it stands.
@@ -166,38 +169,51 @@ class EncodedSet(Dataset):
 class Labels:
     """Class numbers of a column that holds numbers, words or a ``ClassLabel``.
 
+    Names are compared without case and white space around them; a data set that numbers the same names otherwise than
+    ``label2id`` is renumbered.
+
     Args:
         rows: The data set.
         column: Its column of labels.
         label2id: Word to class number, as in ``model.config.label2id``.
 
     Raises:
-        DataError: Labels are words and nothing tells their numbers.
+        DataError: Labels are words and nothing tells their numbers, or the classes of a ``ClassLabel`` are not those of
+            ``label2id``.
     """
 
     def __init__(self, rows: EncodedSet, column: str, label2id: Mapping[str, int] | None) -> None:
-        self._column, self._numbers = column, dict(label2id or {})
-        feature = rows.features.get(column)
-        feature = getattr(feature, "feature", feature)  # a list of labels
-        self.names: list[str] | None = getattr(feature, "names", None)
-        # A data set that names its classes in another order than the model: by name, not by number.
+        self._column, self._label2id = column, dict(label2id or {})
+        self._numbers = numbers_by_name(self._label2id)
+        self.names: list[str] | None = rows.class_names_of(column)
         self._renumber: list[int] | None = None
-        if self.names is not None and set(self.names) <= self._numbers.keys():
-            self._renumber = [self._numbers[name] for name in self.names]
-        if self._numbers and self.names is not None and self._renumber is None:
-            logger.warning(
-                "the column %r names the classes %s, label2id has %s: the numbers are taken as they are",
-                *(column, ", ".join(self.names[:10]), ", ".join(list(self._numbers)[:10])),
-            )
-        if self._numbers and (self.names is None or self._renumber is not None):
-            self.names = [word for word, _ in sorted(self._numbers.items(), key=lambda pair: pair[1])]
+        if self.names is not None and are_named(self.names) and are_named(list(self._label2id)):
+            self._renumber = self._new_numbers(self.names)
+        if self._label2id and (self.names is None or not are_named(self.names) or self._renumber is not None):
+            self.names = [word for word, _ in sorted(self._label2id.items(), key=lambda pair: pair[1])]
         first = rows.row(0)[column]
         self.number(first[:1] if isinstance(first, list) else first, 0)  # words without numbers are refused at once
+
+    def _new_numbers(self, names: Sequence[str]) -> list[int]:
+        """The number in ``label2id`` of each of the data set's classes."""
+        unknown = [name for name in names if self._number_of(name) is None]
+        if unknown:
+            own = "{" + ", ".join(f"{name!r}: {number}" for number, name in enumerate(names[:4]))
+            raise DataError(
+                f"column {self._column!r} names the classes {', '.join(names[:10])}, of which {', '.join(unknown[:5])} "
+                f"are none of the model's {', '.join(list(self._label2id)[:10])}, so their numbers may mean other classes. "
+                f"Give the number that each has in the model's output, label2id={own}{', ...' if len(names) > 4 else ''}}}, "
+                "or correct the names in the model's config.json (label2id)"
+            )
+        return [int(self._number_of(name) or 0) for name in names]
+
+    def _number_of(self, word: str) -> int | None:
+        return self._numbers.get(word, self._numbers.get(folded(word)))
 
     @property
     def mapping(self) -> dict[str, int] | None:
         """Word to class number, in plain values for the manifest."""
-        return self._numbers or None
+        return self._label2id or None
 
     def number(self, value: Any, position: int) -> Any:
         """The class number, value or list of numbers of a label.
@@ -226,12 +242,13 @@ class Labels:
                     f"labels in column {self._column!r} are words such as {value!r}, and nothing tells which class of the "
                     "model each one is: name the classes in the model's config.json (label2id), or pass label2id={...}"
                 )
-            if value not in self._numbers:
+            number = self._number_of(value)
+            if number is None:
                 raise DataError(
                     f"the label {value!r} at position {position} in column {self._column!r} is none of the model's "
-                    f"classes {', '.join(list(self._numbers)[:10])}"
+                    f"classes {', '.join(list(self._label2id)[:10])}: correct it, or name it in label2id"
                 )
-            return int(self._numbers[value])
+            return number
         if self._renumber is not None and isinstance(value, int) and 0 <= value < len(self._renumber):
             return self._renumber[value]
         return value

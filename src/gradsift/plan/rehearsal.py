@@ -96,7 +96,7 @@ def rehearse(
             lengths.append(len(places))
         run.write_json("manifest.json", run.read_json("manifest.json") | {"shards": lengths})
         began = time.perf_counter()
-        table = _finish(run, ready, settings, None, ready.samples.class_names, None, False, details)
+        table = _finish(run, ready, settings, None, ready.class_names, None, False, details)
         scored = time.perf_counter()
         audit = Audit(table, run, _first(ready.samples, size))
         write_highlights(audit, model, ready.task, ready.samples, ready.batch_size, settings.precision)

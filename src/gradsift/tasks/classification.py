@@ -79,17 +79,35 @@ class Classification(LossTask):
                 f'{tuple(outputs.shape)}; for a single logit use task="binary"'
             )
         labels = self.labels(batch)
-        outside = (labels < 0) | (labels >= outputs.shape[1])
-        if not is_traced(labels) and outside.any():
-            raise SampleError(
-                f"labels outside 0 ... {outputs.shape[1] - 1}, the classes of the model's output",
-                outside.nonzero()[:, 0].tolist(),
-                "Number the classes from 0, and check that model and data belong together",
-            )
+        self.check_range(labels, outputs.shape[1])
         weights = None if self.class_weights is None else self.class_weights.to(outputs)
         return functional.cross_entropy(
             outputs, labels, weight=weights, reduction="none", label_smoothing=self.label_smoothing
         )
+
+    @staticmethod
+    def check_range(labels: Tensor, classes: int) -> None:
+        """Refuses labels that are no class of the model.
+
+        Args:
+            labels: Shape (n,).
+            classes: Number of classes K of the model's output.
+
+        Raises:
+            SampleError: Labels are outside 0 ... K - 1.
+        """
+        if is_traced(labels):
+            return
+        outside = ((labels < 0) | (labels >= classes)).nonzero()[:, 0]
+        if len(outside):
+            values = labels[outside].unique()
+            shown = ", ".join(str(value) for value in values[:5].tolist()) + (", ..." if len(values) > 5 else "")
+            raise SampleError(
+                f"{len(outside)} of {len(labels)} labels are outside 0 ... {classes - 1}, the classes of the model's output: "
+                f"{shown}",
+                outside.tolist(),
+                "Number the classes from 0, and check that model and data belong together",
+            )
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Softmax of the logits.

@@ -1,0 +1,72 @@
+"""What model, labels and data must agree on before the first gradient: numbers and names of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from gradsift.data import Samples
+from gradsift.data.class_names import names_of_model, refuse_other_names
+from gradsift.errors import DataError, SampleError
+from gradsift.tasks import Classification, LabelledTask, Task
+
+
+def class_names_for(
+    model: nn.Module, task: Task, samples: Samples, outputs: Any, class_names: Sequence[str] | None
+) -> list[str] | None:
+    """Names of the classes, checked against the model.
+
+    Args:
+        model: The model.
+        task: The task.
+        samples: The data set.
+        outputs: The model's outputs for some samples.
+        class_names: What the user says; stands above what the data set says.
+
+    Returns:
+        One name a class, or ``None`` where nobody names them.
+
+    Raises:
+        DataError: There is not one name a class, or the model calls a class of the same number otherwise.
+    """
+    names = samples.class_names if class_names is None else [str(name) for name in class_names]
+    if names is None or not isinstance(task, LabelledTask) or task.kind not in ("class", "multilabel"):
+        return names
+    classes = task.predictions(outputs).shape[1]
+    if len(names) != classes:
+        whose = "class_names holds" if class_names is not None else "the data set names"
+        raise DataError(
+            f"{whose} {len(names)} classes ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}), the model's output "
+            f"has {classes}: give one name for each class in the order of the output (class_names=[...])"
+        )
+    of_model = names_of_model(model)
+    if class_names is None and of_model is not None:
+        encoding = getattr(samples.source, "encoding", None)
+        if encoding is None:
+            fix = "Renumber the labels as in model.config.label2id, or say with class_names=[...] what the numbers mean"
+        else:
+            fix = "Pass label2id=model.config.label2id to the data set, which then goes by name"
+        given = bool(encoding and encoding.get("label2id"))  # by the user, who may call classes otherwise
+        refuse_other_names(names, of_model, fix, shared_only=given)
+    return names
+
+
+def check_labels(task: Task, samples: Samples, outputs: Any) -> None:
+    """Looks at all labels of a data set that is held as arrays, so that wrong ones are counted before any work.
+
+    Args:
+        task: The task.
+        samples: The data set.
+        outputs: The model's outputs for some samples.
+
+    Raises:
+        DataError: Labels are no classes of the model; says how many, and where the first ones are.
+    """
+    if not isinstance(task, Classification) or samples.arrays is None or not isinstance(outputs, Tensor):
+        return
+    try:
+        task.check_range(task.labels(samples.arrays), outputs.shape[-1])
+    except SampleError as error:
+        raise error.at(range(len(samples))) from error
