@@ -103,8 +103,8 @@ class Classification(LossTask):
             values = labels[outside].unique()
             shown = ", ".join(str(value) for value in values[:5].tolist()) + (", ..." if len(values) > 5 else "")
             raise SampleError(
-                f"{len(outside)} of {len(labels)} labels are outside 0 ... {classes - 1}, the classes of the model's output: "
-                f"{shown}",
+                f"{len(outside)} of {len(labels)} labels are outside 0 ... {classes - 1}, the classes of the model's "
+                f"output: {shown}",
                 outside.tolist(),
                 "Number the classes from 0, and check that model and data belong together",
             )
