@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-fast test-slow check format docs wheel second-opinions bench clean
+.PHONY: help demo test test-fast test-slow check format docs wheel second-opinions bench chaos clean
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,6 +75,10 @@ bench: .venv/test  ## Time and memory of gradients against plain passes, the one
 	$(PIP) -e '.[bench]'
 	$(BIN)/python benchmarks/speed --prepare
 	$(BIN)/python benchmarks/speed
+
+chaos: .venv/test  ## Kill, flip, damage and fill whatever gradsift writes, and give it bad inputs (half an hour on 2 cores)
+	$(BIN)/python benchmarks/chaos || true
+	$(BIN)/python benchmarks/chaos --write
 
 clean:  ## Remove what was built
 	rm -rf .venv .venv-peers .venv-speed-* dist build docs/_build runs

@@ -1,0 +1,1 @@
+"""Attacks on what gradsift writes and reads; run them as ``python benchmarks/chaos``."""
