@@ -121,7 +121,7 @@ def images(count: int) -> tuple[Tensor, Tensor]:
 
 STEPS = (
     "prepare", "fingerprint_samples", "probe", "collect", "detrimental_scores", "decide", "build_table", "memorised",
-    "warnings_of", "write_highlights",
+    "model_notices", "cut_notices", "write_highlights",
 )  # fmt: skip
 """Functions of the audit that are timed one by one."""
 

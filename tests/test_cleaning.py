@@ -80,8 +80,9 @@ def test_neighbours_count_what_a_model_has_memorised_away():
     features = 5 * np.eye(3)[true] + generator.normal(size=(600, 3))
     predictions = 0.96 * np.eye(3)[labels] + 0.04 / 3  # every given label is fitted
     belief = WrongLabelPosterior().fit(Evidence(predictions, features), labels).belief_
-    assert decide(np.zeros(600), "auto", kind="class", labels=labels, predictions=predictions).count == 0
-    decision = decide(np.zeros(600), "auto", kind="class", labels=labels, predictions=belief)
+    scores = generator.random(600)
+    assert decide(scores, "auto", kind="class", labels=labels, predictions=predictions).count == 0
+    decision = decide(scores, "auto", kind="class", labels=labels, predictions=belief)
     assert decision.fraction > 0.7 * wrong.mean()
     assert decision.low <= wrong.mean() <= decision.high
 
@@ -208,3 +209,30 @@ def test_trim_of_an_opened_run_needs_the_data_set(model, tmp_path):
         opened.trim()
     assert len(opened.trim(arrays())[1]) == 24
     assert len(Audit.open(tmp_path / "x", arrays()).trim()[1]) == 24
+
+
+def test_ties_at_the_cut_are_flagged_together_or_not_at_all():
+    scores = np.concatenate([np.zeros(92), np.full(4, 10.0), np.linspace(20, 40, 4)])
+    labels, predictions = np.arange(100) % 2, np.empty((100, 2))
+    predictions[:] = binary(np.where(labels == 1, 0.9, 0.1))
+    for disagreeing, flagged, words in (
+        (7, 8, "so all of them"),
+        (5, 4, "so none of them"),
+        (8, 8, None),
+        (4, 4, None),
+    ):
+        said = predictions.copy()
+        said[-disagreeing:] = said[-disagreeing:, ::-1]
+        decision = decide(scores, "auto", kind="class", labels=labels, predictions=said)
+        assert decision.count == flagged
+        assert ("share the score at the cut" in decision.words) == (words is not None)
+        if words:
+            assert f"4 samples share the score at the cut, {words} " in decision.words
+
+
+def test_of_a_share_that_was_given_ties_are_drawn_and_the_words_say_so():
+    decision = decide(np.ones(1000), 0.05)
+    assert decision.count == 50
+    assert decision.words.endswith("1,000 samples share the score at the cut: 50 of them were drawn at random.")
+    assert decide(np.ones(1000), 0.05, held=True).words == "The share was given."
+    assert decide(np.arange(1000.0), 0.05).words == "The share was given."

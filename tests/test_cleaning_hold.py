@@ -82,9 +82,15 @@ def test_more_flagged_without_groups_holds_those_flagged_before(case, fewer):
     assert (flag(scores, count) >= flag(scores, max(0, count - fewer))).all()
 
 
-def test_of_equal_scores_the_first_are_flagged():
-    assert np.flatnonzero(flag(np.ones(5), 2)).tolist() == [0, 1]
-    assert np.flatnonzero(flag(np.ones(6), 2, np.array([1, 1, 1, 0, 0, 0]))).tolist() == [0, 3]
+def test_among_equal_scores_those_to_flag_are_drawn_wherever_they_stand():
+    drawn = np.mean([flag(np.ones(20), 5, seed=seed) for seed in range(200)], axis=0)
+    assert (np.abs(drawn - 0.25) < 0.12).all()
+    groups = np.repeat([1, 0], 10)
+    held = np.mean([flag(np.ones(20), 6, groups, seed=seed) for seed in range(200)], axis=0)
+    assert (np.abs(held - 0.3) < 0.12).all()
+    assert (flag(np.ones(20), 5, seed=3) == flag(np.ones(20), 5, seed=3)).all()
+    scores = np.concatenate([np.ones(10), [2.0]])
+    assert all(flag(scores, 4, seed=seed)[10] for seed in range(20))
 
 
 def test_of_equal_remainders_the_higher_score_is_rounded_up():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import gradsift
@@ -74,3 +75,36 @@ def test_the_audit_says_so_and_keeps_the_figures():
         kept = audit.details["memorised"]
         assert kept["nearest_given"] == pytest.approx(layer.nearest_mean_given)
         assert kept["nearest_predicted"] == pytest.approx(layer.nearest_mean)
+
+
+def linear(inputs, labels, *, single=False):
+    """A logistic regression as a module, of one logit or two and more, on features that nothing has trained."""
+    fitted = LogisticRegression(max_iter=500).fit(inputs, labels)
+    layer = nn.Linear(inputs.shape[1], 1 if single else len(fitted.classes_))
+    layer.weight.data = torch.tensor(fitted.coef_, dtype=torch.float32)
+    layer.bias.data = torch.tensor(fitted.intercept_, dtype=torch.float32)
+    return nn.Sequential(layer).eval()
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_linear_model_on_frozen_features_is_not_said_to_memorise(single):
+    generator = np.random.default_rng(0)
+    scales = np.r_[np.full(4, 0.3), np.full(60, 3.0)]  # what tells classes apart is the smaller part
+    inputs = generator.normal(size=(2000, 64)) * scales
+    logits = inputs[:, :4] / 0.3 + 0.7 * generator.normal(size=(2000, 4))
+    labels = (logits[:, 0] > 1).astype(int) if single else logits.argmax(axis=1)
+    data, task = (inputs.astype(np.float32), labels), "binary" if single else "classification"
+    audit = gradsift.audit(linear(inputs, labels, single=single), data, task=task, **QUIET)
+    kept = audit.details["memorised"]
+    assert kept["fitted"] - kept["nearest_given"] > 0.15  # class means alone would say so
+    assert kept["fitted"] - kept["decoded"] < 0.1
+    assert not any("memorised" in warning for warning in audit.warnings)
+
+
+def test_a_network_that_has_memorised_most_of_its_wrong_labels_is_told():
+    (late,), data = states(epochs=(30,))
+    seen = gradsift.audit(late, data, **QUIET)
+    kept = seen.details["memorised"]
+    assert kept["fitted"] < 0.995
+    assert kept["fitted"] - max(kept["nearest_given"], kept["decoded"]) > 0.1
+    assert any("has memorised single labels" in warning for warning in seen.warnings)

@@ -35,7 +35,7 @@ from gradsift.report.highlights import write_highlights
 from gradsift.settings import AuditSettings
 from gradsift.store import ArrayMatrix, RunDirectory, collect, fingerprint_model, fingerprint_settings
 from gradsift.store.processes import gathered, leading, rank_and_count, together
-from gradsift.table import Audit, build_table, predicted_labels, warnings_of
+from gradsift.table import Audit, build_table, cut_notices, model_notices, predicted_labels
 from gradsift.table.audit_result import stored_matrix
 from gradsift.table.duplicates import conflicting_duplicates
 from gradsift.table.kinds import Beliefs
@@ -139,7 +139,8 @@ def audit(
     model, recorded = unwrapped(model), _recorded(trajectory)
     ready = together(lambda: prepare(model, train_set, task, settings, recorded, class_names))
     samples, gradients = ready.samples, ready.gradients
-    groups = None if groups is None else crossed([groups], len(samples))
+    groups = None if groups is None else np.asarray(groups)
+    crossed([] if groups is None else [groups], len(samples))  # refused before the first gradient if of another shape
     data_fingerprint, covered = ready.fingerprint or fingerprint_samples(samples)
     identity = {
         "model": fingerprint_model(model),
@@ -293,13 +294,13 @@ def _finish(
     ranking_first = (chosen[ready.detector], *chosen.values())
     believer = next((one for one in ranking_first if isinstance(one, WrongLabelPosterior)), None)
     belief = believer.belief_ if believer is not None else predictions
-    decision = decide(main, settings.contamination, kind=kind, labels=labels, predictions=belief)
     held = crossed(columns, len(losses))
+    decision = decide(main, settings.contamination, kind=kind, labels=labels, predictions=belief, held=held is not None)
     if held is not None:
         decision = replace(
             decision, words=f"{decision.words} Every one of {len(np.unique(held))} groups loses that share."
         )
-    flagged = flag(main, decision.count, held)
+    flagged = flag(main, decision.count, held, seed=settings.seed)
     duplicates = None
     if kind == "class" and labels is not None and predictions is not None:
         read = features if features is not None else predictions
@@ -326,8 +327,10 @@ def _finish(
     if features is not None and labels is not None and predicted is not None:
         seen = memorised(features, labels, predicted)
         details["memorised"] = seen.to_dict()
-    warnings = warnings_of(kind, labels, predicted, losses, main, seen)
-    details |= {"contamination": decision.to_dict(), "warnings": warnings}
+    notices = model_notices(kind, labels, predicted, losses, seen)
+    classes = labels if kind == "class" else None
+    notices += cut_notices(flagged, main, classes=classes, class_names=class_names, groups=groups)
+    details |= {"contamination": decision.to_dict(), "notices": [notice.to_dict() for notice in notices]}
     run.write_json("manifest.json", run.read_json("manifest.json") | details)
     return table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -45,11 +45,14 @@ def decide(
     kind: str | None = None,
     labels: np.ndarray | None = None,
     predictions: np.ndarray | ArrayMatrix | Belief | None = None,
+    held: bool = False,
 ) -> Decision:
     """Decides how many samples are flagged.
 
     A number is taken as it is. ``"auto"`` counts confident disagreements where there are classes
     (:func:`count_disagreements`), and outliers of the score elsewhere (:func:`count_outliers`). No test data is used.
+    Where samples share the score at the cut, ``"auto"`` moves it to the nearer end of them, so that all or none are
+    flagged; of a share that was given, they are drawn at random, and the words say so.
 
     Args:
         scores: Scores of the main detector, shape (n,); high = detrimental.
@@ -57,16 +60,37 @@ def decide(
         kind: The task's kind.
         labels: Given labels, shape (n,).
         predictions: Predicted probabilities, or the belief of a detector that has one, shape (n, K).
+        held: Whether every group loses the same share, so that there is no one cut.
 
     Returns:
         The decision.
     """
+    automatic = contamination == "auto"
     if contamination != "auto":
         count = round(contamination * len(scores))
-        return Decision(count, count / len(scores), contamination, contamination, "The share was given.")
-    if kind == "class" and labels is not None and predictions is not None:
-        return count_disagreements(labels, predictions)
-    return count_outliers(scores)
+        decision = Decision(count, count / len(scores), contamination, contamination, "The share was given.")
+    elif kind == "class" and labels is not None and predictions is not None:
+        decision = count_disagreements(labels, predictions)
+    else:
+        decision = count_outliers(scores)
+    return decision if held or not decision.count else _at_ties(decision, scores, automatic=automatic)
+
+
+def _at_ties(decision: Decision, scores: np.ndarray, *, automatic: bool) -> Decision:
+    """The decision where it would part samples that share a score."""
+    size, count = len(scores), decision.count
+    cut = np.sort(scores)[size - count]
+    above, tied = int((scores > cut).sum()), int((scores == cut).sum())
+    if above + tied == count:
+        return decision
+    start = f"{decision.words} {tied:,} samples share the score at the cut"
+    if not automatic:
+        return replace(decision, words=f"{start}: {count - above:,} of them were drawn at random.")
+    if above + tied - count < count - above and above + tied <= LARGEST * size:
+        count, words = above + tied, f"{start}, so all of them are flagged."
+    else:
+        count, words = above, f"{start}, so none of them is flagged."
+    return replace(decision, count=count, fraction=count / size, words=words)
 
 
 def count_disagreements(labels: np.ndarray, predictions: np.ndarray | ArrayMatrix | Belief) -> Decision:

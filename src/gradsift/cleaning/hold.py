@@ -9,7 +9,7 @@ import numpy as np
 from gradsift.errors import SettingError
 
 
-def flag(scores: np.ndarray, count: int, groups: np.ndarray | None = None) -> np.ndarray:
+def flag(scores: np.ndarray, count: int, groups: np.ndarray | None = None, *, seed: int = 0) -> np.ndarray:
     """Flags the samples with the highest scores.
 
     With groups, each of them loses the same share of its samples, its own highest scores, so that what is kept is made up
@@ -17,10 +17,11 @@ def flag(scores: np.ndarray, count: int, groups: np.ndarray | None = None) -> np
     too many of stays: see docs/benchmark.md for the price.
 
     Args:
-        scores: Shape (n,); high = detrimental. Of equal scores the first are flagged, NaN last.
+        scores: Shape (n,); high = detrimental, NaN last. Among equal scores those to flag are drawn at random.
         count: How many, from 0 to n.
         groups: Group of each sample, such as its given class, shape (n,): numbers, strings, or objects, which are told
             apart by their strings.
+        seed: Seed of the draw among equal scores.
 
     Returns:
         Shape (n,), boolean, true ``count`` times. Group g with n_g samples has ``count n_g / n`` of them, rounded by
@@ -32,7 +33,7 @@ def flag(scores: np.ndarray, count: int, groups: np.ndarray | None = None) -> np
     size = len(scores)
     if not 0 <= count <= size:
         raise SettingError(f"of {size} samples from 0 to {size} can be flagged, given {count}")
-    order = np.argsort(-scores, kind="stable")
+    order = np.lexsort((np.random.default_rng(seed).permutation(size), -scores))
     flagged = np.zeros(size, dtype=bool)
     if groups is None:
         flagged[order[:count]] = True

@@ -13,7 +13,7 @@ from gradsift.cleaning.hold import flag
 from gradsift.detectors import Evidence, WrongLabelPosterior
 from gradsift.errors import DataError
 from gradsift.store import ArrayMatrix
-from gradsift.table import SCORE_PREFIX, Audit, build_table
+from gradsift.table import SCORE_PREFIX, Audit, build_table, cut_notices
 from gradsift.table.kinds import Beliefs
 
 
@@ -47,12 +47,13 @@ def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float
         believer = WrongLabelPosterior(random_state=seed).fit(Evidence(predictions, features), labels)
     belief = believer.belief_ if believer is not None else predictions
     decision = decide(scores, contamination, kind=kind, labels=labels, predictions=belief)
+    flagged = flag(scores, decision.count, seed=int(run.config["settings"]["seed"]))
     earlier = [column for column in table.column_names if column.startswith(SCORE_PREFIX)]
     rescored = build_table(
         losses=table["loss"].to_numpy(),
         scores={name: scores} | {c.removeprefix(SCORE_PREFIX): table[c].to_numpy() for c in earlier},
         detector=name,
-        flagged=flag(scores, decision.count),
+        flagged=flagged,
         kind=kind,
         labels=labels,
         predictions=predictions,
@@ -61,11 +62,16 @@ def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float
         beliefs=Beliefs.of(believer) if believer is not None else None,
         features=features,
     )
+    notices = [notice for notice in audit.notices if notice.about_model]
+    notices += cut_notices(flagged, scores, classes=labels if kind == "class" else None, class_names=audit.class_names)
     notes: dict[str, Any] = {
         "detector": name,
         "class_names": audit.class_names,
         "data_fingerprint": audit.details.get("data_fingerprint"),
-        "details": {"contamination": decision.to_dict()},
+        "details": {
+            "contamination": decision.to_dict(),
+            "notices": [notice.to_dict() for notice in notices],
+        },
     }
     return Audit(rescored.replace_schema_metadata({"gradsift": json.dumps(notes)}), run, audit.train_set)
 

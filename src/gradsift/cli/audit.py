@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from rich.markup import escape
 
 from gradsift.audit import audit as audit_data_set
 from gradsift.cli.console import console, print_json, print_table, resumable
@@ -222,9 +223,12 @@ def show(result: Audit) -> None:
         result: The audit.
     """
     console.print(f"Gradients: {result.details['coverage']}.")
-    console.print(f"[bold]{result.summary()}[/]")
-    for warning in result.warnings:
-        console.print(f"[yellow]Warning:[/] {warning}.")
+    for first in (True, False):
+        for notice in result.notices:
+            if notice.first == first:
+                console.print(f"[yellow]Warning:[/] {escape(notice.words)}")
+        if first:
+            console.print(f"[bold]{escape(result.cut)}[/]")
     rows = [
         {
             "rank": str(row["rank"]),

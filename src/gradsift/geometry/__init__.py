@@ -6,11 +6,12 @@ from gradsift.geometry.alignment import Alignment, alignment, eigenvector_scores
 from gradsift.geometry.along_training import CollapseAlongTraining
 from gradsift.geometry.collapse import Collapse, LayerCollapse, collapse
 from gradsift.geometry.examine import Curvature, Geometry, examine
-from gradsift.geometry.memorised import Memorised, memorised
+from gradsift.geometry.memorised import SUSPECTED, Memorised, memorised
 from gradsift.geometry.split import GaussNewtonSplit, gauss_newton_split
 from gradsift.geometry.weights import LayerWeights, weight_geometry
 
 __all__ = [
+    "SUSPECTED",
     "Alignment",
     "Collapse",
     "CollapseAlongTraining",

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from gradsift.store import ArrayMatrix
 from gradsift.store.gradient_matrix import CHUNK_BYTES
+
+SUSPECTED = 0.1
+"""Share of labels that are fitted against the last features above which memorisation is suspected; see docs/geometry.md."""
+FOLDS = 4
+PROBED, PROBED_BYTES = 20_000, 128 * 2**20
+"""A linear classifier is cross-validated on at most so many samples, and so many bytes of their features as float32."""
 
 
 @dataclass(frozen=True)
@@ -19,16 +29,19 @@ class Memorised:
         fitted: Share of samples whose prediction is the given label.
         nearest_given: Share whose nearest class mean is that of the given label.
         nearest_predicted: Share whose nearest class mean is that of the prediction (NC4).
+        decoded: Share whose given label a linear classifier of the features predicts that was fitted on other samples;
+            ``None`` where ``nearest_given`` leaves no suspicion.
     """
 
     fitted: float
     nearest_given: float
     nearest_predicted: float
+    decoded: float | None = None
 
     @property
     def share(self) -> float:
-        """Share of labels that are fitted against the geometry of the features, ``fitted - nearest_given``."""
-        return self.fitted - self.nearest_given
+        """Share of labels that are fitted against the features, ``fitted - max(nearest_given, decoded)``."""
+        return self.fitted - max(self.nearest_given, self.decoded or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the manifest."""
@@ -42,13 +55,17 @@ def memorised(features: ArrayMatrix, labels: np.ndarray, predicted: np.ndarray) 
     wrong predictions drift apart from the nearest mean while wrong labels are memorised. How this goes with what gradients
     can still find is measured by ``benchmarks/collapse_signal.py``.
 
+    Class means say little about features that were not trained on these labels (inputs, features of a frozen network):
+    their directions differ in scale, and a linear layer fits far more of them without memorising anything. So a suspicion
+    is held against a ridge classifier of the features, cross-validated in four folds.
+
     Args:
         features: Inputs of the last layer, shape (n, D).
         labels: Given labels, shape (n,).
         predicted: Predicted labels, shape (n,).
 
     Returns:
-        The three shares.
+        The shares.
     """
     classes, own = np.unique(labels, return_inverse=True)
     means = np.zeros((len(classes), features.shape[1]))
@@ -62,4 +79,17 @@ def memorised(features: ArrayMatrix, labels: np.ndarray, predicted: np.ndarray) 
             some = rows[first : first + together].astype(np.float64)
             nearest[start + first : start + first + len(some)] = (squares - 2 * some @ means.T).argmin(axis=1)
     given, said = (int((classes[nearest] == stated).sum()) for stated in (labels, predicted))
-    return Memorised(float((predicted == labels).mean()), given / size, said / size)
+    found = Memorised(float((predicted == labels).mean()), given / size, said / size)
+    return replace(found, decoded=_decoded(features, labels)) if found.share > SUSPECTED and size > FOLDS else found
+
+
+def _decoded(features: ArrayMatrix, labels: np.ndarray, seed: int = 0) -> float:
+    """Share of given labels that a linear classifier predicts which has not seen them."""
+    size, most = len(labels), min(PROBED, max(10 * FOLDS, PROBED_BYTES // (4 * features.shape[1])))
+    positions = np.arange(size)
+    if size > most:
+        positions = np.sort(np.random.default_rng(seed).choice(size, most, replace=False))
+    classifier = make_pipeline(StandardScaler(), RidgeClassifier())
+    folds = KFold(FOLDS, shuffle=True, random_state=seed)
+    predicted = cross_val_predict(classifier, features.rows(positions), labels[positions], cv=folds)
+    return float((predicted == labels[positions]).mean())

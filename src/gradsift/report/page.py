@@ -21,7 +21,9 @@ from gradsift.table import COLUMNS, Audit
 from gradsift.writing import writing
 
 LARGEST_MATRIX = 20
-"""Most classes of the given x suggested matrix; the most frequent ones are shown."""
+"""Most classes of the given x predicted matrix; the most frequent ones are shown."""
+LARGEST_REMOVED = 50
+"""Most classes of which it is shown what is removed: those that lose the largest share."""
 
 
 def write_report(
@@ -117,7 +119,7 @@ def _class_labels(audit: Audit) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _matrix(audit: Audit) -> dict[str, Any] | None:
-    """Given x suggested label of the flagged samples."""
+    """Given x predicted label of the flagged samples."""
     labels = _class_labels(audit)
     if labels is None or not len(audit.flagged):
         return None
@@ -138,11 +140,15 @@ def _removed(audit: Audit) -> list[dict[str, Any]] | None:
     labels = _class_labels(audit)
     if labels is None:
         return None
-    given, flagged = labels[0], audit.table["flagged"].to_numpy()
-    rows: list[dict[str, Any]] = []
-    for label in np.unique(given):
-        members = given == label
-        count = int((members & flagged).sum())
-        rows.append({"name": _name(audit, int(label)), "size": int(members.sum()), "removed": count})
-        rows[-1]["share"] = count / rows[-1]["size"]
-    return sorted(rows, key=lambda row: -row["share"])[:50]
+    classes, given = np.unique(labels[0], return_inverse=True)
+    sizes = np.bincount(given)
+    counts = np.bincount(given[audit.table["flagged"].to_numpy()], minlength=len(classes))
+    return [
+        {
+            "name": _name(audit, int(classes[k])),
+            "size": int(sizes[k]),
+            "removed": int(counts[k]),
+            "share": counts[k] / sizes[k],
+        }
+        for k in np.argsort(-counts / sizes, kind="stable")[:LARGEST_REMOVED]
+    ]

@@ -2,7 +2,16 @@
 
 from gradsift.table.audit_result import Audit
 from gradsift.table.build import build_table, predicted_labels
-from gradsift.table.health import vanished_gradients, warnings_of
+from gradsift.table.notices import Notice, cut_notices, model_notices
 from gradsift.table.schema import COLUMNS, SCORE_PREFIX
 
-__all__ = ["COLUMNS", "SCORE_PREFIX", "Audit", "build_table", "predicted_labels", "vanished_gradients", "warnings_of"]
+__all__ = [
+    "COLUMNS",
+    "SCORE_PREFIX",
+    "Audit",
+    "Notice",
+    "build_table",
+    "cut_notices",
+    "model_notices",
+    "predicted_labels",
+]

@@ -14,6 +14,7 @@ from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError, RunDirectoryError
 from gradsift.store import FactoredMatrix, RunDirectory, ShardedArray, StoredMatrix
 from gradsift.store.gradient_matrix import ArrayMatrix, GradientMatrix
+from gradsift.table.notices import Notice
 
 
 class Audit:
@@ -65,9 +66,18 @@ class Audit:
         return self.run.read_json("manifest.json") | self._meta.get("details", {})
 
     @property
+    def notices(self) -> list[Notice]:
+        """What may make the scores, or what is flagged, say little; a weak model first."""
+        details = self.details
+        if "notices" in details:
+            return [Notice(**notice) for notice in details["notices"]]
+        # Runs of gradsift 0.1 have sentences without a capital and a full stop.
+        return [Notice("other", f"{words[:1].upper()}{words[1:]}.") for words in details.get("warnings", [])]
+
+    @property
     def warnings(self) -> list[str]:
-        """What may make the scores say little."""
-        return list(self.details.get("warnings", []))
+        """The same in words."""
+        return [notice.words for notice in self.notices]
 
     @property
     def class_names(self) -> list[str] | None:
@@ -114,9 +124,16 @@ class Audit:
         flagged = len(self.flagged)
         return f"{flagged:,} of {len(self):,} samples ({100 * flagged / len(self):.2f} %) are flagged."
 
-    def summary(self) -> str:
+    @property
+    def cut(self) -> str:
         """How many samples are flagged, how that was decided, and how sure it is."""
         return f"{self.headline} {self.details.get('contamination', {}).get('words', '')}".strip()
+
+    def summary(self) -> str:
+        """How many samples are flagged, how that was decided, and what to beware of: a weak model before all else."""
+        notices = self.notices
+        before, after = ([notice.words for notice in notices if notice.first == first] for first in (True, False))
+        return " ".join([*before, self.cut, *after])
 
     def samples_of(self, train_set: Any) -> Samples:
         """A data set read by position, once it is sure to be the one that was audited.
@@ -185,7 +202,7 @@ class Audit:
 
     def __repr__(self) -> str:
         """The headline."""
-        return f"<Audit: {self.summary()}>"
+        return f"<Audit: {self.cut}>"
 
     @property
     def _meta(self) -> dict[str, Any]:

@@ -48,10 +48,10 @@ def build_table(
             :func:`~gradsift.table.duplicates.conflicting_duplicates` finds them.
 
     Returns:
-        The table, row = position. Equal scores are ranked by position.
+        The table, row = position. Of equal scores the flagged ones come first, then it goes by position.
     """
     main, size = scores[detector], len(losses)
-    order = np.argsort(-main, kind="stable")
+    order = np.lexsort((~flagged, -main))
     rank = np.empty(size, dtype=np.int64)
     rank[order] = np.arange(1, size + 1)
     percentile = 100.0 * np.searchsorted(np.sort(main), main, side="right") / size

@@ -11,7 +11,7 @@ COLUMNS = {
     "than the given one, otherwise empty",
     "loss": "the sample's loss at the audited weights",
     "score": "score of the main detector: higher = more detrimental",
-    "rank": "1 = the most detrimental sample",
+    "rank": "1 = the most detrimental sample; of equal scores the flagged ones come first, then it goes by position",
     "percentile": "percentage of samples whose score is at most this sample's",
     "flagged": "whether the sample is among those to remove",
     "reason_kind": "the reason's kind where there are classes: wrong_label, ambiguous, atypical or duplicate",
