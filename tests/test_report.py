@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import gradsift
+from gradsift.errors import OutputError
 from gradsift.evaluation import Trial, Verification
 from gradsift.report import render_sample, write_report
 from gradsift.report.plots import gradient_space, histogram
@@ -70,7 +71,7 @@ def test_a_page_without_the_data_set(blobs, trained, tmp_path):
 
 def test_a_page_that_cannot_be_written_says_so(blobs, trained, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(gradsift.RunDirectoryError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot write"):
         gradsift.audit(trained, blobs[:2], show_progress=False).report(tmp_path / "file" / "page.html")
 
 
