@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradsift.data.batch import LABEL_KEYS
 
-COMPARED = 4096
+COMPARED = 1024
 """Numbers of a row that are compared, evenly spaced, where it holds more."""
 
 Path = tuple[Any, ...]
