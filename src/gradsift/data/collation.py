@@ -30,10 +30,11 @@ class Collation:
 
     Args:
         function: The collate function.
+        compares: Whether batches are compared with their samples.
     """
 
-    def __init__(self, function: Callable[[list[Any]], Batch]) -> None:
-        self.function = function
+    def __init__(self, function: Callable[[list[Any]], Batch], *, compares: bool = True) -> None:
+        self.function, self._compares = function, compares
         self._incomparable: set[Path] = set()
 
     @property
@@ -74,8 +75,8 @@ class Collation:
             The batch, and for each row the place of its sample among those given; ``None`` where that cannot be told.
         """
         size = len(samples)
-        if self.function is default_collate:
-            return default_collate(samples), list(range(size))
+        if self.function is default_collate or not self._compares:
+            return self.function(samples), list(range(size))
         kept = [_copied(sample) for sample in samples]  # a collate function may take parts out of a sample
         batch = self.function(samples)
         found = dict(columns(batch))

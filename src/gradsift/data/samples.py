@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,13 @@ class Samples:
     def raw(self) -> Samples:
         """The rows behind a data set that encodes them (its ``raw``), which identify it; otherwise the samples."""
         return self if rows_of(self._dataset) is self._dataset else Samples(rows_of(self._dataset))
+
+    @property
+    def in_any_order(self) -> Samples:
+        """The same samples, whose batches are not compared with them: for what looks at a batch as a whole."""
+        other = copy.copy(self)
+        other.collation = Collation(self.collation.function, compares=False)
+        return other
 
     @property
     def class_names(self) -> list[str] | None:

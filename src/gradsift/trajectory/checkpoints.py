@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gradsift.trajectory.identity import DataIdentity
@@ -53,8 +55,48 @@ class Checkpoint:
             column = self._column(name)
             column[taken] = values[taken]
 
+    def state_dict(self) -> dict[str, Any]:
+        """Its step and columns, as tensors."""
+        return {"step": self.step, "columns": {name: torch.tensor(values) for name, values in self.columns.items()}}
+
+    @classmethod
+    def from_state(cls, size: int, state: Mapping[str, Any]) -> Self:
+        """The opposite of :meth:`state_dict`.
+
+        Args:
+            size: Number of samples n.
+            state: What it gave.
+
+        Returns:
+            The checkpoint.
+
+        Raises:
+            ValueError: A column is of another size.
+        """
+        loaded = cls(size, int(state["step"]))
+        loaded.columns = {name: checked(values, size) for name, values in state["columns"].items()}
+        return loaded
+
     def _column(self, name: str) -> np.ndarray:
         return self.columns.setdefault(name, np.full(self.size, np.nan, dtype=np.float32))
+
+
+def checked(values: Tensor, size: int) -> np.ndarray:
+    """An array of a state that was stored.
+
+    Args:
+        values: The tensor.
+        size: Number of samples n.
+
+    Returns:
+        A copy, first axis = samples.
+
+    Raises:
+        ValueError: It is of another size.
+    """
+    if len(values) != size:
+        raise ValueError(f"an array of {len(values)} rows stands for {size} samples")
+    return values.detach().cpu().numpy().copy()
 
 
 def trajectory_of(

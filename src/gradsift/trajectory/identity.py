@@ -13,6 +13,7 @@ import numpy as np
 from gradsift.data import Samples
 from gradsift.data.batch import labels_of
 from gradsift.data.fingerprint import fingerprint_samples, update_digest
+from gradsift.data.randomness import generators_kept
 from gradsift.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -47,9 +48,10 @@ class DataIdentity:
         Returns:
             Its identity.
         """
-        if _is_drawn_anew(samples):
-            return cls(len(samples), labels=_labels(samples))
-        return cls(len(samples), fingerprint_samples(samples)[0])
+        with generators_kept():  # reading augmented samples leaves the training as it was
+            if _is_drawn_anew(samples):
+                return cls(len(samples), labels=_labels(samples))
+            return cls(len(samples), fingerprint_samples(samples)[0])
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | None) -> Self | None:
@@ -67,12 +69,12 @@ class DataIdentity:
         """Plain values, for JSON."""
         return asdict(self)
 
-    def check(self, samples: Samples, fingerprint: str, what: str) -> None:
+    def check(self, samples: Samples, fingerprint: str | None, what: str) -> None:
         """Refuses another data set, or the same one in another order.
 
         Args:
             samples: The data set at hand.
-            fingerprint: Its fingerprint.
+            fingerprint: Its fingerprint; ``None`` where two reads of a sample differ.
             what: What carries this identity, for the message.
 
         Raises:

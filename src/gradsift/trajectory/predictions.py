@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Self
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from gradsift.tasks import LabelledTask, Task
+from gradsift.trajectory.checkpoints import checked
 
 
 class MeanPredictions:
@@ -54,6 +58,30 @@ class MeanPredictions:
             return None
         with np.errstate(invalid="ignore"):
             return np.divide(self._sums, self._counts[:, None], dtype=np.float32)
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        """Counts and sums, as tensors."""
+        return {"counts": torch.tensor(self._counts), "sums": None if self._sums is None else torch.tensor(self._sums)}
+
+    @classmethod
+    def from_state(cls, size: int, state: Mapping[str, Tensor | None]) -> Self:
+        """The opposite of :meth:`state_dict`.
+
+        Args:
+            size: Number of samples n.
+            state: What it gave.
+
+        Returns:
+            The means.
+
+        Raises:
+            ValueError: It is of another size.
+        """
+        loaded, counts, sums = cls(size), state["counts"], state["sums"]
+        if counts is not None:
+            loaded._counts = checked(counts, size)
+        loaded._sums = None if sums is None else checked(sums, size)
+        return loaded
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +22,14 @@ from gradsift.gradients.selection import select_parameters
 from gradsift.progress import progress
 from gradsift.store.processes import gathered, rank_and_count
 from gradsift.tasks import Task, get_task, task_for
-from gradsift.trajectory.checkpoints import Checkpoint, trajectory_of
+from gradsift.trajectory.checkpoints import Checkpoint
 from gradsift.trajectory.identity import DataIdentity
 from gradsift.trajectory.indexed import POSITIONS, UNKNOWN, IndexedSet, split_positions
 from gradsift.trajectory.outputs import of_outputs, own_residual, ripe
 from gradsift.trajectory.passes import TrainingPass
-from gradsift.trajectory.predictions import MeanPredictions, predicted
+from gradsift.trajectory.predictions import predicted
+from gradsift.trajectory.recording import Recording
+from gradsift.trajectory.state import STATE_VERSION, checked_state
 from gradsift.trajectory.trajectory import Mode, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -93,19 +95,19 @@ class Recorder:
         self.listeners: list[Callable[[int], None]] = []
         self.step, self.epoch = 0, 0
         self._batch_size, self._show_progress = batch_size, show_progress
-        self._checkpoints: dict[Mode, list[Checkpoint]] = {"train": [], "eval": []}
-        self._predictions: dict[Mode, MeanPredictions] = {
-            mode: MeanPredictions(len(self.samples)) for mode in self._checkpoints
-        }
-        self._seen: list[tuple[int | np.ndarray, dict[str, Tensor]]] = []
+        self._recording, self._finished = Recording(len(self.samples)), False
         self._raw: list[tuple[int, dict[str, Tensor]]] = []
         self._pass: TrainingPass | None = None
         self._batch: tuple[Batch, Tensor] | None = None
         self._handles: list[Any] = []
         self._spent, self._began = 0.0, time.perf_counter()
+        self._open()
+
+    def _open(self) -> None:
+        """Puts hooks on the model."""
         # A Trainer hands positions to the model as a keyword: they are taken out even after the recorder has failed.
         self._taking_out = self.model.register_forward_pre_hook(self._take_positions, with_kwargs=True)
-        if passes != "eval":
+        if self.passes != "eval":
             self._guarded(self._watch)
 
     def see(self, batch: Any) -> Any:
@@ -149,7 +151,7 @@ class Recorder:
         with in_eval_mode(self.model):
             if len(mine):
                 self._evaluate(mine, checkpoint)
-            self._checkpoints["eval"].append(checkpoint)
+            self._recording.checkpoints["eval"].append(checkpoint)
             for listener in self.listeners:
                 listener(self.step)
 
@@ -173,7 +175,7 @@ class Recorder:
                     found |= of_outputs(self.task, reduced.outputs, losses, residual, batch)
                 probabilities = predicted(self.task, reduced.outputs)
                 if probabilities is not None:
-                    self._predictions["eval"].add(positions, probabilities)
+                    self._recording.predictions["eval"].add(positions, probabilities)
                 checkpoint.add(positions, found, self.step)
                 bar.advance(len(positions))
 
@@ -182,23 +184,65 @@ class Recorder:
 
         Every process calls it once, after training; the trajectory of a single process is whole without it.
         """
-        everyone = gathered((self.failure, self._checkpoints, self._predictions))
+        everyone = gathered((self.failure, self._recording))
         if len(everyone) > 1 and self.failure is None:
-            failed = [f"process {rank}: {failure}" for rank, (failure, *_) in enumerate(everyone) if failure]
+            failed = [f"process {rank}: {failure}" for rank, (failure, _) in enumerate(everyone) if failure]
             if failed:
                 self.fail(failed[0])
             else:
-                self._guarded(lambda: self._merge([(checkpoints, means) for _, checkpoints, means in everyone]))
+                self._guarded(lambda: self._take_up(Recording.merged([recording for _, recording in everyone])))
+        self._finished = True
         self.close()
         self._taking_out.remove()
 
-    def _merge(self, everyone: list[tuple[dict[Mode, list[Checkpoint]], dict[Mode, MeanPredictions]]]) -> None:
-        rank, _ = rank_and_count()
-        for other, (theirs, means) in enumerate(everyone):
-            for mode, checkpoints in self._checkpoints.items() if other != rank else ():
-                for own, their in zip(checkpoints, theirs[mode], strict=True):
-                    own.merge(their)
-                self._predictions[mode].merge(means[mode])
+    def _take_up(self, recording: Recording) -> None:
+        self._recording = recording
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was recorded so far, for a checkpoint from which the training is resumed.
+
+        In several processes each one calls it, and gets what all of them have recorded.
+
+        Returns:
+            Tensors and plain values alone: ``torch.load(..., weights_only=True)`` reads it.
+        """
+        self._guarded(self._take_pass)
+        self._guarded(self._ripen)
+        everyone = [(self.failure, self._recording)] if self._finished else gathered((self.failure, self._recording))
+        return {
+            "version": STATE_VERSION,
+            "settings": self._settings(),
+            "data": self._data.to_dict(),
+            "step": self.step,
+            "epoch": self.epoch,
+            "failure": next((failure for failure, _ in everyone if failure), None),
+            "recording": Recording.merged([recording for _, recording in everyone]).state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from where :meth:`state_dict` was taken; what was recorded since then is dropped.
+
+        In several processes each one calls it with the same state.
+
+        Args:
+            state: What it gave, for the same data set and settings.
+
+        Raises:
+            SettingError: It is no state of a recorder, or of one with other settings.
+            DataError: It is of another data set, or of the same one in another order.
+        """
+        loaded = checked_state(state, self._settings(), self.samples, self._data)
+        self.close()
+        self._taking_out.remove()
+        self.step, self.epoch, self.failure = int(state["step"]), int(state["epoch"]), state["failure"]
+        self._recording = loaded if rank_and_count()[0] == 0 else loaded.without_values()
+        self._raw, self._finished = [], False
+        self._open()
+
+    def _settings(self) -> dict[str, Any]:
+        """What must be the same where a recording goes on."""
+        layers = self.layers if isinstance(self.layers, str) else list(self.layers)
+        return {"passes": self.passes, "task": type(self.task).__qualname__, "layers": layers}
 
     @property
     def trajectory(self) -> Trajectory:
@@ -217,10 +261,10 @@ class Recorder:
         Raises:
             DataError: Nothing was, with the reason where the recorder failed.
         """
-        if not self._checkpoints[mode]:
+        if not self._recording.checkpoints[mode]:
             why = self.failure or "call end_epoch() after each epoch, or use the callback of your trainer"
             raise DataError(f"the recorder holds no {mode} pass: {why}")
-        return trajectory_of(mode, self._checkpoints[mode], self._predictions[mode].mean(), self._data)
+        return self._recording.trajectory(mode, self._data)
 
     @cached_property
     def _data(self) -> DataIdentity:
@@ -235,24 +279,8 @@ class Recorder:
     def summary(self) -> str:
         """How much was recorded, what it cost, and how far training's own passes are from the eval passes."""
         words: list[str] = []
-        self._guarded(lambda: words.append(self._summary()))
+        self._guarded(lambda: words.append(self._recording.summary(self.overhead)))
         return words[0] if words else f"The recorder stopped: {self.failure}."
-
-    def _summary(self) -> str:
-        counts = ", ".join(
-            f"{len(found)} checkpoints from {mode} passes" for mode, found in self._checkpoints.items() if found
-        )
-        text = f"Recorded {counts or 'nothing'}, {100 * self.overhead:.1f} % of the time of training."
-        if self.passes == "both" and all(self._checkpoints.values()):
-            compared = self.of_mode("train").compared(self.of_mode("eval"))
-            words = [
-                f"{name} rank correlation {found['rank_correlation']:.2f}, median difference "
-                f"{100 * found['median_relative_difference']:.0f} %"
-                for name, found in sorted(compared.items())
-                if name in ("loss", "l2")
-            ]
-            text += f" Training's own passes against eval passes: {'; '.join(words)}." if words else ""
-        return text
 
     def save(self, path: str | Path) -> Path:
         """Writes the trajectory for an audit in another process.
@@ -285,7 +313,7 @@ class Recorder:
     def _watch(self) -> None:
         """Puts hooks on the model and on the layers chosen."""
         with in_eval_mode(self.model):
-            self.task = task_for(self.task, self.model, self.samples)
+            self.task = task_for(self.task, self.model, self.samples.in_any_order)
             chosen = select_parameters(self.model, self.task, self.layers, self.samples.batch([0]))
         self._pass = TrainingPass(self.model, self.task, chosen, self._guarded)
         self._handles = [
@@ -329,7 +357,7 @@ class Recorder:
             if len(self._raw) * found["outputs"].numel() > RAW:
                 self._ripen()
         elif found:
-            self._seen.append((self.step, found))
+            self._recording.pending.append((np.full(len(found["positions"]), self.step), found))
 
     def _ripen(self) -> None:
         """Statistics of the passes that wait for them, all at once."""
@@ -338,27 +366,16 @@ class Recorder:
             kept = {name: torch.cat([found[name] for _, found in waiting]) for name in waiting[0][1]}
             positions = kept.pop("positions")
             steps = np.repeat([step for step, _ in waiting], [len(found["labels"]) for _, found in waiting])
-            self._seen.append((steps, {"positions": positions} | ripe(self.task, kept)))
+            self._recording.pending.append((steps, {"positions": positions} | ripe(self.task, kept)))
 
     def _close_epoch(self) -> None:
         self._ripen()
-        if not self._seen:
+        if any(UNKNOWN in found["positions"] for _, found in self._recording.pending):
             raise DataError(
-                "an epoch went by without a batch whose positions are known: train on gradsift.indexed(...)"
+                f"the collate function {self.samples.collation.name} gives rows of which it cannot be told whose they "
+                "are: let it keep the order of the samples"
             )
-        checkpoint = Checkpoint(len(self.samples), self.step)
-        for step, found in self._seen:
-            positions = found.pop("positions").cpu().numpy()
-            if UNKNOWN in positions:
-                raise DataError(
-                    f"the collate function {self.samples.collation.name} gives rows of which it cannot be told whose they "
-                    "are: let it keep the order of the samples"
-                )
-            if "predictions" in found:
-                self._predictions["train"].add(positions, found.pop("predictions"))
-            checkpoint.add(positions, found, step)
-        self._seen = []
-        self._checkpoints["train"].append(checkpoint)
+        self._recording.close_epoch(self.step)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Runs and times what may fail without ending the training."""
