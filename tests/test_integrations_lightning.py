@@ -2,7 +2,9 @@
 
 import lightning
 import numpy as np
+import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -75,3 +77,72 @@ def test_a_recorder_that_fails_never_ends_the_training(blobs, monkeypatch):
     module = fit(wrapped, wrapped.collate, [RecorderCallback(recorder)])
     assert "something broke" in recorder.failure
     assert module.trainer.global_step == 36
+
+
+class Resumable(DataLoader):
+    """Goes on within an epoch, as Lightning asks for of loaders whose training is resumed there."""
+
+    seen = first = 0
+
+    def __iter__(self):
+        first, type(self).first = self.first, 0
+        for number, batch in enumerate(super().__iter__()):
+            type(self).seen = (number + 1) % len(self)
+            if number >= first:
+                yield batch
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        type(self).first = state["seen"]
+
+
+def resumable(folder, train_set, passes, epochs, ckpt_path=None, **settings):
+    """A fit that keeps every checkpoint; new objects each time, as in a new process."""
+    module = Module()
+    if settings.pop("validates", False):
+        module.validation_step = module.training_step
+    recorder = gradsift.Recorder(module.network, train_set, passes=passes, show_progress=False)
+    wrapped = gradsift.indexed(train_set)
+    keeping = ModelCheckpoint(folder, filename="{step}", save_top_k=-1, **settings)
+    loaders = [
+        (Resumable if "every_n_train_steps" in settings else DataLoader)(
+            wrapped, batch_size=20, collate_fn=wrapped.collate, shuffle=False
+        )
+        for _ in range(2)
+    ]  # its order is the same in a new process
+    trainer = lightning.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[RecorderCallback(recorder), keeping], num_sanity_val_steps=0,
+    )  # fmt: skip
+    validation = loaders[1] if "validation_step" in vars(module) else None
+    trainer.fit(module, loaders[0], validation, ckpt_path=ckpt_path)
+    assert recorder.failure is None
+    return recorder
+
+
+@pytest.mark.parametrize("passes", ["eval", "train", "both"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"save_on_train_epoch_end": True},
+        {"save_on_train_epoch_end": False, "validates": True},  # written before the epoch's end is told
+        {"every_n_train_steps": 6, "save_on_train_epoch_end": False},  # in the midst of an epoch
+        {"every_n_train_steps": 9, "save_on_train_epoch_end": False},  # at its last step
+    ],
+)
+def test_a_resumed_fit_keeps_its_early_epochs_and_drops_what_came_later(blobs, tmp_path, passes, settings):
+    inputs, given, _ = blobs
+    data = inputs, given
+    whole = resumable(tmp_path / "whole", data, passes, 4, **settings)
+    resumable(tmp_path / "first", data, passes, 3, **settings)
+    step = 12 if settings.get("every_n_train_steps") == 6 else 18
+    resumed = resumable(tmp_path / "second", data, passes, 4, tmp_path / "first" / f"step={step}.ckpt", **settings)
+    for mode in ("train", "eval") if passes == "both" else (passes,):
+        own, expected = resumed.of_mode(mode), whole.of_mode(mode)
+        assert list(own.steps) == list(expected.steps) == [9, 18, 27, 36]
+        assert own.fingerprint() == expected.fingerprint()
+        np.testing.assert_array_equal(own.predictions, expected.predictions)
+        if mode == "train":
+            np.testing.assert_array_equal(own.recorded_at, expected.recorded_at)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,6 +93,7 @@ class Recorder:
         self.failure: str | None = None
         self.listeners: list[Callable[[int], None]] = []
         self.step, self.epoch = 0, 0
+        self._data: DataIdentity | None = None
         self._batch_size, self._show_progress = batch_size, show_progress
         self._recording, self._finished = Recording(len(self.samples)), False
         self._raw: list[tuple[int, dict[str, Tensor]]] = []
@@ -208,11 +208,12 @@ class Recorder:
         """
         self._guarded(self._take_pass)
         self._guarded(self._ripen)
+        self._guarded(self._recognise)
         everyone = [(self.failure, self._recording)] if self._finished else gathered((self.failure, self._recording))
         return {
             "version": STATE_VERSION,
             "settings": self._settings(),
-            "data": self._data.to_dict(),
+            "data": self._data.to_dict() if self._data is not None else None,
             "step": self.step,
             "epoch": self.epoch,
             "failure": next((failure for failure, _ in everyone if failure), None),
@@ -231,7 +232,7 @@ class Recorder:
             SettingError: It is no state of a recorder, or of one with other settings.
             DataError: It is of another data set, or of the same one in another order.
         """
-        loaded = checked_state(state, self._settings(), self.samples, self._data)
+        loaded = checked_state(state, self._settings(), self.samples, self._recognise())
         self.close()
         self._taking_out.remove()
         self.step, self.epoch, self.failure = int(state["step"]), int(state["epoch"]), state["failure"]
@@ -264,12 +265,13 @@ class Recorder:
         if not self._recording.checkpoints[mode]:
             why = self.failure or "call end_epoch() after each epoch, or use the callback of your trainer"
             raise DataError(f"the recorder holds no {mode} pass: {why}")
-        return self._recording.trajectory(mode, self._data)
+        return self._recording.trajectory(mode, self._recognise())
 
-    @cached_property
-    def _data(self) -> DataIdentity:
-        """The data set, read for it when the first trajectory is asked for."""
-        return DataIdentity.of(self.samples)
+    def _recognise(self) -> DataIdentity:
+        """What the data set is recognised by, which is read when the first trajectory or state is asked for."""
+        if self._data is None:
+            self._data = DataIdentity.of(self.samples)
+        return self._data
 
     @property
     def overhead(self) -> float:
@@ -377,7 +379,7 @@ class Recorder:
             )
         self._recording.close_epoch(self.step)
 
-    def _guarded(self, action: Callable[[], None]) -> None:
+    def _guarded(self, action: Callable[[], object]) -> None:
         """Runs and times what may fail without ending the training."""
         if self.failure is not None:
             return
