@@ -111,3 +111,57 @@ def test_a_wrapped_set_without_a_recorder_of_own_passes_still_trains(tmp_path):
     trainer = run(tmp_path, model, train_set, recorder, eval_strategy="no")
     assert trainer.state.global_step == 12
     assert list(recorder.trajectory.steps) == [12]
+
+
+def resumable(folder, passes, epochs, resume=None, lies=None, **settings):
+    """A training that keeps every checkpoint; new objects each time, as in a new process."""
+    train_set = gradsift.TextSet(texts(), tokenizer(), text="text")
+    model = BY_NAME["distilbert_sequence"].make().train()
+    recorder = gradsift.Recorder(model, train_set, passes=passes, show_progress=False)
+    wrapped = gradsift.indexed(train_set, model=model)
+    arguments = transformers.TrainingArguments(
+        output_dir=str(folder), num_train_epochs=epochs, per_device_train_batch_size=4, report_to=[], use_cpu=True,
+        logging_strategy="no", disable_tqdm=True, seed=5, lr_scheduler_type="constant", **settings,
+    )  # fmt: skip
+    trainer = transformers.Trainer(
+        model=model, args=arguments, train_dataset=wrapped, data_collator=wrapped.collate,
+        callbacks=[RecorderCallback(recorder, checkpoint=lies)],
+    )  # fmt: skip
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    assert recorder.failure is None
+    return recorder
+
+
+EPOCHS = {"save_strategy": "epoch"}
+BEFORE_THE_END = {"save_strategy": "steps", "save_steps": 6}  # written before the epoch's end is told
+MIDST = {"save_strategy": "steps", "save_steps": 8}
+
+
+@pytest.mark.parametrize(("passes", "settings", "step"), [
+    ("eval", EPOCHS, 12), ("train", EPOCHS, 12), ("both", EPOCHS, 12), ("both", BEFORE_THE_END, 12), ("both", MIDST, 8),
+])  # fmt: skip
+def test_a_resumed_training_keeps_its_early_epochs_and_drops_what_came_later(tmp_path, passes, settings, step):
+    whole = resumable(tmp_path / "whole", passes, 4, **settings)
+    resumable(tmp_path / "first", passes, 3, **settings)
+    resumed = resumable(tmp_path / "first", passes, 4, tmp_path / "first" / f"checkpoint-{step}", **settings)
+    for mode in ("train", "eval") if passes == "both" else (passes,):
+        own, expected = resumed.of_mode(mode), whole.of_mode(mode)
+        assert list(own.steps) == list(expected.steps) == [6, 12, 18, 24]
+        for name, values in expected.statistics.items():
+            np.testing.assert_allclose(own.statistics[name], values, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(own.predictions, expected.predictions, atol=1e-4)
+        if mode == "train":
+            np.testing.assert_array_equal(own.recorded_at, expected.recorded_at)
+
+
+def test_a_checkpoint_that_lies_elsewhere_is_named_and_a_missing_state_is_told(tmp_path, caplog):
+    settings = {"save_strategy": "epoch"}
+    resumable(tmp_path / "first", "eval", 2, **settings)
+    checkpoint = tmp_path / "first" / "checkpoint-6"
+    found = resumable(tmp_path / "second", "eval", 2, checkpoint, checkpoint, **settings)
+    assert list(found.trajectory.steps) == [6, 12]
+    (checkpoint / "gradsift_recorder.pt").unlink()
+    with caplog.at_level(logging.WARNING):
+        found = resumable(tmp_path / "first", "eval", 2, checkpoint, **settings)
+    assert "what was recorded before is missing" in caplog.text
+    assert list(found.trajectory.steps) == [12]
