@@ -50,6 +50,10 @@ class SettingError(GradsiftError, ValueError):
     """A setting is outside its range, or two settings contradict each other."""
 
 
+class UntrustedCodeError(SettingError):
+    """A configuration that the user has not written names code, and the user has not allowed it to run."""
+
+
 class OutputError(GradsiftError, OSError):
     """A file or folder cannot be written, or stands in the way."""
 

@@ -1,45 +1,16 @@
-"""Loading what a user has typed: an import path, a model with its weights. Never a pickle."""
+"""Loading a model by import path, and its weights. Never a pickle."""
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from gradsift.errors import ModelError, SettingError, UnsafeFileError
-
-
-def import_object(path: str, what: str) -> Any:
-    """Imports an object from ``module:name``; modules of the working directory are found.
-
-    Args:
-        path: ``package.module:name``.
-        what: What it is for, for the message.
-
-    Returns:
-        The object.
-
-    Raises:
-        SettingError: There is no such module or name.
-    """
-    module, colon, name = path.partition(":")
-    if not colon or not module or module.startswith("."):
-        raise SettingError(f"{what} {path!r} is no import path: write module:name, such as my_project.model:make_model")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise SettingError(f"{what} {path!r} cannot be imported: {error}") from error
-    return found
+from gradsift.errors import ModelError, UnsafeFileError
+from gradsift.imports import import_function, import_object, user_code
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
@@ -93,9 +64,13 @@ def load_model(factory: str, weights: str | Path | None, device: str = "cpu") ->
 
     Raises:
         ModelError: The factory gives no model, the weights do not fit, or there is no such device.
+        SettingError: The factory cannot be imported, needs arguments, or fails.
     """
+    check_device(device)
     model = import_object(factory, "--model")
-    model = model() if callable(model) and not isinstance(model, nn.Module) else model
+    if callable(model) and not isinstance(model, nn.Module):
+        with user_code(f"--model {factory!r} fails"):
+            model = import_function(factory, "--model")()
     if not isinstance(model, nn.Module):
         raise ModelError(f"--model {factory} gives a {type(model).__name__}, not a torch.nn.Module")
     if weights is not None:
@@ -105,5 +80,27 @@ def load_model(factory: str, weights: str | Path | None, device: str = "cpu") ->
             raise ModelError(f"the weights {weights} do not fit {factory}: {error}") from error
     try:
         return model.to(device).eval()
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, TypeError, AssertionError) as error:  # TypeError: float64 on MPS
         raise ModelError(f"the model cannot be put on device {device!r}: {error}") from error
+
+
+def check_device(device: str) -> None:
+    """Refuses a device that this machine has not.
+
+    Args:
+        device: What was given, such as ``cuda:1``.
+
+    Raises:
+        ModelError: PyTorch knows no such device, or cannot use it here.
+    """
+    try:
+        kind = torch.device(device).type
+        if kind == "meta":
+            raise RuntimeError("it holds no numbers")
+        torch.zeros(1, device=device)
+    except Exception as error:  # each device fails in its own way
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ModelError(
+            f"the device {device!r} cannot be used on this machine ({reason:.200}): give cpu, which every machine has, or "
+            "cuda, cuda:1, mps where PyTorch finds one"
+        ) from error

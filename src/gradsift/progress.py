@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gradsift.printable import printable
+
 
 class Bar:
     """A progress bar that appears only once the work has lasted two seconds.
@@ -44,16 +46,16 @@ class Bar:
         elapsed = time.monotonic() - self._start
         if self._show and self._progress is None and elapsed >= self._patience:
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TaskProgressColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[rate]}", markup=False),
                 TimeRemainingColumn(),
                 console=Console(file=sys.stderr),
                 transient=True,
             )
-            self._progress.add_task(self._description, total=self._total, rate="")
+            self._progress.add_task(printable(self._description), total=self._total, rate="")
             self._progress.start()
         if self._progress is not None:
             rate = f"{self._done / max(elapsed, 1e-9):,.1f} {self._unit}/s"
@@ -71,7 +73,7 @@ def announce(text: str) -> None:
     Args:
         text: The line.
     """
-    Console(file=sys.stderr).print(text, markup=False, highlight=False, soft_wrap=True)
+    Console(file=sys.stderr).print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
 
 from gradsift.errors import SettingError
 from gradsift.gradients import Layers, Precision
+from gradsift.ranges import NOTHING, SWITCH, TEXT, TEXTS, check_fields, one_of, share, whole
+
+AUTO = one_of("auto")
+RANGES = {
+    "layers": TEXT | TEXTS,
+    "detector": TEXT | NOTHING,
+    "detectors": TEXTS | NOTHING,
+    "contamination": share(0.5, "the share of samples to flag, in (0, 0.5]", advice="(for 5 % write 0.05)") | AUTO,
+    "hold_classes": SWITCH,
+    "projection": whole(1, 2**20, "at least 1 dimension and at most 1048576, a whole number"),
+    "projection_kind": one_of("kronecker", "sparse", "gaussian"),
+    "projection_per_layer": SWITCH,
+    "batch_size": whole(1) | AUTO,
+    "shard_size": whole(1),
+    "precision": one_of("float32", "bfloat16", "float16"),
+    "seed": whole(0, 2**32 - 1),
+}
+"""What each field may hold."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +72,7 @@ class AuditSettings:
             value = getattr(self, field.name)
             if isinstance(value, np.generic):  # YAML and JSON know no numpy
                 object.__setattr__(self, field.name, value.item())
-        share = self.contamination
-        if share != "auto" and not (isinstance(share, Real | np.floating) and 0 < share <= 0.5):
-            raise SettingError(
-                f"contamination is the share of samples to flag, in (0, 0.5], or 'auto'; given {share!r} "
-                "(for 5 % write 0.05)"
-            )
-        if self.batch_size != "auto" and not (isinstance(self.batch_size, Integral) and self.batch_size >= 1):
-            raise SettingError(f"batch_size is a whole number from 1, or 'auto'; given {self.batch_size!r}")
-        if not (isinstance(self.shard_size, Integral) and self.shard_size >= 1):
-            raise SettingError(f"shard_size is a whole number from 1; given {self.shard_size!r}")
-        if self.precision not in ("float32", "bfloat16", "float16"):
-            raise SettingError(f"precision is float32, bfloat16 or float16; given {self.precision!r}")
+        check_fields(self, RANGES)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AuditSettings:
@@ -79,12 +85,16 @@ class AuditSettings:
             The settings.
 
         Raises:
-            SettingError: A name is unknown.
+            SettingError: A name is unknown, or a value outside its range.
         """
+        if not isinstance(values, dict):
+            raise SettingError(f"the settings are a {type(values).__name__}, not names with values")
         known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
+        unknown = sorted(map(str, set(values) - known))
         if unknown:
-            raise SettingError(f"unknown settings {', '.join(unknown)}: the known ones are {', '.join(sorted(known))}")
+            raise SettingError(
+                f"unknown settings {', '.join(unknown[:10])}: the known ones are {', '.join(sorted(known))}"
+            )
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
-from rich.logging import RichHandler
 
 from gradsift.cli import audit, demo, geometry, influence, plan, report, trim, verify
-from gradsift.cli.console import console, errors
+from gradsift.cli.console import console, log_to_terminal, warn
 from gradsift.errors import GradsiftError
+from gradsift.imports import user_frames
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""Base of click's errors of usage, of the copy of click that typer brings or depends on."""
 
 app = typer.Typer(
     name="gradsift",
@@ -54,21 +58,61 @@ def options(
     ] = False,
 ) -> None:
     """Options that every command has."""
-    level = logging.INFO if verbose else logging.WARNING
-    handler = RichHandler(console=errors, show_path=False, show_time=False)
-    logging.basicConfig(level=level, handlers=[handler], format="%(message)s", force=True)
+    log_to_terminal(logging.INFO if verbose else logging.WARNING)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Runs the command line and turns errors into messages and exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that has not every character shows the others as escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except GradsiftError as error:
-        errors.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        errors.print(str(error), markup=False, highlight=False)
-        if os.environ.get("GRADSIFT_DEBUG"):
-            raise
-        sys.exit(1)
+        sys.exit(_run())
     except KeyboardInterrupt:
-        errors.print("Interrupted. The same command resumes an audit or a verification.")
+        warn("Interrupted. The same command resumes an audit or a verification.")
         sys.exit(130)
+
+
+def _run() -> int:
+    """Runs a command; gives the exit code."""
+    try:
+        return app(standalone_mode=False) or 0
+    except UsageError as error:
+        context = getattr(error, "ctx", None)
+        text = error.format_message() if hasattr(error, "format_message") else str(error)
+        warn(f"{text} See {context.command_path if context else 'gradsift'} --help.", "bold red", "Usage: ")
+        return 2
+    except typer.Abort:
+        warn("Stopped.")
+        return 1
+    except GradsiftError as error:
+        warn(error, "bold red", f"{type(error).__name__}: ")
+        return _failed(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # the last resort: no traceback of ours reaches a user
+        _show_unexpected(error)
+        return _failed(error)
+
+
+def _failed(error: BaseException) -> int:
+    if os.environ.get("GRADSIFT_DEBUG"):
+        raise error
+    return 1
+
+
+def _show_unexpected(error: BaseException) -> None:
+    """Shows where a user's own code has failed; of what else fails, one sentence."""
+    reason = "".join(traceback.format_exception_only(error)).strip()
+    frames = user_frames(error)
+    if frames:
+        warn("".join(traceback.format_list(frames)) + reason, "bold red", "Your code failed:\n")
+        return
+    if isinstance(error, MemoryError):
+        warn("the memory is full: give a smaller --batch-size, or a machine with more", "bold red", "MemoryError: ")
+        return
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    warn(
+        f"{reason} ({frame.filename}, line {frame.lineno}). If the run directory and the data are whole, this is a fault "
+        "of gradsift: please report it with what GRADSIFT_DEBUG=1 shows.",
+        "bold red",
+        "Unexpected ",
+    )

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
-from rich.markup import escape
 
 from gradsift.audit import audit as audit_data_set
-from gradsift.cli.console import console, print_json, print_table, resumable
+from gradsift.cli.console import print_json, print_table, resumable, say
 from gradsift.cli.source import (
     BaseOption,
     BatchSizeOption,
@@ -41,9 +39,11 @@ from gradsift.cli.source import (
     number,
     patterns,
 )
+from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load_column
 from gradsift.errors import SettingError
 from gradsift.settings import AuditSettings
+from gradsift.store.configuration import read_config
 from gradsift.table import Audit
 
 
@@ -99,6 +99,8 @@ def audit(
         Path | None, typer.Option(help="What a Recorder has saved: adds scores averaged along training.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a whole run directory.")] = False,
+    trust_run: TrustRunOption = False,
+    trust: TrustOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Scores every training sample and writes a run directory with the table and the report.
@@ -113,17 +115,13 @@ def audit(
     """
     if config is not None:
         given = [name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"]  # type: ignore[union-attr]  # it has one for every parameter
-        others = sorted(set(given) - {"config", "output", "overwrite", "as_json"})
+        others = sorted(set(given) - {"config", "output", "overwrite", "as_json", "trust_run", "trust"})
         if others:
             flags = ", ".join("--" + name.replace("_", "-") for name in others)
             raise SettingError(
                 f"--config does the same again, so {flags} would be ignored: leave them out, or the --config"
             )
-        saved = _read_config(config)
-        source, settings = (
-            Source.from_config(saved.get("source", {})),
-            AuditSettings.from_dict(saved.get("settings", {})),
-        )
+        source, settings = _replayed(config, Trust.given(config, trust_run, trust))
     else:
         source = Source(
             model=needed(model, "--model"),
@@ -222,13 +220,13 @@ def show(result: Audit) -> None:
     Args:
         result: The audit.
     """
-    console.print(f"Gradients: {result.details['coverage']}.")
+    say(f"Gradients: {result.details['coverage']}.")
     for first in (True, False):
         for notice in result.notices:
             if notice.first == first:
-                console.print(f"[yellow]Warning:[/] {escape(notice.words)}")
+                say(f"Warning: {notice.words}", "yellow")
         if first:
-            console.print(f"[bold]{escape(result.cut)}[/]")
+            say(result.cut, "bold")
     rows = [
         {
             "rank": str(row["rank"]),
@@ -240,14 +238,15 @@ def show(result: Audit) -> None:
     ]
     print_table(rows, "The worst samples")
     path = result.run.path
-    console.print(f"Table: {path / 'scores.parquet'}\nReport: {path / 'report.html'}", soft_wrap=True)
+    say(f"Table: {path / 'scores.parquet'}\nReport: {path / 'report.html'}")
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        loaded = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingError(f"{path} cannot be read as a configuration: {error}") from error
-    if not isinstance(loaded, dict):
-        raise SettingError(f"{path} holds no settings")
-    return loaded
+def _replayed(config: Path, trust: Trust) -> tuple[Source, AuditSettings]:
+    """What a configuration asks for; its detectors may be code, too."""
+    saved = read_config(config)
+    source = Source.from_config(saved.get("source", {}), trust)
+    settings = AuditSettings.from_dict(saved.get("settings", {}))
+    for name in {settings.detector, *(settings.detectors or ())} - {None}:
+        if ":" in str(name):
+            trust.check(str(name), "detector")
+    return source, settings

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
+from gradsift.cli.console import warn
 from gradsift.cli.source import Source
+from gradsift.cli.trust import Trust
 from gradsift.data.files import Loaded
 from gradsift.errors import DataError
 from gradsift.integrations.pretrained import Pretrained
@@ -28,11 +30,12 @@ class Audited:
     task: Task
 
 
-def open_audited(run: Path) -> Audited:
+def open_audited(run: Path, trust: Trust) -> Audited:
     """Opens an audit, and loads the model and the data that it was made of.
 
     Args:
         run: The run directory.
+        trust: Which code of its ``config.yaml`` may run.
 
     Returns:
         All of it.
@@ -41,7 +44,10 @@ def open_audited(run: Path) -> Audited:
         DataError: The data set or the model's weights are others than those that were audited.
     """
     audit = Audit.open(run)
-    source = Source.from_config(audit.run.config.get("source", {}))
+    source = Source.from_config(audit.run.config.get("source", {}), trust)
+    if source.device.partition(":")[0] == "mps":
+        warn("This step computes in float64, which MPS has not: it runs on the CPU.")
+        source = replace(source, device="cpu")
     pretrained = source.load_pretrained() if source.is_pretrained else None
     model, loaded, task = source.load(pretrained)
     audit.samples_of(loaded.dataset)

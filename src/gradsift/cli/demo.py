@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from gradsift import demo as recipe
 from gradsift import evaluation
 from gradsift.cli.audit import run_audit, show, summary
-from gradsift.cli.console import console, print_json, print_table
+from gradsift.cli.console import print_json, print_table, say
 from gradsift.cli.source import Source
 from gradsift.report import write_report
 from gradsift.settings import AuditSettings
@@ -23,7 +23,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for data, weights and the run.")] = Path(
         "runs/demo"
     ),
-    seeds: Annotated[int, typer.Option(help="Seeds of the retraining.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the retraining.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """The whole job on scikit-learn's digits with 10 % flipped labels, about a minute on a laptop.
@@ -44,9 +44,7 @@ def demo(
     )
     wrong = train_set["label"] != train_set["true_label"]
     if not as_json:
-        console.print(
-            f"{len(wrong):,} digits, {int(wrong.sum())} with a flipped label; a small network is trained on them."
-        )
+        say(f"{len(wrong):,} digits, {int(wrong.sum())} with a flipped label; a small network is trained on them.")
     result = run_audit(source, AuditSettings(), output / "run", overwrite=True)
     loaded = source.load_data().dataset
     verification = evaluation.verify(
@@ -67,9 +65,8 @@ def demo(
         print_json(summary(result) | found | {"verification": verification.to_dict(), "report": str(page)})
         return
     show(result)
-    console.print(
-        f"Of the flagged digits {100 * precision:.0f} % are flipped; {100 * recall:.0f} % of all flips are found."
-    )
+    say(f"Of the flagged digits {100 * precision:.0f} % are flipped; {100 * recall:.0f} % of all flips are found.")
     print_table(verification.rows(), "Test accuracy (%), retrained with controls")
-    console.print(f"[bold]{verification.sentence()}[/] {verification.oracle_sentence()}")
-    console.print(f"Open {page.resolve()} in a browser.", soft_wrap=True)
+    say(verification.sentence(), "bold")
+    say(verification.oracle_sentence() or "")
+    say(f"Open {page.resolve()} in a browser.")

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from gradsift.cli.audited import open_audited
-from gradsift.cli.console import console, print_json, print_table
+from gradsift.cli.console import print_json, print_table, say
 from gradsift.cli.source import patterns
+from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
 from gradsift.geometry import examine
@@ -29,8 +30,10 @@ def geometry(
         ),
     ] = None,
     matrix: Annotated[str, typer.Option(help="gauss-newton or hessian.")] = "gauss-newton",
-    max_samples: Annotated[int, typer.Option(help="Samples of the spectra.")] = 1000,
+    max_samples: Annotated[int, typer.Option(min=1, help="Samples of the spectra.")] = 1000,
     pooling: Annotated[str, typer.Option(help="Positions of images and tokens: mean or flatten.")] = "mean",
+    trust_run: TrustRunOption = False,
+    trust: TrustOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Is the network in a state where gradients can tell? Adds collapse, spectra and their meaning to the report.
@@ -39,7 +42,7 @@ def geometry(
     """
     if pooling not in ("mean", "flatten"):
         raise SettingError(f"--pooling is mean or flatten; given {pooling!r}")
-    opened = open_audited(run)
+    opened = open_audited(run, Trust.given(run / "config.yaml", trust_run, trust))
     audit = opened.audit
     found = examine(
         opened.model,
@@ -72,5 +75,5 @@ def geometry(
     ]
     print_table(rows, "What goes into each layer")
     for sentence in found.sentences:
-        console.print(f"[bold]{sentence}[/]")
-    console.print(f"Report: {audit.run.path / 'report.html'}", soft_wrap=True)
+        say(sentence, "bold")
+    say(f"Report: {audit.run.path / 'report.html'}")

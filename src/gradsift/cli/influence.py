@@ -13,8 +13,9 @@ import yaml
 
 from gradsift.cleaning import rescore
 from gradsift.cli.audited import Audited, open_audited
-from gradsift.cli.console import console, print_json, print_table
+from gradsift.cli.console import print_json, print_table, say
 from gradsift.cli.source import number, patterns
+from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load_column
 from gradsift.detectors import influence_scores
 from gradsift.errors import SettingError
@@ -72,6 +73,8 @@ def influence(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Table to write; influence.parquet of the run.")
     ] = None,
+    trust_run: TrustRunOption = False,
+    trust: TrustOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Which training samples help or harm a target? Writes a table that trim and verify take.
@@ -88,7 +91,7 @@ def influence(
         )
     share = number(contamination, "--contamination", float)
     asking = get_method(method, _settings(setting or []))
-    opened = open_audited(run)
+    opened = open_audited(run, Trust.given(run / "config.yaml", trust_run, trust))
     audit = opened.audit
     asked = _target(opened, target, objective, groups, attack) if target is not None else None
     own = AuditSettings.from_dict(audit.run.config["settings"])
@@ -163,8 +166,8 @@ def _show(result: Audit, report: dict[str, Any], path: Path, as_json: bool) -> N
         print_table(
             [{key: f"{v:.4g}" if key == "influence" else str(v) for key, v in row.items()} for row in rows], name
         )
-    console.print(f"[bold]{result.summary()}[/]")
-    console.print(f"Table: {path}", soft_wrap=True)
+    say(result.summary(), "bold")
+    say(f"Table: {path}")
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gradsift.cli.console import console, print_json
+from gradsift.cli.console import print_json, say
 from gradsift.cli.source import (
     BaseOption,
     BatchSizeOption,
@@ -108,20 +108,21 @@ def plan(
     if as_json:
         print_json(found.to_dict())
         return
-    console.print(f"{found.samples:,} samples, batches of {found.batch_size}. Gradients: {found.coverage}.")
+    say(f"{found.samples:,} samples, batches of {found.batch_size}. Gradients: {found.coverage}.")
     stages = found.stages
-    console.print(
-        f"[bold]About {_time(found.seconds)}[/], {_range(found.seconds_low, found.seconds_high)}: "
+    say(
+        f"About {_time(found.seconds)}, {_range(found.seconds_low, found.seconds_high)}: "
         f"{_time(stages['prepare'])} to begin, {_time(stages['gradients'])} of gradients, "
-        f"{_time(stages['scores'] + stages['report'])} of scores and page."
+        f"{_time(stages['scores'] + stages['report'])} of scores and page.",
+        "bold",
     )
     on_device = found.device_memory_bytes
-    console.print(
+    say(
         f"{_size(found.memory_bytes)} of memory beyond model and data set"
         + (f", {_size(on_device)} on the device" if on_device is not None else "")
         + f"; {_size(found.disk_bytes + found.table_bytes)} on disk, {_size(found.disk_bytes)} of it gradients."
     )
-    console.print(f"From {found.probed:,} of the samples.")
+    say(f"From {found.probed:,} of the samples.")
 
 
 def _unit(seconds: float) -> tuple[float, str]:

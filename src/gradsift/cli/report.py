@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from gradsift.cli.console import console, print_json
+from gradsift.cli.console import print_json, say, warn
 from gradsift.cli.source import Source
+from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation import Verification
 from gradsift.report import write_report
@@ -20,6 +21,8 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Page to write; report.html of the run.")
     ] = None,
+    trust_run: TrustRunOption = False,
+    trust: TrustOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Writes the page anew, with what verify has shown and with previews where the data is at hand.
@@ -28,9 +31,10 @@ def report(
     """
     audit = Audit.open(run)
     try:
-        data = Source.from_config(audit.run.config.get("source", {})).load_data().dataset
+        trusted = Trust.given(run / "config.yaml", trust_run, trust)
+        data = Source.from_config(audit.run.config.get("source", {}), trusted).load_data().dataset
     except (SettingError, DataError) as error:
-        console.print(f"Without previews of samples: {error}")
+        warn(f"Without previews of samples: {error}")
         data = None
     verified = audit.run.path / "verify.json"
     verification = Verification.from_dict(audit.run.read_json("verify.json")) if verified.exists() else None
@@ -38,4 +42,4 @@ def report(
     if as_json:
         print_json({"report": str(path)})
         return
-    console.print(f"Report: {path}", soft_wrap=True)
+    say(f"Report: {path}")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from torch import nn
 
+from gradsift.cli.trust import Trust
 from gradsift.data.files import Loaded, load
 from gradsift.errors import SettingError
+from gradsift.imports import import_function, import_object, user_code
 from gradsift.integrations.pretrained import Pretrained, encode_rows, is_pretrained, load_pretrained
 from gradsift.integrations.rows import load_rows
-from gradsift.loading import import_object, load_model
+from gradsift.loading import check_device, load_model
+from gradsift.ranges import NOTHING, TEXT, check_fields, one_of, whole
 from gradsift.tasks import Task, get_task
 from gradsift.tasks.tokens import TokenLoss
 
@@ -84,7 +87,18 @@ BatchSizeOption = Annotated[str, typer.Option(help='Samples a batch, or "auto".'
 ShardSizeOption = Annotated[int, typer.Option(help="Samples a shard: what a killed run loses at most.")]
 PrecisionOption = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 DetectorsOption = Annotated[str | None, typer.Option(help="All detectors that get a column, with commas.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, ...")]
+
+RANGES = {
+    **dict.fromkeys(("model", "data", "device"), TEXT),
+    **dict.fromkeys(("weights", "label", "image", "transform", "ignore", "task", "base", "text"), TEXT | NOTHING),
+    **dict.fromkeys(("prompt", "response", "messages", "trajectory", "groups"), TEXT | NOTHING),
+    "dtype": one_of("float32", "bfloat16", "float16"),
+    "target": one_of("response", "whole") | NOTHING,
+    "reduction": one_of("mean", "sum"),
+    "max_length": whole(1) | NOTHING,
+}
+"""What each field of a source may hold."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +126,7 @@ class Source:
         max_length: Most tokens of a sample.
         trajectory: Folder that a recorder has saved.
         groups: Column of groups that are to lose the same share.
+        trust: Which import paths may run, where the source stands in a file; all, where the user has typed them.
     """
 
     model: str
@@ -134,31 +149,44 @@ class Source:
     max_length: int | None = None
     trajectory: str | None = None
     groups: str | None = None
+    trust: Trust | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            SettingError: A field holds something that it may not.
+        """
+        check_fields(self, RANGES)
 
     @classmethod
-    def from_config(cls, values: dict[str, Any]) -> Source:
+    def from_config(cls, values: Any, trust: Trust) -> Source:
         """The source that a run directory's ``config.yaml`` names.
 
         Args:
             values: Its ``source`` part.
+            trust: Which import paths of it may run.
 
         Returns:
             The source.
 
         Raises:
-            SettingError: The run was made from Python, so a command line cannot find its model and data.
+            SettingError: The run was made from Python, so a command line cannot find its model and data; or a value is
+                none that the field may hold.
         """
-        known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+        if not isinstance(values, dict):
+            raise SettingError(f"the source in {trust.file} is a {type(values).__name__}, not names with values")
+        known = {name: values[name] for name in RANGES if name in values}
         if "model" not in known or "data" not in known:
             raise SettingError(
                 "this run was made from Python, its config.yaml names no model and data files: use audit.trim, "
                 "gradsift.verify and audit.report there"
             )
-        return cls(**known)
+        return cls(**known, trust=trust)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.yaml``."""
-        return asdict(self)
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "trust"}
 
     @property
     def is_pretrained(self) -> bool:
@@ -174,6 +202,7 @@ class Source:
         Returns:
             The three.
         """
+        check_device(self.device)
         if self.is_pretrained:
             pretrained = pretrained or self.load_pretrained()
             task = self.load_task() if self.task is not None else self._reduced(pretrained.task)
@@ -185,8 +214,8 @@ class Source:
                     f"--{flag} belongs to a model of transformers; {self.model} is an import path, whose data are arrays "
                     "or images"
                 )
-        loaded = self.load_data()
-        return load_model(self.model, self.weights, self.device), loaded, self.load_task()
+        task, model = self.load_task(), load_model(self._code("model"), self.weights, self.device)
+        return model, self.load_data(), task
 
     def load_data(
         self, path: str | Path | None = None, like: Loaded | None = None, pretrained: Pretrained | None = None
@@ -213,7 +242,7 @@ class Source:
                 columns["text"] = self.text.split(",")
             dataset = encode_rows(pretrained, rows, columns)
             return Loaded(dataset, dataset.classes)
-        transform = import_object(self.transform, "--transform") if self.transform else None
+        transform = import_function(self._code("transform"), "--transform", "image") if self.transform else None
         return load(
             path or self.data,
             label=self.label,
@@ -227,18 +256,17 @@ class Source:
         """The transformers model or adapter with its tokenizer.
 
         Raises:
-            SettingError: An option is given that such a model has no use for, or out of its range.
+            SettingError: An option is given that such a model has no use for.
         """
+        check_device(self.device)
         for name in ("weights", "transform", "ignore"):
             if getattr(self, name) is not None:
                 raise SettingError(f"--{name} belongs to a model by import path; {self.model} is one of transformers")
-        if self.dtype not in ("float32", "bfloat16", "float16"):
-            raise SettingError(f"--dtype is float32, bfloat16 or float16; given {self.dtype!r}")
         return load_pretrained(
             self.model,
             base=self.base,
             device=self.device,
-            dtype=self.dtype,  # type: ignore[arg-type]  # checked above
+            dtype=self.dtype,  # type: ignore[arg-type]  # its range is checked
             reduction=self.reduction,  # type: ignore[arg-type]  # the task checks it
         )
 
@@ -247,8 +275,18 @@ class Source:
         name = self.task or "classification"
         if ":" not in name:
             return self._reduced(get_task(name))
-        found = import_object(name, "--task")
-        return get_task(found() if isinstance(found, type) else found)
+        found = import_object(self._code("task"), "--task")
+        if isinstance(found, type):
+            with user_code(f"--task {name!r} fails"):
+                found = import_function(name, "--task")()
+        return get_task(found)
+
+    def _code(self, name: str) -> str:
+        """The import path in a field, once it may run."""
+        path: str = getattr(self, name)
+        if self.trust is not None:
+            self.trust.check(path, name)
+        return path
 
     def _reduced(self, task: Task) -> Task:
         """A ready task with the reduction that was asked for."""

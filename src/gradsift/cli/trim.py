@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from gradsift.cleaning import trim as check_and_trim
-from gradsift.cli.console import console, print_json
+from gradsift.cli.console import print_json, say
 from gradsift.cli.source import Source
+from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import write_kept
 from gradsift.errors import DataError
 from gradsift.table import Audit
@@ -22,6 +23,8 @@ def trim(
         Path | None,
         typer.Option(help="Table to go by, such as one of gradsift influence; the run's own where left out."),
     ] = None,
+    trust_run: TrustRunOption = False,
+    trust: TrustOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Writes the training set without the flagged samples as a new file; never in place.
@@ -29,7 +32,7 @@ def trim(
     For example: **gradsift trim runs/x -o clean.parquet**
     """
     audit = Audit.open(run, table=table)
-    source = Source.from_config(audit.run.config.get("source", {}))
+    source = Source.from_config(audit.run.config.get("source", {}), Trust.given(run / "config.yaml", trust_run, trust))
     kept = check_and_trim(source.load_data().dataset, audit)  # refuses data that is not what was audited
     if callable(getattr(kept, "to_parquet", None)):  # a data set of the hub
         if output.exists() or output.suffix != ".parquet":
@@ -41,4 +44,4 @@ def trim(
     if as_json:
         print_json({"kept": len(audit.kept), "removed": len(audit.flagged), "output": str(output)})
         return
-    console.print(f"Kept {len(audit.kept):,} of {len(audit):,} samples in {output}; {source.data} is as it was.")
+    say(f"Kept {len(audit.kept):,} of {len(audit):,} samples in {output}; {source.data} is as it was.")

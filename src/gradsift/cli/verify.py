@@ -9,11 +9,12 @@ import numpy as np
 import typer
 
 from gradsift import evaluation
-from gradsift.cli.console import console, print_json, print_table, resumable
+from gradsift.cli.console import print_json, print_table, resumable, say
 from gradsift.cli.source import Source
+from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load_column
 from gradsift.errors import DataError
-from gradsift.loading import import_object
+from gradsift.imports import import_function
 from gradsift.report import write_report
 from gradsift.table import Audit
 
@@ -25,7 +26,7 @@ def verify(
     metric: Annotated[
         str, typer.Option(help="Import path of metric(model, test_set) -> float; accuracy in percent by default.")
     ] = "gradsift:accuracy",
-    seeds: Annotated[int, typer.Option(help="Seeds; each trains once for each arm.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds; each trains once for each arm.")] = 5,
     true_labels: Annotated[
         str | None, typer.Option(help="Column or array of the data file with true labels: adds the oracle trim.")
     ] = None,
@@ -34,6 +35,8 @@ def verify(
         Path | None,
         typer.Option(help="Table to go by, such as one of gradsift influence; the run's own where left out."),
     ] = None,
+    trust_run: TrustRunOption = False,
+    trust: TrustOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Retrains with controls and says whether removing the flagged samples helps.
@@ -43,17 +46,19 @@ def verify(
 
     For example: **gradsift verify runs/x --train my.training:train --test test.parquet**
     """
+    train_function = import_function(train, "--train", "dataset", seed=0)
+    metric_function = import_function(metric, "--metric", "model", "test_set")
     audit = Audit.open(run, table=table)
-    source = Source.from_config(audit.run.config.get("source", {}))
+    source = Source.from_config(audit.run.config.get("source", {}), Trust.given(run / "config.yaml", trust_run, trust))
     pretrained = source.load_pretrained() if source.is_pretrained else None
     loaded = source.load_data(pretrained=pretrained)
     with resumable("the trainings"):
         result = evaluation.verify(
-            import_object(train, "--train"),
+            train_function,
             loaded.dataset,
             audit,
             source.load_data(test, like=loaded, pretrained=pretrained).dataset,
-            import_object(metric, "--metric"),
+            metric_function,
             seeds=seeds,
             true_labels=_true_labels(source, true_labels, loaded.class_names) if true_labels else None,
             higher_is_better=not lower_is_better,
@@ -66,7 +71,8 @@ def verify(
         print_json(result.to_dict())
         return
     print_table(result.rows(), "Retrained with controls")
-    console.print(f"[bold]{result.sentence()}[/] {result.oracle_sentence() or ''}")
+    say(result.sentence(), "bold")
+    say(result.oracle_sentence() or "")
 
 
 def _true_labels(source: Source, column: str, class_names: list[str] | None) -> np.ndarray:

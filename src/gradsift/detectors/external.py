@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.base import clone
 
 from gradsift.detectors.base import Detector
 from gradsift.errors import SettingError
+from gradsift.imports import import_function, user_code
 from gradsift.store import as_gradient_matrix
 
 FIT_BYTES = 256 * 2**20
@@ -45,16 +45,11 @@ class External(Detector):
             The wrapped detector.
 
         Raises:
-            SettingError: There is no such class.
+            SettingError: There is no such class, or it cannot be made without arguments.
         """
-        module, _, name = path.partition(":")
-        try:
-            estimator = getattr(importlib.import_module(module), name)()
-        except (ImportError, AttributeError, TypeError) as error:
-            raise SettingError(
-                f"detector {path!r} cannot be made ({error}): give module:Class of an installed library, such as "
-                "sklearn.neighbors:LocalOutlierFactor"
-            ) from error
+        make = import_function(path, "detector")
+        with user_code(f"detector {path!r} cannot be made"):
+            estimator = make()
         parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
         if "novelty" in parameters:  # LocalOutlierFactor scores rows other than its own only in this mode
             estimator.set_params(novelty=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from gradsift.errors import SettingError
+from gradsift.imports import import_object, user_code
 from gradsift.influence.base import Influence
 from gradsift.influence.conjugate_gradient import ConjugateGradient
 from gradsift.influence.datainf import DataInf
@@ -58,17 +58,11 @@ def get_method(name: str, settings: Mapping[str, Any] | None = None) -> Influenc
     """
     make = METHODS.get(name)
     if make is None:
-        module, colon, attribute = name.partition(":")
-        if not colon:
+        if ":" not in name:
             raise SettingError(f"unknown method {name!r}: choose among {', '.join(METHODS)}, or give module:Class")
-        try:
-            make = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise SettingError(f"method {name!r} cannot be imported: {error}") from error
-    try:
+        make = import_object(name, "method")
+    with user_code(f"method {name!r} does not take these settings"):
         method = make(**(settings or {}))
-    except TypeError as error:
-        raise SettingError(f"method {name!r} does not take these settings: {error}") from error
     if not isinstance(method, Influence):
         raise SettingError(f"method {name!r} is no Influence: derive it from gradsift.influence.Influence")
     return method

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gradsift.errors import RunDirectoryError
+from gradsift.errors import RunDirectoryError, SettingError
 from gradsift.store.arrays import ShardedArray
+from gradsift.store.configuration import read_config
 from gradsift.writing import writing
 
 FORMAT = 1
@@ -135,14 +136,9 @@ class RunDirectory:
     def config(self) -> dict[str, Any]:
         """What ``config.yaml`` says."""
         try:
-            loaded = yaml.safe_load((self.path / "config.yaml").read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise RunDirectoryError(
-                f"{self.path / 'config.yaml'} cannot be read ({error}): the run is corrupt"
-            ) from error
-        if not isinstance(loaded, dict):
-            raise RunDirectoryError(f"{self.path / 'config.yaml'} holds no settings: the run is corrupt, audit again")
-        return loaded
+            return read_config(self.path / "config.yaml")
+        except SettingError as error:
+            raise RunDirectoryError(f"{error}: the run is corrupt, audit again") from error
 
     def has_shard(self, checkpoint: int, shard: int) -> bool:
         """Whether a shard is whole.

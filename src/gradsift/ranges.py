@@ -1,0 +1,117 @@
+"""What the fields of a settings class may hold, said once for each field."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gradsift.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a field may hold.
+
+    Attributes:
+        words: What they are, as it stands in the message behind the name of the field and "is".
+        holds: Whether a value is one of them.
+        advice: What to do, behind the message.
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+    advice: str = ""
+
+    def __or__(self, other: Range) -> Range:
+        """Values of either."""
+        return Range(
+            f"{self.words}, or {other.words}", lambda value: self.holds(value) or other.holds(value), self.advice
+        )
+
+
+def whole(least: int, most: int = 2**31 - 1, words: str = "") -> Range:
+    """Whole numbers.
+
+    Args:
+        least: The smallest.
+        most: The largest.
+        words: What they are; the range in numbers where left out.
+
+    Returns:
+        The range; ``True`` and ``False`` lie outside of it.
+    """
+    return Range(
+        words or f"a whole number from {least} to {most}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most,
+    )
+
+
+def share(most: float, words: str, advice: str = "") -> Range:
+    """Numbers above zero.
+
+    Args:
+        most: The largest.
+        words: What they are.
+        advice: What to do, behind the message.
+
+    Returns:
+        The range.
+    """
+    return Range(
+        words,
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most,
+        advice,
+    )
+
+
+def one_of(*names: str) -> Range:
+    """Words from a list.
+
+    Args:
+        *names: The list.
+
+    Returns:
+        The range.
+    """
+    words = repr(names[0]) if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+    return Range(words, lambda value: isinstance(value, str) and value in names)
+
+
+TEXT = Range(
+    "a text that is valid UTF-8 and not empty",
+    lambda value: isinstance(value, str) and bool(value) and "\0" not in value and _is_utf8(value),
+)
+TEXTS = Range(
+    "a list of texts that are valid UTF-8",
+    lambda value: isinstance(value, tuple) and all(isinstance(text, str) and _is_utf8(text) for text in value),
+)
+SWITCH = Range("true or false", lambda value: isinstance(value, bool))
+NOTHING = Range("left out", lambda value: value is None)
+
+
+def check_fields(settings: Any, ranges: Mapping[str, Range]) -> None:
+    """Checks the fields of a settings class.
+
+    Args:
+        settings: The instance.
+        ranges: Name of each field to what it may hold.
+
+    Raises:
+        SettingError: A field holds something else.
+    """
+    for name, allowed in ranges.items():
+        value = getattr(settings, name)
+        if not allowed.holds(value):
+            advice = f" {allowed.advice}" if allowed.advice else ""
+            raise SettingError(f"{name} is {allowed.words}; given {reprlib.repr(value)}{advice}")
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a file can hold the text: names of files that are no UTF-8 come with lone surrogates."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
