@@ -264,7 +264,10 @@ def test_shares_outside_their_range_are_refused(share):
         ({"shard_size": 0}, "shard_size"),
         ({"precision": "int8"}, "precision"),
         ({"layers": "all", "projection": 0, "detector": "isolation_forest"}, "at least 1 dimension"),
-        ({"layers": "all", "projection_kind": "dense", "detector": "isolation_forest"}, "unknown projection 'dense'"),
+        (
+            {"layers": "all", "projection_kind": "dense", "detector": "isolation_forest"},
+            "projection_kind is kronecker, sparse or gaussian; given 'dense'",
+        ),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
 )

@@ -114,7 +114,7 @@ def test_the_whole_job_by_commands(folder):
 
 def test_a_run_replays_from_its_config(folder):
     gradsift("audit", *MODEL, "--data", "train.csv", "--layers", "all", "--seed", 3, "-o", "runs/first", cwd=folder)
-    gradsift("audit", "--config", "runs/first/config.yaml", "-o", "runs/second", cwd=folder)
+    gradsift("audit", "--config", "runs/first/config.yaml", "--trust", "project:make", "-o", "runs/second", cwd=folder)
     names = ("scores.parquet", "config.yaml", "manifest.json", "report.html")
     assert all((folder / "runs/first" / n).read_bytes() == (folder / "runs/second" / n).read_bytes() for n in names)
 
@@ -122,7 +122,7 @@ def test_a_run_replays_from_its_config(folder):
 def test_shares_are_held_by_flags_and_on_replay(folder):
     held = ("--contamination", 0.1, "--hold-classes", "--groups", "true")
     gradsift("audit", *MODEL, "--data", "train.parquet", *held, "-o", "runs/held", cwd=folder)
-    gradsift("audit", "--config", "runs/held/config.yaml", "-o", "runs/held-again", cwd=folder)
+    gradsift("audit", "--config", "runs/held/config.yaml", "--trust-run", "-o", "runs/held-again", cwd=folder)
     tables = [pq.read_table(folder / name / "scores.parquet") for name in ("runs/held", "runs/held-again")]
     assert tables[0].equals(tables[1])
     given, flagged = tables[0]["given_label"].to_numpy(), tables[0]["flagged"].to_numpy()

@@ -18,7 +18,9 @@ def run(folder):  # noqa: F811
 
 
 def test_wrong_labels_harm_a_clean_target_and_the_table_trims(folder, run):  # noqa: F811
-    found = json.loads(gradsift("influence", run, "--target", "test.parquet", "--json", cwd=folder).stdout)
+    found = json.loads(
+        gradsift("influence", run, "--trust-run", "--target", "test.parquet", "--json", cwd=folder).stdout
+    )
     table = pq.read_table(folder / run / "influence.parquet")
     wrong = pq.read_table(folder / "train.parquet", columns=["label", "true"]).to_pandas()
     wrong = (wrong["label"] != wrong["true"]).to_numpy()
@@ -49,7 +51,7 @@ def test_wrong_labels_harm_a_clean_target_and_the_table_trims(folder, run):  # n
     ],
 )
 def test_methods_and_objectives(folder, run, arguments):  # noqa: F811
-    gradsift("influence", run, *arguments, "-o", "out/one.parquet", cwd=folder)
+    gradsift("influence", run, "--trust-run", *arguments, "-o", "out/one.parquet", cwd=folder)
     table = pq.read_table(folder / "out/one.parquet")
     assert np.isfinite(table["influence"].to_numpy()).all()
     if "--each" in arguments:
@@ -71,7 +73,7 @@ def test_methods_and_objectives(folder, run, arguments):  # noqa: F811
     ],
 )
 def test_bad_input(folder, run, arguments, words):  # noqa: F811
-    done = gradsift("influence", run, *arguments, cwd=folder, check=False)
+    done = gradsift("influence", run, "--trust-run", *arguments, cwd=folder, check=False)
     assert done.returncode == 1
     assert words in done.stderr.replace("\n", " ")
 
@@ -83,5 +85,5 @@ def test_other_weights_are_refused(folder, run):  # noqa: F811
     gradsift("audit", *MODEL, "--data", "train.parquet", "-o", "runs/stale", cwd=folder)
     config["source"]["weights"] = None
     (folder / "runs/stale/config.yaml").write_text(yaml.safe_dump(config))
-    done = gradsift("influence", "runs/stale", "--self", cwd=folder, check=False)
+    done = gradsift("influence", "runs/stale", "--trust-run", "--self", cwd=folder, check=False)
     assert "not the one that was audited" in done.stderr.replace("\n", " ")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import reprlib
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Union, get_args, get_origin
 
 from gradsift.errors import SettingError
 
@@ -106,6 +107,25 @@ def check_fields(settings: Any, ranges: Mapping[str, Range]) -> None:
         if not allowed.holds(value):
             advice = f" {allowed.advice}" if allowed.advice else ""
             raise SettingError(f"{name} is {allowed.words}; given {reprlib.repr(value)}{advice}")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value is one that a type hint allows.
+
+    Args:
+        value: Such as a number or a word out of a file.
+        hint: A type, a ``Literal``, or several of these.
+
+    Returns:
+        False where a number, a word or a truth value stands in the place of another; other hints are not looked into.
+    """
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, hint) if hint in (bool, str, types.NoneType) else True
 
 
 def _is_utf8(text: str) -> bool:

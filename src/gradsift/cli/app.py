@@ -76,11 +76,12 @@ def main() -> NoReturn:
 def _run() -> int:
     """Runs a command; gives the exit code."""
     try:
-        return app(standalone_mode=False) or 0
+        return app(prog_name="gradsift", standalone_mode=False) or 0
     except UsageError as error:
         context = getattr(error, "ctx", None)
         text = error.format_message() if hasattr(error, "format_message") else str(error)
-        warn(f"{text} See {context.command_path if context else 'gradsift'} --help.", "bold red", "Usage: ")
+        command = context.command_path if context else "gradsift"
+        warn(f"{text.rstrip('.')}. See {command} --help.", "bold red", "Usage: ")
         return 2
     except typer.Abort:
         warn("Stopped.")

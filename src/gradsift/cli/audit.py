@@ -244,8 +244,8 @@ def show(result: Audit) -> None:
 def _replayed(config: Path, trust: Trust) -> tuple[Source, AuditSettings]:
     """What a configuration asks for; its detectors may be code, too."""
     saved = read_config(config)
-    source = Source.from_config(saved.get("source", {}), trust)
     settings = AuditSettings.from_dict(saved.get("settings", {}))
+    source = Source.from_config(saved.get("source", {}), trust)
     for name in {settings.detector, *(settings.detectors or ())} - {None}:
         if ":" in str(name):
             trust.check(str(name), "detector")

@@ -89,7 +89,7 @@ def influence(
         raise SettingError(
             "give --target FILE, or --self for the influence of samples on their own loss; one of the two"
         )
-    share = number(contamination, "--contamination", float)
+    share = AuditSettings(contamination=number(contamination, "--contamination", float)).contamination
     asking = get_method(method, _settings(setting or []))
     opened = open_audited(run, Trust.given(run / "config.yaml", trust_run, trust))
     audit = opened.audit
@@ -147,7 +147,10 @@ def _settings(texts: list[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals:
             raise SettingError(f"--set takes name=value, such as damping=0.01; given {text!r}")
-        found[name.replace("-", "_")] = yaml.safe_load(value)
+        try:
+            found[name.replace("-", "_")] = yaml.safe_load(value)
+        except (ValueError, yaml.YAMLError, RecursionError) as error:
+            raise SettingError(f"--set {name}={value} holds no value that YAML can read") from error
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from torch import nn
 
 from gradsift.cli.trust import Trust
 from gradsift.data.files import Loaded, load
-from gradsift.errors import SettingError
+from gradsift.errors import DataError, SettingError
 from gradsift.imports import import_function, import_object, user_code
 from gradsift.integrations.pretrained import Pretrained, encode_rows, is_pretrained, load_pretrained
 from gradsift.integrations.rows import load_rows
@@ -229,7 +230,13 @@ class Source:
 
         Returns:
             The data.
+
+        Raises:
+            DataError: The data is a pipe, a socket or a device, which would be waited for, or cannot be read.
         """
+        place = Path(path or self.data)
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            raise DataError(f"{place} is a pipe, a socket or a device: give a file or a folder")
         if self.is_pretrained:
             rows = load_rows(path or self.data)
             if pretrained is None:
@@ -334,7 +341,7 @@ def number(text: str, flag: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise SettingError(f"{flag} is a number or auto, given {text!r}") from error
+        raise SettingError(f"{flag} is a number or auto, given {reprlib.repr(text)}") from error
 
 
 def patterns(text: str) -> str | list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradsift.data.images import ImageFolder, open_image
+from gradsift.data.images import ImageFolder, open_image, read_file, to_rgb
 from gradsift.errors import DataError, SettingError
 from gradsift.integrations.encoded import EncodedSet, Labels, fingerprint_of
 
@@ -30,8 +30,8 @@ class FolderRows(Sequence):
 
     def __getitem__(self, position: Any) -> Any:
         """One row."""
-        label = self._folder.classes[self._folder.labels[position]]
-        return {"image": open_image(self._folder.files[position].read_bytes()), "label": label}
+        label, file = self._folder.classes[self._folder.labels[position]], self._folder.files[position]
+        return {"image": open_image(read_file(file), str(file)), "label": label}
 
 
 class ImageSet(EncodedSet):
@@ -85,18 +85,15 @@ class ImageSet(EncodedSet):
         image = row[self._image]
         if image is None:
             raise DataError(f"the row at position {position} has no image in column {self._image!r}")
-        if isinstance(image, bytes | dict):
-            try:
-                image = open_image(image)
-            except DataError as error:
-                raise DataError(f"column {self._image!r} at position {position}: {error}") from error
-        image = image.convert("RGB") if hasattr(image, "convert") else image
+        name = f"column {self._image!r} at position {position}"
+        image = open_image(image, name) if isinstance(image, bytes | dict) else image
+        try:
+            image = to_rgb(image) if hasattr(image, "convert") else image
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
         if not isinstance(image, Tensor) and not hasattr(
             image, "__array_interface__"
         ):  # names of files are not followed
-            raise DataError(
-                f"column {self._image!r} at position {position} holds {image!r:.80}, an image is needed: bytes, Pillow "
-                "or an array"
-            )
+            raise DataError(f"{name} holds {image!r:.80}, an image is needed: bytes, Pillow or an array")
         pixels = self._processor(image, return_tensors="pt")["pixel_values"][0]
         return {"pixel_values": pixels, "labels": torch.as_tensor(self._labels.number(row[self._label], position))}

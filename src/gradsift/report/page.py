@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
+from gradsift.printable import printable
 from gradsift.report.geometry import geometry_plots
 from gradsift.report.highlights import Highlight, read_highlights
 from gradsift.report.plots import gradient_space, histogram
@@ -47,7 +48,11 @@ def write_report(
     if path.suffix not in (".html", ".htm"):
         raise SettingError(f"the report is a page, {path.name} is not: name it *.html")
     environment = Environment(
-        loader=PackageLoader("gradsift.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("gradsift.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: printable(value, keep="\n\t") if type(value) is str else value,
     )
     page = environment.get_template("page.html.j2").render(_content(audit, train_set, verification))
     with writing(path):

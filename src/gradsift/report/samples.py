@@ -10,6 +10,8 @@ from markupsafe import Markup, escape
 from torch import Tensor
 
 from gradsift.data import LABEL_KEYS
+from gradsift.data.images import to_rgb
+from gradsift.printable import printable
 from gradsift.report.png import is_image, png_data_uri
 from gradsift.table import Audit
 
@@ -52,7 +54,7 @@ def render_sample(sample: Any, feature_names: list[str] | None = None) -> Markup
     if isinstance(sample, str):
         return _text(sample)
     if hasattr(sample, "convert"):  # a Pillow image
-        return _image(np.asarray(sample.convert("RGB")))
+        return _image(np.asarray(to_rgb(sample)))
     array = sample.detach().cpu().numpy() if isinstance(sample, Tensor) else np.asarray(sample)
     if array.dtype.kind not in "fiub":
         return _text(str(sample))
@@ -64,13 +66,15 @@ def _image(array: np.ndarray) -> Markup:
 
 
 def _text(text: str) -> Markup:
-    return Markup('<p class="sample text">{}</p>').format(text if len(text) <= 400 else text[:400] + " …")
+    return Markup('<p class="sample text">{}</p>').format(
+        printable(text if len(text) <= 400 else text[:400] + " …", keep="\n\t")
+    )
 
 
 def _features(values: np.ndarray, names: list[str] | None) -> Markup:
     rows = Markup("").join(
         Markup("<tr><th>{}</th><td>{}</td></tr>").format(
-            names[place] if names and place < len(names) else f"x{place}", f"{values[place]:.4g}"
+            printable(names[place]) if names and place < len(names) else f"x{place}", f"{values[place]:.4g}"
         )
         for place in range(min(len(values), SHOWN))
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from gradsift.printable import printable
 from gradsift.report.highlights import Highlight
 
 SHOWN = 120
@@ -82,6 +83,7 @@ def _span(span: _Span, most: float, worst: float, *, with_loss: bool) -> Markup:
     title += f" ({span.count} tokens)" if span.count > 1 else ""
     if "\n" in body:
         body = body.replace("\r", "").replace("\n", RETURN) + "\n"
+    body = printable(body, keep="\n\t")
     return Markup('{}<span class="t" style="{}" title="{}">{}</span>').format(space, style, title, body)
 
 
