@@ -75,7 +75,7 @@ def get_method(name: str, settings: Mapping[str, Any] | None = None) -> Influenc
 def _refuse_misfits(name: str, make: Any, settings: Mapping[str, Any]) -> None:
     """Refuses words in the place of numbers, and the like, by the type hints of a method's class."""
     make = make.func if isinstance(make, partial) else make
-    makers = [kind.__init__ for kind in reversed(make.__mro__)] if isinstance(make, type) else [make]
+    makers = [vars(kind).get("__init__") for kind in reversed(make.__mro__)] if isinstance(make, type) else [make]
     hints: dict[str, Any] = {}
     for maker in makers:
         hints |= get_type_hints(maker) if inspect.isfunction(maker) else {}
