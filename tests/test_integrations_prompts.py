@@ -6,12 +6,14 @@ import peft
 import pyarrow as pa
 import pytest
 import torch
+import transformers as tf
 from families import BY_NAME
-from pretrained import BOS, DATA, EOS, TEMPLATE, WORDS, chats, needs_model, tokenizer
+from pretrained import BOS, DATA, EOS, TEMPLATE, WORDS, chats, letters, needs_model, tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 import gradsift
 from gradsift.data import Samples
-from gradsift.errors import DataError, SettingError
+from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.tasks import CausalLM
 
 NONE = -100
@@ -236,3 +238,100 @@ def test_a_published_language_model():
     assert (found.table["loss"].to_numpy() < 4).all()  # log(512) is 6.2: it knows its stories
     with pytest.raises(SettingError, match="no chat template"):
         encode_rows(loaded, chats(), {"messages": "messages"})
+
+
+MARKED = (
+    "{{ bos_token }}{% for m in messages %}{{ ' ' + m['role'] + ' : ' }}{% if m['role'] == 'assistant' %}"
+    "{% generation %}{{ m['content'] + ' ' + eos_token }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ ' assistant : ' }}{% endif %}"
+)
+VALID = {
+    "marked": MARKED,
+    "marked with dashes": MARKED.replace("{% generation %}", "{%- generation -%}"),
+    "prompt ends with a space": MARKED.replace("{% generation %}", "").replace("{% endgeneration %}", ""),
+    "content is stripped": MARKED.replace("{% generation %}", "").replace("{% endgeneration %}", "").replace(
+        "m['content']", "(m['content'] | trim)"
+    ),
+    "no space before what is said": MARKED.replace("{% generation %}", "").replace("{% endgeneration %}", "").replace(
+        "{{ ' ' + m['role'] + ' : ' }}", "{{ ' ' + m['role'] + ' :' + (' ' if m['role'] != 'assistant' else ' ') }}"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("template", VALID.values(), ids=VALID)
+def test_valid_templates_give_the_assistant_s_tokens(template):
+    chat = [
+        message | {"content": f" {message['content']} " if "trim" in template else message["content"]}
+        for message in CHAT
+    ]
+    train_set = gradsift.PromptSet([{"messages": chat}], tokenizer(template=template, limit=64), messages="messages")
+    assert train_set[0]["input_ids"] == TOKENS
+    assert train_set[0]["labels"] == LEARNT
+
+
+def test_a_token_across_the_end_of_the_prompt_is_learnt():
+    made = letters(model_max_length=99)
+    made.chat_template = (
+        "{% for m in messages %}{{ m['role'][0] + '>' + ' ' + (m['content'] | trim) + ';' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'a> ' }}{% endif %}"
+    )
+    merged = add_merge(made)
+    chat = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo "}]
+    for encode in (made, merged):
+        train_set = gradsift.PromptSet([{"messages": chat}], encode, messages="messages")
+        sample = train_set[0]
+        said = encode.decode(
+            [token for token, label in zip(sample["input_ids"], sample["labels"], strict=True) if label != NONE]
+        )
+        assert said.strip() == "yo;"
+    assert len(train_set[0]["input_ids"]) < len(
+        gradsift.PromptSet([{"messages": chat}], made, messages="messages")[0]["input_ids"]
+    )
+
+
+def add_merge(made):
+    """The same tokenizer of letters with one token for a space and a y."""
+    vocabulary = made.get_vocab()
+    model = Tokenizer(models.BPE(vocabulary | {"Ġy": len(vocabulary)}, [("Ġ", "y")]))
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = decoders.ByteLevel()
+    return tf.PreTrainedTokenizerFast(
+        tokenizer_object=model, pad_token="<pad>", model_max_length=99, chat_template=made.chat_template
+    )
+
+
+@pytest.mark.parametrize("name", ["llama_lm", "gpt2_lm"])
+def test_labels_that_are_shifted_already_are_refused(name):
+    tokens = torch.randint(8, 40, (12, 7), generator=torch.Generator().manual_seed(0))
+    rows = [{"input_ids": row[:-1], "labels": row[1:]} for row in tokens]
+    with pytest.raises(DataError, match=r"next tokens already.*labels = input_ids.*token-classification"):
+        quiet(BY_NAME[name].make(), rows)
+    shifted = quiet(BY_NAME[name].make(), rows, task="token-classification").table
+    rows = [{"input_ids": row, "labels": row} for row in tokens]
+    own = quiet(BY_NAME[name].make(), rows).table
+    assert np.allclose(shifted["loss"], own["loss"], rtol=1e-5)
+
+
+OTHER = {
+    "T5": (tf.T5ForConditionalGeneration, tf.T5Config(
+        vocab_size=40, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, decoder_start_token_id=0)),
+    "BART": (tf.BartForConditionalGeneration, tf.BartConfig(
+        vocab_size=40, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=8, decoder_ffn_dim=8)),
+    "BERT": (tf.BertForMaskedLM, tf.BertConfig(
+        vocab_size=40, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "adapter"])
+@pytest.mark.parametrize("name", OTHER)
+def test_models_that_do_not_predict_the_next_token_are_refused(name, wrapped):
+    kind, config = OTHER[name]
+    model = kind(config).eval()
+    model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules="all-linear")).eval() if wrapped else model
+    reason = {"BERT": "masked tokens in their own place.*token-classification"}.get(
+        name, "decoder, which shifts.*of your own"
+    )
+    rows = [{"input_ids": torch.arange(8, 14), "labels": torch.arange(8, 14)} for _ in range(12)]
+    with pytest.raises(ModelError, match=reason):
+        quiet(model, rows)

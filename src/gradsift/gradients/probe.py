@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_flatten
 
 from gradsift.data import Samples
-from gradsift.data.batch import Batch, rows_not_finite
+from gradsift.data.batch import LABEL_KEYS, Batch, rows_not_finite
 from gradsift.errors import DataError, ModelError, SampleError
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def check_mode(model: nn.Module) -> None:
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"the model is {model!r}: it must be a torch.nn.Module (an object, with its weights loaded)")
+    _refuse_hidden_layers(model)
     devices = {str(parameter.device) for parameter in model.parameters()}
     if len(devices) != 1 or "meta" in devices:
         raise ModelError(
@@ -73,6 +76,31 @@ def check_mode(model: nn.Module) -> None:
             raise ModelError(
                 f"layer {name!r} ({kind}) is in train mode, so a sample's gradient would depend on chance or on its "
                 "batch: call model.eval() before the audit"
+            )
+
+
+def _refuse_hidden_layers(model: nn.Module) -> None:
+    """Refuses models whose layers or weights cannot be seen from here."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule) and any(True for _ in module.parameters()):
+            raise ModelError(
+                f"{f'layer {name!r}' if name else 'the model'} is a TorchScript module, which does not show what its "
+                "layers take in and give out: build the Python model that it was made of, and load "
+                "scripted.state_dict() into it"
+            )
+        if isinstance(module, FullyShardedDataParallel | FSDPModule):
+            raise ModelError(
+                f"{f'layer {name!r}' if name else 'the model'} is sharded by FSDP, so no process holds whole gradients: "
+                "gather its full state dict (torch.distributed.checkpoint.state_dict.get_model_state_dict with "
+                "StateDictOptions(full_state_dict=True)), and load it "
+                "into a model that is not wrapped"
+            )
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, DTensor):
+            raise ModelError(
+                f"parameter {name!r} is a DTensor, sharded over processes (FSDP2 or tensor parallelism): gather "
+                "the full state dict (torch.distributed.checkpoint.state_dict.get_model_state_dict with "
+                "StateDictOptions(full_state_dict=True)), and load it into a model that is not sharded"
             )
 
 
@@ -96,7 +124,7 @@ def check_two_reads(samples: Samples, positions: np.ndarray) -> None:
 
 
 def check_finite_inputs(batch: Batch, positions: np.ndarray) -> None:
-    """Refuses inputs with NaN or infinite numbers.
+    """Refuses inputs with NaN or infinite numbers; what labels may be is for the task to say.
 
     Args:
         batch: The batch.
@@ -105,7 +133,7 @@ def check_finite_inputs(batch: Batch, positions: np.ndarray) -> None:
     Raises:
         DataError: Some inputs are not finite; names the samples.
     """
-    for leaf in tree_flatten(batch)[0]:
+    for leaf in tree_flatten(_without_labels(batch))[0]:
         if not isinstance(leaf, Tensor) or not leaf.ndim or len(leaf) != len(positions):
             continue
         broken = [int(positions[row]) for row in rows_not_finite(leaf)]
@@ -114,6 +142,13 @@ def check_finite_inputs(batch: Batch, positions: np.ndarray) -> None:
                 f"samples at positions {', '.join(map(str, broken[:10]))} hold NaN or infinite numbers: mend or remove "
                 "them before the audit"
             )
+
+
+def _without_labels(batch: Batch) -> Batch:
+    """What of a batch goes into the model: all but the label keys of a dict, all but the last of a tuple."""
+    if isinstance(batch, dict):
+        return {name: value for name, value in batch.items() if name not in LABEL_KEYS}
+    return batch[:-1] if isinstance(batch, tuple | list) and len(batch) > 1 else batch
 
 
 def probe(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gradsift.data import Samples, fingerprint_samples
 from gradsift.data.batch import batch_size as batch_size_of
 from gradsift.errors import DataError, ModelError, SampleError, SettingError
-from gradsift.gradients import Batcher, Layers, PerSampleGradients, Precision, device_of, probe
+from gradsift.gradients import Batcher, Layers, PerSampleGradients, Precision, check_mode, device_of, probe
 from gradsift.gradients.closed_form import outer_product
 from gradsift.gradients.forms import Dense, Form
 from gradsift.gradients.model_state import unwrapped
@@ -82,6 +82,7 @@ class SampleGradients:
         positions = np.unique(np.linspace(0, len(self.samples) - 1, min(8, len(self.samples))).astype(int))
         example = self.samples.batch(positions)
         check_finite_inputs(example, positions)
+        check_mode(self.model)
         self.task = task_for(task, self.model, self.samples)
         try:
             self._gradients = PerSampleGradients(self.model, self.task, example, layers=layers, precision=precision)

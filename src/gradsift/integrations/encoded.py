@@ -198,11 +198,12 @@ class Labels:
         """The number in ``label2id`` of each of the data set's classes."""
         unknown = [name for name in names if self._number_of(name) is None]
         if unknown:
-            own = "{" + ", ".join(f"{name!r}: {number}" for number, name in enumerate(names[:4]))
+            own = ", ".join(f"{name!r}: {number}" for number, name in enumerate(names[:4]))
+            own = f"{{{own}{', ...' if len(names) > 4 else ''}}}"
             raise DataError(
                 f"column {self._column!r} names the classes {', '.join(names[:10])}, of which {', '.join(unknown[:5])} "
-                f"are none of the model's {', '.join(list(self._label2id)[:10])}, so their numbers may mean other classes. "
-                f"Give the number that each has in the model's output, label2id={own}{', ...' if len(names) > 4 else ''}}}, "
+                f"are none of the model's {', '.join(list(self._label2id)[:10])}, so their numbers may mean other "
+                f"classes. Give the number that each has in the model's output, label2id={own}, "
                 "or correct the names in the model's config.json (label2id)"
             )
         return [int(self._number_of(name) or 0) for name in names]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from gradsift.errors import DataError, SettingError
 from gradsift.integrations.text import TokenizedSet
 from gradsift.tasks import NO_TARGET
+
+_MARKED = re.compile(r"\{%-?\s*generation\b")
+"""What a template begins the assistant's tokens with."""
 
 
 class PromptSet(TokenizedSet):
@@ -109,26 +113,64 @@ class PromptSet(TokenizedSet):
                 f'the row at position {position} holds no chat: a list of {{"role": ..., "content": ...}} is needed'
             )
         messages = [{key: value for key, value in message.items() if value is not None} for message in messages]
-        tokens = self._templated(messages, position)
-        learnt = [False] * len(tokens)
+        if self.target == "response" and _MARKED.search(str(self.tokenizer.get_chat_template())):
+            return self._marked(messages, position)
+        text = self._templated(messages, position)
+        options = {"add_special_tokens": False, "truncation": False, "verbose": False}
+        if self.target == "whole":
+            tokens = list(self.tokenizer(text, **options)["input_ids"])
+            return tokens, [True] * len(tokens)
+        if not self.tokenizer.is_fast:
+            raise SettingError(
+                f"a {type(self.tokenizer).__name__} does not tell where in the text its tokens stand, so the "
+                "assistant's are not known: use a fast tokenizer (AutoTokenizer), target='whole', or prompt and response "
+                "columns"
+            )
+        encoded = self.tokenizer(text, return_offsets_mapping=True, **options)
+        spans = self._spoken(messages, text, position)
+        learnt = [any(_touches(place, span) for span in spans) for place in encoded["offset_mapping"]]
+        return list(encoded["input_ids"]), learnt
+
+    def _marked(self, messages: Sequence[Mapping[str, Any]], position: int) -> tuple[list[int], list[bool]]:
+        """Tokens of a chat whose template marks what the assistant says, ``{% generation %}``."""
+        marked = {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
+        encoded = self._templated(messages, position, **marked)
+        return list(encoded["input_ids"]), [bool(one) for one in encoded["assistant_masks"]]
+
+    def _spoken(self, messages: Sequence[Mapping[str, Any]], text: str, position: int) -> list[tuple[int, int]]:
+        """Where in a whole chat's text the assistant's turns stand, from first to after the last character."""
+        spans = []
         for turn, message in enumerate(messages):
-            if message["role"] != "assistant" or self.target == "whole":
+            if message["role"] != "assistant":
                 continue
-            before = self._templated(messages[:turn], position, add_generation_prompt=True) if turn else []
+            before = self._templated(messages[:turn], position, add_generation_prompt=True) if turn else ""
             after = self._templated(messages[: turn + 1], position)
-            if tokens[: len(before)] != before or tokens[: len(after)] != after:
+            # White space at an end may be cut off where more follows, or where nothing does.
+            if not (text.startswith(before.rstrip()) and text.startswith(after.rstrip())):
                 raise DataError(
                     f"the chat at position {position}: the template does not write a chat turn by turn, so the "
-                    "assistant's tokens cannot be told: use target='whole', or prompt and response columns"
+                    "assistant's tokens cannot be told: mark them in the template with {% generation %}, use "
+                    "target='whole', or prompt and response columns"
                 )
-            learnt[len(before) : len(after)] = [True] * (len(after) - len(before))
-        return tokens, learnt
+            spans.append((_shared(text, before), _shared(text, after)))
+        return spans
 
-    def _templated(self, messages: Sequence[Mapping[str, Any]], position: int, **options: Any) -> list[int]:
+    def _templated(self, messages: Sequence[Mapping[str, Any]], position: int, **options: Any) -> Any:
         try:
-            text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
+            return self.tokenizer.apply_chat_template(list(messages), **({"tokenize": False} | options))
         except Exception as error:  # a template is a program of its own and fails in its own ways
             raise DataError(
                 f"the chat at position {position} does not fit the tokenizer's chat template: {error}"
             ) from error
-        return list(self.tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
+
+
+def _shared(first: str, second: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = zip(first, second, strict=False)
+    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))
+
+
+def _touches(place: tuple[int, int], span: tuple[int, int]) -> bool:
+    """Whether a token has a character in a part of the text; one without characters counts where it stands."""
+    (start, stop), (first, last) = place, span
+    return start < last and (stop > first or first <= start == stop)

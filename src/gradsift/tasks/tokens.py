@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -137,7 +137,13 @@ class CausalLM(TokenLoss):
 
         Returns:
             Logits, shape (n, T, V).
+
+        Raises:
+            ModelError: The model does not predict the next token: an encoder and decoder, or a masked language model.
+            DataError: Labels are shifted already.
         """
+        _refuse_other_targets(model)
+        _refuse_shifted(batch)
         if getattr(getattr(model, "config", None), "use_cache", False):
             if isinstance(batch, dict):
                 batch = batch | {"use_cache": False}
@@ -148,3 +154,43 @@ class CausalLM(TokenLoss):
     def targets(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Labels from the second token on, shape (n, T - 1): logits at t predict the token at t + 1."""
         return super().targets(outputs, batch)[:, 1:]
+
+
+def _refuse_other_targets(model: nn.Module) -> None:
+    """Refuses models whose logits at t do not stand for the token at t + 1."""
+    base: Any = getattr(model, "get_base_model", None)  # of an adapter
+    inner = base() if callable(base) else model
+    kind = type(getattr(inner, "_model", inner)).__name__
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False) is True:
+        raise ModelError(
+            "the model has an encoder and a decoder, which shifts the labels itself: its logits at t stand for the label "
+            'at t, and task="causal-lm" would shift them again. Pass a task of your own, whose outputs(model, batch) are '
+            "the logits of model(**batch), labels included, and whose losses are token by token without a shift"
+        )
+    if kind.endswith("ForMaskedLM"):
+        raise ModelError(
+            f'a {kind} predicts masked tokens in their own place, not the next token: pass task="token-classification" '
+            f"with the label {NO_TARGET} where no token is masked"
+        )
+
+
+def _refuse_shifted(batch: Batch) -> None:
+    """Refuses labels that are the next tokens already, as training loops without transformers have them."""
+    if isinstance(batch, dict):
+        tokens, labels = batch.get("input_ids"), batch.get("labels")
+    elif isinstance(batch, tuple | list) and len(batch) == 2:
+        tokens, labels = batch[0].get("input_ids") if isinstance(batch[0], dict) else batch[0], batch[1]
+    else:
+        return
+    if not isinstance(tokens, Tensor) or not isinstance(labels, Tensor) or is_traced(tokens) or is_traced(labels):
+        return
+    if tokens.ndim != 2 or tokens.shape != labels.shape or tokens.is_floating_point():
+        return
+    labels = labels.to(tokens.device)
+    learnt = labels[:, :-1] != NO_TARGET
+    own, following = (labels == tokens)[:, :-1], labels[:, :-1] == tokens[:, 1:]
+    if learnt.any() and bool((following | ~learnt).all()) and not bool((own | ~learnt).all()):
+        raise DataError(
+            'the labels are the next tokens already, and task="causal-lm" shifts them itself: give the tokens themselves '
+            'as labels (labels = input_ids), or keep them and pass task="token-classification", which does not shift'
+        )
