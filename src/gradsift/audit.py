@@ -39,8 +39,10 @@ from gradsift.table import Audit, build_table, cut_notices, model_notices, predi
 from gradsift.table.audit_result import stored_matrix
 from gradsift.table.duplicates import conflicting_duplicates
 from gradsift.table.kinds import Beliefs
+from gradsift.table.notices import Notice
 from gradsift.tasks import LabelledTask, Task
 from gradsift.trajectory import Recorder, Trajectory
+from gradsift.trajectory.unseen import completed, told, unseen
 from gradsift.writing import writing
 
 logger = logging.getLogger(__name__)
@@ -274,6 +276,11 @@ def _finish(
             f"all {len(labels)} samples have the label {labels[0]}: with one class there is nothing to tell apart"
         )
     features = ArrayMatrix(run.statistic("features")) if "features" in stored else None
+    not_drawn = unseen(recorded) if recorded is not None else ()
+    if recorded is not None and len(not_drawn):
+        final = {name: run.statistic(name).load().astype(np.float64) for name in ("l1", "l2") if name in stored}
+        recorded = completed(recorded, final | {"loss": losses}, predictions)
+        details["trajectory"] |= {"never_drawn": len(not_drawn)}
     fitted = None
     if kind == "class" and predictions is not None and labels is not None:
         fitted = float((predicted_labels(predictions) == labels).mean())
@@ -330,6 +337,8 @@ def _finish(
     notices = model_notices(kind, labels, predicted, losses, seen)
     classes = labels if kind == "class" else None
     notices += cut_notices(flagged, main, classes=classes, class_names=class_names, groups=groups)
+    if len(not_drawn):
+        notices.append(Notice("never_drawn", told(len(not_drawn), len(losses))))
     details |= {"contamination": decision.to_dict(), "notices": [notice.to_dict() for notice in notices]}
     run.write_json("manifest.json", run.read_json("manifest.json") | details)
     return table

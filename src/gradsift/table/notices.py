@@ -34,7 +34,8 @@ class Notice:
 
     Attributes:
         kind: ``weak_model``, ``vanished_gradients`` and ``memorised`` are about the model; ``same_scores``,
-            ``half_flagged``, ``class_lost`` and ``group_lost`` about what is flagged.
+            ``half_flagged``, ``class_lost`` and ``group_lost`` about what is flagged; ``never_drawn`` about a
+            trajectory.
         words: Whole sentences, with the way out.
     """
 
