@@ -1,6 +1,7 @@
 import errno
 import json
 import pickle
+import tempfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -368,18 +369,6 @@ def test_a_full_disk_is_reported_and_the_same_call_goes_on(tmp_path, monkeypatch
         assert path.read_bytes() == (tmp_path / "x" / path.relative_to(tmp_path / "y")).read_bytes()
 
 
-@pytest.mark.parametrize("content", ["{}", "settings: {}", "settings: {batch_size: many}", "- 1", "settings: [", None])
-def test_an_unfinished_run_with_a_corrupt_config_is_refused(tmp_path, monkeypatch, content):
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "save", full)
-        with pytest.raises(RunDirectoryError, match="disk is full"):
-            audit(output=tmp_path / "x")
-    config = tmp_path / "x.part" / "config.yaml"
-    config.unlink() if content is None else config.write_text(content)
-    with pytest.raises(RunDirectoryError, match=r"config\.yaml"):
-        audit(output=tmp_path / "x")
-
-
 def damage_manifest(run):
     (run / "manifest.json").write_text('{"complete": tr')
 
@@ -409,14 +398,65 @@ def test_a_corrupt_run_directory_is_refused(tmp_path, damage):
         Audit.open(tmp_path / "x").gradients.norms(2)
 
 
-def test_an_unfinished_run_with_a_truncated_shard_is_refused(tmp_path, monkeypatch):
+def flip_in_shard(run):
+    path = run / "gradients" / "checkpoint-000" / "shard-00000" / "loss.npy"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 4
+    path.write_bytes(content)
+
+
+def lose_config(run):
+    (run / "config.yaml").unlink()
+
+
+def cut_config(run):
+    (run / "config.yaml").write_text("settings: {batch_")
+
+
+def empty_manifest(run):
+    (run / "manifest.json").write_text("")
+
+
+def add_notes(run):
+    (run / "gradients" / "notes.txt").write_text("mine")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_shard, lose_shard, flip_in_shard, lose_config, cut_config, damage_manifest, empty_manifest, add_notes],
+)
+def test_a_damaged_unfinished_run_heals(tmp_path, monkeypatch, damage):
     with monkeypatch.context() as patch:
         patch.setattr(pq, "write_table", full)
         with pytest.raises(RunDirectoryError, match="disk is full"):
-            audit(output=tmp_path / "x")
-    damage_shard(tmp_path / "x.part")
-    with pytest.raises(RunDirectoryError, match=r"shard-00001.*l2\.npy"):
-        audit(output=tmp_path / "x")
+            audit(output=tmp_path / "x", batch_size=8)
+    damage(tmp_path / "x.part")
+    healed, fresh = audit(output=tmp_path / "x", batch_size=8), audit(output=tmp_path / "y", batch_size=8)
+    assert healed.table.equals(fresh.table)
+    assert healed.details == fresh.details
+    for path in (tmp_path / "y").rglob("*"):
+        if path.is_file() and path.name != "timing.json":
+            assert path.read_bytes() == (tmp_path / "x" / path.relative_to(tmp_path / "y")).read_bytes(), path
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "y"]
+
+
+def test_data_mended_after_a_failed_audit_finds_nothing_in_its_way(tmp_path):
+    x, y = arrays()
+    broken = x.copy()
+    broken[0] = np.nan
+    with pytest.raises(DataError, match="NaN"):
+        audit((broken, y), output=tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+    assert len(audit((x, y), output=tmp_path / "x")) == N
+
+
+def test_a_failed_audit_without_output_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", full)
+        with pytest.raises(RunDirectoryError, match="disk is full"):
+            audit()
+    assert not list(tmp_path.iterdir())
 
 
 def test_pickles_are_refused_as_weights_and_as_data(tmp_path):

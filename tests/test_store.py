@@ -42,7 +42,7 @@ def write(run, lengths=(3, 2), **more):
     for shard, length in enumerate(lengths):
         values = np.arange(length, dtype=np.float32) + 10 * shard
         run.write_shard(0, shard, {"loss": values, "l2": 2 * values} | more)
-    run.write_json("manifest.json", run.read_json("manifest.json") | {"shards": list(lengths)})
+    run.record_shards(lengths)
     return run
 
 
@@ -67,7 +67,9 @@ def test_a_run_is_written_as_part_and_renamed_when_whole(tmp_path):
     run = RunDirectory.begin(place, "f", CONFIG)
     assert not place.exists()
     assert run.path == tmp_path / "deep" / "x.part"
-    assert run.read_json("manifest.json") == {"format": 1, "fingerprint": "f", "complete": False}
+    assert run.read_json("manifest.json") == {
+        "format": 2, "fingerprint": "f", "complete": False, "batch_size": 4,
+    }  # fmt: skip
     assert run.config == CONFIG
     assert not run.has_shard(0, 0)
     write(run)
@@ -89,12 +91,12 @@ def test_the_same_run_takes_up_its_part_with_the_config_it_began_with(tmp_path):
     assert again.config == CONFIG
 
 
-def test_a_part_of_another_run_is_refused_and_left(tmp_path):
+def test_a_part_of_another_run_is_refused_and_left_unless_it_is_to_be_replaced(tmp_path):
     write(RunDirectory.begin(tmp_path / "x", "f", CONFIG))
-    for overwrite in (False, True):
-        with pytest.raises(RunDirectoryError, match=r"x\.part was begun with another model.*delete it"):
-            RunDirectory.begin(tmp_path / "x", "other", CONFIG, overwrite=overwrite)
+    with pytest.raises(RunDirectoryError, match=r"x\.part was begun with another model.*pass --overwrite"):
+        RunDirectory.begin(tmp_path / "x", "other", CONFIG)
     assert RunDirectory.begin(tmp_path / "x", "f", CONFIG).has_shard(0, 1)
+    assert not RunDirectory.begin(tmp_path / "x", "other", CONFIG, overwrite=True).has_shard(0, 1)
 
 
 def test_a_whole_run_is_refused_without_overwrite_and_replaced_only_when_the_new_one_is_whole(tmp_path):
@@ -162,7 +164,7 @@ def test_a_corrupt_manifest_is_named(tmp_path, content):
 def test_a_missing_manifest_and_another_format_are_named(tmp_path):
     place = whole(tmp_path / "x").path
     (place / "manifest.json").write_text(json.dumps({"format": 99, "complete": True}))
-    with pytest.raises(RunDirectoryError, match="format 99, this gradsift reads 1"):
+    with pytest.raises(RunDirectoryError, match="format 99, this gradsift reads 1 and 2"):
         RunDirectory.open(place)
     (place / "manifest.json").unlink()
     with pytest.raises(RunDirectoryError, match=r"manifest\.json cannot be read"):
@@ -200,11 +202,13 @@ def test_a_shard_of_another_length_or_with_objects_is_named(tmp_path):
     run = whole(tmp_path / "x")
     path = run.path / "gradients" / "checkpoint-000" / "shard-00000" / "loss.npy"
     np.save(path, np.zeros(7))
-    with pytest.raises(RunDirectoryError, match="7 rows instead of 3"):
+    with pytest.raises(RunDirectoryError, match="does not fit its checksum"):
         run.statistic("loss")
+    with pytest.raises(RunDirectoryError, match="7 rows instead of 3"):
+        ShardedArray([path], [3])
     np.save(path, np.array([object] * 3, dtype=object), allow_pickle=True)
     with pytest.raises(RunDirectoryError, match="cannot be read"):
-        run.statistic("loss")
+        ShardedArray([path], [3])
 
 
 def test_a_shard_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -220,6 +224,7 @@ def test_a_shard_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         with pytest.raises(RunDirectoryError, match=r"the disk is full: free some space.*it resumes"):
             write(run)
     assert not run.has_shard(0, 0)
+    run.close()
     assert write(RunDirectory.begin(tmp_path / "x", "f", CONFIG)).has_shard(0, 0)
 
 
@@ -497,13 +502,12 @@ def collected(folder, samples, size=4, shard_size=10, before=lambda run: None, *
         MODEL, "classification", (torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64)), layers="all",
         reductions=Reductions(l2=True, projection=Projection(8)),
     )  # fmt: skip
-    run = RunDirectory.begin(folder, "f", CONFIG)
-    before(run)
-    batcher = Batcher(size)
-    collect(
-        run, gradients, Classification(), Samples(samples), batcher,
-        shard_size=shard_size, show_progress=False, **keywords,
-    )  # fmt: skip
+    with RunDirectory.begin(folder, "f", CONFIG) as run:
+        before(run)
+        collect(
+            run, gradients, Classification(), Samples(samples), Batcher(size),
+            shard_size=shard_size, show_progress=False, **keywords,
+        )  # fmt: skip
     return {str(p.relative_to(run.path)): p.read_bytes() for p in sorted(run.path.rglob("*")) if p.is_file()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import re
@@ -17,14 +18,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import nn
 
 from gradsift.cleaning import crossed, decide, flag
 from gradsift.data import fingerprint_samples
 from gradsift.detectors import Evidence, WrongLabelPosterior, detrimental_scores
-from gradsift.errors import DataError, RunDirectoryError, SettingError
+from gradsift.errors import DataError, SettingError
 from gradsift.geometry import memorised
 from gradsift.gradients import Batcher, Layers, Precision, device_of, probe
 from gradsift.gradients.model_state import unwrapped
@@ -43,7 +43,6 @@ from gradsift.table.notices import Notice
 from gradsift.tasks import LabelledTask, Task
 from gradsift.trajectory import Recorder, Trajectory
 from gradsift.trajectory.unseen import completed, told, unseen
-from gradsift.writing import writing
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ def audit(
             saved to; adds scores averaged along training.
         class_names: Names of the classes; ``train_set.classes`` where left out.
         output: Run directory to write; a temporary one where left out. An unfinished one of the same run is resumed.
-        overwrite: Whether a whole run directory may be replaced.
+        overwrite: Whether a whole run directory, or unfinished work of another run, may be replaced.
         source: What a command line needs to replay the run, kept in ``config.yaml``.
         show_progress: Whether to show progress bars.
 
@@ -159,80 +158,85 @@ def audit(
         },
     }
     temporary = leading(lambda: tempfile.mkdtemp(prefix="gradsift-")) if output is None else None
-    final = Path(output) if output is not None else Path(gathered(temporary)[0]) / "run"
-    config: dict[str, Any] = {
-        "settings": settings.to_dict() | {"batch_size": ready.batch_size},
-        "source": dict(source or {}),
-    }
-    # Before the first file: a refusal leaves nothing behind.
-    measured = together(lambda: probe(gradients, samples, ready.in_float32))
-    fingerprint = fingerprint_settings(identity)
-    begun = leading(lambda: RunDirectory.begin(final, fingerprint, config, overwrite=overwrite))
-    run = begun or RunDirectory.joining(final)
-    # A resumed run keeps the batch size it began with; what its shards do not depend on may have changed.
-    config["settings"] |= {"batch_size": _batch_size(run)}
-    leading(lambda: run.write_config(config))
-    batcher = Batcher(config["settings"]["batch_size"])
+    with contextlib.ExitStack() as undone:  # where the audit fails
+        if temporary is not None:
+            undone.callback(shutil.rmtree, temporary, ignore_errors=True)
+        final = Path(output) if output is not None else Path(gathered(temporary)[0]) / "run"
+        config: dict[str, Any] = {
+            "settings": settings.to_dict() | {"batch_size": ready.batch_size},
+            "source": dict(source or {}),
+        }
+        # Before the first file: a refusal leaves nothing behind.
+        measured = together(lambda: probe(gradients, samples, ready.in_float32))
+        fingerprint = fingerprint_settings(identity)
+        begun = leading(lambda: RunDirectory.begin(final, fingerprint, config, overwrite=overwrite))
+        run = undone.enter_context(begun or RunDirectory.joining(final))
+        # A resumed run keeps the batch size it began with; what its shards do not depend on may have changed.
+        config["settings"] |= {"batch_size": int(run.read_json("manifest.json")["batch_size"])}
+        leading(lambda: run.write_config(config))
+        batcher = Batcher(config["settings"]["batch_size"])
 
-    seconds = {"prepare": time.perf_counter() - started}
-    started = time.perf_counter()
-    together(
-        lambda: collect(
-            run,
-            gradients,
-            ready.task,
-            samples,
-            batcher,
-            shard_size=ready.shard_size,
-            show_progress=show_progress,
-            overlap=device_of(model).type
-            != "cpu",  # on a CPU's own cores it gains nothing: docs/performance-scaling.md
-        )
-    )
-    seconds["gradients"] = time.perf_counter() - started
-
-    details = {
-        "model_fingerprint": identity["model"],
-        "data_fingerprint": data_fingerprint,
-        "data_fingerprint_covers": covered,
-        "task": identity["task"],
-        "encoding": identity["encoding"],
-        "coverage": str(gradients.coverage),
-        "parameters": list(gradients.parameters),
-        "probe": {"alone_versus_batch": measured.alone_versus_batch, "precision_noise": measured.precision_noise},
-        "precision": precision,
-        "projection_version": VERSION,
-        "trajectory": recorded.describe() if recorded is not None else None,
-        "versions": {name: version(name) for name in ("gradsift", "torch", "numpy", "scikit-learn", "pyarrow")},
-    }
-
-    def complete() -> Audit:
+        seconds = {"prepare": time.perf_counter() - started}
         started = time.perf_counter()
-        table = _finish(run, ready, settings, recorded, ready.class_names, groups, show_progress, details)
-        seconds["scores"] = time.perf_counter() - started
-        result = Audit(table, run, train_set)
-        for warning in result.warnings:
-            logger.warning(warning)
-        started = time.perf_counter()
-        write_highlights(result, model, ready.task, samples, config["settings"]["batch_size"], precision)
-        if temporary is None:
-            result.report(run.path / "report.html")
-        seconds["report"] = time.perf_counter() - started
-        run.write_json(
-            "timing.json",
-            {
-                "host": platform.node(),
-                "device": _device_name(model),
-                "threads": torch.get_num_threads(),
-                "processes": rank_and_count()[1],
-                "final_batch_size": batcher.size,
-                "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
-            },
+        lengths = together(
+            lambda: collect(
+                run,
+                gradients,
+                ready.task,
+                samples,
+                batcher,
+                shard_size=ready.shard_size,
+                show_progress=show_progress,
+                overlap=device_of(model).type
+                != "cpu",  # on a CPU's own cores it gains nothing: docs/performance-scaling.md
+            )
         )
-        run.finish()
-        return result
+        leading(lambda: run.record_shards(lengths))
+        seconds["gradients"] = time.perf_counter() - started
 
-    result = leading(complete) or Audit.open(final, train_set)
+        details = {
+            "model_fingerprint": identity["model"],
+            "data_fingerprint": data_fingerprint,
+            "data_fingerprint_covers": covered,
+            "task": identity["task"],
+            "encoding": identity["encoding"],
+            "coverage": str(gradients.coverage),
+            "parameters": list(gradients.parameters),
+            "probe": {"alone_versus_batch": measured.alone_versus_batch, "precision_noise": measured.precision_noise},
+            "precision": precision,
+            "projection_version": VERSION,
+            "trajectory": recorded.describe() if recorded is not None else None,
+            "versions": {name: version(name) for name in ("gradsift", "torch", "numpy", "scikit-learn", "pyarrow")},
+        }
+
+        def complete() -> Audit:
+            started = time.perf_counter()
+            table = _finish(run, ready, settings, recorded, ready.class_names, groups, show_progress, details)
+            seconds["scores"] = time.perf_counter() - started
+            result = Audit(table, run, train_set)
+            for warning in result.warnings:
+                logger.warning(warning)
+            started = time.perf_counter()
+            write_highlights(result, model, ready.task, samples, config["settings"]["batch_size"], precision)
+            if temporary is None:
+                result.report(run.path / "report.html")
+            seconds["report"] = time.perf_counter() - started
+            run.write_json(
+                "timing.json",
+                {
+                    "host": platform.node(),
+                    "device": _device_name(model),
+                    "threads": torch.get_num_threads(),
+                    "processes": rank_and_count()[1],
+                    "final_batch_size": batcher.size,
+                    "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
+                },
+            )
+            run.finish()
+            return result
+
+        result = leading(complete) or Audit.open(final, train_set)
+        undone.pop_all()
     if temporary is not None:
         weakref.finalize(result, shutil.rmtree, temporary, ignore_errors=True)
     return result
@@ -325,10 +329,9 @@ def _finish(
         beliefs=Beliefs.of(believer) if believer is not None else None,
         features=features,
         duplicates=duplicates,
+        about={"data_fingerprint": details["data_fingerprint"], "run": run.read_json("manifest.json")["fingerprint"]},
     )
-    with writing(run.path):
-        # Small row groups: the writer's buffers, like everything else, do not grow with the number of samples.
-        pq.write_table(table, run.path / "scores.parquet", row_group_size=16_384, use_dictionary=["reason"])
+    run.write_table(table)
     predicted = table["predicted_label"].to_numpy() if kind == "class" else None
     seen = None
     if features is not None and labels is not None and predicted is not None:
@@ -340,7 +343,7 @@ def _finish(
     if len(not_drawn):
         notices.append(Notice("never_drawn", told(len(not_drawn), len(losses))))
     details |= {"contamination": decision.to_dict(), "notices": [notice.to_dict() for notice in notices]}
-    run.write_json("manifest.json", run.read_json("manifest.json") | details)
+    run.update(details)
     return table
 
 
@@ -349,16 +352,6 @@ def _describe(task: Task) -> str:
     names = list(getattr(task, "__dict__", {})) or [n for c in type(task).__mro__ for n in getattr(c, "__slots__", ())]
     values = {name: getattr(task, name, None) for name in names}
     return re.sub(r" at 0x[0-9a-f]+", "", f"{type(task).__module__}.{type(task).__qualname__} {values}")
-
-
-def _batch_size(run: RunDirectory) -> int:
-    """The batch size that a run directory has on record."""
-    try:
-        return int(run.config["settings"]["batch_size"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunDirectoryError(
-            f"{run.path / 'config.yaml'} holds no batch size: the run is corrupt, delete it and audit again"
-        ) from error
 
 
 def _device_name(model: nn.Module) -> str:

@@ -12,8 +12,9 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from filelock import FileLock, Timeout
 
@@ -26,6 +27,10 @@ except ImportError:  # Windows
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The system's numbers for a full disk and for a quota that is used up."""
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
+"""What file systems that can neither flush a folder nor lock a file answer."""
+FLUSHES = 16
+"""Files that are flushed at a time; the disk serves them together."""
 
 
 def never(_path: Path) -> bool:
@@ -38,6 +43,18 @@ def never(_path: Path) -> bool:
         False.
     """
     return False
+
+
+def always(_path: Path) -> bool:
+    """A file is replaced, because none but gradsift writes one of this name here.
+
+    Args:
+        _path: The file.
+
+    Returns:
+        True.
+    """
+    return True
 
 
 @contextmanager
@@ -56,31 +73,37 @@ def writing(path: str | Path, kind: type[OutputError] = OutputError) -> Iterator
     """
     try:
         yield
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
+    except OutputError:
+        raise
+    except Exception as error:
         if is_full(error):
             reason = "the disk is full: free some space and give the same command again" + kind.when_full
-        else:
+        elif isinstance(error, OSError):
             reason = f"{error.strerror or error}: choose a directory that you can write"
+        else:
+            raise
         raise kind(f"cannot write {path}: {reason}") from error
 
 
-def is_full(error: OSError) -> bool:
+def is_full(error: Exception) -> bool:
     """Whether an error means that the disk is full.
 
     Args:
         error: The error.
 
     Returns:
-        True where the system, Arrow or numpy say so; numpy's short write carries no error number.
+        True where the system, Arrow, safetensors or numpy say so; numpy's short write carries no error number.
     """
     words = str(error)
-    return error.errno in FULL or "No space left" in words or ("requested and" in words and "written" in words)
+    if getattr(error, "errno", None) in FULL or "No space left" in words:
+        return True
+    return isinstance(error, OSError) and "requested and" in words and "written" in words
 
 
 @contextmanager
-def new_file(path: str | Path, *, replaces: Callable[[Path], bool] = never) -> Iterator[Path]:
+def new_file(
+    path: str | Path, *, replaces: Callable[[Path], bool] = never, kind: type[OutputError] = OutputError
+) -> Iterator[Path]:
     """Writes a file whole or not at all; one that another program wrote is never replaced.
 
     Example:
@@ -94,6 +117,7 @@ def new_file(path: str | Path, *, replaces: Callable[[Path], bool] = never) -> I
     Args:
         path: Its final name. Folders above it are made.
         replaces: Whether the file that already stands there may be replaced. None may by default.
+        kind: Class of the errors to raise.
 
     Yields:
         Where to write: a name beside the final one, with the same ending.
@@ -103,26 +127,29 @@ def new_file(path: str | Path, *, replaces: Callable[[Path], bool] = never) -> I
             written.
     """
     path = Path(path)
-    _refuse_if_taken(path, replaces)
-    with writing(path):
+    with writing(path, kind):
+        refuse_if_taken(path, replaces, kind)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.stem}.part{path.suffix}")
-        with locked(aside):
+        if aside.is_symlink() or (aside.exists() and aside.stat().st_nlink > 1):
+            aside.unlink()  # of a process that was killed after the file had its name: writing here would write there
+        with locked(aside, path, kind):
             try:
                 yield aside
                 flush(aside)
-                _give_name(aside, path, replaces)
+                _give_name(aside, path, replaces, kind)
             finally:
                 aside.unlink(missing_ok=True)
             flush(path.parent)
 
 
 @contextmanager
-def new_folder(path: str | Path) -> Iterator[Path]:
+def new_folder(path: str | Path, *, kind: type[OutputError] = OutputError) -> Iterator[Path]:
     """Writes a folder whole or not at all.
 
     Args:
         path: Its final name. Nothing may stand there but an empty folder.
+        kind: Class of the errors to raise.
 
     Yields:
         The folder to write into, beside the final one.
@@ -131,31 +158,47 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         OutputError: As for :func:`new_file`.
     """
     path = Path(path)
-    _refuse_if_taken(path, never)
-    with writing(path):
+    with writing(path, kind):
+        refuse_if_taken(path, kind=kind, folder=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.part")
-        with locked(path.with_name(f".{path.name}.lock")):
-            shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
+        with locked(lock_of(path), path, kind):
+            remove(aside)  # of a process that was killed
             try:
                 aside.mkdir()
                 yield aside
                 flush_below(aside)
-                _refuse_if_taken(path, never)
+                refuse_if_taken(path, kind=kind, folder=True)
+                if path.exists():
+                    path.rmdir()  # empty; a rename replaces it on some systems only
                 aside.rename(path)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
             flush(path.parent)
 
 
+def lock_of(path: Path) -> Path:
+    """The lock file of a folder that is written.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        A name beside it.
+    """
+    return path.with_name(f".{path.name}.lock")
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, target: Path | None = None, kind: type[OutputError] = OutputError) -> Iterator[None]:
     """Holds a lock file while something is written; the file is gone afterwards.
 
     The lock is the system's and ends with the process, so one that was killed never stands in the way.
 
     Args:
         path: The lock file, which may itself be what is written.
+        target: What is written, for the message; the lock file where left out.
+        kind: Class of the error to raise.
 
     Yields:
         Nothing.
@@ -163,31 +206,37 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         OutputError: Another process holds it.
     """
-    busy = f"another process is writing {path}: wait for it to end, or choose another name"
+    busy = kind(f"another process is writing {target or path}: wait for it to end, or choose another name")
     if fcntl is None:
+        file = path.with_name(path.name + ".lock")
+        lock = FileLock(file, timeout=0)
         try:
-            with FileLock(path.with_name(path.name + ".lock"), timeout=0):
-                yield
+            lock.acquire()
         except Timeout as error:
-            raise OutputError(busy) from error
+            raise busy from error
+        try:
+            yield
+        finally:
+            lock.release()
+            with contextlib.suppress(OSError):  # another process has it open
+                file.unlink(missing_ok=True)
         return
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OutputError(busy) from error
-        except OSError as error:  # a file system without locks
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise busy from error
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
                 raise
-        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle)):
-            raise OutputError(busy)  # its last holder has just finished, and given the file its name
+        if not _is_open_at(handle, path):
+            raise busy  # its last holder has just finished
         try:
             yield
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(path.stat(), os.fstat(handle)):
-                    path.unlink()
+            if _is_open_at(handle, path):
+                path.unlink()
     finally:
         os.close(handle)
 
@@ -198,14 +247,22 @@ def flush(path: Path) -> None:
     Args:
         path: The file or folder.
     """
-    if path.is_dir() and os.name == "nt":
+    if os.name == "nt" and path.is_dir():
         return  # folders cannot be flushed there
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         if fcntl is not None and hasattr(fcntl, "F_FULLFSYNC"):
-            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # macOS: fsync alone stops at the drive's cache
-        else:
+            try:
+                fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # macOS: fsync alone stops at the drive's cache
+                return
+            except OSError as error:
+                if error.errno not in UNSUPPORTED:
+                    raise
+        try:
             os.fsync(handle)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
     finally:
         os.close(handle)
 
@@ -216,30 +273,69 @@ def flush_below(folder: Path) -> None:
     Args:
         folder: The folder.
     """
-    for place in folder.rglob("*"):
-        flush(place)
-    flush(folder)
+    places = [place for place in folder.rglob("*") if not place.is_symlink()]
+    with ThreadPoolExecutor(FLUSHES, thread_name_prefix="gradsift-flush") as threads:
+        list(threads.map(flush, [*places, folder]))
 
 
-def _give_name(aside: Path, path: Path, replaces: Callable[[Path], bool]) -> None:
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with everything in it, where it is there.
+
+    Args:
+        path: What to remove.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def refuse_if_taken(
+    path: Path,
+    replaces: Callable[[Path], bool] = never,
+    kind: type[OutputError] = OutputError,
+    *,
+    folder: bool = False,
+) -> None:
+    """Refuses a name that is taken, or that the system keeps for itself; to be asked before work is wasted.
+
+    Args:
+        path: What is to be written.
+        replaces: Whether a file that already stands there may be replaced.
+        kind: Class of the error to raise.
+        folder: Whether a folder is to be written; an empty one may stand there.
+
+    Raises:
+        OutputError: The name is taken.
+    """
+    if os.name == "nt" and PureWindowsPath(path).is_reserved():
+        raise kind(f"{path.name} is a name that Windows keeps for itself: choose another name")
+    empty = folder and path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+    if os.path.lexists(path) and not empty and not (path.is_file() and replaces(path)):
+        raise _taken(path, kind)
+
+
+def _give_name(aside: Path, path: Path, replaces: Callable[[Path], bool], kind: type[OutputError]) -> None:
     """Gives a file its final name in one step; what came there meanwhile is not replaced."""
-    _refuse_if_taken(path, replaces)
+    refuse_if_taken(path, replaces, kind)
     if path.exists():
         aside.replace(path)
         return
     try:
         os.link(aside, path)  # unlike a rename, this fails where a file stands
     except FileExistsError as error:
-        raise OutputError(_taken(path)) from error
+        raise _taken(path, kind) from error
     except OSError:  # a file system without links
         aside.rename(path)
 
 
-def _refuse_if_taken(path: Path, replaces: Callable[[Path], bool]) -> None:
-    empty = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-    if os.path.lexists(path) and not empty and not (path.is_file() and replaces(path)):
-        raise OutputError(_taken(path))
+def _is_open_at(handle: int, path: Path) -> bool:
+    """Whether an open file still has its name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
-def _taken(path: Path) -> str:
-    return f"{path} exists and is not replaced: choose another name, or remove it first"
+def _taken(path: Path, kind: type[OutputError]) -> OutputError:
+    return kind(f"{path} exists and is not replaced: choose another name, or remove it first")

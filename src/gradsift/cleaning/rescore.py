@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +48,8 @@ def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float
     decision = decide(scores, contamination, kind=kind, labels=labels, predictions=belief)
     flagged = flag(scores, decision.count, seed=int(run.config["settings"]["seed"]))
     earlier = [column for column in table.column_names if column.startswith(SCORE_PREFIX)]
+    notices = [notice for notice in audit.notices if notice.about_model]
+    notices += cut_notices(flagged, scores, classes=labels if kind == "class" else None, class_names=audit.class_names)
     rescored = build_table(
         losses=table["loss"].to_numpy(),
         scores={name: scores} | {c.removeprefix(SCORE_PREFIX): table[c].to_numpy() for c in earlier},
@@ -61,19 +62,16 @@ def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float
         class_names=audit.class_names,
         beliefs=Beliefs.of(believer) if believer is not None else None,
         features=features,
-    )
-    notices = [notice for notice in audit.notices if notice.about_model]
-    notices += cut_notices(flagged, scores, classes=labels if kind == "class" else None, class_names=audit.class_names)
-    notes: dict[str, Any] = {
-        "detector": name,
-        "class_names": audit.class_names,
-        "data_fingerprint": audit.details.get("data_fingerprint"),
-        "details": {
-            "contamination": decision.to_dict(),
-            "notices": [notice.to_dict() for notice in notices],
+        about={
+            "data_fingerprint": audit.details.get("data_fingerprint"),
+            "run": audit.details.get("fingerprint"),
+            "details": {
+                "contamination": decision.to_dict(),
+                "notices": [notice.to_dict() for notice in notices],
+            },
         },
-    }
-    return Audit(rescored.replace_schema_metadata({"gradsift": json.dumps(notes)}), run, audit.train_set)
+    )
+    return Audit(rescored, run, audit.train_set)
 
 
 def _kind(table: pa.Table) -> str | None:

@@ -94,7 +94,7 @@ def rehearse(
             run.write_shard(0, shard, statistics)
             write += time.perf_counter() - began
             lengths.append(len(places))
-        run.write_json("manifest.json", run.read_json("manifest.json") | {"shards": lengths})
+        run.record_shards(lengths)
         began = time.perf_counter()
         table = _finish(run, ready, settings, None, ready.class_names, None, False, details)
         scored = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +18,17 @@ class ShardedArray:
     Args:
         paths: The files, in the order of positions.
         lengths: Rows of each file.
+        check: Called with each file before it is read; raises where it is damaged.
 
     Attributes:
         shape: Rows and columns.
         dtype: Type of the numbers.
     """
 
-    def __init__(self, paths: Sequence[Path], lengths: Sequence[int]) -> None:
-        self._paths = list(paths)
+    def __init__(
+        self, paths: Sequence[Path], lengths: Sequence[int], check: Callable[[Path], None] | None = None
+    ) -> None:
+        self._paths, self._check = list(paths), check
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         first = self._map(0)
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *first.shape[1:])
@@ -74,6 +77,8 @@ class ShardedArray:
 
     def _map(self, shard: int) -> np.ndarray:
         path = self._paths[shard]
+        if self._check is not None:
+            self._check(path)
         try:
             mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

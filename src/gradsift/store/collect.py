@@ -157,7 +157,7 @@ def collect(
     checkpoint: int = 0,
     show_progress: bool = True,
     overlap: bool = True,
-) -> None:
+) -> list[int]:
     """Fills the shards of one checkpoint; whole shards of an earlier try are kept.
 
     Several processes share the work: each fills every so-manyth shard.
@@ -172,6 +172,9 @@ def collect(
         checkpoint: Number of the checkpoint.
         show_progress: Whether to show a progress bar.
         overlap: Whether to read and write in threads of their own; the shards are the same without.
+
+    Returns:
+        Rows of each shard, for :meth:`RunDirectory.record_shards` once all processes are done.
     """
     rank, count = rank_and_count()
     starts = range(0, len(samples), shard_size)
@@ -208,8 +211,7 @@ def collect(
                 position += len(positions)
                 bar.advance(len(positions))
             writer.write(shard, parts)
-    if rank == 0:
-        run.write_json("manifest.json", run.read_json("manifest.json") | {"shards": lengths})
+    return lengths
 
 
 def reduce_batch(

@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 
 from gradsift.errors import SettingError
+from gradsift.store.checksums import check_digest, is_whole
+from gradsift.store.unfinished import FORMAT, read_manifest
 
 MOST_BYTES = 2**20
 MOST_VALUES = 100_000
@@ -17,6 +19,8 @@ MOST_VALUES = 100_000
 def read_config(path: Path) -> dict[str, Any]:
     """Reads a configuration; no code runs and no file that is none is waited for.
 
+    In a run directory it must be as it was written; a copy elsewhere may be edited.
+
     Args:
         path: The file.
 
@@ -24,14 +28,16 @@ def read_config(path: Path) -> dict[str, Any]:
         Names to values, such as the parts ``settings`` and ``source``.
 
     Raises:
-        SettingError: The file is missing, no file, too large, no YAML, or holds no names.
+        SettingError: The file is missing, no file, too large, no YAML, damaged, or holds no names.
     """
     if not path.is_file():
         raise SettingError(f"{path} is missing or no file: give the config.yaml of a run")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it is larger than {MOST_BYTES} bytes")
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_bytes().decode()
+        _check_digest(text, path.parent)
+        loaded = yaml.safe_load(text)
         _refuse_many(loaded)
     except (OSError, ValueError, yaml.YAMLError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -39,6 +45,22 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise SettingError(f"{path} holds no settings, it is a {type(loaded).__name__}")
     return loaded
+
+
+def _check_digest(text: str, folder: Path) -> None:
+    """Compares a configuration that lies in a run directory with its digest.
+
+    Raises:
+        ValueError: It was damaged or edited.
+    """
+    try:
+        needed = read_manifest(folder).get("format") == FORMAT
+    except OSError:
+        return
+    except ValueError:  # a damaged manifest, or one that is not gradsift's
+        needed = is_whole(text) is not None
+    if needed:
+        check_digest(text)
 
 
 def _refuse_many(loaded: Any) -> None:

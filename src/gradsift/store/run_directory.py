@@ -4,37 +4,57 @@ Layout::
 
     runs/x/
       config.yaml      what was asked for; replays the run
-      manifest.json    versions, fingerprints, coverage, shards
+      manifest.json    versions, fingerprints, coverage, shards; SHA-256 of the table and of every array
       scores.parquet   the table
       gradients/checkpoint-000/shard-00000/{loss,l1,l2,residual,features,projection,prediction,label}.npy
       tokens.json      of texts: how much of the gradient comes through each token of the samples on the page's cards
       report.html
       timing.json      host, seconds: all that differs between two equal runs
+
+Files of JSON and ``config.yaml`` carry a digest of their own. While a run is unfinished, each shard holds the checksums of
+its arrays; the manifest takes them over when all shards are there. What is damaged is found when it is read.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Mapping
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 import yaml
 
 from gradsift.errors import RunDirectoryError, SettingError
 from gradsift.store.arrays import ShardedArray
+from gradsift.store.checksums import from_json, sha256_of, to_json, with_digest
 from gradsift.store.configuration import read_config
-from gradsift.writing import writing
+from gradsift.store.shards import CHECKSUMS, is_intact, shard_checksums, shard_folder, write_shard
+from gradsift.store.tables import read_table, write_table
+from gradsift.store.unfinished import (
+    CONFIG,
+    FORMAT,
+    MANIFEST,
+    aside,
+    make_way,
+    nothing_done,
+    read_manifest,
+    recover,
+    refuse_if_taken,
+)
+from gradsift.writing import always, flush, flush_below, lock_of, locked, new_file, remove, writing
 
-FORMAT = 1
-"""Version of the layout, kept in the manifest."""
+logger = logging.getLogger(__name__)
+
+READS = (1, FORMAT)
+TABLE = "scores.parquet"
 
 
 class RunDirectory:
-    """A run directory on disk.
+    """A run directory on disk; a context manager that ends the writing.
 
     Use :meth:`begin` to write one and :meth:`open` to read one.
 
@@ -46,49 +66,42 @@ class RunDirectory:
 
     def __init__(self, path: Path, final: Path, *, overwrite: bool = False) -> None:
         self.path, self.final, self._overwrite = path, final, overwrite
+        self._lock: contextlib.ExitStack | None = None
+        self._checked: set[Path] = set()
 
     @classmethod
     def begin(
         cls, output: str | Path, fingerprint: str, config: Mapping[str, Any], *, overwrite: bool = False
     ) -> RunDirectory:
-        """Starts a run directory, or takes up the ``.part`` of the same run.
+        """Starts a run directory, or takes up the ``.part`` of the same run; no other process can until it is closed.
 
         Args:
             output: Where the whole directory will lie.
             fingerprint: Hash of model, data and settings.
             config: What goes into ``config.yaml``; on resume the file that is there is kept.
-            overwrite: Whether a whole directory of an earlier run may be replaced.
+            overwrite: Whether a whole directory of an earlier run, or unfinished work of another one, may be replaced.
 
         Returns:
             The directory, open for writing.
 
         Raises:
-            RunDirectoryError: The place is taken, holds something else, belongs to another run, or cannot be written.
+            RunDirectoryError: The place is taken, holds something else, belongs to another run, is being written by
+                another process, or cannot be written.
         """
         final = Path(output)
         if not final.name or final.name == "..":
             raise RunDirectoryError(f"{str(final)!r} is no name for a run directory: choose another place")
-        _refuse_if_taken(final, overwrite)
-        part = final.with_name(final.name + ".part")
-        run = cls(part, final, overwrite=overwrite)
-        if part.exists():
-            found = run.read_json("manifest.json")
-            if found.get("fingerprint") != fingerprint:
-                raise RunDirectoryError(
-                    f"{part} was begun with another model, data set or settings, and its shards must not be mixed with "
-                    "this run's: delete it, or choose another place for the output"
-                )
-            return run
-        with writing(part, RunDirectoryError):
-            # config.yaml first: a directory with a manifest always has its batch size on record.
-            fresh = final.with_name(f".{final.name}.{os.getpid()}.new")
-            shutil.rmtree(fresh, ignore_errors=True)  # of a try of this process that failed, on a full disk perhaps
-            fresh.mkdir(parents=True)
-            (fresh / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
-            (fresh / "manifest.json").write_text(
-                _json({"format": FORMAT, "fingerprint": fingerprint, "complete": False})
-            )
-            fresh.rename(part)
+        run = cls(final.with_name(final.name + ".part"), final, overwrite=overwrite)
+        with contextlib.ExitStack() as stack, writing(final, RunDirectoryError):
+            refuse_if_taken(final, overwrite)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(lock_of(final), final, RunDirectoryError))
+            recover(final)
+            refuse_if_taken(final, overwrite)
+            make_way(run.path, fingerprint, overwrite)
+            if not (run.path / MANIFEST).exists():
+                run._create(fingerprint, config)
+            run._lock = stack.pop_all()
         return run
 
     @classmethod
@@ -123,25 +136,43 @@ class RunDirectory:
             part = final.with_name(final.name + ".part")
             hint = f"; {part} is an unfinished run, give the same command again to finish it" if part.exists() else ""
             raise RunDirectoryError(f"{final} is no run directory{hint}")
-        manifest = run.read_json("manifest.json")
+        manifest = run.read_json(MANIFEST)
         if not manifest.get("complete"):
             raise RunDirectoryError(f"{final} is not a whole run: give the same audit command again to finish it")
-        if manifest.get("format") != FORMAT:
+        if manifest.get("format") not in READS:
             raise RunDirectoryError(
-                f"{final} has format {manifest.get('format')}, this gradsift reads {FORMAT}: audit again"
+                f"{final} has format {manifest.get('format')}, this gradsift reads {' and '.join(map(str, READS))}: "
+                "audit again, or install the gradsift that wrote it"
             )
         return run
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the writing."""
+        self.close()
+
+    def close(self) -> None:
+        """Lets other processes write here; of an unfinished run without a shard nothing is left."""
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                if self.path != self.final and nothing_done(self.path):
+                    remove(self.path)
+            self._lock.close()
+            self._lock = None
 
     @property
     def config(self) -> dict[str, Any]:
         """What ``config.yaml`` says."""
         try:
-            return read_config(self.path / "config.yaml")
+            return read_config(self.path / CONFIG)
         except SettingError as error:
             raise RunDirectoryError(f"{error}: the run is corrupt, audit again") from error
 
     def has_shard(self, checkpoint: int, shard: int) -> bool:
-        """Whether a shard is whole.
+        """Whether a shard is whole and undamaged.
 
         Args:
             checkpoint: Number of the checkpoint.
@@ -150,24 +181,39 @@ class RunDirectory:
         Returns:
             True if it needs no work.
         """
-        return self._shard(checkpoint, shard).is_dir()
+        place = shard_folder(self.path, checkpoint, shard)
+        whole = is_intact(place, shard_checksums(place) or self._recorded.get(self._name(place), {}))
+        if not whole and place.exists():
+            logger.warning("%s is damaged and is computed again", place)
+        return whole
 
     def write_shard(self, checkpoint: int, shard: int, statistics: Mapping[str, np.ndarray]) -> None:
-        """Writes a shard, whole or not at all.
+        """Writes a shard with the checksums of its arrays, whole or not at all.
 
         Args:
             checkpoint: Number of the checkpoint.
             shard: Number of the shard.
             statistics: Name to array, first axis = samples of the shard.
         """
-        place = self._shard(checkpoint, shard)
-        part = place.with_name(place.name + ".part")
-        with writing(part, RunDirectoryError):
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            for name, array in statistics.items():
-                np.save(part / f"{name}.npy", array, allow_pickle=False)
-            part.rename(place)
+        write_shard(shard_folder(self.path, checkpoint, shard), statistics)
+
+    def record_shards(self, lengths: Sequence[int], checkpoint: int = 0) -> None:
+        """Puts the lengths and checksums of all shards into the manifest, once every process has written its own.
+
+        Args:
+            lengths: Rows of each shard.
+            checkpoint: Number of the checkpoint.
+        """
+        manifest = self.read_json(MANIFEST)
+        files = dict(manifest.get("files", {}))
+        places = [shard_folder(self.path, checkpoint, shard) for shard in range(len(lengths))]
+        for place in places:
+            files[self._name(place)] = shard_checksums(place) or files.get(self._name(place), {})
+        self.write_json(MANIFEST, manifest | {"shards": list(lengths), "files": files})
+        self._recorded = files
+        with writing(self.path, RunDirectoryError):
+            for place in places:
+                (place / CHECKSUMS).unlink(missing_ok=True)
 
     def statistic(self, name: str, checkpoint: int = 0) -> ShardedArray:
         """One statistic of all samples.
@@ -177,17 +223,19 @@ class RunDirectory:
             checkpoint: Number of the checkpoint.
 
         Returns:
-            The array, memory-mapped.
+            The array, memory-mapped; each file is compared with its checksum when it is first read.
 
         Raises:
             RunDirectoryError: The run has not stored it, or shards are missing.
         """
-        lengths = self.read_json("manifest.json").get("shards") or []
-        paths = [self._shard(checkpoint, shard) / f"{name}.npy" for shard in range(len(lengths))]
+        manifest = self.read_json(MANIFEST)
+        lengths = manifest.get("shards") or []
+        places = [shard_folder(self.path, checkpoint, shard) for shard in range(len(lengths))]
+        paths = [place / f"{name}.npy" for place in places]
         missing = [path for path in paths if not path.is_file()]
         if missing or not paths:
             raise RunDirectoryError(f"{self.path} has no {name!r} ({len(missing)} shards are missing): audit again")
-        return ShardedArray(paths, lengths)
+        return ShardedArray(paths, lengths, self._checks(manifest, paths))
 
     def stored(self, checkpoint: int = 0) -> set[str]:
         """Names of the statistics that are stored.
@@ -198,7 +246,31 @@ class RunDirectory:
         Returns:
             The names.
         """
-        return {path.stem for path in self._shard(checkpoint, 0).glob("*.npy")}
+        place = shard_folder(self.path, checkpoint, 0)
+        recorded = self.read_json(MANIFEST).get("files", {}).get(self._name(place))
+        return {Path(name).stem for name in recorded or (path.name for path in place.glob("*.npy"))}
+
+    def write_table(self, table: pa.Table) -> None:
+        """Writes the run's table, and its checksum into the manifest.
+
+        Args:
+            table: The table.
+        """
+        write_table(table, self.path / TABLE, replaces=always, kind=RunDirectoryError)
+        files = self.read_json(MANIFEST).get("files", {})
+        self.update({"files": files | {".": {TABLE: sha256_of(self.path / TABLE)}}})
+
+    def read_table(self) -> pa.Table:
+        """The run's table.
+
+        Raises:
+            RunDirectoryError: It is missing or damaged.
+        """
+        path = self.path / TABLE
+        check = self._checks(self.read_json(MANIFEST), [path])
+        if check is not None and path.is_file():
+            check(path)
+        return read_table(path)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Reads one of the JSON files.
@@ -210,17 +282,17 @@ class RunDirectory:
             What it holds.
 
         Raises:
-            RunDirectoryError: It is missing or broken.
+            RunDirectoryError: It is missing or damaged.
         """
         try:
-            loaded = json.loads((self.path / name).read_text())
+            if name == MANIFEST:
+                return read_manifest(self.path)
+            needs_digest = read_manifest(self.path).get("format") != 1
+            return from_json((self.path / name).read_bytes().decode(), needs_digest=needs_digest)
         except (OSError, ValueError) as error:
             raise RunDirectoryError(
                 f"{self.path} is no run directory, or corrupt: {name} cannot be read ({error})"
             ) from error
-        if not isinstance(loaded, dict):
-            raise RunDirectoryError(f"{self.path / name} is corrupt: it holds no object")
-        return loaded
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Writes one of the JSON files, whole or not at all.
@@ -229,10 +301,15 @@ class RunDirectory:
             name: Its name.
             content: What it shall hold.
         """
-        with writing(self.path, RunDirectoryError):
-            fresh = self.path / f".{name}.new"
-            fresh.write_text(_json(content))
-            fresh.replace(self.path / name)
+        self._write_text(name, to_json(content))
+
+    def update(self, details: Mapping[str, Any]) -> None:
+        """Adds to the manifest.
+
+        Args:
+            details: Names to values.
+        """
+        self.write_json(MANIFEST, self.read_json(MANIFEST) | dict(details))
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes ``config.yaml``, whole or not at all.
@@ -240,40 +317,65 @@ class RunDirectory:
         Args:
             config: What it shall hold.
         """
-        with writing(self.path, RunDirectoryError):
-            fresh = self.path / ".config.yaml.new"
-            fresh.write_text(yaml.safe_dump(dict(config), sort_keys=False))
-            fresh.replace(self.path / "config.yaml")
+        self._write_text(CONFIG, with_digest(yaml.safe_dump(dict(config), sort_keys=False)))
 
     def finish(self) -> None:
-        """Marks the run as whole and gives it its final name."""
-        self.write_json("manifest.json", self.read_json("manifest.json") | {"complete": True})
-        _refuse_if_taken(self.final, self._overwrite)
+        """Marks the run as whole, flushes it to disk and gives it its final name; what it replaces is gone only then."""
         with writing(self.final, RunDirectoryError):
-            old = self.final.with_name(f".{self.final.name}.{os.getpid()}.old")
-            if self.final.exists():
-                self.final.rename(old)
+            flush_below(self.path)
+            self.update({"complete": True})
+            refuse_if_taken(self.final, self._overwrite)
+            if self.final.is_dir() and any(self.final.iterdir()):
+                self.final.rename(aside(self.final, "old"))
+            elif self.final.exists():
+                self.final.rmdir()
             self.path.rename(self.final)
-            shutil.rmtree(old, ignore_errors=True)
-        self.path = self.final
+            flush(self.final.parent)
+            self.path = self.final
+            remove(aside(self.final, "old"))
+        self.close()
 
-    def _shard(self, checkpoint: int, shard: int) -> Path:
-        return self.path / "gradients" / f"checkpoint-{checkpoint:03d}" / f"shard-{shard:05d}"
+    @cached_property
+    def _recorded(self) -> dict[str, dict[str, str]]:
+        """Checksums that an earlier try has put into the manifest."""
+        found: dict[str, dict[str, str]] = self.read_json(MANIFEST).get("files", {})
+        return found
 
+    def _create(self, fingerprint: str, config: Mapping[str, Any]) -> None:
+        """Makes the ``.part`` with its first two files, in one step."""
+        batch_size = (config.get("settings") or {}).get("batch_size")
+        fresh = RunDirectory(aside(self.final, "new"), self.final)
+        try:
+            fresh.path.mkdir()
+            fresh.write_config(config)
+            begun = {"format": FORMAT, "fingerprint": fingerprint, "complete": False, "batch_size": batch_size}
+            fresh.write_json(MANIFEST, begun)
+            if self.path.exists():
+                self.path.rmdir()
+            fresh.path.rename(self.path)
+        finally:
+            remove(fresh.path)
 
-def _refuse_if_taken(final: Path, overwrite: bool) -> None:
-    """Refuses a place that holds anything but an empty folder, or a run that may be replaced."""
-    if not final.exists() or (final.is_dir() and not any(final.iterdir())):
-        return
-    try:
-        manifest = RunDirectory(final, final).read_json("manifest.json")
-    except RunDirectoryError:
-        manifest = {}
-    if not {"format", "fingerprint"} <= manifest.keys():
-        raise RunDirectoryError(f"{final} exists and is no run directory: choose another place for the output")
-    if not overwrite:
-        raise RunDirectoryError(f"{final} holds a whole run: pass --overwrite (overwrite=True) or another place")
+    def _write_text(self, name: str, text: str) -> None:
+        with new_file(self.path / name, replaces=always, kind=RunDirectoryError) as file:
+            file.write_text(text, encoding="utf-8", newline="\n")
 
+    def _checks(self, manifest: Mapping[str, Any], paths: Sequence[Path]) -> Callable[[Path], None] | None:
+        """What compares each of these files with its checksum, once; ``None`` where the run is of the first format."""
+        if manifest.get("format") == 1:
+            return None
+        files = manifest.get("files", {})
+        known = {path: files.get(self._name(path.parent), {}).get(path.name) for path in paths}
+        checked = self._checked
 
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+        def check(path: Path) -> None:
+            with contextlib.suppress(FileNotFoundError):  # whoever reads it says so
+                if path not in checked and sha256_of(path) != known[path]:
+                    raise RunDirectoryError(f"{path} cannot be read (it does not fit its checksum): audit again")
+                checked.add(path)
+
+        return check
+
+    def _name(self, folder: Path) -> str:
+        """A folder's name in the manifest."""
+        return folder.relative_to(self.path).as_posix()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError, RunDirectoryError
 from gradsift.store import FactoredMatrix, RunDirectory, ShardedArray, StoredMatrix
 from gradsift.store.gradient_matrix import ArrayMatrix, GradientMatrix
+from gradsift.store.tables import about_table, read_table
 from gradsift.table.notices import Notice
 
 
@@ -36,8 +35,8 @@ class Audit:
         Args:
             path: The run directory.
             train_set: The data set, for trimming and previews.
-            table: Another table of the same samples, such as one that ``gradsift influence`` wrote; the run's own where
-                left out.
+            table: Another table of the same run, such as one that ``gradsift influence`` wrote, its rows in any order; the
+                run's own where left out.
 
         Returns:
             The audit.
@@ -46,14 +45,18 @@ class Audit:
             RunDirectoryError: There is no whole run, or its table is broken.
         """
         run = RunDirectory.open(path)
-        file = Path(table) if table is not None else run.path / "scores.parquet"
-        try:
-            found = pq.read_table(file)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise RunDirectoryError(f"{file} cannot be read ({error}): audit again, or name another table") from error
-        result = cls(found, run, train_set)
-        if table is not None and result._meta.get("data_fingerprint") != result.details.get("data_fingerprint"):
-            raise RunDirectoryError(f"{file} is no table of {path}: its samples are others")
+        if table is None:
+            return cls(run.read_table(), run, train_set)
+        result = cls(_by_position(read_table(table), table), run, train_set)
+        own, other = result.run.read_json("manifest.json"), result._meta
+        if other.get("data_fingerprint") != own.get("data_fingerprint"):
+            raise RunDirectoryError(f"{table} is no table of {path}: its samples are others")
+        if other.get("run", own.get("fingerprint")) != own.get("fingerprint"):  # the first format does not say it
+            raise RunDirectoryError(f"{table} is no table of {path}: it is of another model, or of other settings")
+        if len(result) != sum(own["shards"]):
+            raise RunDirectoryError(
+                f"{table} has {len(result)} rows, {path} {sum(own['shards'])} samples: rows are lost"
+            )
         return result
 
     def __len__(self) -> int:
@@ -63,7 +66,9 @@ class Audit:
     @property
     def details(self) -> dict[str, Any]:
         """The manifest: versions, fingerprints, coverage, warnings, how the cut was decided."""
-        return self.run.read_json("manifest.json") | self._meta.get("details", {})
+        manifest = self.run.read_json("manifest.json")
+        manifest.pop("files", None)  # checksums
+        return manifest | self._meta.get("details", {})
 
     @property
     def notices(self) -> list[Notice]:
@@ -206,9 +211,18 @@ class Audit:
 
     @property
     def _meta(self) -> dict[str, Any]:
-        metadata = self.table.schema.metadata or {}
-        found: dict[str, Any] = json.loads(metadata.get(b"gradsift", b"{}"))
-        return found
+        return about_table(self.table)
+
+
+def _by_position(table: pa.Table, path: str | Path) -> pa.Table:
+    """A table with its rows in the order of positions, which somebody may have sorted anew."""
+    if "position" not in table.column_names:
+        raise RunDirectoryError(f"{path} has no column position: name a table that gradsift wrote")
+    positions = table["position"].to_numpy()
+    order = np.argsort(positions, kind="stable")
+    if not np.array_equal(positions[order], np.arange(len(positions))):
+        raise RunDirectoryError(f"{path} does not hold each position once: name the table as gradsift wrote it")
+    return table if np.array_equal(order, positions) else table.take(order)
 
 
 def stored_matrix(run: RunDirectory, checkpoint: int = 0) -> StoredMatrix:

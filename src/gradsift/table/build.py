@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from gradsift.store import ArrayMatrix, GradientMatrix
+from gradsift.store.tables import KEY
 from gradsift.table.kinds import Beliefs, Known, kinds
 from gradsift.table.reasons import class_reasons, other_reasons, sizes
 from gradsift.table.remoteness import remoteness
@@ -29,6 +31,7 @@ def build_table(
     beliefs: Beliefs | None = None,
     features: GradientMatrix | None = None,
     duplicates: Mapping[int, np.ndarray] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> pa.Table:
     """Builds the table.
 
@@ -46,6 +49,7 @@ def build_table(
         features: Inputs of the last layer, shape (n, D), by which inputs far from their neighbours are told.
         duplicates: Position of a flagged sample to those with the same input and other labels, as
             :func:`~gradsift.table.duplicates.conflicting_duplicates` finds them.
+        about: What else the table says of itself, such as the run and the data that it belongs to.
 
     Returns:
         The table, row = position. Of equal scores the flagged ones come first, then it goes by position.
@@ -95,7 +99,8 @@ def build_table(
     }
     columns |= {SCORE_PREFIX + name: pa.array(values) for name, values in scores.items()}
     table = pa.table(columns)
-    return table.replace_schema_metadata({"gradsift": json.dumps({"detector": detector, "class_names": class_names})})
+    described = {"detector": detector, "class_names": class_names, **(about or {})}
+    return table.replace_schema_metadata({KEY: json.dumps(described)})
 
 
 def predicted_labels(predictions: ArrayMatrix) -> np.ndarray:

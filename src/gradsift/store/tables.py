@@ -1,0 +1,87 @@
+"""Tables in Parquet files, whose pages carry checksums."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gradsift.errors import OutputError, RunDirectoryError
+from gradsift.writing import never, new_file
+
+ROW_GROUP = 16_384
+"""Rows of a group: the writer's buffers, like everything else, do not grow with the number of samples."""
+KEY = b"gradsift"
+
+
+def write_table(
+    table: pa.Table,
+    path: str | Path,
+    *,
+    replaces: Callable[[Path], bool] = never,
+    kind: type[OutputError] = OutputError,
+) -> None:
+    """Writes a table, whole or not at all.
+
+    Args:
+        table: The table.
+        path: Its file.
+        replaces: Whether a file that already stands there may be replaced.
+        kind: Class of the errors to raise.
+
+    Raises:
+        OutputError: A file stands there, or it cannot be written.
+    """
+    with new_file(path, replaces=replaces, kind=kind) as aside:
+        pq.write_table(table, aside, row_group_size=ROW_GROUP, use_dictionary=["reason"], write_page_checksum=True)
+
+
+def read_table(path: str | Path) -> pa.Table:
+    """Reads a table; pages are compared with their checksums, where they carry any.
+
+    Args:
+        path: Its file.
+
+    Returns:
+        The table.
+
+    Raises:
+        RunDirectoryError: It cannot be read, or is damaged.
+    """
+    try:
+        return pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise RunDirectoryError(f"{path} cannot be read ({error}): audit again, or name another table") from error
+
+
+def about_table(table: pa.Table | pa.Schema) -> dict[str, Any]:
+    """What a table says of itself: its detector, names of classes, the run and the data that it belongs to.
+
+    Args:
+        table: The table, or its schema.
+
+    Returns:
+        Names to values; empty where gradsift has not made it.
+    """
+    schema = table.schema if isinstance(table, pa.Table) else table
+    found: dict[str, Any] = json.loads((schema.metadata or {}).get(KEY, b"{}"))
+    return found
+
+
+def is_own_table(path: Path) -> bool:
+    """Whether a file is a table that gradsift has made.
+
+    Args:
+        path: The file.
+
+    Returns:
+        True for scores and influence; False for data, also where gradsift has trimmed it.
+    """
+    try:
+        return "detector" in about_table(pq.read_schema(path))
+    except (OSError, ValueError, pa.ArrowException):
+        return False

@@ -1,0 +1,182 @@
+"""What stands where a run directory is to be written: an earlier run, an unfinished one, or something else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gradsift.errors import RunDirectoryError
+from gradsift.store.checksums import from_json, is_whole
+from gradsift.store.shards import is_intact, shard_checksums
+from gradsift.writing import remove
+
+logger = logging.getLogger(__name__)
+
+MANIFEST, CONFIG = "manifest.json", "config.yaml"
+FORMAT = 2
+"""Version of the layout, kept in the manifest. The first had no checksums."""
+_OWN = re.compile(
+    r"(manifest|tokens|timing|verify|geometry)\.json|config\.yaml|verify\.jsonl|(scores|influence)\.parquet|report\.html"
+    r"|\.[\w.-]+\.(new|lock|part)(\.\w+)?"
+    r"|gradients(/checkpoint-\d+(/shard-\d+(\.part)?(/[^/]+\.(npy|json))?)?)?"
+)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Reads the manifest of a run directory.
+
+    Args:
+        folder: The run directory.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        OSError: It is missing.
+        ValueError: It is damaged.
+    """
+    text = (folder / MANIFEST).read_bytes().decode()
+    manifest = from_json(text)
+    if manifest.get("format") == FORMAT and is_whole(text) is None:
+        raise ValueError("its digest is missing")
+    return manifest
+
+
+def refuse_if_taken(final: Path, overwrite: bool) -> None:
+    """Refuses a place that holds anything but an empty folder, or a run that may be replaced.
+
+    Args:
+        final: The place.
+        overwrite: Whether a run may be replaced.
+
+    Raises:
+        RunDirectoryError: It is taken.
+    """
+    if not os.path.lexists(final) or (final.is_dir() and not any(final.iterdir())):
+        return
+    if not _is_own(final):
+        raise RunDirectoryError(f"{final} exists and is no run directory: choose another place for the output")
+    if not overwrite:
+        raise RunDirectoryError(f"{final} holds a whole run: pass --overwrite (overwrite=True) or another place")
+    _refuse_strangers(final)
+
+
+def make_way(part: Path, fingerprint: str, overwrite: bool) -> None:
+    """Removes an unfinished run that cannot go on; one that can, or that holds somebody's work, stays.
+
+    Args:
+        part: The unfinished run directory.
+        fingerprint: Of the run that is to be written.
+        overwrite: Whether another run's work may be replaced.
+
+    Raises:
+        RunDirectoryError: Something else stands there, or shards of another run do.
+    """
+    if not os.path.lexists(part) or (part.is_dir() and not part.is_symlink() and not any(part.iterdir())):
+        return
+    if part.is_symlink() or not _is_own(part):
+        raise RunDirectoryError(
+            f"{part} is no run directory and stands in the way: move it, or choose another place for the output"
+        )
+    try:
+        manifest = read_manifest(part)
+    except (OSError, ValueError) as error:
+        manifest, reason = {}, f"its manifest is damaged ({error}), so nobody knows whose shards they are"
+    else:
+        reason = "it was begun with another model, data set or settings"
+        if manifest.get("fingerprint") == fingerprint and manifest.get("format") == FORMAT:
+            return
+    if manifest and not overwrite and _holds_work(part, manifest):
+        raise RunDirectoryError(
+            f"{part} was begun with another model, data set or settings, and its shards must not be mixed with this "
+            "run's: pass --overwrite (overwrite=True) to replace it, or choose another place for the output"
+        )
+    _refuse_strangers(part)
+    logger.warning("%s is begun anew: %s", part, reason)
+    remove(part)
+
+
+def aside(final: Path, ending: str) -> Path:
+    """A name that a run directory has for a moment.
+
+    Args:
+        final: The run directory.
+        ending: ``"new"`` for its first files, ``"old"`` for a run that is replaced.
+
+    Returns:
+        A name beside it.
+    """
+    return final.with_name(f".{final.name}.{ending}")
+
+
+def recover(final: Path) -> None:
+    """Puts right what a process has left that was killed while it began or finished a run; to be called under its lock.
+
+    Args:
+        final: The run directory.
+    """
+    old, empty = aside(final, "old"), final.is_dir() and not any(final.iterdir())
+    if old.is_dir() and (empty or not os.path.lexists(final)):
+        if empty:
+            final.rmdir()
+        old.rename(final)
+    remove(old)
+    remove(aside(final, "new"))
+
+
+def nothing_done(part: Path) -> bool:
+    """Whether an unfinished run can be removed without loss.
+
+    Args:
+        part: The unfinished run directory.
+
+    Returns:
+        True where it holds no shard, and nothing but gradsift's own files.
+    """
+    return part.is_dir() and not any(part.glob("gradients/checkpoint-*/shard-*")) and not _strangers(part)
+
+
+def _holds_work(part: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether an unfinished run holds a whole shard; those of the first format cannot be checked, and count."""
+    recorded = manifest.get("files", {})
+    for folder in sorted(part.glob("gradients/checkpoint-*/shard-*")):
+        known = shard_checksums(folder) or recorded.get(folder.relative_to(part).as_posix(), {})
+        if manifest.get("format") == 1 or is_intact(folder, known):
+            return True
+    return False
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is a run directory, damaged or not."""
+    if not folder.is_dir():
+        return False
+    try:
+        return {"format", "fingerprint"} <= from_json((folder / MANIFEST).read_bytes().decode()).keys()
+    except (OSError, ValueError):
+        return not _strangers(folder) and ((folder / "gradients").is_dir() or _is_config(folder / CONFIG))
+
+
+def _is_config(path: Path) -> bool:
+    try:
+        return b"settings:" in path.read_bytes()
+    except OSError:
+        return False
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """Refuses to replace a folder with files that gradsift has not written."""
+    strangers = _strangers(folder)
+    if strangers:
+        raise RunDirectoryError(
+            f"{folder} also holds {', '.join(strangers[:5])}, which is no part of a run and would be lost: move it to "
+            "another place first"
+        )
+
+
+def _strangers(folder: Path) -> list[str]:
+    names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")))
+    return [name for name in names if not _OWN.fullmatch(name)]
