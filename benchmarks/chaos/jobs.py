@@ -44,7 +44,7 @@ def _trim(kind: str, data: str, output: str) -> Job:
 
 PARQUET = (*PROJECT, "train.parquet", "test.parquet", "runs/parquet")
 VERIFY = ("verify", "runs/parquet", "--train", "project:train", "--test", "test.parquet", "--seeds", "2")
-INFLUENCE = ("influence", "runs/parquet", "--target", "test.parquet")
+INFLUENCE = ("influence", "runs/parquet", "--trust-run", "--target", "test.parquet")
 RUN = "runs/parquet"
 JOBS = (
     _typed("audit npz", ("audit", *MODEL, "--data", "train.npz", "-o", "runs/new"), (*PROJECT, "train.npz"), ("runs/new",)),
@@ -76,7 +76,7 @@ JOBS = (
     _typed("verify", VERIFY, PARQUET, (f"{RUN}/verify.json", f"{RUN}/report.html"), grows=f"{RUN}/verify.jsonl"),
     _typed("report", ("report", RUN), PARQUET, (f"{RUN}/report.html",)),
     _typed("report -o", ("report", RUN, "-o", "page.html"), PARQUET, ("page.html",)),
-    _typed("geometry", ("geometry", RUN), PARQUET, (f"{RUN}/geometry.json", f"{RUN}/report.html")),
+    _typed("geometry", ("geometry", RUN, "--trust-run"), PARQUET, (f"{RUN}/geometry.json", f"{RUN}/report.html")),
     Job("Recorder.save", partial(trajectory, 2, "fresh"), PROJECT, ("fresh",)),
     Job("Recorder.save over an older save", partial(trajectory, 2), (*PROJECT, "trajectory"), ("trajectory",)),
 )  # fmt: skip

@@ -38,7 +38,7 @@ def geometry(
 ) -> None:
     """Is the network in a state where gradients can tell? Adds collapse, spectra and their meaning to the report.
 
-    For example: **gradsift geometry runs/x --curvature last**
+    For example: **gradsift geometry runs/x --curvature last**; with **--trust-run** where the model is code of yours.
     """
     if pooling not in ("mean", "flatten"):
         raise SettingError(f"--pooling is mean or flatten; given {pooling!r}")

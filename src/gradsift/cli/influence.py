@@ -79,7 +79,8 @@ def influence(
 ) -> None:
     """Which training samples help or harm a target? Writes a table that trim and verify take.
 
-    On a clean validation set: **gradsift influence runs/x --target validation.parquet**
+    On a clean validation set: **gradsift influence runs/x --target validation.parquet**; with **--trust-run** where the
+    model is code of yours.
 
     Then: **gradsift trim runs/x --table runs/x/influence.parquet -o clean.parquet**
 
