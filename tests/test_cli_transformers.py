@@ -27,7 +27,7 @@ from pretrained import (
 )
 
 from gradsift.cli import main
-from gradsift.data.tables import read_table
+from gradsift.integrations.rows import load_rows
 
 PROJECT = """
 import torch
@@ -123,10 +123,10 @@ def test_the_whole_job_for_a_classifier(gradsift, folder, kind):
     assert all(word in shown for word in texts(60)[found["worst"][0]["position"]]["text"].split())
 
     gradsift("trim", run, "-o", f"clean.{kind}")
-    clean, before = read_table(folder / f"clean.{kind}"), read_table(folder / f"train.{kind}")
+    clean, before = (load_rows(folder / f"{name}.{kind}") for name in ("clean", "train"))
     kept = np.flatnonzero(~pq.read_table(folder / run / "scores.parquet")["flagged"].to_numpy())
-    assert clean.to_pylist() == before.take(kept).to_pylist()
-    assert "never overwrites" in gradsift("trim", run, "-o", f"clean.{kind}", fails=1)
+    assert list(clean) == [before[int(position)] for position in kept]
+    assert "is not replaced" in gradsift("trim", run, "-o", f"clean.{kind}", fails=1)
 
     arguments = ("--train", "hf_project:train", "--test", f"test.{kind}", "--seeds", 2, "--true-labels", "true")
     verified = json.loads(gradsift("verify", run, *arguments, "--json"))
@@ -207,7 +207,7 @@ def test_texts_that_run_over_lines_in_a_csv(gradsift, folder):
     gradsift("audit", *CLASSIFIER, "--data", "lines.csv", "--contamination", 0.1, "-o", "runs/lines")
     gradsift("trim", "runs/lines", "-o", "lines-clean.csv")
     kept = (folder / "lines-clean.csv").read_text()
-    assert (len(read_table(folder / "lines-clean.csv")), kept.count("007")) == (18, 18)
+    assert (len(load_rows(folder / "lines-clean.csv")), kept.count("007")) == (18, 18)
 
 
 def test_pairs_of_texts_and_a_person_reading(gradsift, folder):
@@ -245,8 +245,8 @@ def test_a_hub_id_for_data(gradsift, folder, monkeypatch):
     kept = np.flatnonzero(~pq.read_table(folder / "runs/hub/scores.parquet")["flagged"].to_numpy())
     assert pq.read_table(folder / "deep/hub.parquet").to_pylist() == rows.select(kept).to_list()
     before = (folder / "deep/hub.parquet").read_bytes()
-    for name in ("deep/hub.parquet", "deep/hub.csv"):
-        assert "trim never overwrites, name a new *.parquet" in gradsift("trim", "runs/hub", "-o", name, fails=1)
+    for name, phrase in (("deep/hub.parquet", "is not replaced"), ("deep/hub.csv", "name it *.parquet")):
+        assert phrase in gradsift("trim", "runs/hub", "-o", name, fails=1)
     assert (folder / "deep/hub.parquet").read_bytes() == before
 
 
@@ -283,7 +283,7 @@ REFUSED = {
     "hub model": (("--model", "nobody/gone", "--data", "train.csv", *CLASSIFIER[2:]), "cannot be loaded as a model"),
     "no data": ((*CLASSIFIER, "--data", "gone.csv"), "gone.csv does not exist"),
     "hub data": ((*CLASSIFIER, "--data", "nobody/gone"), "nobody/gone is no file, and cannot be loaded"),
-    "npz": ((*CLASSIFIER, "--data", "train.npz"), "unknown kind '.npz': give a .parquet, .csv or .jsonl file"),
+    "npz": ((*CLASSIFIER, "--data", "train.npz"), "unknown kind for rows: give a .parquet, .csv, .tsv or .jsonl file"),
     "broken": ((*CLASSIFIER, "--data", "broken.jsonl"), "broken.jsonl is no readable jsonl file"),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gradsift.data import Samples
 from gradsift.data.files import load, load_column, write_kept
 from gradsift.data.images import ImageBytes, to_tensor
-from gradsift.errors import DataError, GradsiftError, UnsafeFileError
+from gradsift.errors import DataError, GradsiftError, OutputError, UnsafeFileError
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2)
 WORDS = ["cat", "dog", "ant", "cat", "ant", "dog"]
@@ -160,7 +160,7 @@ def test_images_become_tensors_between_zero_and_one(mode, channels):
 
 def test_kept_npz_has_all_arrays_and_the_source_stays(npz, tmp_path):
     before = npz.read_bytes()
-    write_kept(npz, KEPT, tmp_path / "deep" / "kept.npz")
+    write_kept(npz, KEPT, tmp_path / "deep" / "kept.npz", 6)
     with np.load(tmp_path / "deep" / "kept.npz") as kept:
         assert {name: kept[name].tolist() for name in kept.files} == {
             "x": X[KEPT].tolist(),
@@ -172,7 +172,7 @@ def test_kept_npz_has_all_arrays_and_the_source_stays(npz, tmp_path):
 
 def test_kept_npz_keeps_arrays_without_sample_axis_whole(tmp_path):
     np.savez(tmp_path / "c.npz", x=X, y=np.array(CODES), names=np.array(["ant", "cat", "dog"]), version=np.array(3))
-    write_kept(tmp_path / "c.npz", KEPT, tmp_path / "kept.npz")
+    write_kept(tmp_path / "c.npz", KEPT, tmp_path / "kept.npz", 6)
     with np.load(tmp_path / "kept.npz") as kept:
         assert (len(kept["x"]), kept["names"].tolist(), int(kept["version"])) == (3, ["ant", "cat", "dog"], 3)
 
@@ -180,7 +180,7 @@ def test_kept_npz_keeps_arrays_without_sample_axis_whole(tmp_path):
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_kept_tables_have_all_columns(kind, request, tmp_path):
     source = request.getfixturevalue(kind)
-    write_kept(source, KEPT, tmp_path / f"kept.{kind}")
+    write_kept(source, KEPT, tmp_path / f"kept.{kind}", 6)
     kept = pa_csv.read_csv(tmp_path / "kept.csv") if kind == "csv" else pq.read_table(tmp_path / "kept.parquet")
     assert kept.to_pylist() == columns().take(pa.array(KEPT)).to_pylist()
     assert load(tmp_path / f"kept.{kind}").dataset[1].tolist() == [1, 1, 0]
@@ -189,13 +189,13 @@ def test_kept_tables_have_all_columns(kind, request, tmp_path):
 @pytest.mark.parametrize("form", ["binary", "struct"])
 def test_kept_image_bytes_keep_bytes_and_columns(tmp_path, form):
     source = images_parquet(tmp_path, form)
-    write_kept(source, KEPT, tmp_path / "kept.parquet")
+    write_kept(source, KEPT, tmp_path / "kept.parquet", 6)
     assert pq.read_table(tmp_path / "kept.parquet").equals(pq.read_table(source).take(pa.array(KEPT)))
 
 
 def test_kept_folder_holds_the_kept_files(folder, tmp_path):
     files = load(folder).dataset.files
-    write_kept(folder, KEPT, tmp_path / "kept")
+    write_kept(folder, KEPT, tmp_path / "kept", 6)
     kept = load(tmp_path / "kept").dataset.files
     assert [file.relative_to(tmp_path / "kept") for file in kept] == [files[i].relative_to(folder) for i in KEPT]
     assert [file.read_bytes() for file in kept] == [files[i].read_bytes() for i in KEPT]
@@ -208,14 +208,14 @@ def test_nothing_is_ever_overwritten(kind, request, tmp_path):
     taken = tmp_path / f"taken{source.suffix}"
     taken.write_text("precious")
     for output in (taken, source):
-        with pytest.raises(DataError, match="never overwrites"):
-            write_kept(source, KEPT, output)
+        with pytest.raises(OutputError, match="is not replaced"):
+            write_kept(source, KEPT, output, 6)
     assert taken.read_text() == "precious"
 
 
 def test_another_kind_of_output_is_refused(npz, tmp_path):
     with pytest.raises(DataError, match=r"\*\.npz"):
-        write_kept(npz, KEPT, tmp_path / "kept.csv")
+        write_kept(npz, KEPT, tmp_path / "kept.csv", 6)
     assert not (tmp_path / "kept.csv").exists()
 
 
@@ -238,7 +238,7 @@ def test_pickles_are_refused(tmp_path, suffix):
 
 @pytest.mark.parametrize(
     "read",
-    [load, lambda path: load_column(path, "y"), lambda path: write_kept(path, KEPT, path.with_name("kept.npz"))],
+    [load, lambda path: load_column(path, "y"), lambda path: write_kept(path, KEPT, path.with_name("kept.npz"), 6)],
     ids=["load", "load_column", "write_kept"],
 )
 def test_an_npz_with_pickled_objects_is_refused(tmp_path, read):
@@ -251,7 +251,7 @@ def test_an_npz_with_pickled_objects_is_refused(tmp_path, read):
 @pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet"])
 def test_a_missing_file_is_named(tmp_path, suffix):
     path = tmp_path / f"absent{suffix}"
-    for read in (load, lambda p: load_column(p, "y"), lambda p: write_kept(p, KEPT, tmp_path / f"kept{suffix}")):
+    for read in (load, lambda p: load_column(p, "y"), lambda p: write_kept(p, KEPT, tmp_path / f"kept{suffix}", 6)):
         with pytest.raises(DataError, match=r"absent.* does not exist"):
             read(path)
 
@@ -342,5 +342,5 @@ def test_columns_can_be_ignored_and_two_label_columns_must_be_told_apart(tmp_pat
 
 def test_kept_csv_keeps_words_as_they_stand(tmp_path):
     (tmp_path / "train.csv").write_text("code,label\n00123,0\n00456,1\n")
-    write_kept(tmp_path / "train.csv", np.array([1]), tmp_path / "clean.csv")
+    write_kept(tmp_path / "train.csv", np.array([1]), tmp_path / "clean.csv", 2)
     assert "00456" in (tmp_path / "clean.csv").read_text()

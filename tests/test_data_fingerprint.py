@@ -1,11 +1,18 @@
+import hashlib
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from gradsift.data import Samples, fingerprint_samples
+from gradsift.data import Samples, fingerprint_samples, has_fingerprint
+from gradsift.data.fingerprint import VERSION, update_digest
+from gradsift.data.images import ImageFolder
+from gradsift.data.records import FileRows, open_table
 
 
 def hash_of(source):
@@ -42,7 +49,7 @@ def test_the_same_data_have_the_same_hash_and_all_samples_are_covered(form):
     first, second = (fingerprint_samples(Samples(FORMS[form](*arrays()))) for _ in range(2))
     assert first == second
     assert first[1] == "all samples"
-    assert len(first[0]) == 64
+    assert len(first[0].removeprefix(VERSION)) == 64
 
 
 @settings(max_examples=40, deadline=None)
@@ -124,3 +131,64 @@ def test_undecoded_images_are_hashed_by_their_pixels():
     first, second, other = (hash_of([(one, 0)]) for one in (black, again, white))
     assert first == second
     assert first != other
+
+
+def table(changed=None, chunks=1, n=1000):
+    rows = [{"text": f"text {i}", "more": {"a": [i, None][: i % 3]}, "label": i % 2} for i in range(n)]
+    if changed is not None:
+        rows[changed]["more"] = {"a": [7]}
+    size = -(-n // chunks)
+    schema = pa.Table.from_pylist(rows[:3]).schema
+    return pa.concat_tables(pa.Table.from_pylist(rows[start : start + size], schema) for start in range(0, n, size))
+
+
+def hub(source):
+    return pytest.importorskip("datasets").Dataset(source)
+
+
+@pytest.mark.parametrize("kind", ["table", "hub", "hub with indices", "list"])
+def test_every_row_of_a_table_counts(kind):
+    made = {
+        "table": lambda rows: rows,
+        "hub": hub,
+        "hub with indices": lambda rows: hub(rows).select(range(999, -1, -1)),
+        "list": lambda rows: rows.to_pylist(),
+    }[kind]
+    before, covered = fingerprint_samples(Samples(made(table())))
+    assert covered == "all samples"
+    assert {hash_of(made(table(changed=place))) for place in (1, 501, 998)}.isdisjoint({before})
+    assert hash_of(made(table(chunks=7))) == before
+
+
+def test_a_table_has_one_hash_in_every_library_and_file(tmp_path):
+    rows = table()
+    pq.write_table(rows, tmp_path / "a.parquet", row_group_size=99)
+    found = {hash_of(rows), hash_of(hub(rows)), hash_of(rows.to_pylist())}
+    found.add(hash_of(FileRows(open_table(tmp_path / "a.parquet"))))
+    assert len(found) == 1
+
+
+def test_every_image_of_a_folder_counts_wherever_it_lies(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+
+    def make(name, changed=None):
+        for place in range(400):
+            file = tmp_path / name / "ab"[place % 2] / f"{place}.bmp"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            image.new("L", (2, 2), 99 if place == changed else place % 256).save(file)
+        return ImageFolder(tmp_path / name, None)
+
+    before, covered = fingerprint_samples(Samples(make("first")))
+    assert covered == "all samples"
+    assert hash_of(make("second")) == before
+    assert hash_of(make("third", changed=201)) != before
+    assert hash_of(ImageFolder(tmp_path / "first", lambda picture: torch.zeros(1))) != before
+
+
+def test_fingerprints_of_the_first_version_still_tell():
+    first = "dbd3bb7e6d9c9e9b16a1b4a6a1b6f3b0"  # any hash of the first version
+    x, y = arrays()
+    assert not has_fingerprint(Samples((x, y)), first)
+    digest = hashlib.sha256(b"10")
+    update_digest(digest, (x, y))
+    assert has_fingerprint(Samples((x, y)), digest.hexdigest())

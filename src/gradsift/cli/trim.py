@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from gradsift.cleaning import trim as check_and_trim
 from gradsift.cli.console import print_json, say
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import write_kept
 from gradsift.errors import DataError
 from gradsift.table import Audit
+from gradsift.writing import new_file
 
 
 def trim(
@@ -33,12 +33,12 @@ def trim(
     """
     audit = Audit.open(run, table=table)
     source = Source.from_config(audit.run.config.get("source", {}), Trust.given(run / "config.yaml", trust_run, trust))
-    kept = check_and_trim(source.load_data().dataset, audit)  # refuses data that is not what was audited
-    if callable(getattr(kept, "to_parquet", None)):  # a data set of the hub
-        if output.exists() or output.suffix != ".parquet":
-            raise DataError(f"{output} exists or is no .parquet file: trim never overwrites, name a new *.parquet")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        kept.to_parquet(output)
+    samples = audit.samples_of(source.load_data().dataset)  # refuses data that is not what was audited
+    if callable(getattr(samples.source, "to_parquet", None)):  # a data set of the hub
+        if output.suffix != ".parquet":
+            raise DataError(f"{output.name} must be a .parquet file: name it *.parquet")
+        with new_file(output) as aside:
+            samples.keep(audit.kept).to_parquet(aside)
     else:
         write_kept(source.data, audit.kept, output, len(audit))
     if as_json:

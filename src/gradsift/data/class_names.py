@@ -18,16 +18,17 @@ def features_of(rows: Any) -> Mapping[str, Any]:
     """What a ``datasets.Dataset`` says of its columns, or has written into the metadata of a parquet file.
 
     Args:
-        rows: A data set or ``pyarrow.Table``.
+        rows: A data set, a ``pyarrow.Table``, or the rows of a file with their ``schema``.
 
     Returns:
         Column to feature, an object or what stands for it in JSON; empty where nothing is said.
     """
-    if not isinstance(rows, pa.Table):
+    schema = getattr(rows, "schema", None)
+    if not isinstance(schema, pa.Schema):
         found = getattr(rows, "features", None)
         return found if isinstance(found, Mapping) else {}
     try:
-        told = json.loads((rows.schema.metadata or {}).get(b"huggingface", b"{}"))
+        told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = told["info"]["features"]
     except (ValueError, KeyError, TypeError):
         return {}

@@ -1,24 +1,24 @@
-"""Data sets from files: npz, parquet (columns or image bytes), csv, and folders of images."""
+"""Data sets from files: arrays of features and labels, or images."""
 
 from __future__ import annotations
 
-import shutil
-import zipfile
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from gradsift.data.batch import LABEL_KEYS
-from gradsift.data.images import ImageBytes, ImageFolder, Transform, image_files
-from gradsift.data.tables import JSON_LINES, read_csv, read_table, rows_of_lines
-from gradsift.errors import DataError, UnsafeFileError
+from gradsift.data.images import ImageBytes, ImageFolder, Transform
+from gradsift.data.labels import encode_labels
+from gradsift.data.records import CsvFile, FileRows, ImageFiles, NpzFile, Table, open_records, stored
+from gradsift.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 NO_FEATURES = ("id", "true_label")
 """Columns that are never taken for features."""
@@ -32,11 +32,13 @@ class Loaded:
         dataset: Arrays ``(X, y)``, or a map-style data set of images.
         class_names: Names of the classes, where labels were words or folders.
         feature_names: Names of the feature columns, where there are any.
+        left_out: Names of the columns that hold no numbers and so are no features.
     """
 
     dataset: Any
     class_names: list[str] | None = None
     feature_names: list[str] | None = None
+    left_out: list[str] = field(default_factory=list)
 
 
 def load(
@@ -48,10 +50,11 @@ def load(
     ignore: Sequence[str] = (),
     like: Loaded | None = None,
 ) -> Loaded:
-    """Reads a data set.
+    """Reads a data set. Memory does not grow with the features and images of a file: large ones are read when needed.
 
     Args:
-        path: ``.npz`` with arrays, ``.csv``, ``.parquet``, or a folder with one subfolder of images for each class.
+        path: ``.npz`` with arrays, ``.csv``, ``.tsv``, ``.parquet``, ``.jsonl``, or a folder with one subfolder of images
+            for each class.
         label: Name of the label column or array; found by itself among label, labels, y, target, targets.
         image: Name of the column of image bytes; found by itself where a column holds bytes.
         transform: From a Pillow image to a tensor; RGB in [0, 1], channels first, where left out.
@@ -62,67 +65,45 @@ def load(
         The data set. Labels that are words become class numbers in alphabetical order, or those of ``like``.
 
     Raises:
-        DataError: The file is missing, of an unknown kind, or lacks a column.
+        DataError: The file is missing, of an unknown kind, or lacks a column or values.
         UnsafeFileError: The file is a pickle.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path} does not exist: give a .npz, .csv or .parquet file, or a folder of images")
-    if path.is_dir():
-        dataset = ImageFolder(path, transform, like.class_names if like else None)
-        return Loaded(dataset, dataset.classes)
-    if path.suffix in (".pkl", ".pickle", ".pt", ".pth"):
-        raise UnsafeFileError(f"{path} is a pickle, which can run code when loaded: convert it to .npz or .parquet")
-    if path.suffix == ".npz":
-        return _load_npz(path, label, ignore, like)
-    if path.suffix in (".csv", ".parquet", *JSON_LINES):
-        return _from_table(read_table(path), path, label, image, transform, ignore, like)
-    raise DataError(f"{path} is of an unknown kind {path.suffix!r}: give .npz, .csv, .parquet or a folder of images")
+    records = open_records(path)
+    if isinstance(records, ImageFiles):
+        folder = ImageFolder(records.path, transform, like.class_names if like else None)
+        return Loaded(folder, folder.classes)
+    names = like.class_names if like else None
+    if isinstance(records, NpzFile):
+        return _from_arrays(records, label, ignore, names)
+    if not isinstance(records, Table):
+        raise DataError(f"{path} has no columns: give a .npz, .csv, .parquet or .jsonl file")
+    key = _label_name(records.names, label, records.path)
+    labels, class_names = encode_labels(_labels(records, key), names, f"{path}: column {key!r}")
+    image = image or next((column.name for column in records.schema if _holds_bytes(column.type)), None)
+    if image is None:
+        return _features(records, key, labels, class_names, ignore, like)
+    if image not in records.names:
+        raise DataError(f"{path} has no column {image!r}: its columns are {', '.join(records.names)}")
+    return Loaded(ImageBytes(FileRows(records, [image]), image, labels, class_names, transform), class_names)
 
 
-def write_kept(source: str | Path, kept: np.ndarray, output: str | Path, size: int | None = None) -> None:
-    """Writes the samples of a file that are kept, with all their columns, as a new file of the same kind.
+def write_kept(source: str | Path, kept: np.ndarray, output: str | Path, size: int) -> None:
+    """Writes the samples of a file that are kept, with all their columns and as they stand, as a new file of its kind.
 
     Args:
         source: The file or folder that was audited; it is left as it is.
-        kept: Positions to keep, in order.
+        kept: Positions to keep; the order stays that of the source.
         output: The new file or folder.
-        size: Number of samples in the source; in an ``.npz`` file, arrays of this length are trimmed and others kept
-            whole. The longest array's length where left out.
+        size: Number of samples that were audited; in an ``.npz`` file, arrays of this length are trimmed and others kept
+            whole.
 
     Raises:
-        DataError: The output exists, lies inside the source, or is of another kind than the source.
+        DataError: The output lies inside the source, is of another kind, or the source holds another number of samples.
+        OutputError: The output exists, or cannot be written.
     """
-    source, output = Path(source), Path(output)
-    if not source.exists():
-        raise DataError(f"{source} does not exist")
-    if output.exists():
-        raise DataError(f"{output} exists: trim never overwrites, choose another name")
-    if source.is_dir():
-        if source.resolve() in output.resolve().parents:
-            raise DataError(f"{output} lies inside {source} and would become one of its classes: choose another place")
-        files = image_files(source)[0]
-        for position in kept:
-            place = output / files[position].relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(files[position], place)
-        return
-    if output.suffix != source.suffix:
-        raise DataError(f"{output.name} must be of the kind that came in: name it *{source.suffix}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if source.suffix == ".npz":
-        arrays = _read_npz(source)
-        size = size or max(len(array) for array in arrays.values() if array.ndim)
-        whole = {name: array[kept] if array.ndim and len(array) == size else array for name, array in arrays.items()}
-        np.savez(output, **whole)  # type: ignore[arg-type]  # names are no keywords of savez
-    elif source.suffix == ".csv":
-        words = read_csv(source, dict.fromkeys(read_table(source).column_names, pa.string()))  # "007" stays "007"
-        pa_csv.write_csv(words.take(pa.array(kept)), output)
-    elif source.suffix in JSON_LINES:
-        lines = rows_of_lines(source)
-        output.write_text("".join(lines[position] + "\n" for position in kept), encoding="utf-8")
-    else:
-        pq.write_table(read_table(source).take(pa.array(kept)), output)
+    keep = np.zeros(size, dtype=bool)
+    keep[kept] = True
+    open_records(source).write(keep, Path(output))
 
 
 def load_column(path: str | Path, name: str) -> np.ndarray:
@@ -138,87 +119,146 @@ def load_column(path: str | Path, name: str) -> np.ndarray:
     Raises:
         DataError: There is no such column.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path} does not exist: give a .npz, .csv or .parquet file")
-    if path.suffix == ".npz":
-        columns = _read_npz(path)
-    elif path.suffix in (".csv", ".parquet", *JSON_LINES):
-        table = read_table(path)
-        columns = {key: table[key].to_numpy() for key in table.column_names if key == name}
+    records = open_records(path)
+    if isinstance(records, NpzFile):
+        return records.read(name)
+    if isinstance(records, Table):
+        return np.asarray(records.read([name])[name].to_numpy())
+    raise DataError(f"{path} has no column {name!r}: it is a folder of images")
+
+
+def _from_arrays(records: NpzFile, label: str | None, ignore: Sequence[str], names: list[str] | None) -> Loaded:
+    path = records.path
+    key = _label_name(list(records.arrays), label, path)
+    inputs = [name for name in records.arrays if name != key and name not in (*NO_FEATURES, *ignore)]
+    if len(inputs) != 1 and "x" not in (name.lower() for name in inputs):
+        raise DataError(f"{path} holds the arrays {inputs} besides {key!r}: name the inputs x")
+    name = inputs[0] if len(inputs) == 1 else next(name for name in inputs if name.lower() == "x")
+    array = records.arrays[name]
+    labels, class_names = encode_labels(records.read(key), names, f"{path}: array {key!r}")
+    if array.shape[:1] != labels.shape[:1]:
+        raise DataError(
+            f"{path}: the array {name!r} has shape {array.shape} and {key!r} has {labels.shape}: both need one row a sample"
+        )
+    if array.dtype.kind in "fiub":
+        features = stored((block.astype(np.float32) for block in records.blocks(name)), array.shape)
     else:
-        columns = {}
-    if name not in columns:
-        raise DataError(f"{path} has no column {name!r}")
-    return columns[name]
+        features = records.read(name)
+    return Loaded((features, labels), class_names)
 
 
-def _load_npz(path: Path, label: str | None, ignore: Sequence[str], like: Loaded | None) -> Loaded:
-    arrays = _read_npz(path)
-    name = _label_name(list(arrays), label, path)
-    inputs = [key for key in arrays if key != name and key not in (*NO_FEATURES, *ignore)]
-    if len(inputs) != 1 and "x" not in (key.lower() for key in inputs):
-        raise DataError(f"{path} holds the arrays {inputs} besides {name!r}: name the inputs x")
-    key = inputs[0] if len(inputs) == 1 else next(key for key in inputs if key.lower() == "x")
-    labels, names = _encode(arrays[name], like.class_names if like else None, path)
-    features = arrays[key].astype(np.float32) if arrays[key].dtype.kind in "fiub" else arrays[key]
-    return Loaded((features, labels), names)
+def _labels(records: Table, key: str) -> pa.ChunkedArray:
+    """The labels, of which none is missing."""
+    labels = records.read([key])[key]
+    missing = labels.is_null()
+    if isinstance(records, CsvFile) and pa.types.is_string(labels.type):
+        missing = pc.or_(missing, pc.equal(pc.fill_null(labels, ""), ""))
+    places = np.flatnonzero(missing.to_numpy())
+    if len(places):
+        raise DataError(
+            f"{records.path} has no label in column {key!r} at positions {_first(places)}: give them one, or remove "
+            "the rows"
+        )
+    return labels
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} holds a single array: save inputs and labels with np.savez")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except DataError:
-        raise
-    except ValueError as error:
-        raise UnsafeFileError(f"{path} holds pickled objects ({error}): save plain arrays only") from error
-    except (OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is no readable npz file ({error})") from error
-
-
-def _from_table(
-    table: pa.Table,
-    path: Path,
-    label: str | None,
-    image: str | None,
-    transform: Transform | None,
+def _features(
+    records: Table,
+    key: str,
+    labels: np.ndarray,
+    class_names: list[str] | None,
     ignore: Sequence[str],
     like: Loaded | None,
 ) -> Loaded:
-    name = _label_name(table.column_names, label, path)
-    missing = np.flatnonzero(table[name].is_null().to_numpy())
-    if len(missing):
-        raise DataError(f"{path} has no label in column {name!r} at positions {', '.join(map(str, missing[:10]))}")
-    try:
-        labels, names = _encode(table[name].to_numpy(), like.class_names if like else None, path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: the labels in column {name!r} are no text ({error})") from error
-    if image is None:
-        image = next((field.name for field in table.schema if _holds_bytes(field.type)), None)
-    if image is not None:
-        if image not in table.column_names:
-            raise DataError(f"{path} has no column {image!r}: its columns are {', '.join(table.column_names)}")
-        dataset = ImageBytes(table[image], labels, names, transform)
-        return Loaded(dataset, names)
-    numeric = [
-        field.name
-        for field in table.schema
-        if field.name not in (name, *NO_FEATURES, *ignore)
-        and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
-    ]
+    path = records.path
+    candidates = [column for column in records.schema if column.name not in (key, *NO_FEATURES, *ignore)]
+    numeric = [column.name for column in candidates if is_number(column.type)]
     if like is not None and like.feature_names is not None:
-        missing_columns = sorted(set(like.feature_names) - set(table.column_names))
-        if missing_columns:
-            raise DataError(f"{path} lacks the feature columns {', '.join(missing_columns)} of the training set")
+        missing = sorted(set(like.feature_names) - set(records.names))
+        if missing:
+            raise DataError(f"{path} lacks the feature columns {', '.join(missing)} of the training set")
+        words = [name for name in like.feature_names if not is_number(records.schema.field(name).type)]
+        if words:
+            raise DataError(
+                f"{path}: the feature columns {', '.join(words)} hold no numbers, in the training set they do"
+            )
         numeric = like.feature_names
+    left_out = [column.name for column in candidates if column.name not in numeric]
+    if isinstance(records, CsvFile) and like is None:
+        records.refuse_decimal_commas(
+            [name for name in left_out if pa.types.is_string(records.schema.field(name).type)]
+        )
     if not numeric:
-        raise DataError(f"{path} has no numeric column besides {name!r}: columns of text need a loader of your own")
-    features = np.stack([table[column].to_numpy().astype(np.float32) for column in numeric], axis=1)
-    return Loaded((features, labels), names, numeric)
+        raise DataError(f"{path} has no numeric column besides {key!r}: columns of text need a loader of your own")
+    if left_out and like is None:
+        logger.warning("%s", left_out_note(str(path), {name: records.schema.field(name).type for name in left_out}))
+    features = stored(_blocks(records, numeric), (len(records), len(numeric)))
+    return Loaded((features, labels), class_names, numeric, left_out)
+
+
+def left_out_note(path: str, columns: dict[str, pa.DataType]) -> str:
+    """Names the columns that are no features.
+
+    Args:
+        path: The file.
+        columns: Name to type.
+
+    Returns:
+        A sentence.
+    """
+    listed = ", ".join(f"{name} ({kind})" for name, kind in list(columns.items())[:20])
+    more = f" and {len(columns) - 20} more" if len(columns) > 20 else ""
+    return (
+        f"{path}: these columns hold no numbers and are no features: {listed}{more}. Write them as numbers to use them"
+    )
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column can be a feature as it is.
+
+    Args:
+        kind: Its type.
+
+    Returns:
+        True for whole and floating numbers.
+    """
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _blocks(records: Table, names: list[str]) -> Iterator[np.ndarray]:
+    """Features in float32, piece by piece."""
+    start = 0
+    for batch in records.batches(names):
+        yield as_features(batch, start, str(records.path))
+        start += len(batch)
+
+
+def as_features(batch: pa.RecordBatch, start: int, source: str) -> np.ndarray:
+    """Columns of numbers side by side.
+
+    Args:
+        batch: Consecutive rows, numeric columns alone.
+        start: Position of the first row.
+        source: What they come from, for the message.
+
+    Returns:
+        Float32 of shape (rows, columns).
+
+    Raises:
+        DataError: A value is missing or not a number.
+    """
+    features = np.empty((len(batch), batch.num_columns), dtype=np.float32)
+    for place, column in enumerate(batch.columns):
+        features[:, place] = column.to_numpy(zero_copy_only=False)
+    empty = np.isnan(features)
+    if empty.any():
+        place = int(np.flatnonzero(empty.any(axis=0))[0])
+        name, rows = batch.schema.names[place], start + np.flatnonzero(empty[:, place])
+        raise DataError(
+            f"{source} has empty or NaN values in the feature column {name!r} at positions {_first(rows)}: fill them, "
+            f"remove the rows, or leave the column out (--ignore {name})"
+        )
+    return features
 
 
 def _label_name(names: Sequence[str], label: str | None, path: Path) -> str:
@@ -232,24 +272,13 @@ def _label_name(names: Sequence[str], label: str | None, path: Path) -> str:
     return found[0]
 
 
-def _encode(labels: np.ndarray, names: list[str] | None, path: Path) -> tuple[np.ndarray, list[str] | None]:
-    """Words as class numbers with their names, those given if any; numbers as they are."""
-    if labels.dtype.kind in "OUS":
-        words = labels.astype(str)
-        if names is None:
-            found, codes = np.unique(words, return_inverse=True)
-            return codes.astype(np.int64), found.tolist()
-        places = {name: place for place, name in enumerate(names)}
-        unknown = sorted(set(words.tolist()) - places.keys())
-        if unknown:
-            raise DataError(f"{path} has the labels {', '.join(unknown[:5])}, which the training set has not")
-        return np.asarray([places[word] for word in words.tolist()], dtype=np.int64), names
-    if labels.dtype.kind in "iub":
-        return labels.astype(np.int64), None
-    return labels.astype(np.float32), None
-
-
 def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return any(field.name == "bytes" for field in kind)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _first(positions: np.ndarray) -> str:
+    """The first ten positions as text."""
+    more = f" and {len(positions) - 10} more" if len(positions) > 10 else ""
+    return ", ".join(map(str, positions[:10])) + more

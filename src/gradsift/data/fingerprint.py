@@ -2,30 +2,112 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from gradsift.data.arrays import give_back_pages
+from gradsift.data.content import digest_batches, digest_files
 from gradsift.data.samples import Samples
 
+VERSION = "2:"
+"""What fingerprints begin with; those of the first version begin with the hash."""
 SAMPLED = 256
-"""How many samples are hashed where a data set is not held as arrays."""
+"""How many samples are hashed where only reading a sample tells what it is."""
 
 
 def fingerprint_samples(samples: Samples) -> tuple[str, str]:
-    """Hashes a data set: arrays whole, anything else by its length and evenly spaced samples.
+    """Hashes a data set: arrays, tables, lists and what stands in files whole, anything else by evenly spaced samples.
+
+    Files are hashed by their content and not by their times, so a copy is the same data set; this takes about a second
+    for each GB. Of images and other samples that are computed from what is stored, evenly spaced ones are hashed as well,
+    so that another transform is another data set.
 
     Args:
         samples: The data set; where it encodes rows of another one, the rows count.
 
     Returns:
-        The SHA-256 in hexadecimal, and in words what it covers.
+        The version of the algorithm with the SHA-256 in hexadecimal, and in words what it covers.
     """
     samples = samples.raw
+    content = _content(samples)
+    sampled, covered = _evenly_spaced(samples) if content is None or not _is_plain(samples) else ("", "all samples")
+    digest = hashlib.sha256(f"{len(samples)} {content} {sampled}".encode())
+    return VERSION + digest.hexdigest(), "all samples" if content is not None else covered
+
+
+def has_fingerprint(samples: Samples, known: str) -> bool:
+    """Whether a data set is the one that a fingerprint was made of, in any version of the algorithm.
+
+    Args:
+        samples: The data set.
+        known: The fingerprint.
+
+    Returns:
+        True where it is the same, as far as the fingerprint covers it.
+    """
+    if known.startswith(VERSION):
+        return fingerprint_samples(samples)[0] == known
+    return _evenly_spaced(samples.raw)[0] == known  # of the first version, which hashed arrays whole
+
+
+def _content(samples: Samples) -> str | None:
+    """Hash of everything that is stored, where that can be reached without computing the samples."""
+    source = samples.dataset
+    if samples.arrays is not None:
+        return _evenly_spaced(samples)[0]
+    if callable(getattr(source, "content", None)):
+        return str(source.content())
+    if isinstance(source, pa.Table):
+        return digest_batches(source.to_batches(), source.schema)
+    if _is_hub(source):
+        tables = source.with_format("arrow").iter(batch_size=1024)
+        return digest_batches(batch for table in tables for batch in table.to_batches())
+    if isinstance(source, list | tuple):
+        with contextlib.suppress(pa.ArrowException, TypeError, ValueError, OverflowError):  # dicts of plain values
+            names = dict.fromkeys(name for row in source for name in _row(row))
+            rows = pa.table({name: pa.array([row.get(name) for row in source]) for name in names})
+            return digest_batches(rows.to_batches(), rows.schema)
+        digest = hashlib.sha256()
+        for sample in source:
+            update_digest(digest, sample)
+        return digest.hexdigest()
+    files = getattr(source, "samples", None)  # as torchvision's folders have them
+    if isinstance(files, list) and files and all(isinstance(one, tuple) and isinstance(one[0], str) for one in files):
+        return digest_files([Path(one[0]) for one in files], [one[1:] for one in files])
+    return None
+
+
+def _row(sample: Any) -> dict[str, Any]:
+    if not isinstance(sample, dict):
+        raise TypeError("samples are no rows with named columns")
+    return sample
+
+
+def _is_plain(samples: Samples) -> bool:
+    """Whether samples are what is stored, and not computed from it."""
+    source = samples.dataset
+    if _is_hub(source):  # images and sounds are decoded, a format or transform changes rows
+        return source.format["type"] is None and not any(kind in repr(source.features) for kind in DECODED)
+    return (
+        samples.arrays is not None or isinstance(source, pa.Table | list | tuple) or getattr(source, "is_plain", False)
+    )
+
+
+def _is_hub(source: Any) -> bool:
+    """Whether a data set is a ``datasets.Dataset``."""
+    return type(source).__module__.startswith("datasets.") and hasattr(source, "with_format")
+
+
+def _evenly_spaced(samples: Samples) -> tuple[str, str]:
+    """Hash of whole arrays, or else of evenly spaced samples, and what it covers."""
     digest = hashlib.sha256(str(len(samples)).encode())
     arrays = samples.arrays
     if arrays is not None:
@@ -36,6 +118,12 @@ def fingerprint_samples(samples: Samples) -> tuple[str, str]:
         update_digest(digest, samples.sample(int(position)))
     covered = "all samples" if len(positions) == len(samples) else f"{len(positions)} of {len(samples)} samples"
     return digest.hexdigest(), covered
+
+
+DECODED = ("Image(", "Audio(", "Video(", "Pdf(")
+"""Features of a ``datasets.Dataset`` that are computed from what is stored."""
+PIECE = 8 * 2**20
+"""Bytes of an array that are hashed at a time."""
 
 
 def update_digest(digest: Any, tree: Any) -> None:
@@ -58,7 +146,10 @@ def update_digest(digest: Any, tree: Any) -> None:
             if array.dtype == object:
                 update_digest(digest, array.reshape(-1).tolist())
             elif array.size:
-                digest.update(array.reshape(-1).view(np.uint8).data)
+                content = array.reshape(-1).view(np.uint8)
+                for start in range(0, len(content), PIECE):
+                    digest.update(content[start : start + PIECE].data)
+                    give_back_pages(leaf)
         elif callable(getattr(leaf, "tobytes", None)):  # a Pillow image, whose repr says where it lies
             digest.update(f"{type(leaf).__qualname__}{getattr(leaf, 'size', '')}{getattr(leaf, 'mode', '')}".encode())
             digest.update(leaf.tobytes())

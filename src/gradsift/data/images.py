@@ -7,6 +7,7 @@ the first one counts.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import os
@@ -18,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gradsift.data.content import digest_files
 from gradsift.errors import DataError
 from gradsift.printable import printable
 
@@ -38,19 +39,25 @@ LARGEST = {"F": 1.0, "I": 65535.0, "I;16": 65535.0, "I;16B": 65535.0, "I;16L": 6
 
 
 class ImageBytes(Dataset):
-    """Images held as encoded bytes.
+    """Images as encoded bytes in a column of rows.
 
     Args:
-        images: Encoded images.
+        rows: A :class:`~gradsift.data.records.FileRows`, read when an image is needed.
+        image: Name of the column.
         labels: Class numbers.
         classes: Names of the classes, if known.
         transform: From a Pillow image to a tensor.
     """
 
     def __init__(
-        self, images: pa.ChunkedArray, labels: np.ndarray, classes: list[str] | None, transform: Transform | None
+        self,
+        rows: Any,
+        image: str,
+        labels: np.ndarray,
+        classes: list[str] | None,
+        transform: Transform | None,
     ) -> None:
-        self._images, self.labels, self._transform = images, labels, transform
+        self._rows, self._image, self.labels, self._transform = rows, image, labels, transform
         if classes is not None:
             self.classes = classes
 
@@ -61,7 +68,12 @@ class ImageBytes(Dataset):
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         """Image and label."""
         name = f"the image at position {position}"
-        return _prepared(self._images[position].as_py(), name, self._transform), self.labels[position].item()
+        return _prepared(self._rows[position][self._image], name, self._transform), self.labels[position].item()
+
+    def content(self) -> str:
+        """Hash of all images and labels as they are stored."""
+        labels = hashlib.sha256(self.labels.tobytes()).hexdigest()
+        return f"{self._rows.content()} {labels}"
 
 
 class ImageFolder(Dataset):
@@ -89,6 +101,10 @@ class ImageFolder(Dataset):
         """Image and label."""
         file = self.files[position]
         return _prepared(read_file(file), str(file), self._transform), int(self.labels[position])
+
+    def content(self) -> str:
+        """Hash of all files by class and name."""
+        return digest_files(self.files, self.labels.tolist())
 
 
 def open_image(content: bytes | dict[str, Any], name: str = "the image") -> Any:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, default_collate
 
+from gradsift.data.arrays import give_back_pages
 from gradsift.data.batch import LABEL_KEYS, Batch
 from gradsift.data.class_names import features_of, names_of_column
 from gradsift.data.collation import Collation
@@ -62,6 +63,11 @@ class Samples:
         if self._arrays is None and isinstance(self._dataset, torch.utils.data.TensorDataset):
             return tuple(self._dataset.tensors)
         return self._arrays
+
+    @property
+    def dataset(self) -> Any:
+        """The map-style data set that holds the samples; ``None`` where arrays do."""
+        return self._dataset
 
     @property
     def raw(self) -> Samples:
@@ -283,6 +289,7 @@ _NO_LENGTH = (
 
 def _take(column: Any, indices: list[int]) -> Any:
     picked = column[indices]
+    give_back_pages(column)
     if isinstance(picked, np.ndarray) and picked.dtype.kind not in "biufc":
         return picked.tolist()  # ids and other words, as default_collate has them
     return picked if isinstance(picked, Tensor) else torch.from_numpy(np.ascontiguousarray(picked))

@@ -33,6 +33,10 @@ class FolderRows(Sequence):
         label, file = self._folder.classes[self._folder.labels[position]], self._folder.files[position]
         return {"image": open_image(read_file(file), str(file)), "label": label}
 
+    def content(self) -> str:
+        """Hash of all files by class and name."""
+        return self._folder.content()
+
 
 class ImageSet(EncodedSet):
     """Images to classify.

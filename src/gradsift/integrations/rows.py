@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gradsift.data.tables import SUFFIXES, read_table
+from gradsift.data.records import FORMATS, PICKLES, FileRows, open_table
 from gradsift.errors import DataError, SettingError
 from gradsift.integrations.images import FolderRows
 
@@ -14,11 +14,11 @@ def load_rows(source: str | Path) -> Any:
     """Reads rows with named columns.
 
     Args:
-        source: A ``.parquet``, ``.csv`` or ``.jsonl`` file, a folder with one subfolder of images for each class, or a hub
-            id, whose split named train is taken.
+        source: A ``.parquet``, ``.csv``, ``.tsv`` or ``.jsonl`` file, a folder with one subfolder of images for each class,
+            or a hub id, whose split named train is taken.
 
     Returns:
-        A ``pyarrow.Table``, rows of images, or a ``datasets.Dataset``.
+        Rows of the file, which are read when they are needed, rows of images, or a ``datasets.Dataset``.
 
     Raises:
         DataError: There is no such file and no such data set.
@@ -27,8 +27,8 @@ def load_rows(source: str | Path) -> Any:
     path = Path(source)
     if path.is_dir():
         return FolderRows(path)
-    if path.suffix in SUFFIXES or path.exists() or str(source).startswith((".", "/", "~")):
-        return read_table(path)  # anything else may be a hub id, which may hold a full stop
+    if path.suffix.lower() in (*FORMATS, *PICKLES) or path.exists() or str(source).startswith((".", "/", "~")):
+        return FileRows(open_table(path))  # anything else may be a hub id, which may hold a full stop
     try:
         import datasets
     except ImportError as error:

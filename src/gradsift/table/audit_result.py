@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gradsift.data import Samples, fingerprint_samples
+from gradsift.data import Samples, has_fingerprint
 from gradsift.errors import DataError, RunDirectoryError
 from gradsift.store import FactoredMatrix, RunDirectory, ShardedArray, StoredMatrix
 from gradsift.store.gradient_matrix import ArrayMatrix, GradientMatrix
@@ -20,7 +20,8 @@ class Audit:
     """A table with one row a sample, and the run directory it came from.
 
     Attributes:
-        table: The table; see :data:`gradsift.table.COLUMNS`. Opens in pandas, polars and DuckDB as it is.
+        table: The table, ordered by its column ``position``; see :data:`gradsift.table.COLUMNS`. Opens in pandas, polars
+            and DuckDB as it is.
         run: The run directory; the table is its ``scores.parquet``.
         train_set: The data set that was audited, where it is at hand; needed for previews in the report.
     """
@@ -46,8 +47,8 @@ class Audit:
         """
         run = RunDirectory.open(path)
         if table is None:
-            return cls(run.read_table(), run, train_set)
-        result = cls(_by_position(read_table(table), table), run, train_set)
+            return cls(by_position(run.read_table(), run.path), run, train_set)
+        result = cls(by_position(read_table(table), table), run, train_set)
         own, other = result.run.read_json("manifest.json"), result._meta
         if other.get("data_fingerprint") != own.get("data_fingerprint"):
             raise RunDirectoryError(f"{table} is no table of {path}: its samples are others")
@@ -158,7 +159,7 @@ class Audit:
                 f"the data set has {len(samples)} samples, the audit {len(self)}: pass the one that was audited"
             )
         known = self.details.get("data_fingerprint")
-        if known is not None and fingerprint_samples(samples)[0] != known:
+        if known is not None and not has_fingerprint(samples, known):
             raise DataError(
                 "the data set is not the one that was audited (its fingerprint differs), so positions would point at "
                 "other samples: pass the same data in the same order"
@@ -214,15 +215,49 @@ class Audit:
         return about_table(self.table)
 
 
-def _by_position(table: pa.Table, path: str | Path) -> pa.Table:
-    """A table with its rows in the order of positions, which somebody may have sorted anew."""
-    if "position" not in table.column_names:
-        raise RunDirectoryError(f"{path} has no column position: name a table that gradsift wrote")
+def by_position(table: pa.Table, path: str | Path) -> pa.Table:
+    """Orders a table by the positions of its samples, however somebody has sorted it.
+
+    Args:
+        table: A table with the column ``position``.
+        path: Where it lies, for the message.
+
+    Returns:
+        The table whose row number is the position.
+
+    Raises:
+        RunDirectoryError: Positions are missing or stand more than once.
+    """
+    if "position" not in table.column_names or not pa.types.is_integer(table.schema.field("position").type):
+        raise RunDirectoryError(
+            f"{path} has no column position of whole numbers: keep this column of the audit's table"
+        )
+    if table["position"].null_count:
+        raise RunDirectoryError(
+            f"{path}: {table['position'].null_count} rows have no position: keep those of the audit"
+        )
     positions = table["position"].to_numpy()
-    order = np.argsort(positions, kind="stable")
-    if not np.array_equal(positions[order], np.arange(len(positions))):
-        raise RunDirectoryError(f"{path} does not hold each position once: name the table as gradsift wrote it")
-    return table if np.array_equal(order, positions) else table.take(order)
+    if np.array_equal(positions, np.arange(len(positions))):
+        return table
+    values, counts = np.unique(positions, return_counts=True)
+    if (counts > 1).any():
+        raise RunDirectoryError(
+            f"{path} has several rows for the positions {_first(values[counts > 1])}: one row a sample is needed"
+        )
+    if values[0] < 0:
+        raise RunDirectoryError(f"{path} has the positions {_first(values[values < 0])}: positions count from 0")
+    missing = np.setdiff1d(np.arange(len(values)), values)
+    if len(missing):
+        raise RunDirectoryError(
+            f"{path} has no row for the positions {_first(missing)}: a row for each sample is needed, so keep the rows "
+            "and set their column flagged instead"
+        )
+    return table.take(np.argsort(positions))
+
+
+def _first(positions: np.ndarray) -> str:
+    more = f" and {len(positions) - 10:,} more" if len(positions) > 10 else ""
+    return ", ".join(map(str, positions[:10])) + more
 
 
 def stored_matrix(run: RunDirectory, checkpoint: int = 0) -> StoredMatrix:

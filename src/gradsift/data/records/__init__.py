@@ -1,0 +1,88 @@
+"""Readers of files and folders that serve audits and trims alike: one file a format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gradsift.data.records.access import stored
+from gradsift.data.records.base import Records, Table
+from gradsift.data.records.csv import CsvFile
+from gradsift.data.records.folder import ImageFiles
+from gradsift.data.records.jsonl import JsonLinesFile
+from gradsift.data.records.npz import NpzFile
+from gradsift.data.records.parquet import ParquetFile
+from gradsift.data.records.rows import FileRows
+from gradsift.errors import DataError, UnsafeFileError
+
+FORMATS: dict[str, Callable[[Path], Records]] = {
+    ".parquet": ParquetFile,
+    ".csv": CsvFile,
+    ".tsv": CsvFile,
+    ".jsonl": JsonLinesFile,
+    ".ndjson": JsonLinesFile,
+    ".npz": NpzFile,
+}
+"""Ending of a file to its reader."""
+PICKLES = (".pkl", ".pickle", ".pt", ".pth")
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+KINDS = ".parquet, .csv, .tsv, .jsonl or .npz file"
+
+__all__ = [
+    "FORMATS", "PICKLES", "CsvFile", "FileRows", "ImageFiles", "JsonLinesFile", "NpzFile", "ParquetFile", "Records",
+    "Table", "open_records", "open_table", "stored",
+]  # fmt: skip
+
+
+def open_records(path: str | Path) -> Records:
+    """Opens a file or folder of samples.
+
+    Args:
+        path: ``.parquet``, ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.npz``, or a folder with one subfolder of images
+            for each class.
+
+    Returns:
+        Its reader.
+
+    Raises:
+        DataError: The file is missing, empty, broken, or of another kind.
+        UnsafeFileError: The file is a pickle.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return ImageFiles(path)
+    ending = path.suffix.lower()
+    if not path.exists():
+        raise DataError(f"{path} does not exist: give a {KINDS}, or a folder of images")
+    if ending in PICKLES:
+        raise UnsafeFileError(f"{path} is a pickle, which can run code when loaded: convert it to .parquet or .npz")
+    if ending in PACKED:
+        raise DataError(f"{path} is packed: unpack it first, such as with gunzip or unzip, and give the {KINDS} in it")
+    if ending not in FORMATS or not path.is_file():
+        raise DataError(f"{path} is of an unknown kind {path.suffix!r}: give a {KINDS}, or a folder of images")
+    try:
+        records = FORMATS[ending](path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}): check its permissions") from error
+    if len(records) == 0:
+        raise DataError(f"{path} holds no records: there is no sample to audit")
+    return records
+
+
+def open_table(path: str | Path) -> Table:
+    """Opens a file of records with named columns.
+
+    Args:
+        path: ``.parquet``, ``.csv``, ``.tsv`` or ``.jsonl``.
+
+    Returns:
+        Its reader.
+
+    Raises:
+        DataError: The file is missing, empty, broken, or of another kind.
+        UnsafeFileError: The file is a pickle.
+    """
+    records = open_records(path)
+    if not isinstance(records, Table):
+        raise DataError(f"{path} is of an unknown kind for rows: give a .parquet, .csv, .tsv or .jsonl file")
+    return records

@@ -1,0 +1,209 @@
+"""Files of separated values: ``.csv`` and ``.tsv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from gradsift.data.records.base import BLOCK, refuse_twice
+from gradsift.data.records.lines import LinesFile, Span, refuse_wide
+from gradsift.errors import DataError
+
+SEPARATORS = ",;\t|"
+"""The one that stands most often in the header separates the values."""
+NEWLINE, RETURN, QUOTE = b'\n\r"'
+LONGEST = 64 * 2**20
+"""Most bytes of a record."""
+DECIMAL_COMMA = r"^\s*-?\d+,\d+\s*$"
+
+
+class CsvFile(LinesFile):
+    """A file with a header and one record a line; texts in quotation marks may run over several lines.
+
+    Separator, quotation marks and spelling of values stay those of the file in a copy.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: It has no header, an encoding that is not UTF-8, columns of the same name, or a record with more or fewer
+            values than the header.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with path.open("rb") as file:
+            refuse_wide(path, file.read(2))
+        header = next(self._spans(b"", header=True), None)
+        if header is None:
+            raise DataError(f"{path} is empty: the first line of a csv file names the columns")
+        self._head = header.content[: int(header.ends[0])]
+        text = header._replace(content=self._head).utf8(path).removeprefix("\ufeff").strip("\r\n")
+        unquoted = re.sub(r'"[^"]*"', "", text)
+        self._separator = "\t" if path.suffix.lower() == ".tsv" else max(SEPARATORS, key=unquoted.count)
+        if "\r" in unquoted.replace("\r\n", ""):
+            raise DataError(f"{path} ends its lines with \\r alone: convert it first, such as with tr '\\r' '\\n'")
+        try:
+            self._columns = [name.strip() for name in next(csv.reader([text], delimiter=self._separator))]
+        except csv.Error as error:
+            raise DataError(f"{path} is no readable csv file: its header cannot be split ({error})") from error
+        refuse_twice(path, self._columns)
+        self._size, types = 0, dict.fromkeys(self._columns, pa.null())
+        for span in self.spans():
+            self._size += len(span.ends)
+            found = self._parsed(span, self._columns, {})
+            types = {field.name: _joined(types[field.name], field.type) for field in found.schema}
+        self.schema = pa.schema(types)
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return self._size
+
+    @property
+    def head(self) -> bytes:
+        """The header as it stands."""
+        return self._head
+
+    def spans(self) -> Iterator[Span]:
+        """Records after the header."""
+        return self._spans(self._head)
+
+    def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Records in order, with the types that fit the whole file."""
+        names = self._columns if names is None else list(names)
+        for span in self.spans():
+            table = self._parsed(span, names, {name: self.schema.field(name).type for name in names})
+            yield from table.combine_chunks().to_batches()
+
+    def _spans(self, head: bytes, header: bool = False) -> Iterator[Span]:
+        """Splits the file into records: a line end ends one unless it stands in quotation marks."""
+        with self.path.open("rb") as file:
+            file.seek(len(head))
+            line, rest = 1 + head.count(b"\n"), b""
+            while True:
+                piece = file.read(64 * 2**10 if header else BLOCK)
+                content = rest + piece
+                ends = _record_ends(content, last=not piece)
+                if not len(ends) and len(content) > LONGEST:
+                    raise DataError(
+                        f"{self.path}: the record on line {line} goes on for more than {LONGEST // 2**20} MB: a quotation "
+                        "mark that it opens is not closed"
+                    )
+                cut = int(ends[-1]) if len(ends) else 0
+                starts = np.append(0, ends[:-1])[: len(ends)]
+                full = _not_blank(content, starts, ends)
+                if full.any():
+                    yield Span(content[:cut], starts[full], ends[full], line)
+                line, rest = line + content.count(b"\n", 0, cut), content[cut:]
+                if not piece:
+                    return
+
+    def _parsed(self, span: Span, names: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
+        """Parses some records, and makes sure that they are as many as a copy would count."""
+        span.utf8(self.path)
+        self._refuse_loose_quotes(span)
+        wrong: list[Any] = []
+
+        def note(row: Any) -> str:
+            wrong.append(row)
+            return "skip"
+
+        try:
+            table = pa_csv.read_csv(
+                io.BytesIO(span.content),
+                pa_csv.ReadOptions(column_names=self._columns, use_threads=False, block_size=len(span.content) + 1),
+                pa_csv.ParseOptions(delimiter=self._separator, newlines_in_values=True, invalid_row_handler=note),
+                pa_csv.ConvertOptions(include_columns=list(names), column_types=dict(types)),
+            )
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise DataError(f"{self.path} is no readable csv file, from line {span.line}: {error}") from error
+        if wrong:
+            row = wrong[0]
+            line = span.line_at(span.content.find(row.text.encode()))
+            hint = " (comments are no records: remove them)" if row.text.startswith("#") else ""
+            raise DataError(
+                f"{self.path} has {row.actual_columns} values on line {line} and "
+                f"{row.expected_columns} columns in its header{hint}: mend the line, or put values that hold the separator "
+                f"{self._separator!r} in quotation marks"
+            )
+        if len(table) != len(span.ends):
+            raise DataError(
+                f"{self.path}: records from line {span.line} on cannot be told apart ({len(table)} or {len(span.ends)}): "
+                "end each line with \\n or \\r\\n, and put values that hold a line end in quotation marks"
+            )
+        return table
+
+    def _refuse_loose_quotes(self, span: Span) -> None:
+        """A quotation mark within a value that is in none leaves open where the record ends."""
+        content = np.frombuffer(span.content, np.uint8)
+        opening = np.flatnonzero(content == QUOTE)[::2]
+        before = content[opening[opening > 0] - 1]
+        loose = ~np.isin(before, [ord(self._separator), NEWLINE, RETURN, QUOTE])
+        if loose.any():
+            line = span.line_at(opening[opening > 0][loose][0])
+            raise DataError(
+                f"{self.path} has a quotation mark within a value on line {line}: "
+                'put the whole value in quotation marks and write the mark within it twice, "like ""this"""'
+            )
+
+    def refuse_decimal_commas(self, names: Sequence[str]) -> None:
+        """Refuses columns of numbers that are written with a comma, which would be left out as text.
+
+        Args:
+            names: Columns of text.
+
+        Raises:
+            DataError: All values of one are such numbers.
+        """
+        open_names = list(names)
+        for batch in self.batches(names) if names else ():
+            open_names = [name for name in open_names if _all_decimal_commas(batch[name])]
+            if not open_names:
+                return
+        if open_names and len(self):
+            raise DataError(
+                f"{self.path} has numbers with a decimal comma in the columns {', '.join(open_names)}: write them with a "
+                f"point, or leave the columns out (--ignore {','.join(open_names)})"
+            )
+
+
+def _record_ends(content: bytes, *, last: bool) -> np.ndarray:
+    """Where each record ends: after a line end with an even number of quotation marks before it."""
+    found = np.frombuffer(content, np.uint8)
+    newlines = np.flatnonzero(found == NEWLINE)
+    quotes = np.flatnonzero(found == QUOTE)
+    ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0] + 1
+    if last and len(content) and (not len(ends) or ends[-1] < len(content)):
+        ends = np.append(ends, len(content))
+    return ends
+
+
+def _not_blank(content: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Which records hold more than a line end."""
+    full = ends - starts > 2
+    for place in np.flatnonzero(~full):
+        full[place] = content[starts[place] : ends[place]].strip(b"\r\n") != b""
+    return full
+
+
+def _joined(first: pa.DataType, second: pa.DataType) -> pa.DataType:
+    """The type that holds the values of both."""
+    if first == second or pa.types.is_null(second):
+        return first
+    if pa.types.is_null(first):
+        return second
+    return pa.float64() if {first, second} == {pa.int64(), pa.float64()} else pa.string()
+
+
+def _all_decimal_commas(column: pa.Array) -> bool:
+    values = column.filter(pc.and_kleene(column.is_valid(), pc.not_equal(column, "")))
+    return len(values) > 0 and bool(pc.all(pc.match_substring_regex(values, DECIMAL_COMMA)).as_py())

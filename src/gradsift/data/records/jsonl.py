@@ -1,0 +1,189 @@
+"""Files of JSON objects, one a line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gradsift.data.records.access import RowReader
+from gradsift.data.records.base import BLOCK
+from gradsift.data.records.lines import UTF8_BOM, LinesFile, Span, refuse_wide
+from gradsift.errors import DataError
+
+LONGEST = 64 * 2**20
+"""Most bytes of an object that runs over several lines."""
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_PLAIN = {frozenset({bool}): pa.bool_(), frozenset({int}): pa.int64(), frozenset({str}): pa.string()}
+
+
+class JsonLinesFile(LinesFile):
+    """A file with one JSON object a line; one that runs over several lines is one record.
+
+    Its columns are the keys of all objects, in the order in which they come up; a key that an object lacks is null. Columns
+    of lists, objects or values of several kinds are read as JSON text, except by :meth:`reader`.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: A line begins no JSON object, or the file is not UTF-8.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with path.open("rb") as file:
+            beginning = file.read(len(UTF8_BOM))
+        refuse_wide(path, beginning)
+        self._head = UTF8_BOM if beginning == UTF8_BOM else b""
+        kinds: dict[str, set[type]] = {}
+        places = []
+        for raw, start, row in self._objects():
+            places.append((start, len(raw)))
+            for name, value in row.items():
+                kinds.setdefault(name, set()).add(_kind(value))
+        self._places = np.array(places, dtype=np.int64).reshape(-1, 2)
+        self.schema = pa.schema([pa.field(name, _arrow_type(kinds[name])) for name in kinds])
+
+    def __len__(self) -> int:
+        """Number of objects."""
+        return len(self._places)
+
+    @property
+    def head(self) -> bytes:
+        """The mark of the encoding, if any."""
+        return self._head
+
+    def spans(self) -> Iterator[Span]:
+        """Objects as they stand."""
+        for block in self._blocks():
+            ends = np.cumsum([len(raw) for raw, _ in block])
+            yield Span(b"".join(raw for raw, _ in block), np.append(0, ends[:-1]), ends, 0)
+
+    def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Objects in order, as columns."""
+        schema = self.schema if names is None else pa.schema([self.schema.field(name) for name in names])
+        for block in self._blocks():
+            columns = {field: [_plain(row.get(field.name), field.type) for _, row in block] for field in schema}
+            arrays = [pa.array(values, field.type) for field, values in columns.items()]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def reader(self, names: Sequence[str] | None = None) -> RowReader:
+        """Objects by position, straight from the file."""
+        return _Objects(self, self.names if names is None else names)
+
+    def text(self, position: int) -> bytes:
+        """An object as it stands.
+
+        Args:
+            position: Its position.
+
+        Returns:
+            Its bytes.
+        """
+        start, length = self._places[position].tolist()
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    def _blocks(self) -> Iterator[list[tuple[bytes, dict[str, Any]]]]:
+        block, held = [], 0
+        for raw, _, row in self._objects():
+            block.append((raw, row))
+            held += len(raw)
+            if held > BLOCK:
+                yield block
+                block, held = [], 0
+        if block:
+            yield block
+
+    def _objects(self) -> Iterator[tuple[bytes, int, dict[str, Any]]]:
+        """Each object: as it stands, where it begins in the file, and as Python has it."""
+        with self.path.open("rb") as file:
+            file.seek(len(self._head))
+            start, line = len(self._head), 1
+            for raw in file:
+                if raw.strip():
+                    whole = _whole_object(raw, file)
+                    yield whole, start, self._parsed(whole, line)
+                    raw = whole
+                start += len(raw)
+                line += raw.count(b"\n")
+
+    def _parsed(self, raw: bytes, line: int) -> dict[str, Any]:
+        try:
+            row = json.loads(raw)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.path} is not UTF-8 on line {line} ({error.reason}): convert the file first, such as: "
+                f"iconv -f LATIN1 -t UTF-8 {self.path.name} > utf8{self.path.suffix}"
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{self.path} is no readable jsonl file: line {line} begins no whole JSON object ({error}): "
+                "write one object a line"
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{self.path}: line {line} begins a JSON {type(row).__name__} and no object: write one object a line, such "
+                'as {"text": "…", "label": "…"}'
+            )
+        return row
+
+
+class _Objects(RowReader):
+    """Objects by position."""
+
+    def __init__(self, file: JsonLinesFile, names: Sequence[str]) -> None:
+        self._file, self._names = file, list(names)
+
+    def row(self, position: int) -> dict[str, Any]:
+        """One object, with every column."""
+        found = json.loads(self._file.text(position))
+        return {name: found.get(name) for name in self._names}
+
+
+def _whole_object(line: bytes, more: Iterator[bytes]) -> bytes:
+    """A line, with those that follow until its brackets are closed."""
+    depth, lines, held = _depth(line), [line], len(line)
+    while depth > 0 and held < LONGEST:
+        following = next(more, None)
+        if following is None:
+            break
+        depth += _depth(following)
+        lines.append(following)
+        held += len(following)
+    return b"".join(lines)
+
+
+def _depth(line: bytes) -> int:
+    """How many brackets a line opens and leaves open."""
+    if line.count(b"{") == line.count(b"}") and line.count(b"[") == line.count(b"]"):
+        return 0
+    bare = _STRING.sub(b"", line)
+    return bare.count(b"{") + bare.count(b"[") - bare.count(b"}") - bare.count(b"]")
+
+
+def _kind(value: Any) -> type:
+    return float if type(value) is int and not -(2**63) <= value < 2**63 else type(value)
+
+
+def _arrow_type(kinds: set[type]) -> pa.DataType:
+    kinds = kinds - {type(None)}
+    if not kinds:
+        return pa.null()
+    return pa.float64() if kinds <= {int, float} and float in kinds else _PLAIN.get(frozenset(kinds), pa.large_string())
+
+
+def _plain(value: Any, kind: pa.DataType) -> Any:
+    """A value as its column has it."""
+    if value is None or pa.types.is_null(kind):
+        return None
+    if pa.types.is_float64(kind):
+        return float(value)
+    return json.dumps(value) if pa.types.is_large_string(kind) and not isinstance(value, str) else value

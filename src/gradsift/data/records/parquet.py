@@ -1,0 +1,125 @@
+"""Parquet files, read and written by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gradsift.data.records.access import BlockReader, RowReader
+from gradsift.data.records.base import BLOCK, Table, refuse_twice
+from gradsift.errors import DataError
+
+STREAM = 64 * 2**10
+"""Bytes of each column that are read ahead within a row group, so that a huge one is not held whole."""
+ROW_GROUP = 32 * 2**20
+"""About so many bytes of kept records make a row group of a copy."""
+LARGE_GROUP = 128 * 2**20
+"""Row groups of more bytes are not held whole."""
+MOST_ROWS = 8192
+"""Most records of a piece, for columns whose size in the file says little of that in memory."""
+
+
+class ParquetFile(Table):
+    """A ``.parquet`` file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: It is broken, or two columns have the same name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with self._open() as file:
+            self.schema = file.schema_arrow
+            self._metadata = file.metadata
+            refuse_twice(path, list(self.schema.names))
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return int(self._metadata.num_rows)
+
+    def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Rows in order, a piece of a row group at a time."""
+        with self._open() as file:
+            groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+            for number, group in enumerate(groups):
+                size = max(1, group.total_byte_size // max(1, group.num_rows))
+                rows = int(np.clip(BLOCK // size, 1, MOST_ROWS))
+                for batch in file.iter_batches(rows, [number], names, use_threads=False):
+                    yield batch.select(list(names)) if names is not None else batch
+
+    def reader(self, names: Sequence[str] | None = None) -> RowReader:
+        """Rows by position: straight from row groups, unless one of them is too large to be held."""
+        groups = [self._metadata.row_group(group) for group in range(self._metadata.num_row_groups)]
+        if any(group.total_byte_size > LARGE_GROUP for group in groups):
+            return super().reader(names)
+        return _RowGroups(self, [group.num_rows for group in groups], names)
+
+    def read_group(self, number: int, names: Sequence[str] | None) -> pa.Table:
+        """Reads a row group.
+
+        Args:
+            number: Which one.
+            names: Columns to read; all where ``None``.
+
+        Returns:
+            Its rows.
+        """
+        with self._open() as file:
+            table = file.read_row_group(number, names, use_threads=False)
+        return table if names is None else table.select(list(names))
+
+    def _copy(self, keep: np.ndarray, output: Path) -> tuple[int, int]:
+        written = removed = held = 0
+        waiting: list[pa.RecordBatch] = []
+        with pq.ParquetWriter(output, self.schema, compression=self._compression(), write_page_checksum=True) as writer:
+            for batch in self.batches():
+                start = written + removed
+                chosen = batch.filter(pa.array(keep[start : start + len(batch)]))
+                written, removed = written + len(chosen), removed + len(batch) - len(chosen)
+                waiting.append(chosen)
+                held += chosen.nbytes
+                if held > ROW_GROUP:
+                    writer.write_table(pa.Table.from_batches(waiting))
+                    waiting, held = [], 0
+            writer.write_table(pa.Table.from_batches(waiting, self.schema))
+        return written, removed
+
+    def _compression(self) -> dict[str, str] | str:
+        """Each column's compression in the source."""
+        if not self._metadata.num_row_groups:
+            return "snappy"
+        group = self._metadata.row_group(0)
+        columns = [group.column(number) for number in range(group.num_columns)]
+        return {
+            column.path_in_schema: "NONE" if column.compression == "UNCOMPRESSED" else column.compression
+            for column in columns
+        }
+
+    @contextmanager
+    def _open(self) -> Iterator[pq.ParquetFile]:
+        try:
+            with pq.ParquetFile(
+                self.path, buffer_size=STREAM, pre_buffer=False, page_checksum_verification=True
+            ) as file:
+                yield file
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{self.path} is no readable parquet file ({error})") from error
+
+
+class _RowGroups(BlockReader):
+    """Rows by position, a row group at a time."""
+
+    def __init__(self, file: ParquetFile, sizes: list[int], names: Sequence[str] | None) -> None:
+        super().__init__(sizes)
+        self._parquet, self._names = file, names
+
+    def _load(self, number: int) -> pa.Table:
+        return self._parquet.read_group(number, self._names)
