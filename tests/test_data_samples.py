@@ -206,3 +206,36 @@ def test_what_cannot_be_read_by_position_is_refused(source, telling):
 def test_samples_of_different_shape_are_refused_with_the_way_out():
     with pytest.raises(DataError, match=r"positions 0 to 1 cannot be put into one batch.*collate_fn"):
         Samples(Map("growing")).batch([0, 1])
+
+
+@pytest.mark.parametrize("kind", [">f4", ">i8", "longdouble", "negative strides", "read-only"])
+def test_unusual_arrays_give_their_values(kind):
+    x = np.arange(12.0).reshape(6, 2)
+    if kind == "negative strides":
+        given = x[::-1][::-1, ::-1][:, ::-1]
+    elif kind == "read-only":
+        given = x.copy()
+        given.flags.writeable = False
+    else:
+        given = x.astype(kind)
+    inputs, labels = Samples((given, np.arange(6).astype(">i4"))).batch([4, 1])
+    assert inputs.tolist() == [[8, 9], [2, 3]]
+    assert labels.tolist() == [4, 1]
+
+
+def test_inputs_and_labels_in_a_list_are_no_two_samples():
+    x, y = np.arange(12.0).reshape(6, 2), np.arange(6)
+    samples = Samples([x, y])
+    assert len(samples) == 6
+    assert samples.batch([2])[1].tolist() == [2]
+    kept = samples.keep([0, 5])
+    assert isinstance(kept, list)
+    assert [column.tolist() for column in kept] == [[[0, 1], [10, 11]], [0, 5]]
+    assert len(Samples([(x[0], 0), (x[1], 1)])) == 2
+
+
+def test_masked_values_are_named_and_unmasked_ones_are_read():
+    x = np.ma.masked_greater(np.arange(12.0).reshape(6, 2), 9)
+    with pytest.raises(DataError, match="1 samples have masked values, at positions 5: fill them"):
+        Samples((x, np.arange(6)))
+    assert Samples((x[:5], np.arange(5))).batch([1])[0].tolist() == [[2, 3]]

@@ -159,7 +159,7 @@ class Samples:
         if isinstance(self._arrays, dict):
             return {name: _select(column, indices) for name, column in self._arrays.items()}
         if self._arrays is not None:
-            return tuple(_select(column, indices) for column in self._arrays)
+            return type(self._arrays)(_select(column, indices) for column in self._arrays)
         if isinstance(source, DataLoader):
             kept = Samples(source.dataset).keep(indices)
             return DataLoader(
@@ -188,7 +188,9 @@ def _arrays_of(source: Any) -> tuple[Any, ...] | dict[str, Any] | None:
         columns = list(source.values())
         if not columns:
             raise DataError("the data set is an empty dict: there is no sample to audit")
-    elif isinstance(source, tuple) and source and all(isinstance(column, np.ndarray | Tensor) for column in source):
+    elif _is_pair(source) or (
+        isinstance(source, tuple) and source and all(isinstance(column, np.ndarray | Tensor) for column in source)
+    ):
         columns = list(source)
     elif isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray | Tensor):
         columns = list(source)  # (X, y) with y a list: no two samples
@@ -200,10 +202,27 @@ def _arrays_of(source: Any) -> tuple[Any, ...] | dict[str, Any] | None:
                 f"a dict or tuple that is a data set must hold arrays or tensors, got {type(column).__name__}; "
                 "turn lists into arrays, or pass a list of samples instead"
             )
+        if isinstance(column, np.ndarray) and np.ma.is_masked(column):
+            rows = np.flatnonzero(np.ma.getmaskarray(column).reshape(len(column), -1).any(axis=1))
+            raise DataError(
+                f"{len(rows)} samples have masked values, at positions {', '.join(map(str, rows[:10]))}: fill them "
+                "(array.filled(value)) or remove the samples"
+            )
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1:
         raise DataError(f"the arrays of the data set have different lengths {lengths}: each needs one row a sample")
     return source
+
+
+def _is_pair(source: Any) -> bool:
+    """Whether a list is inputs and labels, ``[X, y]``, and not two samples: equally long, the labels with fewer axes."""
+    return (
+        isinstance(source, list)
+        and len(source) == 2
+        and all(isinstance(column, np.ndarray | Tensor) and column.ndim for column in source)
+        and len(source[0]) == len(source[1])
+        and source[1].ndim < source[0].ndim
+    )
 
 
 def _columns(arrays: tuple[Any, ...] | dict[str, Any]) -> Sequence[Any]:
@@ -292,7 +311,10 @@ def _take(column: Any, indices: list[int]) -> Any:
     give_back_pages(column)
     if isinstance(picked, np.ndarray) and picked.dtype.kind not in "biufc":
         return picked.tolist()  # ids and other words, as default_collate has them
-    return picked if isinstance(picked, Tensor) else torch.from_numpy(np.ascontiguousarray(picked))
+    if isinstance(picked, Tensor):
+        return picked
+    kind = picked.dtype.newbyteorder("=")  # torch takes the machine's own order of bytes alone
+    return torch.from_numpy(np.ascontiguousarray(picked, dtype=np.float64 if kind == np.longdouble else kind))
 
 
 def _select(column: Any, indices: np.ndarray) -> Any:
