@@ -1,5 +1,10 @@
 """What was recorded: means, comparison, files."""
 
+import os
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -62,11 +67,66 @@ def test_nobody_s_folder_is_replaced_and_broken_ones_are_told(tmp_path):
     with pytest.raises(RunDirectoryError, match="holds no trajectory"):
         example().save(tmp_path / "mine")
     path = example().save(tmp_path / "trajectory")
-    (path / "loss.npy").write_bytes(b"broken")
+    next(path.glob("loss-*.npy")).write_bytes(b"broken")
     with pytest.raises(RunDirectoryError, match="no trajectory that"):
         Trajectory.open(path)
     with pytest.raises(RunDirectoryError, match="no trajectory that"):
         Trajectory.open(tmp_path / "nothing")
+
+
+def test_every_flipped_bit_of_a_save_is_told(tmp_path):
+    path = example().save(tmp_path / "trajectory")
+    for file in path.iterdir():
+        content = file.read_bytes()
+        for place in {0, 7, len(content) // 2, len(content) - 1}:
+            file.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+            with pytest.raises(RunDirectoryError, match="no trajectory that"):
+                Trajectory.open(path)
+        file.write_bytes(content)
+    Trajectory.open(path)
+
+
+def killed_at(operation, work):
+    """Forks a process that works until its so-manyth operation on files, and dies there; whether it came to its end."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    left = operation
+
+    def count(event, _arguments):
+        nonlocal left
+        left -= event in ("open", "os.rename", "os.remove", "os.mkdir", "os.link", "os.rmdir")
+        if left < 0:
+            os._exit(9)
+
+    sys.addaudithook(count)
+    work()
+    os._exit(0)
+
+
+def test_whenever_a_save_is_killed_one_of_the_two_is_whole_and_the_next_one_cleans_up(tmp_path):
+    path, other, saved = tmp_path / "trajectory", example(1, checkpoints=2), []
+    for operation in range(200):
+        example().save(path)
+        ended = killed_at(operation, lambda: other.save(path))
+        saved.append(len(Trajectory.open(path)))
+        if ended:
+            break
+    assert ended
+    assert set(saved) == {4, 2}
+    assert len(saved) > 20
+    example().save(path)
+    assert len(list(path.iterdir())) == len(example().statistics) + 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_save_of_the_first_format_is_replaced(tmp_path):
+    path = Path(shutil.copytree(Path(__file__).parent / "formats/v1/trajectory", tmp_path / "trajectory"))
+    (path / "notes.txt").write_text("mine")
+    example().save(path)
+    assert Trajectory.open(path).fingerprint() == example().fingerprint()
+    assert len(list(path.iterdir())) == len(example().statistics) + 3
+    assert (path / "notes.txt").exists()
 
 
 def test_padding_and_other_processes_leave_each_sample_its_earliest_number():

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 import gradsift
 from gradsift.errors import DataError
+from gradsift.store.checksums import to_json
 from gradsift.trajectory.identity import DataIdentity
 
 
@@ -39,7 +40,7 @@ def test_a_trajectory_without_a_fingerprint_opens_with_a_warning(blobs, trained,
     path = recorded(trained, (inputs, given)).save(tmp_path / "trajectory")
     about = json.loads((path / "trajectory.json").read_text())
     del about["data"]  # as it was written before data sets were kept
-    (path / "trajectory.json").write_text(json.dumps(about))
+    (path / "trajectory.json").write_text(to_json(about))
     with caplog.at_level(logging.WARNING):
         gradsift.audit(trained, (inputs, given), trajectory=path, show_progress=False)
     assert "the order of the samples is not checked" in caplog.text

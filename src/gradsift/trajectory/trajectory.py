@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from gradsift.errors import DataError, RunDirectoryError
+from gradsift.trajectory.files import ABOUT, open_arrays, save_arrays
 from gradsift.trajectory.identity import DataIdentity
-from gradsift.writing import writing
 
 Mode = Literal["train", "eval"]
 """``"eval"``: passes over the whole data set at one state of the model, the reference. ``"train"``: training's own passes,
@@ -25,7 +23,7 @@ STATISTICS = ("loss", "residual_l1", "residual_l2", "l1", "l2", "margin")
 """Loss; norms of its gradient with respect to the model's output; norms of the chosen layers' gradient; the given label's
 logit less the largest other one. What has no meaning for a task is not there."""
 
-ABOUT, RECORDED_AT, PREDICTIONS = "trajectory.json", "recorded_at", "predictions"
+RECORDED_AT, PREDICTIONS = "recorded_at", "predictions"
 
 
 @dataclass(frozen=True)
@@ -134,6 +132,8 @@ class Trajectory:
     def save(self, path: str | Path) -> Path:
         """Writes a folder of plain ``.npy`` arrays, one a statistic, with ``trajectory.json`` beside them.
 
+        A save that is there is replaced in one step: whenever the process ends, one of the two is whole.
+
         Args:
             path: A new folder, or one that holds a trajectory already.
 
@@ -146,19 +146,10 @@ class Trajectory:
         path = Path(path)
         if path.exists() and not (path / ABOUT).is_file():
             raise RunDirectoryError(f"{path} exists and holds no trajectory: choose another place")
-        part = path.with_name(path.name + ".part")
         arrays = dict(self.statistics)
         arrays |= {} if self.recorded_at is None else {RECORDED_AT: self.recorded_at}
         arrays |= {} if self.predictions is None else {PREDICTIONS: self.predictions}
-        with writing(path):
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            for name, values in arrays.items():
-                np.save(part / f"{name}.npy", values, allow_pickle=False)
-            (part / ABOUT).write_text(json.dumps(self.describe(), indent=2) + "\n")
-            if path.exists():
-                shutil.rmtree(path)
-            part.rename(path)
+        save_arrays(path, self.describe(), arrays)
         return path
 
     @classmethod
@@ -176,18 +167,10 @@ class Trajectory:
         """
         path = Path(path)
         try:
-            about = json.loads((path / ABOUT).read_text())
-            statistics = {name: _mapped(path / f"{name}.npy") for name in about["statistics"]}
-            recorded, predictions = (
-                _mapped(path / f"{name}.npy") if (path / f"{name}.npy").is_file() else None
-                for name in (RECORDED_AT, PREDICTIONS)
-            )
+            about, arrays = open_arrays(path)
+            statistics = {name: arrays[name] for name in about["statistics"]}
+            recorded, predictions = arrays.get(RECORDED_AT), arrays.get(PREDICTIONS)
             data = DataIdentity.from_dict(about.get("data"))
             return cls(about["mode"], statistics, about["steps"], recorded, predictions, data)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(f"{path} is no trajectory that Recorder.save has written ({error})") from error
-
-
-def _mapped(path: Path) -> np.ndarray:
-    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
