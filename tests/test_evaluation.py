@@ -285,6 +285,27 @@ def test_a_half_written_last_line_costs_one_trial_alone(audit, tmp_path):
     assert train.calls == []
 
 
+def test_a_line_with_a_flipped_bit_costs_one_trial_alone(audit, tmp_path, caplog):
+    path = tmp_path / "t.jsonl"
+    first, _ = run(audit, output=path, seeds=1)
+    content = path.read_bytes()
+    second = content.index(b"\n") + 1
+    for place in range(second, second + 60, 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 2]) + content[place + 1 :])
+        again, train = run(audit, output=path, seeds=1)
+        assert len(train.calls) == 1
+        assert [t.value for t in again.trials] == [t.value for t in first.trials]
+    assert "line 2 is damaged or cut off, it is left out" in caplog.text
+
+
+def test_nothing_is_added_to_a_file_of_somebody_else(audit, tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"text": "mine", "label": 1}\n')
+    with pytest.raises(GradsiftError, match="holds no trials of gradsift"):
+        run(audit, output=tmp_path / "train.jsonl", seeds=1)
+    assert (tmp_path / "train.jsonl").read_text() == '{"text": "mine", "label": 1}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["train.jsonl"]
+
+
 def test_the_folder_of_the_output_is_made(audit, tmp_path):
     run(audit, output=tmp_path / "deep" / "t.jsonl", seeds=1)
     assert len((tmp_path / "deep" / "t.jsonl").read_text().splitlines()) == 3

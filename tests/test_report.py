@@ -75,6 +75,19 @@ def test_a_page_that_cannot_be_written_says_so(blobs, trained, tmp_path):
         gradsift.audit(trained, blobs[:2], show_progress=False).report(tmp_path / "file" / "page.html")
 
 
+def test_only_pages_of_gradsift_are_replaced(blobs, trained, tmp_path):
+    audit = gradsift.audit(trained, blobs[:2], output=tmp_path / "run", show_progress=False)
+    (tmp_path / "mine.html").write_text("<html>mine</html>")
+    with pytest.raises(OutputError, match="exists and is not replaced"):
+        audit.report(tmp_path / "mine.html")
+    assert (tmp_path / "mine.html").read_text() == "<html>mine</html>"
+    first = audit.report(tmp_path / "page.html").read_bytes()
+    assert audit.report(tmp_path / "page.html").read_bytes() == first
+    (tmp_path / "run/report.html").write_text("a page of an older version")
+    assert audit.report(tmp_path / "run/report.html").read_bytes() == first
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "mine.html", "page.html"}
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (380, "dark")])
 def test_in_a_real_browser(page, width, scheme):

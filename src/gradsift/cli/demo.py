@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 import typer
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gradsift import demo as recipe
@@ -17,6 +20,7 @@ from gradsift.cli.console import print_json, print_table, say
 from gradsift.cli.source import Source
 from gradsift.report import write_report
 from gradsift.settings import AuditSettings
+from gradsift.writing import new_file
 
 
 def demo(
@@ -34,11 +38,11 @@ def demo(
     # So small a network gains nothing from a second thread, and on a busy machine threads that wait for each other crawl.
     torch.set_num_threads(1)
     train_set, test_set = recipe.load()
-    output.mkdir(parents=True, exist_ok=True)
-    np.savez(output / "train.npz", **{key: train_set[key] for key in ("x", "label")})  # type: ignore[arg-type]  # names are no keywords of savez
-    np.savez(output / "test.npz", **test_set)  # type: ignore[arg-type]  # names are no keywords of savez
     model = recipe.train((train_set["x"], train_set["label"]), seed=0)
-    save_file(model.state_dict(), output / "model.safetensors")
+    _write_arrays(output / "train.npz", {key: train_set[key] for key in ("x", "label")})
+    _write_arrays(output / "test.npz", test_set)
+    with new_file(output / "model.safetensors", replaces=_is_demo_model) as file:
+        save_file(model.state_dict(), file)
     source = Source(
         model="gradsift.demo:make_model", weights=str(output / "model.safetensors"), data=str(output / "train.npz")
     )
@@ -70,3 +74,27 @@ def demo(
     say(verification.sentence(), "bold")
     say(verification.oracle_sentence() or "")
     say(f"Open {page.resolve()} in a browser.")
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays; an earlier demo has written the same ones."""
+    with new_file(path, replaces=lambda earlier: _same(earlier, arrays)) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # names are no keywords of savez
+
+
+def _same(path: Path, arrays: Mapping[str, np.ndarray]) -> bool:
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return set(found) == set(arrays) and all(np.array_equal(found[name], arrays[name]) for name in arrays)
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return False
+
+
+def _is_demo_model(path: Path) -> bool:
+    """Whether weights are those of an earlier demo, by their names and shapes."""
+    try:
+        with safe_open(path, framework="pt") as weights:
+            shapes = {name: list(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return False
+    return shapes == {name: list(values.shape) for name, values in recipe.make_model().state_dict().items()}

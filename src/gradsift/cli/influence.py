@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 import yaml
 
@@ -30,8 +29,9 @@ from gradsift.influence import (
     get_method,
 )
 from gradsift.settings import AuditSettings
+from gradsift.store.tables import is_influence_table, write_table
 from gradsift.table import Audit
-from gradsift.writing import writing
+from gradsift.writing import refuse_if_taken
 
 OBJECTIVES = ("utility", "equal_opportunity", "demographic_parity", "adversarial")
 
@@ -90,6 +90,8 @@ def influence(
         raise SettingError(
             "give --target FILE, or --self for the influence of samples on their own loss; one of the two"
         )
+    path = output or run / "influence.parquet"
+    refuse_if_taken(path, is_influence_table)  # before work is wasted
     share = AuditSettings(contamination=number(contamination, "--contamination", float)).contamination
     asking = get_method(method, _settings(setting or []))
     opened = open_audited(run, Trust.given(run / "config.yaml", trust_run, trust))
@@ -119,10 +121,7 @@ def influence(
     table = result.table.append_column("influence", pa.array(values))
     if each and asked is not None:
         table = table.append_column("influence_each", pa.array(list(fitted.influence(asked, each=True))))
-    path = output or audit.run.path / "influence.parquet"
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, path)
+    write_table(table, path, replaces=is_influence_table)
     _show(Audit(table, audit.run), fitted.report_, path, as_json)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +14,10 @@ from torch import nn
 from gradsift.cleaning.trim import trim
 from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError, SettingError
+from gradsift.evaluation.trial_file import TrialFile
 from gradsift.evaluation.verification import Trial, Verification
 from gradsift.progress import progress
 from gradsift.table import Audit
-from gradsift.writing import writing
-
-logger = logging.getLogger(__name__)
 
 
 class TrainFunction(Protocol):
@@ -105,14 +101,13 @@ def verify(
     key = hashlib.sha256(
         audit.flagged.tobytes() + str(audit.details.get("data_fingerprint")).encode() + recipe.encode()
     ).hexdigest()[:16]
-    if output is not None:
-        with writing(Path(output)):
-            Path(output).parent.mkdir(parents=True, exist_ok=True)
-            Path(output).touch()
     oracle = hashlib.sha256(np.asarray(true_labels).tobytes()).hexdigest()[:16] if true_labels is not None else ""
-    done = _finished(output, key, oracle)
     trials = []
-    with progress("retraining", len(arms) * len(seeds), unit="trainings", show=show_progress) as bar:
+    with (
+        TrialFile(output) as file,
+        progress("retraining", len(arms) * len(seeds), unit="trainings", show=show_progress) as bar,
+    ):
+        done = _finished(file, key, oracle)
         for seed in seeds:
             for arm, by_seed in arms.items():
                 trial = done.get((arm, seed))
@@ -131,7 +126,7 @@ def verify(
                     trial = Trial(
                         arm, seed, value, time.perf_counter() - started, removed_of(by_seed[seed], len(audit))
                     )
-                    _record(output, key, oracle, trial)
+                    file.append(key + (oracle if arm == "oracle trim" else ""), trial)
                 trials.append(trial)
                 bar.advance()
     return Verification(trials, removed, higher_is_better)
@@ -193,25 +188,9 @@ def _kept(train_set: Any, positions: np.ndarray | None) -> Any:
     return train_set if positions is None else Samples(train_set).keep(positions)
 
 
-def _finished(output: str | Path | None, key: str, oracle: str) -> dict[tuple[str, int], Trial]:
-    if output is None or not Path(output).exists():
-        return {}
+def _finished(file: TrialFile, key: str, oracle: str) -> dict[tuple[str, int], Trial]:
     found = {}
-    for line in Path(output).read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            logger.warning("%s: an unfinished line is left out", output)
-            continue
+    for row in file.rows():
         if row.pop("key") == key + (oracle if row["arm"] == "oracle trim" else ""):
             found[row["arm"], row["seed"]] = Trial(**row)
     return found
-
-
-def _record(output: str | Path | None, key: str, oracle: str, trial: Trial) -> None:
-    if output is not None:
-        key += oracle if trial.arm == "oracle trim" else ""
-        with writing(Path(output)), Path(output).open("ab+") as file:
-            if file.tell() and (file.seek(-1, 2), file.read(1))[1] != b"\n":
-                file.write(b"\n")  # after a line that was cut off
-            file.write((json.dumps({"key": key} | trial.to_dict()) + "\n").encode())

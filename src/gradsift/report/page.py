@@ -19,8 +19,9 @@ from gradsift.report.plots import gradient_space, histogram
 from gradsift.report.samples import on_cards, render_sample
 from gradsift.report.tokens import render_tokens
 from gradsift.table import COLUMNS, Audit
-from gradsift.writing import writing
+from gradsift.writing import always, new_file
 
+GENERATOR = b'<meta name="generator" content="gradsift">'
 LARGEST_MATRIX = 20
 """Most classes of the given x predicted matrix; the most frequent ones are shown."""
 LARGEST_REMOVED = 50
@@ -42,6 +43,7 @@ def write_report(
         The path.
 
     Raises:
+        OutputError: A page that gradsift has not made stands there, or it cannot be written.
         SettingError: The path is not named ``*.html``, so it may be something else that must not be overwritten.
     """
     path = Path(path)
@@ -55,9 +57,16 @@ def write_report(
         finalize=lambda value: printable(value, keep="\n\t") if type(value) is str else value,
     )
     page = environment.get_template("page.html.j2").render(_content(audit, train_set, verification))
-    with writing(path):
-        path.write_text(page, encoding="utf-8")
+    own = path.resolve() == (audit.run.path / "report.html").resolve()
+    with new_file(path, replaces=always if own else _is_own_page) as file:
+        file.write_text(page, encoding="utf-8")
     return path
+
+
+def _is_own_page(path: Path) -> bool:
+    """Whether a page says that gradsift has made it."""
+    with path.open("rb") as file:
+        return GENERATOR in file.read(4096)
 
 
 def _content(audit: Audit, train_set: Any, verification: Verification | None) -> dict[str, Any]:

@@ -72,16 +72,17 @@ def about_table(table: pa.Table | pa.Schema) -> dict[str, Any]:
     return found
 
 
-def is_own_table(path: Path) -> bool:
-    """Whether a file is a table that gradsift has made.
+def is_influence_table(path: Path) -> bool:
+    """Whether a file is a table of ``gradsift influence``, which a later one may replace.
 
     Args:
         path: The file.
 
     Returns:
-        True for scores and influence; False for data, also where gradsift has trimmed it.
+        False for the table of a run, and for data, also where gradsift has trimmed it.
     """
     try:
-        return "detector" in about_table(pq.read_schema(path))
+        schema = pq.read_schema(path)
+        return "detector" in about_table(schema) and "influence" in schema.names
     except (OSError, ValueError, pa.ArrowException):
         return False

@@ -1,0 +1,102 @@
+"""Finished trainings in a file, one line each, so that a killed verification goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gradsift.errors import OutputError
+from gradsift.evaluation.verification import Trial
+from gradsift.store.checksums import from_json, to_json
+from gradsift.writing import flush, lock_of, locked, writing
+
+logger = logging.getLogger(__name__)
+
+
+class TrialFile:
+    """Trials on disk; each line carries a checksum and is on the disk before the next training begins.
+
+    A context manager: no other process can write the file meanwhile.
+
+    Args:
+        path: The file; ``None`` keeps nothing.
+
+    Raises:
+        OutputError: The file is not one of these, another process writes it, or it cannot be written.
+    """
+
+    def __init__(self, path: str | Path | None) -> None:
+        self._path = Path(path) if path is not None else None
+        self._lock = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        """Itself; folders above the file are made."""
+        if self._path is not None:
+            with writing(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock.enter_context(locked(lock_of(self._path), self._path))
+                try:
+                    self._path.touch()
+                    self._refuse_others()
+                except BaseException:
+                    self._lock.close()
+                    raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Lets other processes write the file."""
+        self._lock.close()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The trials that are in it, as :meth:`append` was given them; damaged lines are left out, with a warning."""
+        rows = []
+        for number, line in enumerate(self._lines(), start=1):
+            row = _row(line)
+            if row is None:
+                logger.warning("%s: line %d is damaged or cut off, it is left out", self._path, number)
+            else:
+                rows.append(row)
+        return rows
+
+    def append(self, key: str, trial: Trial) -> None:
+        """Adds a trial.
+
+        Args:
+            key: What it belongs to.
+            trial: The trial.
+        """
+        if self._path is None:
+            return
+        line = to_json({"key": key} | trial.to_dict(), indent=None).encode()
+        with writing(self._path), self._path.open("ab+") as file:
+            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                line = b"\n" + line  # after a line that was cut off
+            file.write(line)
+            file.flush()
+            flush(self._path)
+
+    def _lines(self) -> list[bytes]:
+        return [] if self._path is None else [line for line in self._path.read_bytes().split(b"\n") if line]
+
+    def _refuse_others(self) -> None:
+        lines = self._lines()
+        if lines and not any(b'"arm"' in line or b'"key"' in line for line in lines):
+            raise OutputError(
+                f"{self._path} holds no trials of gradsift, and nothing is added to it: name another file"
+            )
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A line's content; ``None`` where it is damaged. Lines of the first format carry no checksum."""
+    try:
+        row = from_json(line.decode() + "\n")
+        Trial(**{name: value for name, value in row.items() if name != "key"})
+        return row if "key" in row else None
+    except (ValueError, TypeError):
+        return None
