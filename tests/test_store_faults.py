@@ -219,7 +219,7 @@ def test_tables_are_those_of_the_run_in_any_order(tmp_path):
     with pytest.raises(RunDirectoryError, match=r"3 rows, .* 5 samples"):
         Audit.open(place, table=tmp_path / "less.parquet")
     write_table(table.take([0, 1, 2, 3, 3]), tmp_path / "twice.parquet")
-    with pytest.raises(RunDirectoryError, match="each position once"):
+    with pytest.raises(RunDirectoryError, match="several rows for the positions 3"):
         Audit.open(place, table=tmp_path / "twice.parquet")
     with pytest.raises(RunDirectoryError, match="of another model, or of other settings"):
         Audit.open(place, table=other / "scores.parquet")
