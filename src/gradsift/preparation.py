@@ -17,6 +17,7 @@ from gradsift.detectors import Detector, get_detector
 from gradsift.errors import GradsiftError, ModelError, SampleError, SettingError
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
 from gradsift.gradients.batching import is_out_of_memory
+from gradsift.gradients.model_state import evaluated
 from gradsift.gradients.probe import check_finite_inputs
 from gradsift.settings import AuditSettings
 from gradsift.tasks import LabelledTask, Task, get_task, read_outputs
@@ -124,8 +125,7 @@ def prepare(
 
 def _outputs(model: nn.Module, task: Task, example: Any) -> Any:
     try:
-        with torch.no_grad():
-            return task.outputs(model, to_model(example, model))
+        return evaluated(lambda: task.outputs(model, to_model(example, model)))
     except (RuntimeError, TypeError, IndexError, ValueError) as error:
         if is_out_of_memory(error) or isinstance(error, GradsiftError):
             raise

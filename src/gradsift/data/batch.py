@@ -137,7 +137,8 @@ def to_model(batch: Batch, model: nn.Module) -> Batch:
         The batch where the model can use it.
     """
     parameter = next(model.parameters())
-    dtype = parameter.dtype if parameter.dtype.is_floating_point else torch.float32
+    weighty = parameter.dtype.is_floating_point or parameter.dtype.is_complex
+    dtype = parameter.dtype.to_real() if weighty else torch.float32
 
     def move(leaf: Tensor) -> Tensor:
         return leaf.to(parameter.device, dtype if leaf.is_floating_point() else leaf.dtype, non_blocking=True)

@@ -19,7 +19,7 @@ from gradsift.geometry.operators import Matrix, curvature_operator
 from gradsift.geometry.playback import Playback
 from gradsift.gradients import Batcher, Layers
 from gradsift.gradients.model_state import unwrapped
-from gradsift.gradients.selection import select_parameters
+from gradsift.gradients.selection import refuse_complex, select_parameters
 from gradsift.progress import progress
 from gradsift.tasks import Task, task_for
 
@@ -120,6 +120,7 @@ def spectrum(
     part = np.sort(generator.choice(len(samples), min(max_samples, len(samples)), replace=False))
     example = to_model(samples.batch(part[:4]), model)
     parameters = select_parameters(model, task, layers, example)
+    refuse_complex(parameters, "the spectrum")
     size = Batcher.fitting(model, task, example).size
     batches = [to_model(samples.batch(part[start : start + size]), model) for start in range(0, len(part), size)]
     total = sum(parameter.numel() for parameter in parameters.values())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, batch_size, to_model
 from gradsift.errors import ModelError
-from gradsift.gradients.model_state import device_of
+from gradsift.gradients.model_state import device_of, evaluated
 from gradsift.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,7 @@ def activation_bytes(model: nn.Module, task: Task, example: Batch) -> int:
 
     handles = [m.register_forward_hook(note) for m in model.modules() if not list(m.children())]
     try:
-        with torch.no_grad():
-            task.outputs(model, example)
+        evaluated(lambda: task.outputs(model, example))
     finally:
         for handle in handles:
             handle.remove()

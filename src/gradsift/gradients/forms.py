@@ -125,11 +125,14 @@ class Form(ABC):
 class Dense(Form):
     """Gradients held whole.
 
+    Those of a complex parameter are the gradients of its real and imaginary parts, on one more axis.
+
     Args:
         gradients: Shape ``(n, *shape)``.
     """
 
     def __init__(self, gradients: Tensor) -> None:
+        gradients = torch.view_as_real(gradients.resolve_conj()) if gradients.is_complex() else gradients
         self._gradients = at_least_float32(gradients)
         self.shape = tuple(gradients.shape[1:])
         self._flat = self._gradients.reshape(len(gradients), -1)

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 from gradsift.data.batch import Batch, batch_size, map_tensors
 from gradsift.errors import ModelError
 from gradsift.gradients.forms import Dense
-from gradsift.gradients.model_state import frozen
+from gradsift.gradients.model_state import evaluated, frozen
 from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions, reduce_dense
 from gradsift.gradients.road import Reduced, Take
@@ -71,11 +71,14 @@ class TorchFunc:
             take(name, Dense(gradient))
         return outputs, losses
 
-    @torch.no_grad()
     def _forward(self, batch: Batch) -> tuple[Any, Tensor]:
         """A plain pass first, as values of labels are checked here and cannot be checked inside vmap."""
-        outputs = self._task.outputs(self._model, batch)
-        return outputs, sample_losses(self._task, outputs, batch)
+
+        def run() -> tuple[Any, Tensor]:
+            outputs = self._task.outputs(self._model, batch)
+            return outputs, sample_losses(self._task, outputs, batch)
+
+        return evaluated(run)
 
     def dense(self, batch: Batch) -> dict[str, Tensor]:
         """The gradients themselves.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gradsift.data.batch import Batch, batch_size, rows
 from gradsift.errors import ModelError, SampleError
 from gradsift.gradients.forms import Dense
+from gradsift.gradients.model_state import evaluated
 from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions, reduce_dense
 from gradsift.gradients.road import Reduced, Take
@@ -67,11 +68,14 @@ class Loop:
             take(name, Dense(gradient))
         return outputs, losses
 
-    @torch.no_grad()
     def _forward(self, batch: Batch) -> tuple[Any, Tensor]:
         """A plain pass first, so that a sample that the task refuses is named by its row in the batch."""
-        outputs = self._task.outputs(self._model, batch)
-        return outputs, sample_losses(self._task, outputs, batch)
+
+        def run() -> tuple[Any, Tensor]:
+            outputs = self._task.outputs(self._model, batch)
+            return outputs, sample_losses(self._task, outputs, batch)
+
+        return evaluated(run)
 
     def dense(self, batch: Batch) -> dict[str, Tensor]:
         """The gradients themselves.

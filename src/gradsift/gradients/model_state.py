@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from gradsift.data.batch import map_tensors
+
+T = TypeVar("T")
 
 Precision = Literal["float32", "bfloat16", "float16"]
 """Precision of the passes; reductions are made in float32 at least."""
@@ -49,6 +53,28 @@ def frozen(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+def evaluated(run: Callable[[], T]) -> T:
+    """Runs passes of which no gradient is wanted.
+
+    They run without recording gradients, unless the task itself differentiates in them, as for forces that are the gradient
+    of an energy.
+
+    Args:
+        run: What to run, such as ``lambda: task.outputs(model, batch)``; tensors or what holds them.
+
+    Returns:
+        What it gave, detached.
+    """
+    try:
+        with torch.no_grad():
+            return run()
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+    with torch.enable_grad():
+        return map_tensors(Tensor.detach, run())  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -106,7 +132,10 @@ def coarsest_dtype(model: nn.Module) -> torch.dtype:
     Returns:
         The floating dtype of least precision among its parameters; quantised weights count as bfloat16.
     """
-    dtypes = {p.dtype if p.is_floating_point() else torch.bfloat16 for p in model.parameters()}
+    real = [p for p in model.parameters() if p.is_floating_point() or p.is_complex()]
+    dtypes = {p.dtype.to_real() for p in real} | (
+        {torch.bfloat16} if len(real) < len(list(model.parameters())) else set()
+    )
     return min(dtypes, key=lambda dtype: dtype.itemsize)
 
 

@@ -19,7 +19,7 @@ from gradsift.gradients.functional import TorchFunc
 from gradsift.gradients.hooks import LayerRules, RuleMismatchError, dense_by_rules, owners
 from gradsift.gradients.layout import fast_layout
 from gradsift.gradients.loop import Loop
-from gradsift.gradients.model_state import Precision, coarsest_dtype, precision_of, unwrapped
+from gradsift.gradients.model_state import Precision, coarsest_dtype, evaluated, precision_of, unwrapped
 from gradsift.gradients.probe import check_mode
 from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions, add_results
@@ -203,8 +203,8 @@ class PerSampleGradients:
     def _can_lay_out(self, example: Batch) -> bool:
         """Whether the model takes another memory layout: code that calls ``view`` on a feature map does not."""
         try:
-            with fast_layout(self._model, entries=False), torch.no_grad():
-                self._task.outputs(self._model, example)
+            with fast_layout(self._model, entries=False):
+                evaluated(lambda: self._task.outputs(self._model, example))
         except (RuntimeError, ValueError) as error:
             logger.debug("convolutions keep their memory layout: %s", error)
             return False
@@ -225,19 +225,19 @@ class PerSampleGradients:
 
     def _closed_form_is_right(self, example: Batch, truth: Mapping[str, Tensor]) -> bool:
         users = _linear_users(self._model, self.parameters)
-        if len(self.parameters) != 1 or len(users) != 1:
+        if len(self.parameters) != 1 or len(users) != 1 or next(iter(self.parameters.values())).is_complex():
             return False
         ((name, layer),) = users.items()
         try:
             road = ClosedForm(self._model, self._task, layer, name, Reductions())
             _, _, residual, features = road.factors(example)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  # a task that differentiates by itself fails in its own ways when cut
             logger.debug("no closed form for %s: %s", name, error)
             return False
         return self._agree(torch.einsum("nk,nd->nkd", residual, features), truth[name], _scale(truth))
 
     def _right_by_rules(self, example: Batch, truth: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
-        candidates, scale = dict(self.parameters), _scale(truth)
+        candidates, scale = {n: p for n, p in self.parameters.items() if not p.is_complex()}, _scale(truth)
         while candidates:
             try:
                 found = dense_by_rules(self._model, self._task, candidates, example, self._shared)
@@ -248,10 +248,8 @@ class PerSampleGradients:
                 logger.info("%s", error)
                 candidates = {n: p for n, p in candidates.items() if n not in error.names}
                 continue
-            except (
-                RuntimeError,
-                ValueError,
-            ) as error:  # a copy a sample does not fit where the model uses the parameter
+            # A copy a sample does not fit where the model uses the parameter, or the task differentiates by itself.
+            except Exception as error:  # noqa: BLE001
                 if self._shared:
                     left_out = owners(self._model, candidates)
                     names = {name for module in self._shared for _, name in left_out.get(module, [])}

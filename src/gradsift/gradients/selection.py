@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-import torch
 from torch import Tensor, nn
 
 from gradsift.data.batch import Batch
 from gradsift.errors import ModelError, SettingError
+from gradsift.gradients.model_state import evaluated
 from gradsift.tasks import Task
 
 Layers = str | Sequence[str]
@@ -59,6 +59,24 @@ def select_parameters(model: nn.Module, task: Task, layers: Layers, example: Bat
     return chosen
 
 
+def refuse_complex(parameters: Mapping[str, nn.Parameter], what: str) -> None:
+    """Refuses complex parameters, whose imaginary part would be lost.
+
+    Args:
+        parameters: Full name to parameter.
+        what: What needs real ones.
+
+    Raises:
+        ModelError: Some are complex; names them.
+    """
+    names = [name for name, parameter in parameters.items() if parameter.is_complex()]
+    if names:
+        raise ModelError(
+            f"parameters {', '.join(names[:5])} are complex, and {what} needs real ones: choose other layers, or hold them "
+            "as two real parameters (torch.view_as_complex in the forward pass)"
+        )
+
+
 def last_layer(model: nn.Module, task: Task, example: Batch) -> nn.Module:
     """The layer with a trainable weight that runs last; a linear one, if there is any.
 
@@ -83,8 +101,7 @@ def last_layer(model: nn.Module, task: Task, example: Batch) -> nn.Module:
 
     handles = [module.register_forward_hook(note) for module in model.modules()]
     try:
-        with torch.no_grad():
-            task.outputs(model, example)
+        evaluated(lambda: task.outputs(model, example))
     finally:
         for handle in handles:
             handle.remove()

@@ -18,6 +18,7 @@ from gradsift.gradients.forms import Dense, Form
 from gradsift.gradients.model_state import unwrapped
 from gradsift.gradients.probe import check_finite_inputs
 from gradsift.gradients.road import Take
+from gradsift.gradients.selection import refuse_complex
 from gradsift.progress import progress
 from gradsift.store import RunDirectory, fingerprint_model
 from gradsift.tasks import Task, task_for
@@ -89,6 +90,7 @@ class SampleGradients:
         except SampleError as error:
             raise error.at(positions.tolist()) from error
         self.parameters = self._gradients.parameters
+        refuse_complex(self.parameters, "influence")
         probe(self._gradients, self.samples, None)
         self.batch_size = Batcher.fitting(self.model, self.task, example).size if batch_size == "auto" else batch_size
         self._kept: Iterable[tuple[np.ndarray, Mapping[str, Form]]] | None = None

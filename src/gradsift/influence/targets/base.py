@@ -14,7 +14,7 @@ from gradsift.data import Samples, to_model
 from gradsift.data.batch import Batch
 from gradsift.errors import DataError, SampleError
 from gradsift.gradients import Batcher, Precision
-from gradsift.gradients.model_state import precision_of
+from gradsift.gradients.model_state import evaluated, precision_of
 from gradsift.gradients.probe import check_finite_inputs
 from gradsift.tasks import Task, sample_losses
 
@@ -94,8 +94,8 @@ class Target:
         """
         parts = []
         for positions, batch in self._batches(model, task):
-            with naming(positions), torch.no_grad(), precision_of(model, precision):
-                values = self.values(task, task.outputs(model, batch), batch)
+            with naming(positions), precision_of(model, precision):
+                values = evaluated(lambda batch=batch: self.values(task, task.outputs(model, batch), batch))
                 check_finite(values, positions)
             parts.append(values.double().cpu().numpy())
         return np.concatenate(parts)
