@@ -258,7 +258,7 @@ REFUSED = {
     "words": (("--model", "plain", "--data", "train.csv", *CLASSIFIER[2:]), "nothing tells which class of the model"),
     "unknown word": (("--model", "classifier", "--data", "odd.jsonl", *CLASSIFIER[2:]), "'great' at position 2"),
     "no such label": (("--model", "classifier", "--data", "null.jsonl", *CLASSIFIER[2:]), "position 1 has no label"),
-    "label too large": (("--model", "classifier", "--data", "many.jsonl", "--text", "text"), "labels outside 0 ... 2"),
+    "label too large": (("--model", "classifier", "--data", "many.jsonl", "--text", "text"), "labels are outside 0 ... 2"),
     "empty": (("--model", "lm", "--data", "empty.jsonl", "--text", "text"), "position 1 is empty"),
     "no target": ((*LM, "--prompt", "prompt", "--response", "response", "--max-length", 1), "no token is a target"),
     "no template": (("--model", "plain-lm", "--data", "chats.jsonl", "--messages", "messages"), "no chat template"),

@@ -201,7 +201,7 @@ def test_a_copy_with_other_settings_is_not_fitted(name):
         (None, "no target is given"),
         ((torch.zeros(0, 6), torch.zeros(0, dtype=torch.long)), "empty|no samples"),
         ((torch.full((2, 6), torch.nan), torch.zeros(2, dtype=torch.long)), "NaN"),
-        ((torch.zeros(2, 6), torch.tensor([0, 7])), "labels outside 0 ... 2.*at positions 1"),
+        ((torch.zeros(2, 6), torch.tensor([0, 7])), "labels are outside 0 ... 2.*at positions 1"),
     ],
 )
 def test_targets_that_cannot_be_used_are_refused(name, target, words):

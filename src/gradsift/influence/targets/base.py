@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,10 +96,13 @@ class Target:
         parts = []
         for positions, batch in self._batches(model, task):
             with naming(positions), precision_of(model, precision):
-                values = evaluated(lambda batch=batch: self.values(task, task.outputs(model, batch), batch))
+                values = evaluated(partial(self._values_at, model, task, batch))
                 check_finite(values, positions)
             parts.append(values.double().cpu().numpy())
         return np.concatenate(parts)
+
+    def _values_at(self, model: nn.Module, task: Task, batch: Batch) -> Tensor:
+        return self.values(task, task.outputs(model, batch), batch)
 
     def value(self, model: nn.Module, task: Task, precision: Precision = "float32") -> float:
         """The target itself, ``sum_i w_i f_i``.
