@@ -123,7 +123,9 @@ def test_one_class_is_refused(label):
 def test_labels_out_of_range_are_named_by_position(position, label):
     x, y = arrays()
     y[position] = label
-    with pytest.raises(DataError, match=rf"labels are outside 0 \.\.\. 1.*at positions {position}\. Number the classes"):
+    with pytest.raises(
+        DataError, match=rf"labels are outside 0 \.\.\. 1.*at positions {position}\. Number the classes"
+    ):
         audit((x, y))
 
 

@@ -111,3 +111,10 @@ def test_names_that_agree_or_say_nothing_pass(of_model):
     found = gradsift.audit(model, train_set, **QUIET)
     assert found.class_names == NAMES
     assert np.isfinite(found.table["score"]).all()
+
+
+def test_outputs_of_another_shape_are_said_before_labels_and_names():
+    data = torch.ones(12, 2), torch.arange(12) % 3
+    for names in (None, ["a", "b", "c"]):
+        with pytest.raises(gradsift.errors.ModelError, match='for a single logit use task="binary"'):
+            gradsift.audit(nn.Linear(2, 1).eval(), data, class_names=names, **QUIET)

@@ -34,6 +34,8 @@ def class_names_for(
     names = samples.class_names if class_names is None else [str(name) for name in class_names]
     if names is None or not isinstance(task, LabelledTask) or task.kind not in ("class", "multilabel"):
         return names
+    if isinstance(task, Classification) and not _are_logits(outputs):
+        return names
     classes = task.predictions(outputs).shape[1]
     if len(names) != classes:
         whose = "class_names holds" if class_names is not None else "the data set names"
@@ -64,9 +66,14 @@ def check_labels(task: Task, samples: Samples, outputs: Any) -> None:
     Raises:
         DataError: Labels are no classes of the model; says how many, and where the first ones are.
     """
-    if not isinstance(task, Classification) or samples.arrays is None or not isinstance(outputs, Tensor):
+    if not isinstance(task, Classification) or samples.arrays is None or not _are_logits(outputs):
         return
     try:
         task.check_range(task.labels(samples.arrays), outputs.shape[-1])
     except SampleError as error:
         raise error.at(range(len(samples))) from error
+
+
+def _are_logits(outputs: Any) -> bool:
+    """Whether outputs have the shape that classification needs; where they have not, its losses say so."""
+    return isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] >= 2
