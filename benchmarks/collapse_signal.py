@@ -30,6 +30,7 @@ from torch import nn
 from torch.nn import functional
 
 import gradsift
+from gradsift.curvature.vectors import flattened
 from gradsift.data import Samples
 from gradsift.evaluation import detection, detection_measures, estimate, flip_labels
 from gradsift.geometry import alignment, collapse
@@ -37,7 +38,6 @@ from gradsift.geometry.advice import FITTED
 from gradsift.geometry.spectra import spectrum
 from gradsift.gradients import PerSampleGradients, Projection, Reductions
 from gradsift.influence import SampleGradients
-from gradsift.influence.sample_gradients import flattened
 from gradsift.tasks import Classification
 
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -29,8 +29,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradsift.curvature import GaussNewton, MeanLoss
 from gradsift.geometry import collapse
-from gradsift.geometry.operators import curvature_operator
 from gradsift.geometry.spectra import spectrum
 from gradsift.gradients.selection import select_parameters
 from gradsift.tasks import Classification
@@ -129,9 +129,9 @@ def measure(arguments: argparse.Namespace) -> None:
         few = (x[: arguments.images], y[: arguments.images])
         chosen = select_parameters(model, Classification(), BLOCK, (x[:4], y[:4]))
         batches = [(a, b) for a, b in zip(few[0].split(250), few[1].split(250), strict=True)]
-        whole = curvature_operator(model, Classification(), batches, chosen, "gauss-newton")
-        vector = torch.ones(whole.shape[0])
-        uncached = statistics.median(seconds(lambda: whole @ vector) for _ in range(2))
+        whole = GaussNewton(MeanLoss(model, Classification(), chosen, batches, len(few[0])))
+        vector = torch.ones(1, whole.size)
+        uncached = statistics.median(seconds(lambda: whole(vector)) for _ in range(2))
         found = spectrum(
             model, few, num_classes=10, layers=BLOCK, max_samples=arguments.images, tolerance=1e-3, show_progress=False
         )

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import ufm
 from torch import Tensor
 from torch.nn import functional
 
-from gradsift.geometry import alignment, collapse, ufm, weight_geometry
+from gradsift.geometry import alignment, collapse, weight_geometry
 from gradsift.geometry.spectra import spectrum
 
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -8,8 +8,8 @@ import gradsift
 ROOT = Path(gradsift.__file__).parent
 ROOMS = [
     "errors", "printable", "imports", "ranges", "progress", "writing", "data", "tasks", "gradients", "store", "trajectory",
-    "detectors", "influence", "geometry", "table", "cleaning", "evaluation", "report", "integrations", "settings",
-    "loading", "conventions", "preparation", "audit", "plan", "demo", "cli",
+    "detectors", "curvature", "influence", "geometry", "table", "cleaning", "evaluation", "report", "integrations",
+    "settings", "loading", "conventions", "preparation", "audit", "plan", "demo", "cli",
 ]  # fmt: skip
 LATE = {("table", "cleaning"), ("table", "report")}
 

@@ -1,5 +1,8 @@
 """Neural collapse measures against the dense formulas, and on the model whose collapse is known."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,11 @@ from families import BY_NAME
 from torch import nn
 
 from gradsift.errors import DataError, SettingError
-from gradsift.geometry import collapse, ufm
+from gradsift.geometry import collapse
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+import ufm
 
 SETTING = {"num_classes": 3, "samples_per_class": 10, "num_layers": 4, "weight_decay": 0.01, "feature_decay": 0.01}
 

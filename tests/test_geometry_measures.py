@@ -1,15 +1,22 @@
 """Split of the Gauss-Newton matrix, alignment, eigenvector scores and weights."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from test_geometry_spectra import SETTING, Squares, dense, model_and_data
 from torch import nn
 
+from gradsift.curvature import Hessian, MeanLoss
 from gradsift.errors import SettingError
-from gradsift.geometry import alignment, eigenvector_scores, gauss_newton_split, ufm, weight_geometry
-from gradsift.geometry.operators import curvature_operator
+from gradsift.geometry import alignment, eigenvector_scores, gauss_newton_split, weight_geometry
 from gradsift.geometry.spectra import spectrum
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+import ufm
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +51,12 @@ def test_the_parts_sum_to_the_matrix_of_a_softmax_network():
 
 def test_eigenvector_scores_of_the_collapsed_model_are_one(collapsed):
     model, data = collapsed
-    operator = curvature_operator(model, Squares(), [data], {"layers.2.weight": model.layers[2].weight}, "hessian")
+    operator = Hessian(MeanLoss(model, Squares(), {"layers.2.weight": model.layers[2].weight}, [data], len(data[1])))
     hidden = [model.features.detach()]
     for layer in model.layers:
         hidden.append(layer(hidden[-1]).detach())
     means = [torch.stack([rows[model.labels == one].mean(0) for one in range(3)]).numpy() for rows in hidden]
-    multiply = lambda columns: (operator @ torch.from_numpy(columns)).numpy()  # noqa: E731
+    multiply = lambda columns: operator(torch.from_numpy(columns.T)).T.numpy()  # noqa: E731
     assert np.allclose(eigenvector_scores(multiply, means[3], means[2]), 1, atol=1e-10)
     random = np.random.default_rng(0).normal(size=(3, 20))
     assert eigenvector_scores(multiply, random, means[2]).max() < 0.9

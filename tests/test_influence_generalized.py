@@ -8,11 +8,11 @@ from oracle import flat, oracle
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from gradsift.curvature import Hessian, conjugate_gradients, fixed_point
+from gradsift.curvature.vectors import flattened
 from gradsift.errors import DataError, SettingError
 from gradsift.influence import SampleGradients, Utility
-from gradsift.influence.curvature import Hessian
-from gradsift.influence.generalized import GeneralizedInfluence
-from gradsift.influence.sample_gradients import flattened, unflattened
+from gradsift.influence.generalized import GeneralizedInfluence, NormalEquations
 from gradsift.influence.selectors import HighestGradients, RandomWeights
 
 QUIET = {"show_progress": False}
@@ -87,17 +87,12 @@ def test_an_indefinite_matrix_by_least_squares():
     hessian = basis @ np.diag(np.concatenate([[-1.0, -0.4], np.linspace(0.2, 3, 28)])) @ basis.T
     movable, slope = np.arange(30) % 4 == 1, generator.normal(size=30)
     expected = np.linalg.lstsq(hessian[:, movable], slope, rcond=None)[0]
-    model = nn.Sequential(nn.Linear(9, 3)).double().eval()
-    data = (torch.zeros(3, 9, dtype=torch.float64), torch.zeros(3, dtype=torch.long))
-    names = [name for name, _ in model.named_parameters()]
-    mask = dict(zip(names, (torch.from_numpy(movable[:27]).reshape(3, 9), torch.from_numpy(movable[27:])), strict=True))
-    for settings in (EXACT, {"solver": "fixed-point", "max_steps": 3000, "tolerance": 1e-12}):
-        method = GeneralizedInfluence(**QUIET, **settings, selector=mask).fit(model, data)
-        method._begin(method.gradients_.samples, np.arange(3))
-        method._hessian = lambda rows: unflattened(flattened(rows) @ torch.from_numpy(hessian), rows)
-        found = method._solved(method._moving(torch.from_numpy(slope @ hessian)[None]))[0].numpy()
-        assert np.abs(found[movable] - expected).max() < 1e-8
-        assert not found[~movable].any()
+    mask, products = torch.from_numpy(movable)[None].double(), lambda rows: rows @ torch.from_numpy(hessian)
+    for solver in (conjugate_gradients, fixed_point):
+        solve = functools.partial(solver, max_steps=3000, tolerance=1e-12)
+        found, _ = NormalEquations(products, mask, "generalized", solve).step(torch.from_numpy(slope)[None])
+        assert np.abs(found[0, movable].numpy() - expected).max() < 1e-8
+        assert not found[0, ~movable].any()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -209,12 +204,15 @@ def test_a_target_takes_the_part_of_the_removed_samples():
         method.step(Utility(train_set))
 
 
-def test_the_hessian_may_be_of_some_samples():
+def test_the_hessian_may_be_of_some_samples(monkeypatch):
     model, train_set, _, _ = problem()
+    drawn, mean_loss = [], SampleGradients.mean_loss
+    monkeypatch.setattr(SampleGradients, "mean_loss", lambda self, some: drawn.append(some) or mean_loss(self, some))
     method = GeneralizedInfluence(**QUIET, subsample=10, max_steps=5).fit(model, train_set)
     first, second = method.step([1]), method.step([1])
     assert method.report_["samples"] == 10
-    assert 1 not in method._hessian.positions
+    assert [len(some) for some in drawn] == [10, 10]
+    assert 1 not in drawn[0]
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -229,9 +227,7 @@ def test_the_model_is_left_alone():
 
 def test_divergence_is_said(caplog, monkeypatch):
     model, train_set, _, _ = problem()
-    monkeypatch.setattr(
-        Hessian, "__call__", lambda self, rows, positions=None: {n: v * np.nan for n, v in rows.items()}
-    )
+    monkeypatch.setattr(Hessian, "__call__", lambda self, rows: rows * np.nan)
     method = GeneralizedInfluence(**QUIET, max_steps=3).fit(model, train_set)
     with caplog.at_level(logging.WARNING):
         assert torch.isfinite(flattened(method.step([1]))).all()

@@ -9,9 +9,9 @@ from oracle import flat, oracle
 from torch import nn
 
 import gradsift
+from gradsift.curvature.vectors import count, flattened, unflattened
 from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.influence import DataInf, InnerProduct, SampleGradients, sample_gradients
-from gradsift.influence.sample_gradients import count, flattened, unflattened
 from gradsift.tasks import CausalLM
 
 QUIET = {"show_progress": False}

@@ -7,9 +7,9 @@ from families import BY_NAME
 from torch import nn
 from torch.nn import functional as F
 
+from gradsift.curvature.vectors import flattened
 from gradsift.errors import DataError, SettingError
 from gradsift.influence import InnerProduct, SampleGradients
-from gradsift.influence.sample_gradients import flattened
 from gradsift.influence.targets import Adversarial, DemographicParity, EqualOpportunity, Utility
 from gradsift.tasks import BinaryClassification, Classification
 

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from gradsift.curvature.vectors import Directions
 from gradsift.errors import DataError, SettingError
 from gradsift.gradients import Layers
 from gradsift.gradients.model_state import unwrapped
 from gradsift.influence.generalized import Choice, GeneralizedInfluence, Mode, Solver
-from gradsift.influence.sample_gradients import Directions, SampleGradients
+from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.influence.targets import Target, Utility
 from gradsift.table import Audit
 from gradsift.tasks import Task

@@ -1,6 +1,5 @@
 """Is this trained network in a state where gradients can tell? Collapse, spectra, alignment, weights."""
 
-from gradsift.geometry import ufm
 from gradsift.geometry.advice import best_checkpoint, sentences
 from gradsift.geometry.alignment import Alignment, alignment, eigenvector_scores
 from gradsift.geometry.along_training import CollapseAlongTraining
@@ -29,6 +28,5 @@ __all__ = [
     "gauss_newton_split",
     "memorised",
     "sentences",
-    "ufm",
     "weight_geometry",
 ]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import nn
 
+from gradsift.curvature import Matrix
+from gradsift.curvature.vectors import flattened
 from gradsift.data import Samples, to_model
 from gradsift.errors import ModelError
 from gradsift.geometry.advice import sentences
 from gradsift.geometry.alignment import Alignment, alignment
 from gradsift.geometry.collapse import Collapse, collapse
 from gradsift.geometry.layers import Pooling, select_modules
+from gradsift.geometry.spectra import spectrum
 from gradsift.geometry.weights import LayerWeights, weight_geometry
 from gradsift.gradients import Layers
 from gradsift.gradients.model_state import unwrapped
-from gradsift.influence.sample_gradients import SampleGradients, flattened
+from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.tasks import Task, task_for
 
 
@@ -63,7 +66,7 @@ def examine(
     task: str | Task = "classification",
     layers: Layers = "all",
     curvature_of: Sequence[Layers] = ("last",),
-    matrix: Literal["gauss-newton", "hessian"] = "gauss-newton",
+    matrix: Matrix = "gauss-newton",
     max_samples: int = 1000,
     pooling: Pooling = "mean",
     show_progress: bool = True,
@@ -75,7 +78,7 @@ def examine(
         train_set: Its training set; anything that :func:`gradsift.audit` takes.
         task: A task with class labels.
         layers: Modules whose collapse and weights are measured.
-        curvature_of: Groups of parameters, each with a spectrum of its own; none of them needs no curvlinops.
+        curvature_of: Groups of parameters, each with a spectrum of its own.
         matrix: ``"gauss-newton"`` or ``"hessian"``.
         max_samples: Samples of the spectra.
         pooling: What becomes of positions; see :func:`collapse`.
@@ -96,8 +99,6 @@ def examine(
     classes = len(seen.classes)
     found = []
     for group in curvature_of:
-        from gradsift.geometry.spectra import spectrum  # needs curvlinops
-
         one = spectrum(
             model,
             train_set,

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 
+from gradsift.curvature import Matrix, MeanLoss, curvature_operator, lanczos, largest_eigenvalues
 from gradsift.data import Samples, to_model
-from gradsift.errors import ModelError, SettingError
-from gradsift.geometry.operators import Matrix, curvature_operator
+from gradsift.errors import SettingError
 from gradsift.geometry.playback import Playback
 from gradsift.gradients import Batcher, Layers
 from gradsift.gradients.model_state import unwrapped
 from gradsift.gradients.selection import refuse_complex, select_parameters
-from gradsift.progress import progress
 from gradsift.tasks import Task, task_for
-
-logger = logging.getLogger(__name__)
 
 LARGEST_COUNT = 300
 """Most eigenvalues that are computed one by one; beyond them there is the density."""
@@ -90,8 +84,8 @@ def spectrum(
 ) -> Spectrum:
     """The largest eigenvalues of the curvature of the mean loss, without weight decay, and never the matrix itself.
 
-    Products are curvlinops', eigenvalues ARPACK's (Lanczos with restarts). Where the parameters lie behind other modules,
-    what goes into them is computed once.
+    Eigenvalues are ARPACK's (Lanczos with restarts), the density is a Lanczos quadrature. Where the parameters lie behind
+    other modules, what goes into them is computed once.
 
     Args:
         model: The trained model, in eval mode.
@@ -110,7 +104,7 @@ def spectrum(
         The spectrum.
 
     Raises:
-        SettingError: No parameter matches, or curvlinops is missing.
+        SettingError: No parameter matches, or there are too few for a spectrum.
         ModelError: The model cannot be differentiated, or a product is not finite.
     """
     started = time.perf_counter()
@@ -132,45 +126,14 @@ def spectrum(
             f"a spectrum needs at least two parameters and one eigenvalue; {total} and {wanted} are given"
         )
     recorded = Playback(model, task, batches, parameters)
-    products = 0
+    operator = curvature_operator(MeanLoss(model, recorded, parameters, batches, len(part)), matrix)
     with recorded.playing() if recorded.skipped else nullcontext():
-        operator = curvature_operator(model, recorded, batches, parameters, matrix)
-        inner = operator.to_scipy()
-
-        def product(vector: np.ndarray) -> np.ndarray:
-            nonlocal products
-            found = inner @ vector
-            if not np.isfinite(found).all():
-                raise ModelError(f"a product with the {matrix} is NaN or infinite: the loss or a layer overflows")
-            products += 1
-            if products == 3:
-                each = (time.perf_counter() - first) / 2
-                logger.info("%.2f seconds a product, about %d products are needed", each, 3 * wanted)
-            elif products == 1:
-                first_product()
-            bar.advance()
-            return np.asarray(found)
-
-        first = time.perf_counter()
-
-        def first_product() -> None:
-            nonlocal first
-            first = time.perf_counter()
-
-        with progress(f"{matrix} eigenvalues", 3 * wanted, unit="products", show=show_progress) as bar:
-            counted = LinearOperator(inner.shape, matvec=product, dtype=inner.dtype)
-            begin = generator.standard_normal(total).astype(inner.dtype)
-            size_of_basis = min(total, max(2 * wanted + 1, 20))
-            values, vectors = eigsh(counted, k=wanted, which="LA", v0=begin, ncv=size_of_basis, tol=tolerance)
+        values, vectors = largest_eigenvalues(
+            operator, wanted, tolerance=tolerance, seed=generator, show_progress=show_progress
+        )
         density = None
         if dense:
-            from curvlinops import lanczos_approximate_spectrum
-
-            torch.manual_seed(seed)
-            grid, heights = lanczos_approximate_spectrum(operator, min(DENSITY_VECTORS, total - 1))
-            density = (grid.double().cpu().numpy(), heights.double().cpu().numpy())
-    order = np.argsort(-values)
-    values, vectors = values[order].astype(np.float64), vectors[:, order]
+            density = lanczos(operator, operator.zeros(1), steps=min(DENSITY_VECTORS, total - 1), seed=seed).curve()
     outliers, gap = largest_gap(values)
     squared = num_classes**2
     return Spectrum(
@@ -184,7 +147,7 @@ def spectrum(
         gaps={k: _gap(values, k) for k in (num_classes, squared) if k < len(values)},
         ratio=float(values[0] / values[squared - 1]) if squared <= len(values) and values[squared - 1] > 0 else None,
         density=density,
-        products=products,
+        products=operator.products,
         seconds=time.perf_counter() - started,
         vectors=vectors,
     )

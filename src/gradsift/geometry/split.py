@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gradsift.curvature.vectors import flattened
 from gradsift.data import Samples, to_model
 from gradsift.data.batch import Batch, batch_size
 from gradsift.errors import SettingError
 from gradsift.gradients import Layers
-from gradsift.influence.sample_gradients import SampleGradients, flattened
+from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.tasks import Classification, LabelledTask, Task, task_for
 
 MOST_VECTORS = 4096

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import nn
 
+from gradsift.curvature.vectors import Directions
+from gradsift.data import Samples
 from gradsift.data.overlap import warn_of_overlap
 from gradsift.errors import SettingError
 from gradsift.gradients import Layers, Precision
-from gradsift.influence.sample_gradients import Directions, SampleGradients
+from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.influence.targets import as_target
 from gradsift.tasks import Task
 
 
-class Influence(ABC):
+class Influence:
     """Signed influence of training samples on a target; positive = helpful, it lowers the target.
 
     Args:
@@ -98,13 +101,12 @@ class Influence(ABC):
         """
         gradients, target = self._fitted(), as_target(target)
         warn_of_overlap(gradients.samples, target.samples)
-        if not each:
+        with self._solving(target.samples) as solve:
+            if each:
+                columns = [gradients.products(solve(directions)) for directions in target.directions(gradients)]
+                return np.concatenate(columns, axis=1)
             direction = target.direction(gradients.model, gradients.task, gradients.parameters, gradients.precision)
-            return gradients.products(self._solve(direction))[:, 0]
-        columns = []
-        for directions in target.directions(gradients):
-            columns.append(gradients.products(self._solve(directions)))
-        return np.concatenate(columns, axis=1)
+            return gradients.products(solve(direction))[:, 0]
 
     def self_influence(self) -> np.ndarray:
         """Influence of every training sample on its own loss, ``+ g_j^T H^-1 g_j``.
@@ -115,12 +117,13 @@ class Influence(ABC):
         gradients = self._fitted()
         found = np.empty(len(gradients))
         size = min(gradients.chunk, gradients.batch_size)
-        for start in range(0, len(gradients), size):
-            own = gradients.rows(np.arange(start, min(start + size, len(gradients))))
-            # The solved vectors may share memory with what they were solved from.
-            solved = self._solve({name: one.clone() for name, one in own.items()})
-            products = sum(torch.einsum("nd,nd->n", own[n].flatten(1), solved[n].flatten(1)).double() for n in own)
-            found[start : start + len(next(iter(own.values())))] = torch.as_tensor(products).cpu().numpy()
+        with self._solving(gradients.samples) as solve:
+            for start in range(0, len(gradients), size):
+                own = gradients.rows(np.arange(start, min(start + size, len(gradients))))
+                # The solved vectors may share memory with what they were solved from.
+                solved = solve({name: one.clone() for name, one in own.items()})
+                products = sum(torch.einsum("nd,nd->n", own[n].flatten(1), solved[n].flatten(1)).double() for n in own)
+                found[start : start + len(next(iter(own.values())))] = torch.as_tensor(products).cpu().numpy()
         return found
 
     def with_settings(self, **settings: Any) -> Self:
@@ -139,12 +142,17 @@ class Influence(ABC):
             setattr(other, name, value)
         return other
 
-    def _prepare(self) -> None:  # noqa: B027  # most methods need nothing
+    def _prepare(self) -> None:
         """What the method needs from the training set before it can solve; nothing for most."""
 
-    @abstractmethod
+    @contextmanager
+    def _solving(self, samples: Samples) -> Iterator[Callable[[Directions], Directions]]:
+        """What takes vectors to ``H^-1 v`` while a question about some samples is answered; ``_solve`` for most methods."""
+        yield self._solve
+
     def _solve(self, directions: Directions) -> Directions:
         """``H^-1 v`` for each of m vectors, with the method's own idea of H."""
+        raise SettingError(f"{type(self).__name__} solves no linear system by itself: call influence or self_influence")
 
     def _fitted(self) -> SampleGradients:
         if not hasattr(self, "gradients_"):

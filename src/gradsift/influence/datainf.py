@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradsift.curvature.vectors import Directions
 from gradsift.errors import SettingError
 from gradsift.influence.base import Influence
-from gradsift.influence.sample_gradients import Directions
 
 
 class DataInf(Influence):

@@ -12,7 +12,6 @@ from gradsift.errors import SettingError
 from gradsift.influence.base import Influence
 from gradsift.influence.inner_product import InnerProduct
 from gradsift.influence.members import DropoutMasks, Members
-from gradsift.influence.sample_gradients import Directions
 
 Combine = Literal["mean", "rank", "zscore"]
 
@@ -82,6 +81,3 @@ class Ensemble(Influence):
             spread = values.std(axis=0)
             return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         return values
-
-    def _solve(self, directions: Directions) -> Directions:
-        raise NotImplementedError("an ensemble asks its members")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 
+from gradsift.curvature import CurvatureOperator, Eigendecomposition
 from gradsift.errors import SettingError
-from gradsift.influence.damped import DampedInfluence, Spectrum
-from gradsift.influence.sample_gradients import Directions, flattened, unflattened
+from gradsift.influence.damped import DampedInfluence, Solve
 
 LARGEST = 4000
 """Most parameters of which the Hessian is formed."""
@@ -16,17 +16,22 @@ class ExactInfluence(DampedInfluence):
     """Influence ``I_j = + v^T (H + lambda I)^-1 g_j``, H formed and decomposed (Koh and Liang, arXiv 1703.04730).
 
     Forming costs p products with the Hessian, decomposing p^3 operations and ``16 p^2`` bytes, once; each target is then
-    two products of matrices. ``report_`` holds ``smallest_eigenvalue``, ``largest_eigenvalue`` and ``damping``.
+    two products of matrices. ``report_`` holds ``smallest_eigenvalue`` and ``largest_eigenvalue``, too.
 
     Args:
-        damping: As in :class:`~gradsift.influence.damped.DampedInfluence`, with exact eigenvalues.
-        curvature: As there.
-        subsample: As there.
-        seed: As there.
-        settings: As in :class:`~gradsift.influence.base.Influence`.
+        settings: As in :class:`~gradsift.influence.damped.DampedInfluence`; automatic damping knows the exact eigenvalues.
 
     Raises:
         SettingError: On ``fit``: there are more than 4,000 parameters, or the damped matrix is singular.
+
+    Example:
+        >>> import torch
+        >>> from gradsift.influence import ExactInfluence
+        >>> torch.manual_seed(0) and None
+        >>> data = torch.randn(30, 4), torch.randint(3, (30,))
+        >>> method = ExactInfluence(damping=0.01, show_progress=False).fit(torch.nn.Linear(4, 3).eval(), data)
+        >>> method.self_influence().shape
+        (30,)
     """
 
     def _prepare(self) -> None:
@@ -38,21 +43,7 @@ class ExactInfluence(DampedInfluence):
                 "forms no matrix"
             )
         super()._prepare()
-        matrix = self._operator.dense().double()
-        if not torch.isfinite(matrix).all():
-            self._damp(Spectrum(float("nan"), float("nan"), float("nan")))
-        values, self._vectors = torch.linalg.eigh(matrix)
-        self._damp(Spectrum(float(values[0]), float(values[-1]), float(values.abs().mean())))
-        damped = values + self._lambda
-        precision = 10 * torch.finfo(self.gradients_.dtype).eps
-        if damped.abs().min() <= precision * damped.abs().max():
-            raise SettingError(
-                f"the Hessian with damping {self._lambda:.3g} is singular (eigenvalues from {float(damped.min()):.3g} to "
-                f'{float(damped.max()):.3g}): give a larger damping, or "auto"'
-            )
-        self._inverse = 1 / damped
 
-    def _solve(self, directions: Directions) -> Directions:
-        vectors = flattened(directions).to(self._vectors)
-        solved = (vectors @ self._vectors * self._inverse) @ self._vectors.T
-        return unflattened(solved.to(self.gradients_.dtype), directions)
+    def _solver_of(self, operator: CurvatureOperator, positions: np.ndarray) -> Solve:
+        matrix = Eigendecomposition.of(operator.dense(show_progress=self.gradients_.show_progress))
+        return matrix.damped(self._damping(matrix.density)).solve

@@ -20,7 +20,7 @@ from gradsift.gradients.probe import check_finite_inputs, check_mode
 from gradsift.influence.ascent import Move, ascended
 from gradsift.influence.base import Influence
 from gradsift.influence.disturbed import Disturbed
-from gradsift.influence.sample_gradients import Directions, SampleGradients
+from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.influence.targets import Target, as_target
 from gradsift.influence.targets.base import check_finite, naming
 from gradsift.progress import progress
@@ -162,9 +162,6 @@ class ForwardInfluence(Influence):
 
     def _prepare(self) -> None:
         self._base = self._losses()
-
-    def _solve(self, directions: Directions) -> Directions:
-        raise SettingError("ForwardInfluence solves no linear system: call influence or self_influence")
 
     def _losses(self) -> np.ndarray:
         """Losses of all training samples at the model's weights as they are."""

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradsift.curvature import Hessian, SolverReport, conjugate_gradients, fixed_point
+from gradsift.curvature.operators import Product
+from gradsift.curvature.report import damped
+from gradsift.curvature.vectors import Directions, flattened, unflattened
+from gradsift.data import Samples
 from gradsift.errors import DataError, SettingError
 from gradsift.influence.base import Influence
-from gradsift.influence.curvature import Hessian
-from gradsift.influence.fixed_point import SolverReport, conjugate_gradients, fixed_point
-from gradsift.influence.sample_gradients import Directions, flattened, unflattened
+from gradsift.influence.damped import check_subsample, subsampled
 from gradsift.influence.selectors import Mask
-from gradsift.influence.targets import Target, Utility, as_target
+from gradsift.influence.targets import Target, Utility
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +33,61 @@ Mode = Literal["generalized", "freeze", "projected", "all"]
 Solver = Literal["fixed-point", "conjugate-gradients"]
 Choice = Callable[..., Mask] | Mapping[str, Tensor] | None
 """A selector, a mask (full name to bool tensor; names left out stay fixed), or ``None`` for all weights."""
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """The least-squares problem of a mode, ``argmin_x |A x - b|^2``, by ``A^T A x = A^T b``.
+
+    A is H with the columns of movable weights alone (``"generalized"``), with their rows and columns (``"freeze"``), or
+    whole.
+
+    Attributes:
+        hessian: Products with H.
+        movable: Which weights may move: ones and zeros, shape (1, p).
+        mode: The mode.
+        solve: Solves a system from products with its matrix and its right-hand sides.
+    """
+
+    hessian: Product
+    movable: Tensor
+    mode: Mode
+    solve: Callable[[Product, Tensor], tuple[Tensor, SolverReport]]
+
+    def step(self, gradients: Tensor) -> tuple[Tensor, SolverReport]:
+        """``M g``: how the weights move.
+
+        Args:
+            gradients: Rows g, shape (m, p).
+
+        Returns:
+            Shape (m, p), zero where weights are fixed, and how it was found.
+        """
+        solved, report = self.solve(self._normal, self._columns(self.hessian(self._rows(gradients))))
+        return solved * self.movable, report
+
+    def transposed(self, vectors: Tensor) -> tuple[Tensor, SolverReport]:
+        """``M^T v``.
+
+        Args:
+            vectors: Rows v, shape (m, p).
+
+        Returns:
+            Shape (m, p), and how it was found.
+        """
+        solved, report = self.solve(self._normal, vectors * self.movable)
+        return self._rows(self.hessian(solved)), report
+
+    def _normal(self, rows: Tensor) -> Tensor:
+        return self._columns(self.hessian(self._rows(self.hessian(self._columns(rows)))))
+
+    def _columns(self, rows: Tensor) -> Tensor:
+        """What belongs to the unknowns: all of it where the answer is cut afterwards."""
+        return rows if self.mode in ("projected", "all") else rows * self.movable
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        """What belongs to the equations."""
+        return rows * self.movable if self.mode == "freeze" else rows
 
 
 class GeneralizedInfluence(Influence):
@@ -53,7 +114,7 @@ class GeneralizedInfluence(Influence):
     with far fewer products; take them where H is well conditioned, such as with weight decay on a last layer.
 
     ``report_`` holds ``mode``, ``movable`` (how many weights may move), ``samples`` of the Hessian, and ``solver``, a
-    :class:`~gradsift.influence.fixed_point.SolverReport` as a dict, of the last system.
+    :class:`~gradsift.curvature.SolverReport` as a dict, of the last system.
 
     Args:
         mode: One of the four.
@@ -96,8 +157,7 @@ class GeneralizedInfluence(Influence):
             raise SettingError('mode="all" moves all weights: leave the selector out, or take mode="generalized"')
         if not (0 <= weight_decay < np.inf and 0 <= damping < np.inf):
             raise SettingError(f"weight_decay and damping must be 0 or more; given {weight_decay} and {damping}")
-        if subsample is not None and subsample < 1:
-            raise SettingError(f"subsample must be at least 1 sample; given {subsample}")
+        check_subsample(subsample)
         self.mode, self.selector, self.solver = mode, selector, solver
         self.max_steps, self.tolerance = max_steps, tolerance
         self.weight_decay, self.damping, self.subsample, self.seed = weight_decay, damping, subsample, seed
@@ -129,39 +189,33 @@ class GeneralizedInfluence(Influence):
         if self.weight_decay:
             weights = {name: one.detach()[None] for name, one in gradients.parameters.items()}
             direction = {name: one + self.weight_decay * weights[name].to(one) for name, one in direction.items()}
-        self._begin(target.samples, kept)
-        matrix = flattened(direction)
-        shared = matrix * self._movable if self.mode == "freeze" else matrix
-        found = self._solved(self._moving(self._multiplied(shared))) * self._movable
-        return unflattened(found * (count / (len(gradients) - count)), direction)
+        system = self._system(target.samples, kept)
+        moved, report = system.step(flattened(direction))
+        self._conclude(report)
+        return unflattened(moved * (count / (len(gradients) - count)), direction)
 
-    def influence(self, target: Any, *, each: bool = False) -> np.ndarray:
-        """Influence of every training sample; see :meth:`Influence.influence`."""
-        gradients, target = self._fitted(), as_target(target)
-        self._begin(target.samples, np.arange(len(gradients)))
-        return super().influence(target, each=each)
+    @contextmanager
+    def _solving(self, samples: Samples) -> Iterator[Callable[[Directions], Directions]]:
+        system = self._system(samples, np.arange(len(self._fitted())))
 
-    def self_influence(self) -> np.ndarray:
-        """Influence of every training sample on its own loss; see :meth:`Influence.self_influence`."""
+        def solve(directions: Directions) -> Directions:
+            vectors, report = system.transposed(flattened(directions))
+            self._conclude(report)
+            return unflattened(vectors, directions)
+
+        yield solve
+
+    def _system(self, samples: Any, positions: np.ndarray) -> NormalEquations:
+        """The equations to solve: a mask for some samples, and the Hessian of those at some positions."""
         gradients = self._fitted()
-        self._begin(gradients.samples, np.arange(len(gradients)))
-        return super().self_influence()
-
-    def _solve(self, directions: Directions) -> Directions:
-        matrix = flattened(directions) * self._movable
-        found = self._multiplied(self._solved(matrix))
-        return unflattened(found * self._movable if self.mode == "freeze" else found, directions)
-
-    def _begin(self, samples: Any, positions: np.ndarray) -> None:
-        """Fixes the mask and the Hessian's samples."""
-        gradients = self._fitted()
-        self._movable = flattened(self._mask(samples)).to(gradients.dtype)
-        if self.subsample is not None and self.subsample < len(positions):
-            drawn = np.random.default_rng(self.seed).choice(positions, self.subsample, replace=False)
-            positions = np.sort(drawn)
-        self._hessian = Hessian(gradients, positions)
-        self._like = gradients.zeros(1)
-        self.report_ = {"mode": self.mode, "movable": int(self._movable.sum()), "samples": len(positions)}
+        movable = flattened(self._mask(samples)).to(gradients.dtype)
+        positions = subsampled(positions, self.subsample, self.seed)
+        self.report_ = {"mode": self.mode, "movable": int(movable.sum()), "samples": len(positions)}
+        multiply = damped(Hessian(gradients.mean_loss(positions)), self.weight_decay + self.damping)
+        solver = partial(fixed_point, seed=self.seed) if self.solver == "fixed-point" else conjugate_gradients
+        limits: dict[str, Any] = {"max_steps": self.max_steps, "tolerance": self.tolerance}
+        limits["show_progress"] = gradients.show_progress
+        return NormalEquations(multiply, movable, self.mode, partial(solver, **limits))
 
     def _mask(self, samples: Any) -> Directions:
         """Which weights may move, as one vector."""
@@ -181,38 +235,14 @@ class GeneralizedInfluence(Influence):
             raise SettingError("the mask lets no weight move: set some of its entries to true")
         return {name: one[None] for name, one in mask.items()}
 
-    def _solved(self, sides: Tensor) -> Tensor:
-        """Solves the normal equations of the mode for rows of a matrix."""
-
-        def normal(rows: Tensor) -> Tensor:
-            rows = self._multiplied(self._moving(rows))
-            return self._moving(self._multiplied(rows * self._movable if self.mode == "freeze" else rows))
-
-        shown = self._fitted().show_progress
-        common: dict[str, Any] = {"max_steps": self.max_steps, "tolerance": self.tolerance, "show_progress": shown}
-        if self.solver == "fixed-point":
-            found, report = fixed_point(normal, sides, seed=self.seed, **common)
-        else:
-            found, report = conjugate_gradients(normal, sides, **common)
-        self._note(report)
-        return found
-
-    def _moving(self, rows: Tensor) -> Tensor:
-        """What of the vectors belongs to the unknowns: all of them where the answer is cut afterwards."""
-        return rows if self.mode == "projected" else rows * self._movable
-
-    def _multiplied(self, rows: Tensor) -> Tensor:
-        """``(H + (weight_decay + damping) I) x`` for the rows of a matrix."""
-        product = flattened(self._hessian(unflattened(rows, self._like)))
-        return product + (self.weight_decay + self.damping) * rows
-
-    def _note(self, report: SolverReport) -> None:
+    def _conclude(self, report: SolverReport) -> None:
+        """Notes how systems were solved, and warns of those that were not."""
         self.report_["solver"] = {**vars(report), "converged": report.converged}
         if report.diverged:
             logger.warning(
                 "%s has diverged for %d of %d systems; the vectors of the smallest residuals are used (largest %.2g of the "
                 "right-hand side, see report_): add damping",
-                self.solver, report.ends.count("diverged"), len(report.ends), max(report.residuals),
+                self.solver, report.diverged, len(report.ends), max(report.residuals),
             )  # fmt: skip
         elif self.solver == "conjugate-gradients" and max(report.residuals) > POOR:
             logger.warning(

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradsift.curvature.vectors import Directions
 from gradsift.influence.base import Influence
-from gradsift.influence.sample_gradients import Directions
 from gradsift.influence.targets import as_target
 
 

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gradsift.curvature.vectors import Directions
 from gradsift.data import to_model
 from gradsift.data.batch import batch_size
 from gradsift.errors import ModelError, SettingError
 from gradsift.influence.base import Influence
 from gradsift.influence.damped import SHARE, Damping
-from gradsift.influence.sample_gradients import Directions, SampleGradients, with_values
+from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.progress import progress
 from gradsift.tasks import BinaryClassification, Classification, LabelledTask, MultiLabel, Regression, sample_losses
 
@@ -104,7 +105,8 @@ class KFAC(Influence):
         columns = [one.to(types[name]).movedim(0, -1).contiguous() for name, one in directions.items()]
         solved = self._inverse @ columns
         scale = len(self.gradients_)
-        return with_values(directions, (scale * one.movedim(-1, 0).to(self.gradients_.dtype) for one in solved))
+        rows = (scale * one.movedim(-1, 0).to(self.gradients_.dtype) for one in solved)
+        return dict(zip(directions, rows, strict=True))
 
 
 class EKFAC(KFAC):

@@ -7,11 +7,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from gradsift.curvature.loss import Batches, MeanLoss, wide
+from gradsift.curvature.vectors import Directions, count
 from gradsift.data import Samples, has_fingerprint
 from gradsift.data.batch import batch_size as batch_size_of
-from gradsift.errors import DataError, ModelError, SampleError, SettingError
+from gradsift.errors import DataError, SampleError, SettingError
 from gradsift.gradients import Batcher, Layers, PerSampleGradients, Precision, check_mode, device_of, probe
 from gradsift.gradients.closed_form import outer_product
 from gradsift.gradients.forms import Dense, Form
@@ -22,9 +24,6 @@ from gradsift.gradients.selection import refuse_complex
 from gradsift.progress import progress
 from gradsift.store import RunDirectory, fingerprint_model
 from gradsift.tasks import Task, task_for
-
-Directions = dict[str, Tensor]
-"""m vectors in parameter space: full name to a tensor ``(m, *parameter.shape)``."""
 
 KEPT_BYTES = 256 * 2**20
 """Gradients are kept between visits where all of them weigh at most this."""
@@ -111,8 +110,7 @@ class SampleGradients:
     @property
     def dtype(self) -> torch.dtype:
         """In which directions are held: the parameters' own, float32 at least."""
-        dtype = next(iter(self.parameters.values())).dtype
-        return dtype if dtype == torch.float64 else torch.float32
+        return wide(next(iter(self.parameters.values())).dtype)
 
     @property
     def size(self) -> int:
@@ -143,6 +141,19 @@ class SampleGradients:
             keep_bytes=self.keep_bytes,
             show_progress=self.show_progress,
         )
+
+    def mean_loss(self, positions: np.ndarray | None = None) -> MeanLoss:
+        """The samples' mean loss, whose curvature may be asked for.
+
+        Args:
+            positions: Of which samples; all where left out.
+
+        Returns:
+            The mean loss, as a function of the selected parameters.
+        """
+        positions = np.arange(len(self)) if positions is None else np.asarray(positions)
+        batches = Batches(self.samples, positions, self.batch_size, self.model)
+        return MeanLoss(self.model, self.task, self.parameters, batches, len(positions), self.precision)
 
     def visit(self, visitor: Visitor, what: str = "gradients") -> None:
         """Goes through all samples' gradients, batch by batch and parameter by parameter.
@@ -331,23 +342,6 @@ class _StoredFactors:
             yield positions, {self._name: outer_product(*parts)}
 
 
-def count(directions: Directions) -> int:
-    """Number of vectors.
-
-    Args:
-        directions: m vectors.
-
-    Returns:
-        m.
-
-    Raises:
-        ModelError: There is no parameter.
-    """
-    if not directions:
-        raise ModelError("no parameter is selected: there is nothing to take gradients of")
-    return len(next(iter(directions.values())))
-
-
 def smallest(form: Form) -> Form:
     """The same gradients in the form that weighs least.
 
@@ -359,42 +353,3 @@ def smallest(form: Form) -> Form:
     """
     whole = form.bytes_whole
     return form if form.bytes <= whole else Dense(form.dense())
-
-
-def with_values(directions: Directions, values: Iterable[Tensor]) -> Directions:
-    """Vectors with the same names and other numbers.
-
-    Args:
-        directions: m vectors, for their names.
-        values: The new tensors, in the same order.
-
-    Returns:
-        The vectors.
-    """
-    return dict(zip(directions, values, strict=True))
-
-
-def flattened(directions: Directions) -> Tensor:
-    """Vectors as a matrix.
-
-    Args:
-        directions: m vectors.
-
-    Returns:
-        Shape (m, p), parameters in their order.
-    """
-    return torch.cat([one.reshape(len(one), -1) for one in directions.values()], dim=1)
-
-
-def unflattened(matrix: Tensor, like: Directions) -> Directions:
-    """The reverse of :func:`flattened`.
-
-    Args:
-        matrix: Shape (m, p).
-        like: Vectors of the wanted shapes, any number of them.
-
-    Returns:
-        m vectors.
-    """
-    parts = matrix.split([one[0].numel() for one in like.values()], dim=1)
-    return {name: part.reshape(-1, *one.shape[1:]) for (name, one), part in zip(like.items(), parts, strict=True)}

@@ -106,13 +106,13 @@ class RandomWeights(Selector):
 class RankedUnits(Selector):
     """Whole units by rank; what is left of the quota are weights drawn from the next unit."""
 
-    descending, of_gradients = True, False
+    of_gradients = False
 
     def _statistics(self, gradients: SampleGradients, samples: Samples, layers: list[Layer]) -> list[np.ndarray]:
         return unit_means(gradients, samples, layers, of_gradients=self.of_gradients)
 
     def _choose(self, chosen: np.ndarray, values: Any, quota: int, generator: np.random.Generator) -> None:
-        order = np.argsort(-values if self.descending else values, kind="stable")
+        order = np.argsort(-values, kind="stable")
         whole, left = divmod(quota, chosen.shape[1])
         chosen[order[:whole]] = True
         if left:
@@ -123,54 +123,10 @@ class HighestOutputs(RankedUnits):
     """Units with the largest absolute mean output over the samples (and places of an image or sequence)."""
 
 
-class LowestOutputs(RankedUnits):
-    """Units with the smallest absolute mean output: a control."""
-
-    descending = False
-
-
 class HighestGradients(RankedUnits):
     """Units with the largest absolute mean derivative of the samples' loss with respect to their output."""
 
     of_gradients = True
-
-
-class LowestGradients(RankedUnits):
-    """Units with the smallest absolute mean derivative: a control."""
-
-    descending, of_gradients = False, True
-
-
-class Threshold(Selector):
-    """Weights drawn from the units whose absolute mean output is above a threshold, lowered until they suffice.
-
-    Args:
-        ratio: As in :class:`Selector`.
-        threshold: Where it starts.
-        step: By how much it is lowered.
-        seed: As there.
-
-    Raises:
-        SettingError: A setting is outside its range.
-    """
-
-    def __init__(self, ratio: float = 0.05, *, threshold: float = 1.0, step: float = 0.01, seed: int = 0) -> None:
-        super().__init__(ratio, seed=seed)
-        if not step > 0:
-            raise SettingError(f"step must be above 0; given {step}")
-        self.threshold, self.step = threshold, step
-
-    def _statistics(self, gradients: SampleGradients, samples: Samples, layers: list[Layer]) -> list[np.ndarray]:
-        return unit_means(gradients, samples, layers, of_gradients=False)
-
-    def _choose(self, chosen: np.ndarray, values: Any, quota: int, generator: np.random.Generator) -> None:
-        limit, needed = self.threshold, -(-quota // chosen.shape[1])
-        if (values > limit).sum() < needed:
-            enough = np.sort(values)[-needed]
-            limit -= self.step * max(1, np.floor((limit - enough) / self.step) + 1)
-        units = np.flatnonzero(values > limit)
-        drawn = generator.choice(len(units) * chosen.shape[1], quota, replace=False)
-        chosen[units[drawn // chosen.shape[1]], drawn % chosen.shape[1]] = True
 
 
 def unit_layers(gradients: SampleGradients) -> list[Layer]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gradsift.curvature.loss import wide
+from gradsift.curvature.vectors import Directions
 from gradsift.data import Samples, to_model
 from gradsift.data.batch import Batch
 from gradsift.errors import DataError, SampleError
 from gradsift.gradients import Batcher, Precision
 from gradsift.gradients.model_state import evaluated, precision_of
 from gradsift.gradients.probe import check_finite_inputs
+from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.tasks import Task, sample_losses
-
-if TYPE_CHECKING:
-    from gradsift.influence.sample_gradients import Directions, SampleGradients
 
 
 class Target:
@@ -136,7 +136,7 @@ class Target:
             DataError: Samples cannot be used.
         """
         weights = self.weights(self.evaluate(model, task, precision))
-        found = {name: torch.zeros_like(p, dtype=_wide(p.dtype))[None] for name, p in parameters.items()}
+        found = {name: torch.zeros_like(p, dtype=wide(p.dtype))[None] for name, p in parameters.items()}
         for positions, batch in self._batches(model, task):
             with naming(positions), torch.enable_grad(), precision_of(model, precision):
                 values = self.values(task, task.outputs(model, batch), batch)
@@ -243,7 +243,3 @@ def naming(positions: np.ndarray) -> Iterator[None]:
         yield
     except SampleError as error:
         raise error.at(positions.tolist()) from error
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return dtype if dtype == torch.float64 else torch.float32

@@ -1,12 +1,18 @@
 """The deep linear model against its closed form, and the closed form against published numbers."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradsift.errors import SettingError
-from gradsift.geometry.ufm import DeepLinearUFM, optimum
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from ufm import DeepLinearUFM, optimum
 
 SETTING = {"num_classes": 3, "samples_per_class": 40, "num_layers": 5, "weight_decay": 0.01, "feature_decay": 0.01}
 

@@ -1,9 +1,11 @@
+"""Every solver on a table of matrices against dense inverses; where they stop, and what they report."""
+
 import numpy as np
 import pytest
 import torch
 
-from gradsift.errors import SettingError
-from gradsift.influence.fixed_point import conjugate_gradients, fixed_point, largest_eigenvalue
+from gradsift.curvature import Eigendecomposition, conjugate_gradients, fixed_point, lissa
+from gradsift.errors import ModelError, SettingError
 
 
 def matrix(values, seed=0):
@@ -22,26 +24,42 @@ def times(a):
     return lambda rows: rows @ a
 
 
-def test_the_largest_eigenvalue_is_approached_from_below():
-    a = matrix(np.array([0.1, 0.2, 0.3, 5.0]))
-    found = largest_eigenvalue(times(a), sides(2, 4), steps=20)
-    assert found == pytest.approx(5.0, rel=1e-8)
-    assert largest_eigenvalue(times(a), sides(1, 4), steps=2) <= 5.0
-    assert largest_eigenvalue(times(torch.zeros(4, 4, dtype=torch.float64)), sides(1, 4)) == 0
+def exact(operator, sides, *, damping=0.0, tolerance=0.0, max_steps=0):
+    matrix = operator(torch.eye(sides.shape[1], dtype=sides.dtype))
+    return Eigendecomposition.of(matrix).damped(damping).solve(sides)
 
 
-@pytest.mark.parametrize(
-    "solve",
-    [lambda *a: fixed_point(*a, max_steps=2000, tolerance=1e-11), lambda *a: conjugate_gradients(*a, tolerance=1e-11)],
-)
-def test_both_reach_the_solution_of_every_side(solve):
-    a, b = matrix(VALUES), sides(3, 8)
-    found, report = solve(times(a), b)
-    assert np.allclose(found, np.linalg.solve(a.numpy(), b.numpy().T).T, rtol=1e-9, atol=1e-10)
+def neumann(operator, sides, **settings):
+    return lissa(operator, sides, scale=5.0, **settings)
+
+
+SOLVERS = {"conjugate gradients": conjugate_gradients, "fixed point": fixed_point, "LiSSA": neumann, "exact": exact}
+MATRICES = {
+    "evenly spread": (VALUES, 0.0),
+    "repeated": (np.array([1.0, 1.0, 3.0, 3.0, 3.0]), 0.0),
+    "one row": (np.array([2.0]), 0.0),
+    "singular and damped": (np.array([0.0, 0.0, 1.0, 2.0]), 0.5),
+    "indefinite and damped": (np.array([-0.5, 0.1, 1.0, 4.0]), 0.8),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_every_solver_reaches_the_solution_of_every_side(solver, name, dtype):
+    values, damping = MATRICES[name]
+    a, b = matrix(values), sides(3, len(values))
+    tolerance = 1e-11 if dtype == torch.float64 else 1e-5
+    found, report = SOLVERS[solver](
+        times(a.to(dtype)), b.to(dtype), damping=damping, max_steps=3000, tolerance=tolerance
+    )
+    expected = np.linalg.solve(a.numpy() + damping * np.eye(len(values)), b.numpy().T).T
+    assert found.dtype == dtype
+    assert np.allclose(found, expected, rtol=100 * tolerance, atol=100 * tolerance)
     assert report.converged
     assert not report.diverged
     assert report.ends == ("converged",) * 3
-    assert max(report.residuals) <= 1e-11
+    assert max(report.residuals) <= max(tolerance, 1e-6 if dtype == torch.float32 else 1e-12)
     assert report.restarts == 0
 
 
@@ -80,7 +98,7 @@ def test_a_step_that_is_too_long_is_halved_until_it_works():
 def test_divergence_is_stopped_and_the_best_vector_kept():
     a, b = matrix(np.array([-1.0, 0.5, 1.0, 2.0])), sides(2, 4)
     found, report = fixed_point(times(a), b, max_steps=400, tolerance=1e-8, max_restarts=3)
-    assert report.diverged
+    assert report.diverged == 2
     assert report.ends == ("diverged",) * 2
     assert report.restarts == 3
     assert report.steps < 400
@@ -100,7 +118,7 @@ def test_products_that_are_not_finite_end_the_iteration():
 def test_a_side_of_zeros_is_solved_by_zeros():
     a = matrix(VALUES)
     b = torch.cat([sides(1, 8), torch.zeros(1, 8, dtype=torch.float64)])
-    for solve in (fixed_point, conjugate_gradients):
+    for solve in SOLVERS.values():
         found, report = solve(times(a), b, tolerance=1e-6, max_steps=300)
         assert not found[1].any()
         assert report.converged
@@ -121,10 +139,32 @@ def test_products_are_counted():
     assert report.products == sum(calls) == 12
 
 
-def test_float32_stays_float32():
-    a = matrix(VALUES).float()
-    for solve in (fixed_point, conjugate_gradients):
-        assert solve(times(a), sides(1, 8).float())[0].dtype == torch.float32
+def test_a_measured_residual_takes_one_more_product():
+    a, b = matrix(VALUES), sides(2, 8)
+    found, report = conjugate_gradients(times(a), b, max_steps=3, measure=True)
+    left = torch.linalg.norm(b - found @ a, dim=1) / torch.linalg.norm(b, dim=1)
+    assert np.allclose(report.residuals, left, rtol=1e-12)
+    assert report.products == 8
+
+
+@pytest.mark.parametrize("solve", [fixed_point, conjugate_gradients, neumann])
+def test_a_side_that_is_not_finite_ends_at_once_and_leaves_the_others_alone(solve):
+    a, b = matrix(VALUES), sides(2, 8)
+    b[0, 3] = torch.nan
+    found, report = solve(times(a), b, tolerance=1e-9, max_steps=500)
+    assert report.ends == ("diverged", "converged")
+    assert np.allclose(found[1], np.linalg.solve(a.numpy(), b[1].numpy()))
+
+
+@pytest.mark.parametrize("damping", [-1.0, -2.0 - 1e-9])
+def test_a_matrix_that_is_singular_with_its_damping_is_refused(damping):
+    with pytest.raises(SettingError, match=r"is singular.*give a larger damping"):
+        Eigendecomposition.of(torch.diag(torch.tensor([1.0, 2.0, 3.0]))).damped(damping)
+
+
+def test_a_matrix_that_is_not_finite_is_refused():
+    with pytest.raises(ModelError, match="not finite"):
+        Eigendecomposition.of(torch.tensor([[1.0, torch.nan], [torch.nan, 1.0]]))
 
 
 @pytest.mark.parametrize(
