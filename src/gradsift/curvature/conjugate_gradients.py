@@ -51,7 +51,8 @@ def conjugate_gradients(
         >>> import torch
         >>> from gradsift.curvature import conjugate_gradients
         >>> matrix = torch.tensor([[2.0, 1.0], [1.0, 3.0]])
-        >>> vectors, report = conjugate_gradients(lambda rows: rows @ matrix, torch.tensor([[4.0, 7.0]]))
+        >>> sides = torch.tensor([[4.0, 7.0]])
+        >>> vectors, report = conjugate_gradients(lambda rows: rows @ matrix, sides, tolerance=1e-5)
         >>> [round(value, 4) for value in vectors[0].tolist()], report.ends, report.steps
         ([1.0, 2.0], ('converged',), 2)
     """
