@@ -222,6 +222,31 @@ def test_gauss_newton_without_a_forward_derivative_is_the_same():
     assert torch.allclose(*found, atol=1e-12)
 
 
+def test_gauss_newton_of_a_task_that_differentiates_inside_of_its_outputs():
+    class Slopes:
+        """Outputs are the model's derivatives by its inputs, as of energies and forces."""
+
+        def outputs(self, model, batch):
+            inputs = batch[0].clone().requires_grad_()
+            (slopes,) = torch.autograd.grad(model(inputs).sum(), inputs, create_graph=True)
+            return slopes
+
+        def losses(self, outputs, batch):
+            return 0.5 * outputs.square().sum(dim=1)
+
+    torch.manual_seed(0)
+    model, data = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double().eval(), torch.randn(6, 3).double()
+    values = {name: p.detach() for name, p in model.named_parameters()}
+
+    def slopes(values):
+        return torch.func.vmap(jacrev(lambda x: functional_call(model, values, (x,))[0]))(data)
+
+    blocks = jacrev(slopes)(values)
+    jacobian = torch.cat([blocks[name].reshape(18, -1) for name in values], dim=1)
+    loss = MeanLoss(model, Slopes(), dict(model.named_parameters()), [(data, torch.zeros(6))], 6)
+    assert torch.allclose(GaussNewton(loss).dense(), jacobian.T @ jacobian / 6, atol=1e-10)
+
+
 def test_gauss_newton_of_a_linear_model_is_the_hessian():
     torch.manual_seed(0)
     data = torch.randn(8, 4).double(), torch.randn(8, 2).double()
