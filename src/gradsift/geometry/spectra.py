@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from gradsift.curvature import Matrix, MeanLoss, curvature_operator, lanczos, largest_eigenvalues
+from gradsift.curvature import Batches, Matrix, MeanLoss, curvature_operator, lanczos, largest_eigenvalues
 from gradsift.data import Samples, to_model
 from gradsift.errors import SettingError
 from gradsift.geometry.playback import Playback
@@ -115,19 +114,16 @@ def spectrum(
     example = to_model(samples.batch(part[:4]), model)
     parameters = select_parameters(model, task, layers, example)
     refuse_complex(parameters, "the spectrum")
-    size = Batcher.fitting(model, task, example).size
-    batches = [to_model(samples.batch(part[start : start + size]), model) for start in range(0, len(part), size)]
+    batches = list(Batches(samples, part, Batcher.fitting(model, task, example).size, model))
     total = sum(parameter.numel() for parameter in parameters.values())
     wanted = num_classes**2 + 10 if count is None else count
     dense = count is None and wanted > LARGEST_COUNT
     wanted = min(num_classes + 10 if dense else wanted, total - 1)
     if wanted < 1:
-        raise SettingError(
-            f"a spectrum needs at least two parameters and one eigenvalue; {total} and {wanted} are given"
-        )
+        raise SettingError(f"a spectrum needs at least two parameters and one eigenvalue, got {total} and {wanted}")
     recorded = Playback(model, task, batches, parameters)
     operator = curvature_operator(MeanLoss(model, recorded, parameters, batches, len(part)), matrix)
-    with recorded.playing() if recorded.skipped else nullcontext():
+    with recorded.playing():
         values, vectors = largest_eigenvalues(
             operator, wanted, tolerance=tolerance, seed=generator, show_progress=show_progress
         )
@@ -135,7 +131,6 @@ def spectrum(
         if dense:
             density = lanczos(operator, operator.zeros(1), steps=min(DENSITY_VECTORS, total - 1), seed=seed).curve()
     outliers, gap = largest_gap(values)
-    squared = num_classes**2
     return Spectrum(
         matrix=matrix,
         parameters=tuple(parameters),
@@ -144,8 +139,8 @@ def spectrum(
         eigenvalues=values,
         outliers=outliers,
         gap=gap,
-        gaps={k: _gap(values, k) for k in (num_classes, squared) if k < len(values)},
-        ratio=float(values[0] / values[squared - 1]) if squared <= len(values) and values[squared - 1] > 0 else None,
+        gaps={k: _gap(values, k) for k in (num_classes, num_classes**2) if k < len(values)},
+        ratio=_ratio(values, num_classes**2),
         density=density,
         products=operator.products,
         seconds=time.perf_counter() - started,
@@ -174,3 +169,8 @@ def largest_gap(eigenvalues: np.ndarray, *, least: float = 1.5) -> tuple[int, fl
 def _gap(eigenvalues: np.ndarray, count: int) -> float:
     above, below = eigenvalues[count - 1], eigenvalues[count]
     return float(above / max(below, abs(above) * 1e-12)) if above > 0 else 1.0
+
+
+def _ratio(eigenvalues: np.ndarray, count: int) -> float | None:
+    known = count <= len(eigenvalues) and eigenvalues[count - 1] > 0
+    return float(eigenvalues[0] / eigenvalues[count - 1]) if known else None
