@@ -29,7 +29,7 @@ from chaos.stage import Row, Stage  # noqa: E402
 
 
 def run(name: str, stage: Stage, count: int | None) -> list[Row]:
-    """Runs one attack and prints what failed.
+    """Runs one attack and counts what failed.
 
     Args:
         name: Its name.
@@ -41,8 +41,6 @@ def run(name: str, stage: Stage, count: int | None) -> list[Row]:
     rows = module.attack(stage, module.COUNT if count is None else count)
     outcomes = collections.Counter(row["outcome"] for row in rows)
     failed = [row for row in rows if row["failed"]]
-    for row in failed:
-        print(f"  {row['case']}: {row['outcome']} ({row['detail']})")
     words = ", ".join(f"{times} {outcome}" for outcome, times in outcomes.most_common())
     print(f"{name}: {len(rows)} tried, {len(failed)} failed in {time.monotonic() - started:.0f} s: {words}", flush=True)
     return rows

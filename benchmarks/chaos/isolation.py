@@ -171,7 +171,7 @@ def forked(action: Callable[[], Any], folder: Path, *, death: Death | None = Non
 
 def _live(action: Callable[[], Any], folder: Path, death: Death, gate: int | None, answer: int) -> None:
     """The child's life; does not return."""
-    code, found = CRASHED, {}
+    code, found = CRASHED, b"{}"
     try:
         sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         os.chdir(folder)
@@ -184,28 +184,28 @@ def _live(action: Callable[[], Any], folder: Path, death: Death, gate: int | Non
             resource.setrlimit(resource.RLIMIT_FSIZE, (death.size, death.size))
         if gate is not None:
             os.read(gate, 1)
-        code, found = _tried(action)
-        found["operations"] = counter.count
-    finally:
+        code, value = _tried(action)
+        found = json.dumps({"value": value, "operations": counter.count}, default=str).encode()
         sys.stdout.flush()
         sys.stderr.flush()
-        os.write(answer, json.dumps(found).encode())
+    finally:
+        os.write(answer, found)
         os._exit(code)
 
 
-def _tried(action: Callable[[], Any]) -> tuple[int, dict[str, Any]]:
+def _tried(action: Callable[[], Any]) -> tuple[int, Any]:
     try:
-        return 0, {"value": action()}
+        return 0, action()
     except SystemExit as stop:
         if isinstance(stop.code, str):
             sys.stderr.write(stop.code)
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None), {}
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None), None
     except GradsiftError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}")
-        return 1, {}
+        return 1, None
     except BaseException:  # noqa: BLE001  # whatever it is, the row tells of it
         traceback.print_exc()
-        return CRASHED, {}
+        return CRASHED, None
 
 
 class _Counter:

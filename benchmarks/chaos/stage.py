@@ -64,9 +64,9 @@ class Stage:
         """
         work = [(action, case, self.scratch) for case in cases]
         if self.processes == 1:
-            return [_placed(one) for one in work]
+            return [shown(_placed(one)) for one in work]
         with multiprocessing.get_context("fork").Pool(self.processes) as pool:
-            return pool.map(_placed, work, chunksize=1)
+            return [shown(found) for found in pool.imap(_placed, work)]
 
 
 def row(case: str, outcome: str, failed: bool = False, detail: str = "") -> Row:
@@ -79,6 +79,18 @@ def row(case: str, outcome: str, failed: bool = False, detail: str = "") -> Row:
         detail: More of it.
     """
     return {"case": case, "outcome": outcome, "failed": failed, "detail": detail[:400]}
+
+
+def shown(found: T) -> T:
+    """What an attempt found, printed where it failed.
+
+    Args:
+        found: A row, several, or something else.
+    """
+    for one in found if isinstance(found, list) else [found]:
+        if isinstance(one, dict) and one["failed"]:
+            print(f"  {one['case']}: {one['outcome']} ({one['detail'][:300]})", flush=True)
+    return found
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:
