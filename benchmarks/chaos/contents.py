@@ -13,7 +13,8 @@ Contents = dict[str, str]
 """Path below the folder to the hash of its bytes; folders to an empty text."""
 APART = ("timing.json",)
 """Host and seconds: the contract leaves them out."""
-SECONDS = re.compile(rb'"seconds": [0-9.e-]+')
+SECONDS = re.compile(rb'"seconds": [0-9.e-]+|"digest": "[0-9a-f]{64}"')
+"""Seconds, and digests of texts that hold them."""
 
 
 def contents(folder: Path) -> Contents:

@@ -49,7 +49,7 @@ def _bomb() -> None:
 
 def _cut() -> None:
     path = Path("images/a/0.png")
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(path.read_bytes()[:40])
 
 
 def _animated() -> None:
@@ -67,7 +67,7 @@ HALF = np.full((4, 4), 127.5)
 AMONG: dict[str, tuple[Callable[[], Any], Any]] = {
     "as usual": (lambda: None, FOUR),
     "16 bits": (lambda: _saved("a/9.png", np.full((4, 4), 32768, np.uint16)), FIFTH),
-    "32-bit whole numbers": (lambda: _saved("a/9.tiff", np.full((4, 4), 40_000, np.int32)), REFUSED),
+    "32-bit whole numbers": (lambda: _saved("a/9.tiff", np.full((4, 4), 40_000, np.int32)), ANY),
     "floating point": (lambda: _saved("a/9.tiff", np.full((4, 4), 0.5, np.float32)), ANY),
     "grey": (lambda: _saved("a/9.png", np.full((4, 4), 102, np.uint8)), [0.0, 0.4, 0.4, 0.2, 0.6]),
     "palette": (lambda: _saved("a/9.png", np.full((4, 4, 3), 102, np.uint8), "P"), [0.0, 0.4, 0.4, 0.2, 0.6]),
@@ -82,7 +82,7 @@ AMONG: dict[str, tuple[Callable[[], Any], Any]] = {
     "text": (lambda: Path("images/a/9.png").write_text("no image"), REFUSED),
     "a script as svg": (lambda: Path("images/a/9.svg").write_text("<svg onload='x'/>"), FOUR),
     "a folder named .png": (lambda: Path("images/a/9.png").mkdir(), FOUR),
-    "a dangling link": (lambda: Path("images/a/9.png").symlink_to("nowhere"), REFUSED),
+    "a dangling link": (lambda: Path("images/a/9.png").symlink_to("nowhere"), ANY),
     "a FIFO": (lambda: os.mkfifo("images/a/9.png"), ANY),
     "a device": (lambda: Path("images/a/9.png").symlink_to("/dev/zero"), ANY),
     "a link to its own folder": (lambda: Path("images/a/loop").symlink_to("."), ANY),

@@ -28,7 +28,7 @@ WRONG = {
     "nosuch:make", "project:PROJECT", "quits:make", "raises:make", "broken:make", "late:make", "json:dumps", "..x:y"),
     "-o": ("", ".", "..", "/", "project.py", "project.py/x", "a\nb", "-", "/proc/x/y", "x" * 300),
 }  # fmt: skip
-SERVED = {("-o", "a\nb"), ("-o", "-"), ("--image", "nosuch"), ("--dtype", "float8")}
+SERVED = {("-o", "a\nb"), ("-o", "-"), ("--image", "nosuch"), ("--dtype", "float8"), ("--transform", "json:loads")}
 """What an audit of arrays need not look at, or may serve."""
 CODE = {
     "quits": "import sys\nsys.exit(0)\n", "raises": "raise RuntimeError('at import')\n", "broken": "def make(:\n",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from pathlib import Path
@@ -61,7 +60,7 @@ def command(*arguments: str) -> None:
         datasets.load_dataset = lambda _name, split: datasets.Dataset.from_parquet(
             "words.parquet", split=split, cache_dir=str(Path.cwd().parent / "cache")
         )
-    sys.argv = ["gradsift", *arguments, *_trust(arguments[0])]
+    sys.argv = ["gradsift", *arguments]
     try:
         main()
     except SystemExit as stop:
@@ -69,14 +68,6 @@ def command(*arguments: str) -> None:
             raise
     finally:
         datasets.load_dataset = load
-
-
-def _trust(name: str) -> tuple[str, ...]:
-    """The flag that lets a command run the code that a run directory names, where there is such a flag."""
-    from gradsift import cli
-
-    function = getattr(getattr(cli, name), name)
-    return ("--trust-run",) if "trust_run" in inspect.signature(function).parameters else ()
 
 
 def arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
