@@ -1,7 +1,8 @@
-"""A small part of ``benchmarks/chaos``: its own instruments."""
+"""A small part of ``benchmarks/chaos``: a handful of each attack, and its own instruments."""
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,10 +14,30 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from chaos import page
 from chaos.contents import below, contents
 from chaos.isolation import Child, Death, forked
-from chaos.results import keep
+from chaos.results import ATTACKS, keep, read
 from chaos.stage import row, spread
 
 import gradsift
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Rows of a handful of each attack, run in a process that has only imported gradsift."""
+    folder = tmp_path_factory.mktemp("rows")
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks/chaos", "--small", "--jobs", "1", "--results", folder],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    found = {name: read(name, folder) for name in ATTACKS}
+    assert all(found.values()), done.stdout + done.stderr
+    return found
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_handful_of_each_attack_does_no_harm(rows, name):
+    assert not [(row["case"], row["outcome"], row["detail"]) for row in rows[name] if row["failed"]]
 
 
 def write_twice():

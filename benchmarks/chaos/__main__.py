@@ -2,6 +2,7 @@
 
     python benchmarks/chaos                                # all attacks: rows in benchmarks/results/chaos_*.parquet
     python benchmarks/chaos --attack kills --count 60      # some of one attack, printed alone
+    python benchmarks/chaos --small                        # a handful of each attack, as make test runs it
     python benchmarks/chaos --write                        # docs/reliability.md, from the rows alone
 
 With ``--count`` rows are printed, and kept only with ``--keep``; ``--jobs`` attempts run beside each other.
@@ -27,6 +28,18 @@ from chaos import page  # noqa: E402
 from chaos.results import ATTACKS, keep  # noqa: E402
 from chaos.stage import Row, Stage  # noqa: E402
 
+SMALL = {
+    "kills": 10,
+    "pairs": 3,
+    "flips": 150,
+    "damaged": 3,
+    "full_disk": 4,
+    "inputs": 16,
+    "conventions": 8,
+    "identity": 8,
+}
+SMALL_JOBS = ("audit csv, all layers", "trim parquet", "Recorder.save over an older save")
+
 
 def run(name: str, stage: Stage, count: int | None) -> list[Row]:
     """Runs one attack and counts what failed.
@@ -50,10 +63,11 @@ def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--attack", nargs="+", choices=[*ATTACKS, "all"], default=["all"])
+    parser.add_argument("--small", action="store_true", help="a handful of each attack on a few commands")
     parser.add_argument("--count", type=int, help="attempts of each attack")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--keep", action="store_true", help="keep rows although --count was given")
+    parser.add_argument("--keep", action="store_true", help="keep rows although they are few")
     parser.add_argument("--results", type=Path, help="folder of the rows instead of benchmarks/results")
     parser.add_argument("--write", action="store_true", help="write the page from the rows, and attack nothing")
     arguments = parser.parse_args()
@@ -65,11 +79,11 @@ def main() -> None:
     names = ATTACKS if "all" in arguments.attack else arguments.attack
     failed = 0
     with tempfile.TemporaryDirectory(prefix="gradsift-chaos-") as scratch:
-        stage = Stage(Path(scratch).resolve(), arguments.seed, arguments.jobs)
+        stage = Stage(Path(scratch).resolve(), arguments.seed, arguments.jobs, SMALL_JOBS if arguments.small else None)
         for name in names:
-            rows = run(name, stage, arguments.count)
+            rows = run(name, stage, SMALL[name] if arguments.small else arguments.count)
             failed += sum(row["failed"] for row in rows)
-            if arguments.count is None or arguments.keep or arguments.results:
+            if arguments.keep or arguments.results or (arguments.count is None and not arguments.small):
                 keep(name, arguments.seed, rows, arguments.results)
     sys.exit(1 if failed else 0)
 

@@ -51,7 +51,6 @@ def read_run(path: Path) -> None:
     Args:
         path: The run directory.
     """
-    from gradsift.report.highlights import read_highlights
     from gradsift.table import Audit
 
     audit = Audit.open(path)
@@ -59,7 +58,9 @@ def read_run(path: Path) -> None:
     for name in sorted(audit.run.stored()):
         audit.run.statistic(name).load()
     audit.gradients.norms(2)
-    read_highlights(audit.run)
+    for file in sorted(path.glob("*.json")):
+        if file.name not in OUTSIDE:
+            audit.run.read_json(file.name)
 
 
 def read_trajectory(path: Path) -> None:

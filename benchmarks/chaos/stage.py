@@ -29,11 +29,13 @@ class Stage:
         scratch: A folder for everything.
         seed: Seed of what is drawn.
         processes: How many attempts run beside each other.
+        jobs: Names of the jobs that are attacked; all where left out.
     """
 
     scratch: Path
     seed: int = 0
     processes: int = 1
+    jobs: tuple[str, ...] | None = None
 
     @property
     def template(self) -> Path:
@@ -52,7 +54,8 @@ class Stage:
         Args:
             names: Names of jobs.
         """
-        wanted = [job for job in jobs.JOBS if names is None or job.name in names]
+        chosen = [names for names in (names, self.jobs) if names is not None]
+        wanted = [job for job in jobs.JOBS if all(job.name in names for names in chosen)]
         return self.map(_rehearsed, [(job, self.template) for job in wanted])
 
     def map(self, action: Callable[[Any, Path], T], cases: Iterable[Any]) -> list[T]:
