@@ -7,9 +7,10 @@ import gradsift
 
 ROOT = Path(gradsift.__file__).parent
 ROOMS = [
-    "errors", "printable", "imports", "ranges", "progress", "writing", "data", "tasks", "gradients", "store", "trajectory",
-    "detectors", "curvature", "influence", "geometry", "table", "cleaning", "evaluation", "report", "integrations",
-    "settings", "loading", "conventions", "preparation", "audit", "plan", "demo", "cli",
+    "errors", "printable", "imports", "ranges", "progress", "writing", "data", "tasks", "gradients", "store",
+    "trajectory", "evidence", "detectors", "curvature", "influence", "geometry", "table", "cleaning", "evaluation",
+    "report", "integrations", "settings", "loading", "conventions", "stages", "preparation", "jobs", "audit", "plan",
+    "demo", "cli",
 ]  # fmt: skip
 LATE = {("table", "cleaning"), ("table", "report")}
 

@@ -1,0 +1,17 @@
+"""Evidence: what is known of each sample and where it comes from, and the sources that it comes from."""
+
+from gradsift.evidence.arrays import evidence_of_arrays
+from gradsift.evidence.cross_fit import cross_fit
+from gradsift.evidence.estimator import evidence_of_estimator, is_estimator
+from gradsift.evidence.folds import assign_folds
+from gradsift.evidence.hub import Evidence, Provenance
+
+__all__ = [
+    "Evidence",
+    "Provenance",
+    "assign_folds",
+    "cross_fit",
+    "evidence_of_arrays",
+    "evidence_of_estimator",
+    "is_estimator",
+]

@@ -1,0 +1,270 @@
+"""Cross-fitting: predictions of models that have not seen the sample they predict, from the user's own training."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from gradsift.data import Samples, fingerprint_samples
+from gradsift.errors import DataError, OutputError, SettingError
+from gradsift.evidence.arrays import class_numbers, evidence_of_arrays
+from gradsift.evidence.folds import assign_folds
+from gradsift.evidence.hub import Evidence
+from gradsift.evidence.predictions import given_labels, predicted_probabilities
+from gradsift.progress import progress
+from gradsift.tasks import Task, get_task
+from gradsift.writing import new_file
+
+logger = logging.getLogger(__name__)
+
+COMPARED = 64
+"""Samples on which the models of two folds are compared, to notice a training that does not read its data."""
+
+Predict = Callable[[Any, Any], Any]
+"""``predict(model, dataset) -> probabilities``, shape (n, K)."""
+
+
+class TrainFunction(Protocol):
+    """The user's own training; see :func:`cross_fit`."""
+
+    def __call__(self, dataset: Any, /, *, seed: int) -> Any:
+        """Trains from scratch.
+
+        Args:
+            dataset: The same kind of data set as the whole one, without the samples that are held out.
+            seed: Seeds initialisation and shuffling.
+
+        Returns:
+            The model of the last epoch.
+        """
+        ...
+
+
+def cross_fit(
+    train_fn: TrainFunction,
+    train_set: Any,
+    *,
+    folds: int = 4,
+    task: str | Task = "classification",
+    predict: Predict | None = None,
+    groups: Any = None,
+    seed: int = 0,
+    output: str | Path | None = None,
+    show_progress: bool = True,
+) -> Evidence:
+    """Trains once for each fold and predicts the samples that were held out.
+
+    A model that has memorised its labels says nothing about them; one that has not seen a sample does. A ``train_fn`` that
+    accepts ``after_epoch`` calls ``after_epoch(model)`` after each epoch, so that every epoch's predictions are kept;
+    otherwise only those of the last epoch are.
+
+    Example:
+        >>> import numpy as np
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> inputs = np.array([[0.0], [0.1], [0.2], [1.0], [1.1], [1.2]], dtype=np.float32)
+        >>> def train(dataset, *, seed):
+        ...     return LogisticRegression(C=100.0).fit(*dataset)
+        >>> evidence = cross_fit(train, (inputs, np.array([0, 0, 0, 1, 1, 1])), folds=3)
+        >>> evidence.comes_from("predictions"), evidence.predictions.shape
+        ('out-of-fold', (6, 2))
+
+    Args:
+        train_fn: Trains a model from scratch, ``train_fn(dataset, seed=seed)``.
+        train_set: The training set.
+        folds: Number of trainings. Each holds one of so many parts of the data out.
+        task: The task or its name; it must have classes.
+        predict: ``predict(model, dataset) -> probabilities`` of shape (n, K). Where left out, the task reads a torch
+            module's outputs, and ``predict_proba`` any other model's.
+        groups: Group of each sample, shape (n,), such as the patient it comes from; no group is split over folds.
+        seed: Seed of folds and trainings.
+        output: Folder of finished folds: the same call goes on after the last one that is there.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        Evidence with ``predictions`` of the last epoch, ``by_epoch`` of shape (epochs, n, K), labels, losses and folds.
+
+    Raises:
+        DataError: A class has fewer samples than there are folds, or predictions are no probabilities.
+        SettingError: The task has no classes, or ``train_fn`` gives the same model whatever its data.
+        OutputError: The folder holds folds of another data set or another training.
+    """
+    job = get_task(task)
+    samples = Samples(train_set)
+    labels, names = class_numbers(given_labels(job, samples))
+    names = samples.class_names or names
+    fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
+    finished = FinishedFolds(output, _fingerprint(train_fn, samples, fold_of, seed))
+    compared = np.unique(np.linspace(0, len(samples) - 1, min(COMPARED, len(samples))).astype(int))
+    fitted = Fold(
+        train_fn, samples, predict or (lambda model, dataset: predicted_probabilities(model, dataset, job)), seed
+    )
+    held_out, common = [], []
+    with progress("cross-fitting", folds, unit="trainings", show=show_progress) as bar:
+        for fold in range(folds):
+            found = finished.read(fold)
+            if found is None:
+                found = fitted.train(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold), compared)
+                finished.write(fold, *found)
+            held_out.append(found[0])
+            common.append(found[1])
+            bar.advance()
+    _refuse_same_models(common)
+    by_epoch = _put_together(held_out, fold_of)
+    evidence = evidence_of_arrays(labels, by_epoch[-1], folds=fold_of, class_names=names, provenance="out-of-fold")
+    return evidence.with_(by_epoch=by_epoch, provenance={"by_epoch": "out-of-fold"})
+
+
+class Fold:
+    """One training of a cross-fit.
+
+    Args:
+        train_fn: The training.
+        samples: The whole data set.
+        predict: Gives probabilities.
+        seed: Seed of the training.
+    """
+
+    def __init__(self, train_fn: TrainFunction, samples: Samples, predict: Predict, seed: int) -> None:
+        self._train_fn, self._samples, self._predict, self._seed = train_fn, samples, predict, seed
+        self._by_epoch = takes(train_fn, "after_epoch")
+
+    def train(self, kept: np.ndarray, held_out: np.ndarray, compared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Trains on some samples and predicts the others.
+
+        Args:
+            kept: Positions to train on.
+            held_out: Positions to predict.
+            compared: Positions that every fold's last model predicts.
+
+        Returns:
+            Probabilities of the samples held out, shape (epochs, len(held_out), K), and of those compared.
+        """
+        unseen = self._samples.keep(held_out)
+        epochs: list[np.ndarray] = []
+
+        def after_epoch(model: Any) -> None:
+            epochs.append(self._probabilities(model, unseen, len(held_out)))
+
+        callbacks = {"after_epoch": after_epoch} if self._by_epoch else {}
+        try:
+            model = self._train_fn(self._samples.keep(kept), seed=self._seed, **callbacks)
+        except Exception as error:
+            error.add_note(f"raised by train_fn in cross-fitting, on {len(kept)} of {len(self._samples)} samples")
+            raise
+        if not epochs:
+            after_epoch(model)
+        return np.stack(epochs), self._probabilities(model, self._samples.keep(compared), len(compared))
+
+    def _probabilities(self, model: Any, dataset: Any, size: int) -> np.ndarray:
+        found = np.asarray(self._predict(model, dataset), dtype=np.float32)
+        if found.ndim == 1:
+            found = np.stack([1 - found, found], axis=1)
+        if found.ndim != 2 or len(found) != size or not np.isfinite(found).all():
+            raise DataError(
+                f"predict(model, dataset) gave shape {found.shape} for {size} samples: it must give finite probabilities "
+                "of shape (n, K)"
+            )
+        return found
+
+
+class FinishedFolds:
+    """The folds of a cross-fit that are done, in a folder.
+
+    Args:
+        folder: The folder; nothing is kept where ``None``.
+        fingerprint: Of training, data, folds and seed.
+    """
+
+    def __init__(self, folder: str | Path | None, fingerprint: str) -> None:
+        self._folder, self._fingerprint = None if folder is None else Path(folder), fingerprint
+
+    def read(self, fold: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """The predictions of a fold.
+
+        Args:
+            fold: Its number.
+
+        Returns:
+            What :meth:`Fold.train` gave; ``None`` where it is not done.
+
+        Raises:
+            OutputError: It is of another data set or another training.
+        """
+        path = self._path(fold)
+        if path is None or not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as archive:
+            if str(archive["fingerprint"]) != self._fingerprint:
+                raise OutputError(
+                    f"{path} is of another data set, training, seed or number of folds: choose another folder, or remove it"
+                )
+            return archive["held_out"], archive["compared"]
+
+    def write(self, fold: int, held_out: np.ndarray, compared: np.ndarray) -> None:
+        """Keeps the predictions of a fold.
+
+        Args:
+            fold: Its number.
+            held_out: Shape (epochs, m, K).
+            compared: Shape (c, K).
+        """
+        path = self._path(fold)
+        if path is not None:
+            with new_file(path) as aside:
+                np.savez(aside, held_out=held_out, compared=compared, fingerprint=self._fingerprint)
+
+    def _path(self, fold: int) -> Path | None:
+        return None if self._folder is None else self._folder / f"fold-{fold:02d}.npz"
+
+
+def takes(function: Any, name: str) -> bool:
+    """Whether a function takes an argument of a name.
+
+    Args:
+        function: The function, or any object that is called.
+        name: The argument.
+
+    Returns:
+        True where its signature names it, or takes any keyword.
+    """
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a builtin
+        return False
+    return name in parameters or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+
+
+def _fingerprint(train_fn: Any, samples: Samples, fold_of: np.ndarray, seed: int) -> str:
+    name = getattr(train_fn, "__qualname__", type(train_fn).__qualname__)
+    parts = f"{getattr(train_fn, '__module__', '')}:{name} {fingerprint_samples(samples)[0]} {seed} ".encode()
+    return hashlib.sha256(parts + fold_of.tobytes()).hexdigest()
+
+
+def _refuse_same_models(common: list[np.ndarray]) -> None:
+    """Notices a training that does not read its data: models of other data agree to the last digit."""
+    if all(np.array_equal(common[0], other) for other in common[1:]):
+        raise SettingError(
+            f"train_fn gave models with equal predictions for {len(common)} different training sets: it must train on the "
+            "data set that it is called with, and from scratch"
+        )
+
+
+def _put_together(held_out: list[np.ndarray], fold_of: np.ndarray) -> np.ndarray:
+    """Every sample's predictions by the model that has not seen it, shape (epochs, n, K)."""
+    epochs = {len(part) for part in held_out}
+    if len(epochs) > 1:
+        logger.warning("the folds were trained for %s epochs: the last %d are kept", sorted(epochs), min(epochs))
+    widths = {part.shape[2] for part in held_out}
+    if len(widths) > 1:
+        raise DataError(f"models of different folds predict {sorted(widths)} classes: train each for all classes")
+    last = min(epochs)
+    whole = np.empty((last, len(fold_of), widths.pop()), dtype=np.float32)
+    for fold, part in enumerate(held_out):
+        whole[:, fold_of == fold] = part[-last:]
+    return whole
