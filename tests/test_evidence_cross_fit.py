@@ -1,0 +1,147 @@
+"""Cross-fitting the user's own training."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from gradsift.errors import DataError, ModelError, OutputError, SettingError
+from gradsift.evidence import cross_fit
+from gradsift.evidence.heads import cross_fit_heads
+
+
+def train(dataset, *, seed, after_epoch=None, epochs=4):
+    inputs, labels = (torch.as_tensor(part) for part in dataset)
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(epochs):
+        model.train()
+        for rows in torch.randperm(len(inputs)).split(16):
+            loss = nn.functional.cross_entropy(model(inputs[rows]), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if after_epoch is not None:
+            after_epoch(model)
+    return model.eval()
+
+
+def train_without_callback(dataset, *, seed):
+    return train(dataset, seed=seed)
+
+
+def test_every_sample_is_predicted_by_the_model_that_has_not_seen_it(blobs):
+    inputs, given, _ = blobs
+    evidence = cross_fit(train, (inputs, given), folds=3, show_progress=False)
+    assert evidence.by_epoch.shape == (4, 180, 3)
+    for fold in range(3):
+        kept, held_out = evidence.folds != fold, evidence.folds == fold
+        model = train((inputs[kept], given[kept]), seed=0)
+        with torch.no_grad():
+            expected = model(torch.from_numpy(inputs[held_out])).softmax(dim=1)
+        np.testing.assert_allclose(evidence.by_epoch[-1][held_out], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(evidence.predictions.rows(range(180)), evidence.by_epoch[-1])
+
+
+def test_reading_after_an_epoch_changes_nothing_in_the_training(blobs):
+    inputs, given, _ = blobs
+    with_callback = cross_fit(train, (inputs, given), folds=2, show_progress=False)
+    without = cross_fit(train_without_callback, (inputs, given), folds=2, show_progress=False)
+    assert without.by_epoch.shape[0] == 1
+    np.testing.assert_array_equal(with_callback.by_epoch[-1], without.by_epoch[-1])
+
+
+def test_it_finds_wrong_labels(blobs):
+    inputs, given, wrong = blobs
+    evidence = cross_fit(train, (inputs, given), show_progress=False)
+    assert evidence.losses[wrong].mean() > 3 * evidence.losses[~wrong].mean()
+
+
+def test_an_estimator_may_be_trained(blobs):
+    inputs, given, _ = blobs
+
+    def fit(dataset, *, seed):
+        return LogisticRegression().fit(*dataset)
+
+    evidence = cross_fit(fit, (inputs, given), folds=3, show_progress=False)
+    held_out = evidence.folds == 0
+    expected = LogisticRegression().fit(inputs[~held_out], given[~held_out]).predict_proba(inputs[held_out])
+    np.testing.assert_allclose(evidence.predictions.rows(np.flatnonzero(held_out)), expected, rtol=1e-5)
+
+
+def test_finished_folds_are_not_trained_again(blobs, tmp_path):
+    inputs, given, _ = blobs
+    calls = []
+
+    def counted(dataset, *, seed, after_epoch):
+        calls.append(len(dataset[0]))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(dataset, seed=seed, after_epoch=after_epoch)
+
+    arguments = {"folds": 3, "output": tmp_path / "folds", "show_progress": False}
+    with pytest.raises(KeyboardInterrupt):
+        cross_fit(counted, (inputs, given), **arguments)
+    resumed = cross_fit(counted, (inputs, given), **arguments)
+    assert len(calls) == 4
+    np.testing.assert_array_equal(
+        resumed.by_epoch, cross_fit(train, (inputs, given), folds=3, show_progress=False).by_epoch
+    )
+    with pytest.raises(OutputError, match="is of another data set, training, seed or number of folds"):
+        cross_fit(counted, (inputs[::-1].copy(), given), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda dataset, *, seed: nn.Linear(2, 3).requires_grad_(False), None, ""),
+        (lambda dataset, *, seed: "no model", ModelError, "a str has no predict_proba"),
+    ],
+)
+def test_what_cannot_predict_is_refused(blobs, function, error, message):
+    inputs, given, _ = blobs
+    if error is not None:
+        with pytest.raises(error, match=message):
+            cross_fit(function, (inputs, given), folds=2, show_progress=False)
+
+
+def test_a_training_that_ignores_its_data_is_noticed(blobs):
+    inputs, given, _ = blobs
+
+    def ignores(dataset, *, seed):
+        return train((inputs, given), seed=seed)
+
+    with pytest.raises(SettingError, match="must train on the data set that it is called with"):
+        cross_fit(ignores, (inputs, given), folds=2, show_progress=False)
+
+
+def test_a_task_without_classes_is_refused(blobs):
+    inputs, given, _ = blobs
+    with pytest.raises(SettingError, match="one class a sample"):
+        cross_fit(train, (inputs, given.astype(np.float32)), task="regression", show_progress=False)
+
+
+def test_predictions_of_another_shape_are_refused(blobs):
+    inputs, given, _ = blobs
+    with pytest.raises(DataError, match=r"gave shape \(3, 2\) for 90 samples"):
+        cross_fit(train, (inputs, given), folds=2, predict=lambda model, dataset: np.zeros((3, 2)), show_progress=False)
+
+
+def test_heads_on_features_know_what_they_have_not_seen(blobs):
+    inputs, given, wrong = blobs
+    heads = cross_fit_heads(inputs, given, show_progress=False)
+    assert heads.predictions.shape == (180, 3)
+    np.testing.assert_allclose(heads.predictions.sum(axis=1), 1, rtol=1e-5)
+    own = heads.predictions[np.arange(180), given]
+    assert own[wrong].mean() < 0.5 * own[~wrong].mean()
+    again = cross_fit_heads(inputs, given, show_progress=False)
+    np.testing.assert_array_equal(heads.predictions, again.predictions)
+    assert set(heads.rounds) == {"linear", "perceptron"}
+
+
+def test_heads_of_another_number_of_features_are_refused(blobs):
+    inputs, given, _ = blobs
+    with pytest.raises(DataError, match="give one row a sample"):
+        cross_fit_heads(inputs[:10], given, show_progress=False)
