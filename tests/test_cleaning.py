@@ -10,8 +10,9 @@ import gradsift
 from gradsift.cleaning import decide, trim
 from gradsift.cleaning.contamination import count_disagreements, count_outliers
 from gradsift.data import Samples
-from gradsift.detectors import Evidence, WrongLabelPosterior
+from gradsift.detectors import WrongLabelPosterior
 from gradsift.errors import DataError
+from gradsift.evidence import Evidence
 from gradsift.store import ArrayMatrix, gradient_matrix
 from gradsift.table import Audit
 

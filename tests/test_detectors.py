@@ -12,7 +12,6 @@ from sklearn.metrics import average_precision_score
 from gradsift.detectors import (
     DETECTORS,
     ConfidenceWeightedEntropy,
-    Evidence,
     External,
     FlipPattern,
     IsolationForest,
@@ -22,6 +21,7 @@ from gradsift.detectors import (
     PerClass,
     SelfConfidence,
     WrongLabelPosterior,
+    WrongLabelPosteriorAlongTraining,
     detrimental_scores,
     get_detector,
     trees,
@@ -30,12 +30,16 @@ from gradsift.detectors.belief import Belief
 from gradsift.detectors.posterior import wrong_label_probability
 from gradsift.detectors.trees import IsolationTrees, average_path_length, grow
 from gradsift.errors import DataError, SettingError
+from gradsift.evidence import Evidence
 from gradsift.store import ArrayMatrix, FactoredMatrix, ShardedArray
+from gradsift.trajectory import Trajectory
 
 NAMES = [*DETECTORS, "sklearn.neighbors:LocalOutlierFactor", "sklearn.svm:OneClassSVM", "pyod.models.ecod:ECOD"]
 
-READS_AS = {"evidence": "predictions", "evidence_along_training": "predictions"}
-"""Predictions alone are evidence, too."""
+
+def read_of(detector):
+    """The field that a detector is handed; predictions alone are evidence, too."""
+    return "predictions" if isinstance(detector, WrongLabelPosterior) else detector.reads[0]
 
 
 class Observed:
@@ -58,14 +62,14 @@ class Observed:
         self.along = (weights * self.losses).astype(dtype), (weights * (given - others)).astype(dtype)
 
     def of(self, detector):
-        if detector.reads == "trajectory":  # (checkpoints, n); only a margin is high for what is normal
+        if read_of(detector) == "trajectory":  # (checkpoints, n); only a margin is high for what is normal
             return self.along[1 if detector.statistic == "margin" else 0].copy()
         found = {"gradients": self.gradients, "predictions": self.predictions, "losses": self.losses}
-        return found[READS_AS.get(detector.reads, detector.reads)]
+        return found[read_of(detector)]
 
 
 def rows_of(observed, positions, detector):
-    if detector.reads == "trajectory":
+    if read_of(detector) == "trajectory":
         return observed[:, positions]
     return observed.rows(positions) if isinstance(observed, FactoredMatrix) else observed[positions]
 
@@ -123,7 +127,7 @@ def test_float32_and_float64_agree(detector):
 
 def test_memory_mapped_input(detector, seen, tmp_path):
     observed = seen.of(detector)
-    whole = observed.rows(np.arange(200)) if detector.reads == "gradients" else observed
+    whole = observed.rows(np.arange(200)) if read_of(detector) == "gradients" else observed
     np.save(tmp_path / "x.npy", whole)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     scores = detrimental_scores(clone(detector), mapped, seen.labels)
@@ -137,15 +141,15 @@ def test_constant_rows_score_alike(detector):
         "trajectory": np.ones((3, 40)),
     }  # fmt: skip
     with np.errstate(all="ignore"):
-        scores = detrimental_scores(detector, observed[READS_AS.get(detector.reads, detector.reads)], labels)
+        scores = detrimental_scores(detector, observed[read_of(detector)], labels)
     assert np.isfinite(scores).all()
     assert np.ptp(scores) < 1e-9
 
 
 def test_rows_with_nan_are_refused(detector, seen):
     observed = seen.of(detector)
-    whole = observed.rows(np.arange(200)) if detector.reads == "gradients" else observed.copy()
-    whole[(slice(None), 3) if detector.reads == "trajectory" else 3] = np.nan
+    whole = observed.rows(np.arange(200)) if read_of(detector) == "gradients" else observed.copy()
+    whole[(slice(None), 3) if read_of(detector) == "trajectory" else 3] = np.nan
     with pytest.raises(DataError):
         detrimental_scores(detector, whole, seen.labels)
 
@@ -157,7 +161,7 @@ def test_a_single_sample(name):
         "trajectory": np.ones((3, 1)),
     }  # fmt: skip
     detector = get_detector(name)
-    assert detrimental_scores(detector, one[READS_AS.get(detector.reads, detector.reads)], np.array([1])).shape == (1,)
+    assert detrimental_scores(detector, one[read_of(detector)], np.array([1])).shape == (1,)
 
 
 def test_norms_are_those_of_numpy():
@@ -489,17 +493,32 @@ def test_neighbours_speak_where_the_model_has_memorised():
 def test_a_belief_is_the_weighted_mean_with_the_nearest():
     predictions = np.random.default_rng(3).dirichlet(np.ones(4), 120)
     features = np.random.default_rng(4).normal(size=(120, 5))
-    labels = predictions.argmax(axis=1)
-    belief = Belief(Evidence(predictions, features), labels, neighbours=50, weight=0.3, references=1000, seed=0)
+    belief = Belief(Evidence(predictions, features), 0.3, neighbours=50, references=1000, seed=0)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     likeness = unit @ unit.T - 3 * np.eye(120)
     near = np.argsort(-likeness, axis=1)[:, :2]  # of 120 samples two are near
     expected = 0.7 * predictions + 0.3 * predictions[near].mean(axis=1)
     np.testing.assert_allclose(np.concatenate([rows for _, rows in belief.chunks()]), expected, rtol=1e-6)
     np.testing.assert_allclose(belief.rows(np.array([7, 3])), expected[[7, 3]], rtol=1e-6)
-    assert Belief(Evidence(predictions), labels, neighbours=50, weight=None, references=9, seed=0).weight == 0
-    known = Evidence(predictions, features, fitted=0.5)
-    assert Belief(known, labels, neighbours=5, weight=None, references=9, seed=0).weight == 0.5**4
+    assert Belief(Evidence(predictions), 0.3, neighbours=50, references=9, seed=0).weight == 0
+
+
+def test_neighbours_weigh_as_much_as_the_final_model_has_fitted_its_labels():
+    predictions = np.random.default_rng(3).dirichlet(np.ones(4), 120)
+    features, labels = np.random.default_rng(4).normal(size=(120, 5)), predictions.argmax(axis=1)
+    labels[:60] = (labels[:60] + 1) % 4  # half of the labels are fitted
+    statistics = {"loss": np.zeros((1, 120), dtype=np.float32)}
+    trajectory = Trajectory("eval", statistics, [1], predictions=predictions[::-1].copy())
+
+    def weight(detector, evidence):
+        return detector.fit(evidence, labels).belief_.weight
+
+    assert weight(WrongLabelPosterior(), Evidence(predictions, features)) == 0.5**4
+    assert weight(WrongLabelPosterior(), Evidence(predictions)) == 0
+    assert weight(WrongLabelPosterior(weight=0.2), Evidence(predictions, features)) == 0.2
+    assert weight(WrongLabelPosteriorAlongTraining(), Evidence(predictions, features, trajectory=trajectory)) == 0.5**4
+    unseen = Evidence(predictions, features, provenance={"predictions": "out-of-fold"})
+    assert weight(WrongLabelPosterior(), unseen) == 0.5
 
 
 def test_the_posterior_is_a_probability_and_keeps_its_belief():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from gradsift.detectors import Belief, Evidence, FlipPattern, WrongLabelPosterior
+from gradsift.detectors import Belief, FlipPattern, WrongLabelPosterior
 from gradsift.detectors import belief as beliefs
 from gradsift.detectors.flip_pattern import CAUTION, SUREST, concentration, flips
 from gradsift.detectors.posterior import wrong_label_probability
+from gradsift.evidence import Evidence
 
 
 def problem(classes, size=400, seed=0):
@@ -67,13 +68,13 @@ def test_patterns_are_told_from_chance():
 
 @pytest.mark.parametrize("held", [0, 20_000, 2**27])
 def test_neighbours_are_read_in_pieces_without_a_difference(monkeypatch, held):
-    belief, labels = problem(30, size=300)
+    belief, _ = problem(30, size=300)
     features = np.random.default_rng(1).normal(size=(300, 8))
-    evidence, settings = Evidence(belief, features), {"neighbours": 5, "weight": 0.7, "references": 120, "seed": 0}
-    expected = Belief(evidence, labels, **settings).rows(np.arange(300))
+    evidence, settings = Evidence(belief, features), {"weight": 0.7, "neighbours": 5, "references": 120, "seed": 0}
+    expected = Belief(evidence, **settings).rows(np.arange(300))
     monkeypatch.setattr(beliefs, "HELD_BYTES", held)
     monkeypatch.setattr(beliefs, "PIECE_BYTES", 10_000)
-    pieces = list(Belief(evidence, labels, **settings).chunks())
+    pieces = list(Belief(evidence, **settings).chunks())
     assert len(pieces) == 8
     np.testing.assert_array_equal(np.concatenate([rows for _, rows in pieces]), expected)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from gradsift.cleaning.contamination import Decision, decide
-from gradsift.detectors import Belief, Evidence, get_detector
+from gradsift.detectors import Belief
 from gradsift.errors import GradsiftError
 from gradsift.evaluation import detection_measures
-from quality.methods import FLAWS, METHODS, Method, evidence, evidence_along_training
+from gradsift.evidence import Evidence
+from quality.methods import FLAWS, METHODS, Method, evidence, evidence_along_training, posterior_of
 from quality.record import Record
 from quality.rows import BUDGET, DETECTION, Row, add, machine, read
 
@@ -137,7 +138,7 @@ def budgets(record: Record) -> list[Row]:
 
 def automatic(known: Evidence, given: np.ndarray) -> Decision:
     """The automatic budget of an audit: confident disagreements of the default detector's belief."""
-    return disagreements(get_detector("posterior").fit(known, given).belief_, given)  # type: ignore[attr-defined]
+    return disagreements(posterior_of(known).fit(known, given).belief_, given)  # type: ignore[attr-defined]
 
 
 def disagreements(predictions: np.ndarray | Belief, given: np.ndarray) -> Decision:

@@ -18,8 +18,9 @@ from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 
 from gradsift import Trajectory
-from gradsift.detectors import Evidence, detrimental_scores, get_detector, influence_scores
+from gradsift.detectors import Detector, detrimental_scores, get_detector, influence_scores
 from gradsift.errors import GradsiftError
+from gradsift.evidence import Evidence
 from quality.record import Record, residuals
 
 Information = Literal["final", "trajectory", "out-of-fold", "validation", "control"]
@@ -83,16 +84,22 @@ def evidence(record: Record) -> Evidence:
 def evidence_along_training(record: Record, mode: str = "eval", every: int = 1) -> Evidence:
     """Predictions averaged along training: of eval passes every so many checkpoints, or of training's own passes."""
     if mode == "eval":
-        predictions = record.probabilities[::-every][::-1].mean(axis=0)
+        mean = record.probabilities[::-every][::-1].mean(axis=0)
     else:
-        predictions = softmax(record.train_logits.astype(np.float32), axis=2).mean(axis=0)
-    fitted = float((record.probabilities[-1].argmax(axis=1) == record.given).mean())
-    return Evidence(predictions, record.features[-1], fitted)
+        mean = softmax(record.train_logits.astype(np.float32), axis=2).mean(axis=0)
+    recorded = record.trajectory()
+    return evidence(record).with_(trajectory=Trajectory("eval", recorded.statistics, recorded.steps, predictions=mean))
 
 
 def posterior(known: Callable[[Record], Evidence], record: Record) -> np.ndarray:
     """Probability that the label is wrong."""
-    return detrimental_scores(get_detector("posterior"), known(record), np.array(record.given))
+    found = known(record)
+    return detrimental_scores(posterior_of(found), found, np.array(record.given))
+
+
+def posterior_of(known: Evidence) -> Detector:
+    """The posterior that reads a trajectory where one is known."""
+    return get_detector("posterior" if known.trajectory is None else "posterior_along_training")
 
 
 def early(name: str, record: Record) -> np.ndarray:

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from gradsift.cleaning.contamination import decide
 from gradsift.cleaning.hold import flag
-from gradsift.detectors import Evidence, WrongLabelPosterior
+from gradsift.detectors import WrongLabelPosterior
 from gradsift.errors import DataError
+from gradsift.evidence import Evidence
 from gradsift.store import ArrayMatrix
 from gradsift.table import SCORE_PREFIX, Audit, build_table, cut_notices
 from gradsift.table.kinds import Beliefs

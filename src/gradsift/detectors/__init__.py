@@ -1,7 +1,7 @@
 """Outlier detectors over per-sample gradients, and the label baselines that they must beat."""
 
 from gradsift.detectors.base import Detector
-from gradsift.detectors.belief import Belief, Evidence
+from gradsift.detectors.belief import Belief
 from gradsift.detectors.external import External
 from gradsift.detectors.flip_pattern import FlipPattern
 from gradsift.detectors.isolation import IsolationForest
@@ -17,7 +17,6 @@ __all__ = [
     "Belief",
     "ConfidenceWeightedEntropy",
     "Detector",
-    "Evidence",
     "External",
     "FlipPattern",
     "IsolationForest",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from gradsift.errors import SettingError
-
-Reads = Literal["gradients", "predictions", "losses", "evidence", "evidence_along_training", "trajectory"]
+from gradsift.evidence import Evidence
 
 
 class Detector(BaseEstimator):
@@ -21,10 +20,12 @@ class Detector(BaseEstimator):
     the audit's decision, so no detector has a contamination.
     """
 
-    reads: ClassVar[Reads] = "gradients"
-    """What ``X`` is: gradients (n, p), predicted probabilities (n, K), losses (n,), predictions with features
-    (:class:`~gradsift.detectors.posterior.Evidence`; along training with the mean predictions of a trajectory), or a
-    trajectory."""
+    reads: ClassVar[tuple[str, ...]] = ("gradients",)
+    """Fields of :class:`~gradsift.evidence.Evidence` that are read: the first is needed, others are read where they are
+    known. ``X`` is the field where there is one, and the evidence where there are several."""
+
+    of_classes: ClassVar[bool] = False
+    """Whether it needs one class label a sample."""
 
     norms: ClassVar[tuple[int, ...]] = ()
     """Orders of the exact gradient norms that are read."""
@@ -34,6 +35,17 @@ class Detector(BaseEstimator):
 
     comparable: ClassVar[bool] = True
     """Whether scores of two fits, for example on two classes, are on one scale."""
+
+    def observed(self, evidence: Evidence) -> Any:
+        """What ``X`` is for some evidence.
+
+        Args:
+            evidence: The evidence; it holds the first field of :attr:`reads`.
+
+        Returns:
+            The field, or the evidence where several fields are read.
+        """
+        return getattr(evidence, self.reads[0]) if len(self.reads) == 1 else evidence
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
         """Learns what normal is; the default learns nothing.

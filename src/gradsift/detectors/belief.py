@@ -6,16 +6,15 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from gradsift.detectors.neighbours import CHUNK, Nearest, drawn
 from gradsift.errors import DataError
+from gradsift.evidence import Evidence
 from gradsift.store import ArrayMatrix, GradientMatrix, ShardedArray
 
 SHARD = 16 * CHUNK
@@ -26,38 +25,18 @@ HELD_BYTES = 128 * 2**20
 """Most bytes of other samples' predictions that are in memory at a time: of up to 1,600 classes all that are needed."""
 CROWD = 50
 """Neighbours are at most one in so many samples: in a small set the fiftieth nearest is no neighbour."""
-MEMORY = 4
-"""Power of the share of given labels that the model fits, which is the neighbours' weight: 0.06 at 50 %, 0.9 at 97 %."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known of each sample beside its given label.
-
-    Attributes:
-        predictions: Predicted probabilities of the final model, or their mean along training, shape (n, K).
-        features: Inputs of the last linear layer, shape (n, D), where they were kept.
-        fitted: Share of given labels that the final model predicts, where the predictions are others than its own.
-    """
-
-    predictions: Any
-    features: Any = None
-    fitted: float | None = None
 
 
 class Belief:
     """Distribution over the true class of each sample, computed a few samples at a time.
 
     ``q_i = (1 - w) p_i + w mean_j p_j`` over the sample's nearest neighbours j by cosine of the last layer's features: they
-    have not been trained on this sample's label, so a label that the model has memorised does not speak for itself. The
-    more of the given labels, wrong ones included, a model fits, the less its own prediction says: w is the fourth power of
-    their share.
+    have not been trained on this sample's label, so a label that the model has memorised does not speak for itself.
 
     Args:
         evidence: Predictions, and features where there are any.
-        labels: Given labels, shape (n,).
+        weight: Weight w of the neighbours, in [0, 1].
         neighbours: At most how many neighbours; no more than one in 50 samples, and at least one.
-        weight: Their weight w, in [0, 1]; from the fitted share where ``None``.
         references: At most so many samples are searched for neighbours, drawn at random.
         seed: Seed of this draw.
 
@@ -66,24 +45,13 @@ class Belief:
         weight: Weight of the neighbours, 0 where no features are known.
 
     Raises:
-        DataError: There are no predictions, they are no probabilities, or features are of other samples.
+        DataError: There are no predictions, or they are no probabilities.
     """
 
-    def __init__(
-        self,
-        evidence: Evidence,
-        labels: np.ndarray,
-        *,
-        neighbours: int,
-        weight: float | None,
-        references: int,
-        seed: int,
-    ) -> None:
-        self._predictions, self._features = _checked(evidence)
+    def __init__(self, evidence: Evidence, weight: float, *, neighbours: int, references: int, seed: int) -> None:
+        self._predictions, self._features = _checked(evidence.predictions), evidence.features
         self.shape = self._predictions.shape
         self._neighbours, self._references, self._seed = neighbours, references, seed
-        if weight is None:
-            weight = (self._fitted(labels) if evidence.fitted is None else evidence.fitted) ** MEMORY
         self.weight = weight if self._features is not None and len(self) > 1 else 0.0
 
     def __len__(self) -> int:
@@ -130,13 +98,6 @@ class Belief:
             )
         return means
 
-    def _fitted(self, labels: np.ndarray) -> float:
-        agreeing = [
-            (rows.argmax(axis=1) == labels[start : start + len(rows)]).sum()
-            for start, rows in self._predictions.chunks()
-        ]
-        return float(sum(agreeing) / len(self))
-
     @cached_property
     def _near(self) -> tuple[ShardedArray, GradientMatrix]:
         """Numbers of each sample's neighbours among the references, (n, neighbours), and the references' predictions.
@@ -168,9 +129,12 @@ def _held(shape: tuple[int, int]) -> bool:
     return 8 * shape[0] * shape[1] <= HELD_BYTES
 
 
-def _checked(evidence: Evidence) -> tuple[GradientMatrix, GradientMatrix | None]:
-    """Evidence as matrices that are read in pieces."""
-    predictions, features = _matrix(evidence.predictions), _matrix(evidence.features)
+def _checked(predictions: GradientMatrix | None) -> GradientMatrix:
+    """Predictions that are probabilities of classes.
+
+    Raises:
+        DataError: They are not.
+    """
     if predictions is None or predictions.shape[1] < 2:
         raise DataError(
             "the posterior of a wrong label needs class probabilities of shape (n, K) with K >= 2; a trajectory holds "
@@ -182,12 +146,4 @@ def _checked(evidence: Evidence) -> tuple[GradientMatrix, GradientMatrix | None]
                 f"the posterior of a wrong label needs probabilities between 0 and 1, given others among {len(rows)} "
                 f"samples from position {start} (NaN along training stands for a sample that was never recorded)"
             )
-    if features is not None and len(features) != len(predictions):
-        raise DataError(
-            f"{len(features)} rows of features for {len(predictions)} predictions: give both of the same samples"
-        )
-    return predictions, features
-
-
-def _matrix(values: Any) -> GradientMatrix | None:
-    return values if values is None or isinstance(values, GradientMatrix) else ArrayMatrix(np.asarray(values))
+    return predictions

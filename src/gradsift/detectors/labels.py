@@ -21,7 +21,7 @@ TINY = 1e-12
 class Loss(Detector):
     """``score_samples = -loss``."""
 
-    reads = "losses"
+    reads = ("losses",)
     comparable = False
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
@@ -46,7 +46,8 @@ class Loss(Detector):
 class LabelQuality(Detector):
     """Shared part of cleanlab's scores: predictions are read in pieces, and labels are checked."""
 
-    reads = "predictions"
+    reads = ("predictions",)
+    of_classes = True
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
         """Quality of the given labels.

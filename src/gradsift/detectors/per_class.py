@@ -21,6 +21,8 @@ class PerClass(Detector):
         detector: The detector to clone; it must read gradients.
     """
 
+    of_classes = True
+
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
         self.norms, self.rows = detector.norms, detector.rows  # type: ignore[misc]  # what it reads is its detector's

@@ -20,7 +20,7 @@ class AlongTraining(Detector):
             for softmax, Paul et al. 2021); ``"margin"``, whose mean is AUM (Pleiss et al. 2020) and high = normal itself.
     """
 
-    reads = "trajectory"
+    reads = ("trajectory",)
     high_is_normal: ClassVar[tuple[str, ...]] = ("margin",)
 
     def __init__(self, statistic: str = "l2") -> None:

@@ -53,7 +53,7 @@ def evidence_of_arrays(
     """
     numbers, names = class_numbers(labels, class_names)
     size = len(numbers)
-    known = Evidence(size, labels=numbers, class_names=names, folds=None if folds is None else _array(folds, "folds"))
+    known = Evidence(labels=numbers, kind="class", class_names=names, folds=None if folds is None else _array(folds, "folds"))
     if features is not None:
         known = known.with_(features=ArrayMatrix(_finite(features, "features", size)))
     if probabilities is None and logits is None:

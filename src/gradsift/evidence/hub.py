@@ -6,13 +6,13 @@ Detectors read evidence and nothing else. They know neither the model nor the fr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from gradsift.errors import DataError
-from gradsift.store import FactoredMatrix, GradientMatrix
+from gradsift.store import ArrayMatrix, FactoredMatrix, GradientMatrix
 
 if TYPE_CHECKING:
     from gradsift.trajectory import Trajectory
@@ -21,7 +21,10 @@ Provenance = Literal["in-sample", "out-of-fold", "along training", "unknown"]
 """Where a field comes from: a model that was trained on the sample with its label (``in-sample``), one that has not seen it
 (``out-of-fold``), the mean over a training (``along training``), or the user did not say (``unknown``)."""
 
-FIELDS = ("labels", "predictions", "features", "losses", "gradients", "trajectory")
+Kind = Literal["class", "multilabel", "value"]
+"""What labels are: one class a sample, several yes-or-no labels, or numbers to predict."""
+
+FIELDS = ("predictions", "features", "labels", "losses", "gradients", "trajectory")
 """What a detector may declare that it reads."""
 
 
@@ -31,52 +34,63 @@ class Evidence:
 
     Example:
         >>> import numpy as np
-        >>> from gradsift.store import ArrayMatrix
-        >>> predictions = ArrayMatrix(np.array([[0.9, 0.1], [0.2, 0.8]]))
-        >>> evidence = Evidence(2, labels=np.array([0, 0]), predictions=predictions)
-        >>> sorted(evidence.known)
-        ['labels', 'predictions']
+        >>> evidence = Evidence(np.array([[0.9, 0.1], [0.2, 0.8]]), labels=np.array([0, 0]))
+        >>> len(evidence), sorted(evidence.known)
+        (2, ['labels', 'predictions'])
 
     Attributes:
-        size: Number of samples n.
-        labels: Given labels, shape (n,) class numbers, or (n, K) for several labels.
         predictions: Predicted probabilities (or values), shape (n, K).
         features: Inputs of the last layer, or other features by which neighbours are found, shape (n, D).
+        labels: Given labels, shape (n,) class numbers, or (n, K) for several labels.
         losses: Loss of each sample, shape (n,).
         gradients: Per-sample gradients, shape (n, p), with their exact norms.
         trajectory: Statistics along training.
+        kind: What labels are; ``None`` where there are none.
         folds: The fold that held each sample out, shape (n,), where predictions are out of fold.
         by_epoch: Predictions after every epoch, shape (epochs, n, K), where a training gave them.
         provenance: Field to where it comes from; ``"unknown"`` where it is not named.
         class_names: Names of the classes.
 
     Raises:
-        DataError: A field has another number of rows than ``size``.
+        DataError: A field has another number of rows than the others.
     """
 
-    size: int
+    predictions: Any = None
+    features: Any = None
     labels: np.ndarray | None = None
-    predictions: GradientMatrix | None = None
-    features: GradientMatrix | None = None
     losses: np.ndarray | None = None
-    gradients: GradientMatrix | None = None
+    gradients: Any = None
     trajectory: Trajectory | None = None
+    kind: Kind | None = None
     folds: np.ndarray | None = None
     by_epoch: np.ndarray | None = None
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     class_names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        """Checks that every field is of the same samples."""
-        for name in (*FIELDS, "folds"):
+        """Makes matrices of arrays, and checks that every field is of the same samples."""
+        for name in ("predictions", "features", "gradients"):
             value = getattr(self, name)
-            rows = self.size if value is None else value.size if name == "trajectory" else len(value)
-            if rows != self.size:
-                raise DataError(f"{name} has {rows} rows for {self.size} samples: give one row a sample, in one order")
+            if value is not None and not isinstance(value, GradientMatrix):
+                object.__setattr__(self, name, ArrayMatrix(np.asarray(value)))
+        for name, rows in self._rows().items():
+            if rows != len(self):
+                raise DataError(
+                    f"{rows} rows of {name} for {len(self)} samples: give one row a sample, all in the same order"
+                )
 
     def __len__(self) -> int:
         """Number of samples n."""
-        return self.size
+        return next(iter(self._rows().values()), 0)
+
+    def _rows(self) -> dict[str, int]:
+        """Rows of every field that is there."""
+        fields = {name: getattr(self, name) for name in ("labels", *FIELDS, "folds")}
+        return {
+            name: value.size if name == "trajectory" else len(value)
+            for name, value in fields.items()
+            if value is not None
+        }
 
     @property
     def known(self) -> frozenset[str]:
@@ -103,9 +117,8 @@ class Evidence:
         Returns:
             New evidence.
         """
-        merged = {one.name: getattr(self, one.name) for one in fields(self)} | values
-        merged["provenance"] = {**self.provenance, **dict(values.get("provenance", {}))}  # type: ignore[call-overload]
-        return Evidence(**merged)
+        provenance = {**self.provenance, **dict(values.pop("provenance", {}))}  # type: ignore[call-overload]
+        return replace(self, provenance=provenance, **values)  # type: ignore[arg-type]  # checked by the class
 
 
 def last_layer_gradients(

@@ -1,0 +1,61 @@
+"""Evidence on disk: what the stage of collecting has written into a run directory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradsift.evidence.hub import Evidence, Kind, Provenance
+from gradsift.store import ArrayMatrix, FactoredMatrix, GradientMatrix, RunDirectory, ShardedArray, StoredMatrix
+from gradsift.trajectory import Trajectory
+
+
+def stored_evidence(
+    run: RunDirectory,
+    kind: Kind | None,
+    *,
+    trajectory: Trajectory | None = None,
+    provenance: Provenance = "in-sample",
+) -> Evidence:
+    """The evidence of a run directory; matrices stay on disk and are read in pieces.
+
+    Args:
+        run: The run directory, with all shards of its first checkpoint.
+        kind: What labels are; ``None`` where there are none.
+        trajectory: What was recorded along training.
+        provenance: Where predictions come from.
+
+    Returns:
+        The evidence.
+    """
+    stored = run.stored()
+    labels = run.statistic("label").load() if "label" in stored else None
+    return Evidence(
+        predictions=ArrayMatrix(run.statistic("prediction")) if "prediction" in stored else None,
+        features=ArrayMatrix(run.statistic("features")) if "features" in stored else None,
+        labels=labels,
+        losses=run.statistic("loss").load().astype(np.float64),
+        gradients=stored_gradients(run),
+        trajectory=trajectory,
+        kind=kind,
+        provenance={name: provenance for name in ("predictions", "losses", "gradients")},
+    )
+
+
+def stored_gradients(run: RunDirectory, checkpoint: int = 0) -> StoredMatrix:
+    """The gradients of a run as detectors read them.
+
+    Args:
+        run: The run directory.
+        checkpoint: Number of the checkpoint.
+
+    Returns:
+        Exact norms with factors or projections as rows.
+    """
+    names = run.stored(checkpoint)
+    rows: GradientMatrix | None = None
+    if "residual" in names:
+        rows = FactoredMatrix(run.statistic("residual", checkpoint), run.statistic("features", checkpoint))
+    elif "projection" in names:
+        rows = ArrayMatrix(run.statistic("projection", checkpoint))
+    norms: dict[int, ShardedArray] = {o: run.statistic(f"l{o}", checkpoint) for o in (1, 2) if f"l{o}" in names}
+    return StoredMatrix(rows, norms, len(run.statistic("loss", checkpoint)))

@@ -1,0 +1,71 @@
+"""From the evidence of a run to its table: score, decide, tabulate, and all of it on record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gradsift.data import Samples
+from gradsift.detectors import Detector
+from gradsift.evidence import Evidence
+from gradsift.settings import AuditSettings
+from gradsift.stages.decide import decide_cut
+from gradsift.stages.score import score
+from gradsift.stages.tabulate import tabulate
+from gradsift.store import RunDirectory
+
+
+def finish(
+    run: RunDirectory,
+    evidence: Evidence,
+    detectors: Mapping[str, Detector],
+    ranking: str,
+    settings: AuditSettings,
+    *,
+    samples: Samples | None = None,
+    groups: np.ndarray | None = None,
+    details: Mapping[str, Any],
+    show_progress: bool = True,
+) -> pa.Table:
+    """Scores the samples of a run, decides, and writes table and manifest.
+
+    Args:
+        run: The run directory, with whole shards.
+        evidence: What is known of its samples.
+        detectors: Name to detector.
+        ranking: Name of the one that ranks.
+        settings: The settings.
+        samples: The data set, where it is at hand.
+        groups: Groups whose share is held, shape (n,).
+        details: What else goes into the manifest.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        The table.
+    """
+    scores = score(evidence, detectors, ranking, show_progress=show_progress)
+    cut = decide_cut(
+        evidence,
+        scores,
+        contamination=settings.contamination,
+        hold_classes=settings.hold_classes,
+        groups=groups,
+        seed=settings.seed,
+    )
+    ids = [str(one) for one in run.statistic("id").load()] if "id" in run.stored() else None
+    about = {"data_fingerprint": details["data_fingerprint"], "run": run.read_json("manifest.json")["fingerprint"]}
+    found = tabulate(evidence, scores, cut, ids=ids, samples=samples, about=about)
+    run.write_table(found.table)
+    decided = {
+        "kind": evidence.kind,
+        "provenance": dict(evidence.provenance),
+        "contamination": cut.decision.to_dict(),
+        "notices": [notice.to_dict() for notice in found.notices],
+    }
+    if found.memorised is not None:
+        decided["memorised"] = found.memorised.to_dict()
+    run.update({**details, **decided})
+    return found.table

@@ -1,0 +1,74 @@
+"""Stage *score*: every detector's score of every sample, from evidence alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradsift.detectors import Belief, Detector, WrongLabelPosterior, detrimental_scores
+from gradsift.errors import DataError
+from gradsift.evidence import Evidence
+from gradsift.progress import progress
+from gradsift.store import GradientMatrix
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What detectors say.
+
+    Attributes:
+        by_detector: Name to scores, shape (n,); high = detrimental.
+        ranking: Name of the detector that ranks.
+        posterior: The fitted posterior of a wrong label, which suggests labels and gives reasons, where there is one.
+    """
+
+    by_detector: Mapping[str, np.ndarray]
+    ranking: str
+    posterior: WrongLabelPosterior | None = None
+
+    @property
+    def main(self) -> np.ndarray:
+        """Scores of the detector that ranks, shape (n,); high = detrimental."""
+        return self.by_detector[self.ranking]
+
+    def belief(self, evidence: Evidence) -> Belief | GradientMatrix | None:
+        """What is believed of the true classes: the posterior's belief, or the predictions.
+
+        Args:
+            evidence: The evidence that was scored.
+
+        Returns:
+            Shape (n, K); ``None`` where nothing is predicted.
+        """
+        return self.posterior.belief_ if self.posterior is not None else evidence.predictions
+
+
+def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *, show_progress: bool = True) -> Scores:
+    """Fits every detector on the evidence and scores the samples.
+
+    Args:
+        evidence: What is known of the samples.
+        detectors: Name to detector, not fitted.
+        ranking: Name of the one that ranks.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        The scores.
+
+    Raises:
+        DataError: All samples have one label, or a score is NaN or infinite.
+    """
+    labels = evidence.labels if evidence.kind == "class" else None
+    if labels is not None and len(np.unique(labels)) < 2 and len(labels) > 1:
+        raise DataError(
+            f"all {len(labels)} samples have the label {labels[0]}: with one class there is nothing to tell apart"
+        )
+    scores = {}
+    with progress("detectors", len(detectors), unit="detectors", show=show_progress) as bar:
+        for name, detector in detectors.items():
+            scores[name] = detrimental_scores(detector, detector.observed(evidence), labels)
+            bar.advance()
+    posteriors = [one for one in (detectors[ranking], *detectors.values()) if isinstance(one, WrongLabelPosterior)]
+    return Scores(scores, ranking, posteriors[0] if posteriors else None)

@@ -1,0 +1,87 @@
+"""Stage *tabulate*: one row a sample, and what is to be known before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gradsift.data import Samples
+from gradsift.evidence import Evidence
+from gradsift.geometry import Memorised, memorised
+from gradsift.stages.decide import Cut
+from gradsift.stages.score import Scores
+from gradsift.table import Notice, build_table, cut_notices, model_notices, predicted_labels
+from gradsift.table.duplicates import conflicting_duplicates
+from gradsift.table.kinds import Beliefs
+
+
+@dataclass(frozen=True)
+class Tabulated:
+    """The table with what is to be known of it.
+
+    Attributes:
+        table: One row a sample.
+        notices: What may make the scores, or what is flagged, say little.
+        memorised: What the last features say about memorised labels, where they are known.
+    """
+
+    table: pa.Table
+    notices: list[Notice]
+    memorised: Memorised | None
+
+
+def tabulate(
+    evidence: Evidence,
+    scores: Scores,
+    cut: Cut,
+    *,
+    ids: Sequence[str] | None = None,
+    samples: Samples | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Tabulated:
+    """Builds the table.
+
+    Args:
+        evidence: What is known of the samples.
+        scores: What detectors say.
+        cut: The samples that are flagged.
+        ids: One id a sample; its position where left out.
+        samples: The data set, in which duplicates with other labels are looked for.
+        about: What the table's metadata says of the run that it belongs to.
+
+    Returns:
+        The table with its notices.
+    """
+    kind, labels, predictions, features = evidence.kind, evidence.labels, evidence.predictions, evidence.features
+    names = None if evidence.class_names is None else list(evidence.class_names)
+    classes = labels if kind == "class" else None
+    duplicates = None
+    if samples is not None and classes is not None and predictions is not None:
+        read = features if features is not None else predictions
+        duplicates = conflicting_duplicates(np.flatnonzero(cut.flagged), classes, read, samples)
+    table = build_table(
+        losses=evidence.losses,
+        scores=scores.by_detector,
+        detector=scores.ranking,
+        flagged=cut.flagged,
+        kind=kind,
+        labels=labels,
+        predictions=predictions,
+        ids=ids,
+        class_names=names,
+        beliefs=Beliefs.of(scores.posterior) if scores.posterior is not None else None,
+        features=features,
+        duplicates=duplicates,
+        about=about,
+    )
+    predicted = table["predicted_label"].to_numpy() if classes is not None and predictions is not None else None
+    seen = None
+    if features is not None and classes is not None and predicted is not None:
+        seen = memorised(features, classes, predicted)
+    notices = model_notices(kind, classes, predicted, evidence.losses, seen)
+    notices += cut_notices(cut.flagged, scores.main, classes=classes, class_names=names, groups=cut.groups)
+    return Tabulated(table, notices, seen)
