@@ -19,8 +19,8 @@ LABELS = np.array([0, 1, 0, 2])
 
 
 def test_every_field_is_of_the_same_samples():
-    with pytest.raises(DataError, match="losses has 3 rows for 4 samples"):
-        Evidence(4, labels=LABELS, losses=np.zeros(3))
+    with pytest.raises(DataError, match="3 rows of losses for 4 samples"):
+        Evidence(labels=LABELS, losses=np.zeros(3))
 
 
 def test_it_knows_what_is_there_and_where_it_comes_from():

@@ -1,6 +1,6 @@
 """gradsift: sift a training set by its gradients."""
 
-from gradsift.audit import audit
+from gradsift.audit import audit, audit_predictions
 from gradsift.cleaning import unlearn
 from gradsift.errors import (
     DataError,
@@ -11,9 +11,11 @@ from gradsift.errors import (
     UnsafeFileError,
 )
 from gradsift.evaluation import Verification, accuracy, verify
+from gradsift.evidence import Evidence, cross_fit
 from gradsift.integrations import ImageSet, PromptSet, TextSet
 from gradsift.plan import Plan, plan
 from gradsift.settings import AuditSettings
+from gradsift.stages import rescore
 from gradsift.table import Audit
 from gradsift.trajectory import Recorder, Trajectory, indexed
 
@@ -21,6 +23,7 @@ __all__ = [
     "Audit",
     "AuditSettings",
     "DataError",
+    "Evidence",
     "GradsiftError",
     "ImageSet",
     "ModelError",
@@ -35,8 +38,11 @@ __all__ = [
     "Verification",
     "accuracy",
     "audit",
+    "audit_predictions",
+    "cross_fit",
     "indexed",
     "plan",
+    "rescore",
     "unlearn",
     "verify",
 ]

@@ -1,56 +1,29 @@
-"""The main job: from a trained model and its training set to a table of detrimental samples."""
+"""The main job: from a trained model, an estimator or evidence to a table of detrimental samples."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import platform
-import re
-import shutil
-import tempfile
-import time
-import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import torch
-from torch import nn
 
-from gradsift.cleaning import crossed, decide, flag
-from gradsift.data import fingerprint_samples
-from gradsift.detectors import Evidence, WrongLabelPosterior, detrimental_scores
 from gradsift.errors import DataError, SettingError
-from gradsift.geometry import memorised
-from gradsift.gradients import Batcher, Layers, Precision, device_of, probe
-from gradsift.gradients.model_state import unwrapped
-from gradsift.gradients.projection import VERSION
-from gradsift.preparation import Preparation, prepare
-from gradsift.progress import progress
-from gradsift.report.highlights import write_highlights
+from gradsift.evidence import Evidence, evidence_of_arrays, evidence_of_estimator, is_estimator
+from gradsift.gradients import Layers, Precision
+from gradsift.jobs import Request, audit_evidence, audit_model
 from gradsift.settings import AuditSettings
-from gradsift.store import ArrayMatrix, RunDirectory, collect, fingerprint_model, fingerprint_settings
-from gradsift.store.processes import gathered, leading, rank_and_count, together
-from gradsift.table import Audit, build_table, cut_notices, model_notices, predicted_labels
-from gradsift.table.audit_result import stored_matrix
-from gradsift.table.duplicates import conflicting_duplicates
-from gradsift.table.kinds import Beliefs
-from gradsift.table.notices import Notice
-from gradsift.tasks import LabelledTask, Task
+from gradsift.table import Audit
+from gradsift.tasks import Task
 from gradsift.trajectory import Recorder, Trajectory
-from gradsift.trajectory.unseen import completed, told, unseen
-
-logger = logging.getLogger(__name__)
 
 
 def audit(
-    model: nn.Module,
-    train_set: Any,
+    model: Any = None,
+    train_set: Any = None,
     *,
+    evidence: Evidence | None = None,
+    data: Any = None,
     task: str | Task = "classification",
     layers: Layers = "last",
     detector: str | None = None,
@@ -72,20 +45,24 @@ def audit(
     source: Mapping[str, Any] | None = None,
     show_progress: bool = True,
 ) -> Audit:
-    """Finds the training samples that work against a model, by outlier analysis over per-sample gradients.
+    """Finds the training samples that work against a model.
 
-    Every sample's gradient of its own loss is taken at the trained weights, with the label it was given, and reduced; a
-    detector says which gradients are outliers (Chhabra et al., Outlier Gradient Analysis, ICML 2025). Nothing is
-    retrained and no validation set is needed.
+    Of a torch model, every sample's gradient of its own loss is taken at the trained weights, with the label it was given,
+    and reduced; detectors say which samples are outliers or have a wrong label (Chhabra et al., Outlier Gradient Analysis,
+    ICML 2025). Nothing is retrained and no validation set is needed. Of an estimator of scikit-learn's kind, predictions
+    are cross-validated: it is cloned and fitted five times.
 
     Several processes (``accelerate launch``, ``torchrun``) share the work shard by shard; each calls this and gets the
     whole table. The output must lie where all of them can write.
 
     Args:
-        model: The trained model, in eval mode.
+        model: The trained torch model, in eval mode; or a classifier with ``fit`` and ``predict_proba``. Left out where
+            there is evidence already.
         train_set: The data it was trained on: arrays ``(X, y)``, a dict of arrays, a map-style data set, a ``DataLoader``
             that does not shuffle; for models of transformers a :class:`~gradsift.TextSet`, :class:`~gradsift.PromptSet` or
             :class:`~gradsift.ImageSet` of rows. Without random augmentation.
+        evidence: What is known of the samples already, such as what :func:`~gradsift.cross_fit` gives; no model is run.
+        data: With evidence: the data set that it is of, for trimming and previews.
         task: What a sample's loss is: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``,
             ``"token-classification"``, ``"causal-lm"``, ``"denoising"``, or an object with ``outputs(model, batch)`` and
             ``losses(outputs, batch) -> (n,)``.
@@ -136,110 +113,78 @@ def audit(
         precision=precision,
         seed=seed,
     )
-    started = time.perf_counter()
-    model, recorded = unwrapped(model), _recorded(trajectory)
-    ready = together(lambda: prepare(model, train_set, task, settings, recorded, class_names))
-    samples, gradients = ready.samples, ready.gradients
-    groups = None if groups is None else np.asarray(groups)
-    crossed([] if groups is None else [groups], len(samples))  # refused before the first gradient if of another shape
-    data_fingerprint, covered = ready.fingerprint or fingerprint_samples(samples)
-    identity = {
-        "model": fingerprint_model(model),
-        "data": data_fingerprint,
-        "task": _describe(ready.task),
-        "encoding": getattr(train_set, "encoding", None),
-        "reductions": repr(gradients.reductions),
-        "projection version": VERSION,
-        "parameters": list(gradients.parameters),
-        "device": device_of(model).type,
-        "trajectory": recorded.fingerprint() if recorded is not None else None,
-        "settings": {
-            k: v for k, v in settings.to_dict().items() if k not in ("contamination", "hold_classes", "batch_size")
-        },
-    }
-    temporary = leading(lambda: tempfile.mkdtemp(prefix="gradsift-")) if output is None else None
-    with contextlib.ExitStack() as undone:  # where the audit fails
-        if temporary is not None:
-            undone.callback(shutil.rmtree, temporary, ignore_errors=True)
-        final = Path(output) if output is not None else Path(gathered(temporary)[0]) / "run"
-        config: dict[str, Any] = {
-            "settings": settings.to_dict() | {"batch_size": ready.batch_size},
-            "source": dict(source or {}),
-        }
-        # Before the first file: a refusal leaves nothing behind.
-        measured = together(lambda: probe(gradients, samples, ready.in_float32))
-        fingerprint = fingerprint_settings(identity)
-        begun = leading(lambda: RunDirectory.begin(final, fingerprint, config, overwrite=overwrite))
-        run = undone.enter_context(begun or RunDirectory.joining(final))
-        # A resumed run keeps the batch size it began with; what its shards do not depend on may have changed.
-        config["settings"] |= {"batch_size": int(run.read_json("manifest.json")["batch_size"])}
-        leading(lambda: run.write_config(config))
-        batcher = Batcher(config["settings"]["batch_size"])
+    members = None if groups is None else np.asarray(groups)
+    request = Request(settings, members, class_names, output, overwrite, source or {}, show_progress)
+    recorded = _recorded(trajectory)
+    if evidence is None and is_estimator(model):
+        evidence, data = evidence_of_estimator(model, *_inputs_and_labels(train_set), seed=seed), train_set
+    elif evidence is None:
+        return audit_model(model, train_set, task, recorded, request)
+    elif model is not None or train_set is not None:
+        raise SettingError("give a model with its training set, or evidence with data=..., not both")
+    return audit_evidence(evidence if recorded is None else evidence.with_(trajectory=recorded), data, request)
 
-        seconds = {"prepare": time.perf_counter() - started}
-        started = time.perf_counter()
-        lengths = together(
-            lambda: collect(
-                run,
-                gradients,
-                ready.task,
-                samples,
-                batcher,
-                shard_size=ready.shard_size,
-                show_progress=show_progress,
-                overlap=device_of(model).type
-                != "cpu",  # on a CPU's own cores it gains nothing: docs/performance-scaling.md
-            )
-        )
-        leading(lambda: run.record_shards(lengths))
-        seconds["gradients"] = time.perf_counter() - started
 
-        details = {
-            "model_fingerprint": identity["model"],
-            "data_fingerprint": data_fingerprint,
-            "data_fingerprint_covers": covered,
-            "task": identity["task"],
-            "encoding": identity["encoding"],
-            "coverage": str(gradients.coverage),
-            "parameters": list(gradients.parameters),
-            "probe": {"alone_versus_batch": measured.alone_versus_batch, "precision_noise": measured.precision_noise},
-            "precision": precision,
-            "projection_version": VERSION,
-            "trajectory": recorded.describe() if recorded is not None else None,
-            "versions": {name: version(name) for name in ("gradsift", "torch", "numpy", "scikit-learn", "pyarrow")},
-        }
+def audit_predictions(
+    labels: Any,
+    probabilities: Any = None,
+    *,
+    features: Any = None,
+    logits: Any = None,
+    data: Any = None,
+    out_of_fold: bool = False,
+    class_names: Sequence[str] | None = None,
+    **options: Any,
+) -> Audit:
+    """Finds samples with wrong labels from what a model of any framework predicts; no model and no gradients are needed.
 
-        def complete() -> Audit:
-            started = time.perf_counter()
-            table = _finish(run, ready, settings, recorded, ready.class_names, groups, show_progress, details)
-            seconds["scores"] = time.perf_counter() - started
-            result = Audit(table, run, train_set)
-            for warning in result.warnings:
-                logger.warning(warning)
-            started = time.perf_counter()
-            write_highlights(result, model, ready.task, samples, config["settings"]["batch_size"], precision)
-            if temporary is None:
-                result.report(run.path / "report.html")
-            seconds["report"] = time.perf_counter() - started
-            run.write_json(
-                "timing.json",
-                {
-                    "host": platform.node(),
-                    "device": _device_name(model),
-                    "threads": torch.get_num_threads(),
-                    "processes": rank_and_count()[1],
-                    "final_batch_size": batcher.size,
-                    "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
-                },
-            )
-            run.finish()
-            return result
+    Where features are the inputs of a last linear layer, its gradients ``(p - e_y) h^T`` follow, and with them the scores
+    of the paper (L1, L2, isolation forest).
 
-        result = leading(complete) or Audit.open(final, train_set)
-        undone.pop_all()
-    if temporary is not None:
-        weakref.finalize(result, shutil.rmtree, temporary, ignore_errors=True)
-    return result
+    Example:
+        >>> probabilities = [[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.95, 0.05]]
+        >>> audit = audit_predictions(["cat", "cat", "dog", "dog"], probabilities, contamination=0.25)
+        >>> audit.flagged.tolist(), audit.class_names
+        ([3], ['cat', 'dog'])
+
+    Args:
+        labels: Given labels, shape (n,): class numbers or words.
+        probabilities: Predicted probabilities, shape (n, K), or (n,) of the second of two classes.
+        features: Features by which neighbours are found, shape (n, D).
+        logits: Logits instead of probabilities, shape (n, K).
+        data: The data set, for trimming and previews.
+        out_of_fold: Whether each sample was predicted by a model that has not seen it (``cross_val_predict``); such
+            predictions tell much more than those of the model that was trained on them.
+        class_names: Names of the classes in the order of the columns.
+        **options: As for :func:`audit`: ``detector``, ``contamination``, ``groups``, ``output`` and others.
+
+    Returns:
+        The audit.
+
+    Raises:
+        DataError: An array has another shape, another number of rows, NaN, or values outside its range.
+        SettingError: An option is unknown or outside its range.
+    """
+    found = evidence_of_arrays(
+        labels,
+        probabilities,
+        logits=logits,
+        features=features,
+        class_names=class_names,
+        provenance="out-of-fold" if out_of_fold else "unknown",
+    )
+    return audit(evidence=found, data=data, **options)
+
+
+def _inputs_and_labels(train_set: Any) -> tuple[Any, Any]:
+    """The two parts of ``(X, y)``.
+
+    Raises:
+        DataError: It is something else.
+    """
+    if isinstance(train_set, tuple | list) and len(train_set) == 2:
+        return train_set[0], train_set[1]
+    raise DataError(f"an estimator is audited with its training set (X, y); got a {type(train_set).__name__}")
 
 
 def _recorded(trajectory: Recorder | Trajectory | str | Path | None) -> Trajectory | None:
@@ -256,104 +201,3 @@ def _recorded(trajectory: Recorder | Trajectory | str | Path | None) -> Trajecto
             f"the trajectory is a {type(found).__name__}: give a Recorder, what it saved, or a Trajectory"
         )
     return found
-
-
-def _finish(
-    run: RunDirectory,
-    ready: Preparation,
-    settings: AuditSettings,
-    recorded: Trajectory | None,
-    class_names: Sequence[str] | None,
-    groups: np.ndarray | None,
-    show_progress: bool,
-    details: dict[str, Any],
-) -> pa.Table:
-    """Scores, table and manifest from the whole shards."""
-    task, chosen = ready.task, ready.detectors
-    stored = run.stored()
-    labels = run.statistic("label").load() if "label" in stored else None
-    predictions = ArrayMatrix(run.statistic("prediction")) if "prediction" in stored else None
-    losses = run.statistic("loss").load().astype(np.float64)
-    kind = task.kind if isinstance(task, LabelledTask) else None
-    if kind == "class" and labels is not None and len(np.unique(labels)) < 2 and len(labels) > 1:
-        raise DataError(
-            f"all {len(labels)} samples have the label {labels[0]}: with one class there is nothing to tell apart"
-        )
-    features = ArrayMatrix(run.statistic("features")) if "features" in stored else None
-    not_drawn = unseen(recorded) if recorded is not None else ()
-    if recorded is not None and len(not_drawn):
-        final = {name: run.statistic(name).load().astype(np.float64) for name in ("l1", "l2") if name in stored}
-        recorded = completed(recorded, final | {"loss": losses}, predictions)
-        details["trajectory"] |= {"never_drawn": len(not_drawn)}
-    fitted = None
-    if kind == "class" and predictions is not None and labels is not None:
-        fitted = float((predicted_labels(predictions) == labels).mean())
-    observed = {
-        "gradients": stored_matrix(run), "predictions": predictions, "losses": losses, "trajectory": recorded,
-        "evidence": Evidence(predictions, features),
-        "evidence_along_training": Evidence(
-            recorded.predictions if recorded is not None else None, features, fitted
-        ),
-    }  # fmt: skip
-    scores = {}
-    with progress("detectors", len(chosen), unit="detectors", show=show_progress) as bar:
-        for name, one in chosen.items():
-            scores[name] = detrimental_scores(one, observed[one.reads], labels if kind == "class" else None)
-            bar.advance()
-    main = scores[ready.detector]
-    columns = [one for one in (labels if settings.hold_classes else None, groups) if one is not None]
-    ranking_first = (chosen[ready.detector], *chosen.values())
-    believer = next((one for one in ranking_first if isinstance(one, WrongLabelPosterior)), None)
-    belief = believer.belief_ if believer is not None else predictions
-    held = crossed(columns, len(losses))
-    decision = decide(main, settings.contamination, kind=kind, labels=labels, predictions=belief, held=held is not None)
-    if held is not None:
-        decision = replace(
-            decision, words=f"{decision.words} Every one of {len(np.unique(held))} groups loses that share."
-        )
-    flagged = flag(main, decision.count, held, seed=settings.seed)
-    duplicates = None
-    if kind == "class" and labels is not None and predictions is not None:
-        read = features if features is not None else predictions
-        duplicates = conflicting_duplicates(np.flatnonzero(flagged), labels, read, ready.samples)
-    table = build_table(
-        losses=losses,
-        scores=scores,
-        detector=ready.detector,
-        flagged=flagged,
-        kind=kind,
-        labels=labels,
-        predictions=predictions,
-        ids=[str(one) for one in run.statistic("id").load()] if "id" in stored else None,
-        class_names=list(class_names) if class_names is not None else None,
-        beliefs=Beliefs.of(believer) if believer is not None else None,
-        features=features,
-        duplicates=duplicates,
-        about={"data_fingerprint": details["data_fingerprint"], "run": run.read_json("manifest.json")["fingerprint"]},
-    )
-    run.write_table(table)
-    predicted = table["predicted_label"].to_numpy() if kind == "class" else None
-    seen = None
-    if features is not None and labels is not None and predicted is not None:
-        seen = memorised(features, labels, predicted)
-        details["memorised"] = seen.to_dict()
-    notices = model_notices(kind, labels, predicted, losses, seen)
-    classes = labels if kind == "class" else None
-    notices += cut_notices(flagged, main, classes=classes, class_names=class_names, groups=groups)
-    if len(not_drawn):
-        notices.append(Notice("never_drawn", told(len(not_drawn), len(losses))))
-    details |= {"contamination": decision.to_dict(), "notices": [notice.to_dict() for notice in notices]}
-    run.update(details)
-    return table
-
-
-def _describe(task: Task) -> str:
-    """A task in words, with its settings; without addresses, which differ between two processes."""
-    names = list(getattr(task, "__dict__", {})) or [n for c in type(task).__mro__ for n in getattr(c, "__slots__", ())]
-    values = {name: getattr(task, name, None) for name in names}
-    return re.sub(r" at 0x[0-9a-f]+", "", f"{type(task).__module__}.{type(task).__qualname__} {values}")
-
-
-def _device_name(model: nn.Module) -> str:
-    device = device_of(model)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() + " CPU"

@@ -13,21 +13,19 @@ from torch.utils._pytree import tree_flatten
 
 from gradsift.conventions import check_labels, class_names_for
 from gradsift.data import Samples, fingerprint_samples, to_model
-from gradsift.detectors import Detector, get_detector
-from gradsift.errors import GradsiftError, ModelError, SampleError, SettingError
+from gradsift.detectors import Detector
+from gradsift.errors import GradsiftError, ModelError, SampleError
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.model_state import evaluated
 from gradsift.gradients.probe import check_finite_inputs
 from gradsift.settings import AuditSettings
+from gradsift.stages import Expected, choose_detectors
 from gradsift.tasks import LabelledTask, Task, get_task, read_outputs
 from gradsift.tasks.reading import some_batches
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.identity import DataIdentity
 
-GRADIENT_DETECTORS = ("l2", "l1", "isolation_forest")
-TRAJECTORY_DETECTORS = ("l2_along_training", "el2n_along_training", "loss_along_training", "aum")
-LABEL_DETECTORS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 SHARD_BYTES = 128 * 2**20
 """Most bytes of a shard, which waits in memory until it is whole."""
 
@@ -102,7 +100,7 @@ def prepare(
         gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
     except SampleError as error:
         raise error.at(positions.tolist()) from error
-    detectors = choose_detectors(settings, task, gradients.closed_form, trajectory)
+    detectors, ranking = choose_detectors(settings, _expected(task, gradients.closed_form, trajectory))
     size = settings.batch_size
     reduced = gradients.keeping(_reductions(detectors, settings, gradients.closed_form))
     return Preparation(
@@ -113,7 +111,7 @@ def prepare(
         if settings.precision == "float32"
         else lambda: PerSampleGradients(model, task, example, layers=settings.layers, reductions=Reductions()),
         detectors=detectors,
-        detector=main_detector(settings, task, gradients.closed_form, trajectory),
+        detector=ranking,
         batch_size=Batcher.fitting(model, task, example).size if size == "auto" else size,
         shard_size=max(
             1, min(settings.shard_size, SHARD_BYTES // _sample_bytes(reduced, task, outputs, len(positions)))
@@ -121,6 +119,14 @@ def prepare(
         fingerprint=fingerprint,
         class_names=class_names,
     )
+
+
+def _expected(task: Task, closed_form: bool, trajectory: Trajectory | None) -> Expected:
+    """What evidence the model's passes will give."""
+    fields = {"losses", "gradients"} | ({"labels", "predictions"} if isinstance(task, LabelledTask) else set())
+    fields |= ({"features"} if closed_form else set()) | ({"trajectory"} if trajectory is not None else set())
+    classes = isinstance(task, LabelledTask) and task.kind == "class"
+    return Expected(frozenset(fields), classes, last_layer=closed_form, trajectory=trajectory)
 
 
 def _outputs(model: nn.Module, task: Task, example: Any) -> Any:
@@ -155,75 +161,6 @@ def _sample_bytes(gradients: PerSampleGradients, task: Task, outputs: Any, count
     if isinstance(task, LabelledTask):
         numbers += task.predictions(outputs).numel() // count
     return 4 * numbers
-
-
-def main_detector(settings: AuditSettings, task: Task, closed_form: bool, trajectory: Trajectory | None) -> str:
-    """Name of the detector that ranks and flags; see docs/decisions/0009-defaults.md.
-
-    Args:
-        settings: The settings.
-        task: The task.
-        closed_form: Whether the closed form serves, which keeps the last layer's features.
-        trajectory: What was recorded along training.
-
-    Returns:
-        What the settings say; else the posterior of a wrong label for classes and the last layer, ``l2`` elsewhere; along
-        training where that was recorded. Where detectors are named and this is none of them, the first one.
-    """
-    if settings.detector is not None:
-        return settings.detector
-    if _has_classes(task) and closed_form:
-        recorded = trajectory is not None and trajectory.predictions is not None
-        usual = "posterior_along_training" if recorded else "posterior"
-    else:
-        usual = "l2_along_training" if trajectory is not None and "l2" in trajectory.statistics else "l2"
-    names = settings.detectors or (usual,)
-    return usual if usual in names else names[0]
-
-
-def _has_classes(task: Task) -> bool:
-    return isinstance(task, LabelledTask) and task.kind == "class"
-
-
-def choose_detectors(
-    settings: AuditSettings, task: Task, closed_form: bool, trajectory: Trajectory | None = None
-) -> dict[str, Detector]:
-    """The detectors that get a column.
-
-    Args:
-        settings: The settings.
-        task: The task.
-        closed_form: Whether the closed form serves; an exact L1 norm is in the default only there, where it is free.
-        trajectory: What was recorded along training; its detectors are in the default where their statistic is there.
-
-    Returns:
-        Name to detector, the main one among them.
-
-    Raises:
-        SettingError: A detector is unknown, needs class labels that the task has not, or a trajectory.
-    """
-    names = settings.detectors
-    has_classes = _has_classes(task)
-    recorded = trajectory.statistics if trajectory is not None else {}
-    if names is None:
-        names = (*(GRADIENT_DETECTORS if closed_form else ("l2", "isolation_forest")), "loss")
-        names += LABEL_DETECTORS if has_classes else ()
-        along = {name: get_detector(name) for name in TRAJECTORY_DETECTORS}
-        names += tuple(name for name, one in along.items() if getattr(one, "statistic", None) in recorded)
-    main = main_detector(settings, task, closed_form, trajectory)
-    if main not in names:
-        names = (main, *names)
-    chosen = {name: get_detector(name, seed=settings.seed) for name in names}
-    for name, one in chosen.items():
-        of_classes = one.reads in ("predictions", "evidence", "evidence_along_training")
-        if not has_classes and (of_classes or name.endswith("_per_class")):
-            raise SettingError(f"detector {name!r} needs class labels, which the task {type(task).__name__} has not")
-        if one.reads in ("trajectory", "evidence_along_training") and trajectory is None:
-            raise SettingError(
-                f"detector {name!r} reads what a Recorder has collected along training: pass trajectory=recorder "
-                "(--trajectory FOLDER)"
-            )
-    return chosen
 
 
 def _reductions(detectors: Mapping[str, Detector], settings: AuditSettings, closed_form: bool) -> Reductions:

@@ -3,8 +3,7 @@
 from gradsift.cleaning.annotate import annotate
 from gradsift.cleaning.contamination import Decision, decide
 from gradsift.cleaning.hold import crossed, flag
-from gradsift.cleaning.rescore import rescore
 from gradsift.cleaning.trim import trim
 from gradsift.cleaning.unlearn import UnlearningResult, unlearn
 
-__all__ = ["Decision", "UnlearningResult", "annotate", "crossed", "decide", "flag", "rescore", "trim", "unlearn"]
+__all__ = ["Decision", "UnlearningResult", "annotate", "crossed", "decide", "flag", "trim", "unlearn"]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gradsift.detectors import Belief
-from gradsift.store import ArrayMatrix
+from gradsift.store import ArrayMatrix, GradientMatrix
 
 LARGEST = 0.5
 ROBUST_Z = 3.5
@@ -44,7 +44,7 @@ def decide(
     *,
     kind: str | None = None,
     labels: np.ndarray | None = None,
-    predictions: np.ndarray | ArrayMatrix | Belief | None = None,
+    predictions: np.ndarray | GradientMatrix | Belief | None = None,
     held: bool = False,
 ) -> Decision:
     """Decides how many samples are flagged.
@@ -93,7 +93,7 @@ def _at_ties(decision: Decision, scores: np.ndarray, *, automatic: bool) -> Deci
     return replace(decision, count=count, fraction=count / size, words=words)
 
 
-def count_disagreements(labels: np.ndarray, predictions: np.ndarray | ArrayMatrix | Belief) -> Decision:
+def count_disagreements(labels: np.ndarray, predictions: np.ndarray | GradientMatrix | Belief) -> Decision:
     """Counts samples of which the model is confident that they belong to another class.
 
     Confident learning (Northcutt, Jiang and Chuang, JAIR 2021): class k is confident for a sample if

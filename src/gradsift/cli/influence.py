@@ -10,7 +10,6 @@ import pyarrow as pa
 import typer
 import yaml
 
-from gradsift.cleaning import rescore
 from gradsift.cli.audited import Audited, open_audited
 from gradsift.cli.console import print_json, print_table, say
 from gradsift.cli.source import number, patterns
@@ -29,6 +28,7 @@ from gradsift.influence import (
     get_method,
 )
 from gradsift.settings import AuditSettings
+from gradsift.stages import rescore
 from gradsift.store.tables import is_influence_table, write_table
 from gradsift.table import Audit
 from gradsift.writing import refuse_if_taken

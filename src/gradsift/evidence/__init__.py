@@ -4,18 +4,18 @@ from gradsift.evidence.arrays import evidence_of_arrays
 from gradsift.evidence.cross_fit import cross_fit
 from gradsift.evidence.estimator import evidence_of_estimator, is_estimator
 from gradsift.evidence.folds import assign_folds
-from gradsift.evidence.hub import Evidence, Kind, Provenance
+from gradsift.evidence.hub import Evidence, Provenance, last_layer_residual
 from gradsift.evidence.stored import stored_evidence, stored_gradients
 
 __all__ = [
     "Evidence",
-    "Kind",
     "Provenance",
     "assign_folds",
     "cross_fit",
     "evidence_of_arrays",
     "evidence_of_estimator",
     "is_estimator",
+    "last_layer_residual",
     "stored_evidence",
     "stored_gradients",
 ]

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import log_softmax
 
 from gradsift.errors import DataError
-from gradsift.evidence.hub import Evidence, Provenance, last_layer_gradients
-from gradsift.store import ArrayMatrix
+from gradsift.evidence.hub import Evidence, Provenance, last_layer_residual
+from gradsift.store import ArrayMatrix, FactoredMatrix
 
 SMALLEST = 1e-15
 """Probability below which a loss does not grow further: single precision rounds such probabilities to zero."""
@@ -53,7 +53,9 @@ def evidence_of_arrays(
     """
     numbers, names = class_numbers(labels, class_names)
     size = len(numbers)
-    known = Evidence(labels=numbers, kind="class", class_names=names, folds=None if folds is None else _array(folds, "folds"))
+    known = Evidence(
+        labels=numbers, kind="class", class_names=names, folds=None if folds is None else _array(folds, "folds")
+    )
     if features is not None:
         known = known.with_(features=ArrayMatrix(_finite(features, "features", size)))
     if probabilities is None and logits is None:
@@ -73,7 +75,7 @@ def evidence_of_arrays(
         provenance={"predictions": provenance, "losses": provenance},
     )
     if features is not None and known.features is not None:
-        gradients, _ = last_layer_gradients(numbers, predicted, known.features.rows(np.arange(size)))
+        gradients = FactoredMatrix(last_layer_residual(numbers, predicted), known.features.rows(np.arange(size)))
         known = known.with_(gradients=gradients, provenance={"gradients": provenance})
     return known
 

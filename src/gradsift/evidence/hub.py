@@ -5,6 +5,7 @@ Detectors read evidence and nothing else. They know neither the model nor the fr
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gradsift.errors import DataError
-from gradsift.store import ArrayMatrix, FactoredMatrix, GradientMatrix
+from gradsift.store import ArrayMatrix, GradientMatrix
+from gradsift.tasks import Kind
 
 if TYPE_CHECKING:
     from gradsift.trajectory import Trajectory
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 Provenance = Literal["in-sample", "out-of-fold", "along training", "unknown"]
 """Where a field comes from: a model that was trained on the sample with its label (``in-sample``), one that has not seen it
 (``out-of-fold``), the mean over a training (``along training``), or the user did not say (``unknown``)."""
-
-Kind = Literal["class", "multilabel", "value"]
-"""What labels are: one class a sample, several yes-or-no labels, or numbers to predict."""
 
 FIELDS = ("predictions", "features", "labels", "losses", "gradients", "trajectory")
 """What a detector may declare that it reads."""
@@ -97,6 +96,29 @@ class Evidence:
         """Names of the fields that are there."""
         return frozenset(name for name in FIELDS if getattr(self, name) is not None)
 
+    def refuse_other_size(self, size: int) -> None:
+        """Refuses a data set of another size.
+
+        Args:
+            size: Its number of samples.
+
+        Raises:
+            DataError: The evidence is of another number of samples.
+        """
+        if size != len(self):
+            raise DataError(f"the data set has {size} samples, the evidence {len(self)}: give the one that it is of")
+
+    def digest(self) -> str:
+        """SHA-256 of labels, predictions and features, in hexadecimal."""
+        digest = hashlib.sha256()
+        for name in ("labels", "losses"):
+            value = getattr(self, name)
+            digest.update(name.encode() + (b"" if value is None else np.ascontiguousarray(value).tobytes()))
+        for matrix in (self.predictions, self.features):
+            for _, rows in matrix.chunks() if matrix is not None else ():
+                digest.update(np.ascontiguousarray(rows).tobytes())
+        return digest.hexdigest()
+
     def comes_from(self, name: str) -> Provenance:
         """Where a field comes from.
 
@@ -121,19 +143,18 @@ class Evidence:
         return replace(self, provenance=provenance, **values)  # type: ignore[arg-type]  # checked by the class
 
 
-def last_layer_gradients(
-    labels: np.ndarray, predictions: np.ndarray, features: np.ndarray
-) -> tuple[FactoredMatrix, np.ndarray]:
-    """Gradients of softmax cross-entropy with respect to the last layer's weight, ``(p - e_y) h^T``, in factors.
+def last_layer_residual(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Gradient of softmax cross-entropy with respect to the logits, ``p - e_y``.
+
+    With the inputs h of the last layer, the gradient of its weight is ``(p - e_y) h^T``.
 
     Args:
         labels: Class numbers, shape (n,).
         predictions: Probabilities p, shape (n, K).
-        features: Inputs h of the last layer, shape (n, D).
 
     Returns:
-        The gradients, shape (n, K D), and the residual p - e_y, shape (n, K).
+        Shape (n, K), float32.
     """
     residual = np.array(predictions, dtype=np.float32)
     residual[np.arange(len(labels)), labels] -= 1
-    return FactoredMatrix(residual, features), residual
+    return residual

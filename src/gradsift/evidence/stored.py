@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradsift.evidence.hub import Evidence, Kind, Provenance
+from gradsift.evidence.hub import Evidence, Provenance
 from gradsift.store import ArrayMatrix, FactoredMatrix, GradientMatrix, RunDirectory, ShardedArray, StoredMatrix
+from gradsift.tasks import Kind
 from gradsift.trajectory import Trajectory
 
 
@@ -37,7 +38,7 @@ def stored_evidence(
         gradients=stored_gradients(run),
         trajectory=trajectory,
         kind=kind,
-        provenance={name: provenance for name in ("predictions", "losses", "gradients")},
+        provenance=dict.fromkeys(("predictions", "losses", "gradients"), provenance),
     )
 
 

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from gradsift.audit import _finish
 from gradsift.data import Samples
+from gradsift.evidence import stored_evidence
 from gradsift.gradients.probe import Probe
 from gradsift.preparation import Preparation
 from gradsift.report.highlights import write_highlights
 from gradsift.settings import AuditSettings
+from gradsift.stages import finish
 from gradsift.store import RunDirectory
 from gradsift.table import Audit
-from gradsift.tasks import LabelledTask
+from gradsift.tasks import LabelledTask, kind_of
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,11 @@ def rehearse(
             lengths.append(len(places))
         run.record_shards(lengths)
         began = time.perf_counter()
-        table = _finish(run, ready, settings, None, ready.class_names, None, False, details)
+        evidence = stored_evidence(run, kind_of(ready.task)).with_(class_names=ready.class_names)
+        table = finish(
+            run, evidence, ready.detectors, ready.detector, settings,
+            samples=ready.samples, details=details, show_progress=False,
+        )  # fmt: skip
         scored = time.perf_counter()
         audit = Audit(table, run, _first(ready.samples, size))
         write_highlights(audit, model, ready.task, ready.samples, ready.batch_size, settings.precision)

@@ -21,7 +21,7 @@ class Expected:
     Attributes:
         fields: Names of the fields of :class:`~gradsift.evidence.Evidence`.
         classes: Whether every sample has one class.
-        last_layer: Whether gradients are those of the last layer, in factors: L1 norms cost nothing then.
+        last_layer: Whether it is about the last layer, or predictions alone, and not about gradients of other layers.
         trajectory: What was recorded along training.
     """
 

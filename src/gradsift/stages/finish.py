@@ -16,6 +16,8 @@ from gradsift.stages.decide import decide_cut
 from gradsift.stages.score import score
 from gradsift.stages.tabulate import tabulate
 from gradsift.store import RunDirectory
+from gradsift.table import Notice
+from gradsift.trajectory.unseen import completed, told, unseen
 
 
 def finish(
@@ -46,6 +48,7 @@ def finish(
     Returns:
         The table.
     """
+    evidence, never_drawn = with_samples_never_drawn(run, evidence)
     scores = score(evidence, detectors, ranking, show_progress=show_progress)
     cut = decide_cut(
         evidence,
@@ -59,13 +62,33 @@ def finish(
     about = {"data_fingerprint": details["data_fingerprint"], "run": run.read_json("manifest.json")["fingerprint"]}
     found = tabulate(evidence, scores, cut, ids=ids, samples=samples, about=about)
     run.write_table(found.table)
+    notices = [*found.notices, *never_drawn]
     decided = {
         "kind": evidence.kind,
         "provenance": dict(evidence.provenance),
         "contamination": cut.decision.to_dict(),
-        "notices": [notice.to_dict() for notice in found.notices],
+        "notices": [notice.to_dict() for notice in notices],
     }
     if found.memorised is not None:
         decided["memorised"] = found.memorised.to_dict()
     run.update({**details, **decided})
     return found.table
+
+
+def with_samples_never_drawn(run: RunDirectory, evidence: Evidence) -> tuple[Evidence, list[Notice]]:
+    """Puts the final model's statistics, on the scale of training, where training never drew a sample.
+
+    Args:
+        run: The run directory.
+        evidence: What is known of its samples.
+
+    Returns:
+        Evidence whose trajectory holds every sample, and what is to be known of it.
+    """
+    recorded = evidence.trajectory
+    not_drawn = unseen(recorded) if recorded is not None else ()
+    if recorded is None or not len(not_drawn):
+        return evidence, []
+    final = {name: run.statistic(name).load().astype(np.float64) for name in ("l1", "l2") if name in run.stored()}
+    whole = completed(recorded, final | {"loss": evidence.losses}, evidence.predictions)
+    return evidence.with_(trajectory=whole), [Notice("never_drawn", told(len(not_drawn), len(evidence)))]

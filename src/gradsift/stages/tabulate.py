@@ -14,7 +14,7 @@ from gradsift.evidence import Evidence
 from gradsift.geometry import Memorised, memorised
 from gradsift.stages.decide import Cut
 from gradsift.stages.score import Scores
-from gradsift.table import Notice, build_table, cut_notices, model_notices, predicted_labels
+from gradsift.table import Notice, build_table, cut_notices, model_notices
 from gradsift.table.duplicates import conflicting_duplicates
 from gradsift.table.kinds import Beliefs
 
@@ -59,12 +59,13 @@ def tabulate(
     kind, labels, predictions, features = evidence.kind, evidence.labels, evidence.predictions, evidence.features
     names = None if evidence.class_names is None else list(evidence.class_names)
     classes = labels if kind == "class" else None
+    losses = np.zeros(len(evidence)) if evidence.losses is None else evidence.losses
     duplicates = None
     if samples is not None and classes is not None and predictions is not None:
         read = features if features is not None else predictions
         duplicates = conflicting_duplicates(np.flatnonzero(cut.flagged), classes, read, samples)
     table = build_table(
-        losses=evidence.losses,
+        losses=losses,
         scores=scores.by_detector,
         detector=scores.ranking,
         flagged=cut.flagged,
@@ -79,9 +80,11 @@ def tabulate(
         about=about,
     )
     predicted = table["predicted_label"].to_numpy() if classes is not None and predictions is not None else None
+    unseen = evidence.comes_from("predictions") == "out-of-fold"  # then no label can be memorised
     seen = None
-    if features is not None and classes is not None and predicted is not None:
+    if features is not None and classes is not None and predicted is not None and not unseen:
         seen = memorised(features, classes, predicted)
-    notices = model_notices(kind, classes, predicted, evidence.losses, seen)
+    notices = model_notices(kind, classes, predicted, losses, seen)
+    notices = [notice for notice in notices if not unseen or notice.kind == "weak_model"]
     notices += cut_notices(cut.flagged, scores.main, classes=classes, class_names=names, groups=cut.groups)
     return Tabulated(table, notices, seen)

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from gradsift.data import Samples, has_fingerprint
 from gradsift.errors import DataError, RunDirectoryError
-from gradsift.store import FactoredMatrix, RunDirectory, ShardedArray, StoredMatrix
-from gradsift.store.gradient_matrix import ArrayMatrix, GradientMatrix
+from gradsift.evidence import stored_gradients
+from gradsift.store import RunDirectory, StoredMatrix
 from gradsift.store.tables import about_table, read_table
 from gradsift.table.notices import Notice
+from gradsift.tasks import Kind
 
 
 class Audit:
@@ -91,6 +92,18 @@ class Audit:
         return self._meta.get("class_names")
 
     @property
+    def kind(self) -> Kind | None:
+        """What labels are: ``"class"``, ``"multilabel"``, ``"value"``, or ``None`` where there are none."""
+        if "kind" in self.details:
+            return self.details["kind"]
+        given = self.table.schema.field("given_label").type  # runs of gradsift 0.1 do not say
+        if self.table["given_label"].null_count == len(self.table):
+            return None
+        if pa.types.is_integer(given):
+            return "class"
+        return "multilabel" if pa.types.is_list(given) and pa.types.is_integer(given.value_type) else "value"
+
+    @property
     def detector(self) -> str:
         """Name of the detector that ranks the samples."""
         return str(self._meta["detector"])
@@ -109,7 +122,7 @@ class Audit:
     @property
     def gradients(self) -> StoredMatrix:
         """The stored gradients: exact norms, and factors or projections where a detector needed them."""
-        return stored_matrix(self.run)
+        return stored_gradients(self.run)
 
     def worst(self, count: int = 10) -> pa.Table:
         """The most detrimental samples.
@@ -258,23 +271,3 @@ def by_position(table: pa.Table, path: str | Path) -> pa.Table:
 def _first(positions: np.ndarray) -> str:
     more = f" and {len(positions) - 10:,} more" if len(positions) > 10 else ""
     return ", ".join(map(str, positions[:10])) + more
-
-
-def stored_matrix(run: RunDirectory, checkpoint: int = 0) -> StoredMatrix:
-    """The gradients of a run as detectors read them.
-
-    Args:
-        run: The run directory.
-        checkpoint: Number of the checkpoint.
-
-    Returns:
-        Exact norms with factors or projections as rows.
-    """
-    names = run.stored(checkpoint)
-    rows: GradientMatrix | None = None
-    if "residual" in names:
-        rows = FactoredMatrix(run.statistic("residual", checkpoint), run.statistic("features", checkpoint))
-    elif "projection" in names:
-        rows = ArrayMatrix(run.statistic("projection", checkpoint))
-    norms: dict[int, ShardedArray] = {o: run.statistic(f"l{o}", checkpoint) for o in (1, 2) if f"l{o}" in names}
-    return StoredMatrix(rows, norms, len(run.statistic("loss", checkpoint)))

@@ -1,6 +1,6 @@
 """What one sample's loss is. Knows nothing of images or text."""
 
-from gradsift.tasks.base import LabelledTask, Task, get_task, sample_losses, task_for
+from gradsift.tasks.base import Kind, LabelledTask, Task, get_task, kind_of, sample_losses, task_for
 from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
 from gradsift.tasks.diffusion import Denoising
 from gradsift.tasks.reading import read_outputs
@@ -13,6 +13,7 @@ __all__ = [
     "CausalLM",
     "Classification",
     "Denoising",
+    "Kind",
     "LabelledTask",
     "MultiLabel",
     "Regression",
@@ -20,6 +21,7 @@ __all__ = [
     "TokenClassification",
     "TokenLoss",
     "get_task",
+    "kind_of",
     "read_outputs",
     "sample_losses",
     "task_for",

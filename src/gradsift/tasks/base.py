@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,10 @@ class Task(Protocol):
             Shape (n,): not their mean. The loss of a sample may depend on that sample alone.
         """
         ...
+
+
+Kind = Literal["class", "multilabel", "value"]
+"""What labels are: one class a sample, several yes-or-no labels, or numbers to predict."""
 
 
 @runtime_checkable
@@ -215,3 +219,15 @@ def get_task(task: str | Task) -> Task:
             "losses(outputs, batch) -> Tensor of shape (n,)"
         )
     return task
+
+
+def kind_of(task: Task) -> Kind | None:
+    """What a task's labels are.
+
+    Args:
+        task: The task.
+
+    Returns:
+        Its kind; ``None`` where the task knows no labels.
+    """
+    return cast("Kind", task.kind) if isinstance(task, LabelledTask) else None

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import gradsift
-from gradsift.cleaning import rescore
 from gradsift.errors import DataError, RunDirectoryError
+from gradsift.stages import rescore
 from gradsift.table import Audit
 
 

@@ -1,0 +1,65 @@
+"""An audit's table with scores from elsewhere, such as influence on a target, as its main ones."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import numpy as np
+
+from gradsift.data import Samples
+from gradsift.detectors import WrongLabelPosterior
+from gradsift.errors import DataError
+from gradsift.evidence import stored_evidence
+from gradsift.settings import AuditSettings
+from gradsift.stages.decide import decide_cut
+from gradsift.stages.score import Scores
+from gradsift.stages.tabulate import tabulate
+from gradsift.table import SCORE_PREFIX, Audit
+
+
+def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float | Literal["auto"] = "auto") -> Audit:
+    """The same audit, ranked and flagged by other scores; trim, annotate, verify and unlearn go by them, too.
+
+    One score is replaced, and the stages behind scoring run again. Every class loses the same share where the audit held
+    it; groups are not kept by an audit, so their shares are not held.
+
+    Args:
+        audit: The audit; it is left as it is.
+        scores: Shape (n,); high = detrimental. For signed influence, ``-influence``.
+        name: What the scores are called: they become the column ``score_<name>``, beside those of the audit.
+        contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``, as in :func:`gradsift.audit`.
+
+    Returns:
+        A new audit of the same run directory, in which nothing is written.
+
+    Raises:
+        DataError: The scores are not one finite number a sample.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.shape != (len(audit),) or not np.isfinite(scores).all():
+        raise DataError(f"rescore takes one finite number for each of {len(audit)} samples, given shape {scores.shape}")
+    settings = AuditSettings.from_dict(audit.run.config["settings"])
+    evidence = stored_evidence(audit.run, audit.kind).with_(class_names=audit.class_names)
+    posterior = None
+    if evidence.kind == "class" and evidence.features is not None:  # as in an audit of the final model
+        posterior = WrongLabelPosterior(random_state=settings.seed).fit(evidence, evidence.labels)
+    columns = [column for column in audit.table.column_names if column.startswith(SCORE_PREFIX)]
+    earlier = {column.removeprefix(SCORE_PREFIX): audit.table[column].to_numpy() for column in columns}
+    replaced = Scores({name: scores} | {key: one for key, one in earlier.items() if key != name}, name, posterior)
+    cut = decide_cut(
+        evidence, replaced, contamination=contamination, hold_classes=settings.hold_classes, seed=settings.seed
+    )
+    samples = None if audit.train_set is None else Samples(audit.train_set)
+    found = tabulate(evidence, replaced, cut, ids=audit.table["id"].to_pylist(), samples=samples)
+    about = {
+        "detector": name,
+        "class_names": audit.class_names,
+        "data_fingerprint": audit.details.get("data_fingerprint"),
+        "run": audit.details.get("fingerprint"),
+        "details": {
+            "contamination": cut.decision.to_dict(),
+            "notices": [notice.to_dict() for notice in found.notices],
+        },
+    }
+    return Audit(found.table.replace_schema_metadata({"gradsift": json.dumps(about)}), audit.run, audit.train_set)
