@@ -62,7 +62,9 @@ def finish(
     about = {"data_fingerprint": details["data_fingerprint"], "run": run.read_json("manifest.json")["fingerprint"]}
     found = tabulate(evidence, scores, cut, ids=ids, samples=samples, about=about)
     run.write_table(found.table)
-    notices = [*found.notices, *never_drawn]
+    notices = list(found.notices)
+    if never_drawn:
+        notices.append(Notice("never_drawn", told(never_drawn, len(evidence))))
     decided = {
         "kind": evidence.kind,
         "provenance": dict(evidence.provenance),
@@ -71,11 +73,13 @@ def finish(
     }
     if found.memorised is not None:
         decided["memorised"] = found.memorised.to_dict()
+    if never_drawn:
+        decided["trajectory"] = details["trajectory"] | {"never_drawn": never_drawn}
     run.update({**details, **decided})
     return found.table
 
 
-def with_samples_never_drawn(run: RunDirectory, evidence: Evidence) -> tuple[Evidence, list[Notice]]:
+def with_samples_never_drawn(run: RunDirectory, evidence: Evidence) -> tuple[Evidence, int]:
     """Puts the final model's statistics, on the scale of training, where training never drew a sample.
 
     Args:
@@ -83,12 +87,12 @@ def with_samples_never_drawn(run: RunDirectory, evidence: Evidence) -> tuple[Evi
         evidence: What is known of its samples.
 
     Returns:
-        Evidence whose trajectory holds every sample, and what is to be known of it.
+        Evidence whose trajectory holds every sample, and how many were never drawn.
     """
     recorded = evidence.trajectory
     not_drawn = unseen(recorded) if recorded is not None else ()
     if recorded is None or not len(not_drawn):
-        return evidence, []
-    final = {name: run.statistic(name).load().astype(np.float64) for name in ("l1", "l2") if name in run.stored()}
-    whole = completed(recorded, final | {"loss": evidence.losses}, evidence.predictions)
-    return evidence.with_(trajectory=whole), [Notice("never_drawn", told(len(not_drawn), len(evidence)))]
+        return evidence, 0
+    stored = run.stored() & {"loss", "l1", "l2"}
+    final = {name: run.statistic(name).load().astype(np.float64) for name in stored}
+    return evidence.with_(trajectory=completed(recorded, final, evidence.predictions)), len(not_drawn)
