@@ -83,3 +83,10 @@ def test_other_tasks_keep_their_columns(task, labels, tmp_path):
     other = rescore(audit, audit.table["score"].to_numpy(), "same")
     for name in ("given_label", "predicted_label", "suggested_label", "flagged", "rank"):
         assert other.table[name].equals(audit.table[name]), name
+
+
+def test_its_former_place_still_serves():
+    from gradsift import cleaning
+
+    with pytest.warns(DeprecationWarning, match=r"gradsift.rescore now"):
+        assert cleaning.rescore is rescore

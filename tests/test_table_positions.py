@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import gradsift
-from gradsift.cleaning import rescore
 from gradsift.errors import RunDirectoryError
+from gradsift.stages import rescore
 from gradsift.table import Audit
 
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, WeightedRandomSampler
 
 import gradsift
 from gradsift.errors import DataError
-from gradsift.preparation import LABEL_DETECTORS
+from gradsift.stages.choose import LABEL_DETECTORS
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.unseen import completed, unseen
 
