@@ -298,6 +298,22 @@ def test_a_line_with_a_flipped_bit_costs_one_trial_alone(audit, tmp_path, caplog
     assert "line 2 is damaged or cut off, it is left out" in caplog.text
 
 
+@pytest.mark.parametrize("left", ["{", '{"key', '{"key": "ab'])
+def test_a_first_trial_that_was_cut_off_stands_in_nobodys_way(audit, tmp_path, left):
+    (tmp_path / "t.jsonl").write_text(left)
+    verification, _ = run(audit, output=tmp_path / "t.jsonl", seeds=1)
+    assert len(verification.trials) == 3
+    assert (tmp_path / "t.jsonl").read_text().count('"arm"') == 3
+
+
+@pytest.mark.parametrize("other", ["{\n", "{\n}\n", "x"])
+def test_a_short_file_of_somebody_else_stays_as_it_is(audit, tmp_path, other):
+    (tmp_path / "t.jsonl").write_text(other)
+    with pytest.raises(GradsiftError, match="holds no trials of gradsift"):
+        run(audit, output=tmp_path / "t.jsonl", seeds=1)
+    assert (tmp_path / "t.jsonl").read_text() == other
+
+
 def test_nothing_is_added_to_a_file_of_somebody_else(audit, tmp_path):
     (tmp_path / "train.jsonl").write_text('{"text": "mine", "label": 1}\n')
     with pytest.raises(GradsiftError, match="holds no trials of gradsift"):

@@ -16,6 +16,9 @@ from gradsift.writing import flush, lock_of, locked, writing
 
 logger = logging.getLogger(__name__)
 
+BEGINNING = b'{"key": "'
+"""Of every line; a process that was killed in its first write may have left a part of it."""
+
 
 class TrialFile:
     """Trials on disk; each line carries a checksum and is on the disk before the next training begins.
@@ -86,7 +89,8 @@ class TrialFile:
 
     def _refuse_others(self) -> None:
         lines = self._lines()
-        if lines and not any(b'"arm"' in line or b'"key"' in line for line in lines):
+        only_begun = lines == [self._path.read_bytes()] and BEGINNING.startswith(lines[0]) if self._path else False
+        if lines and not only_begun and not any(b'"arm"' in line or b'"key"' in line for line in lines):
             raise OutputError(
                 f"{self._path} holds no trials of gradsift, and nothing is added to it: name another file"
             )
