@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gradsift.detectors.neighbours import CHUNK, Nearest, drawn
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.store import ArrayMatrix, GradientMatrix, ShardedArray
+from gradsift.writing import writing
 
 SHARD = 16 * CHUNK
 """Samples whose neighbours are kept in one file."""
@@ -111,13 +113,16 @@ class Belief:
         references = drawn(len(self), self._references, self._seed)
         nearest = Nearest(features, references, min(self._neighbours, max(1, len(references) // CROWD)))
         folder = Path(tempfile.mkdtemp(prefix="gradsift-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         paths, lengths = [], []
-        for start in range(0, len(self), SHARD):
-            own = np.arange(start, min(start + SHARD, len(self)))
-            paths.append(folder / f"{start}.npy")
-            lengths.append(len(own))
-            np.save(paths[-1], nearest.of(own)[0])
+        with ExitStack() as failed, writing(folder):
+            failed.callback(remove_folder)
+            for start in range(0, len(self), SHARD):
+                own = np.arange(start, min(start + SHARD, len(self)))
+                paths.append(folder / f"{start}.npy")
+                lengths.append(len(own))
+                np.save(paths[-1], nearest.of(own)[0])
+            failed.pop_all()
         theirs = self._predictions.subset(references)
         if _held(theirs.shape):
             theirs = ArrayMatrix(theirs.rows(np.arange(len(theirs))).astype(np.float64))

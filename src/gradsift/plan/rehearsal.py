@@ -107,6 +107,7 @@ def rehearse(
         write_highlights(audit, model, ready.task, ready.samples, ready.batch_size, settings.precision)
         audit.report(run.path / "report.html")
         drawn = time.perf_counter()
+        run.close()
         files = {path.name: path.stat().st_size for path in run.path.iterdir() if path.is_file()}
     return Rehearsal(
         rows=size,
