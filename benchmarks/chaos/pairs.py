@@ -16,7 +16,15 @@ from chaos.stage import Row, Stage, row
 COUNT = 120
 JOBS = ("audit npz", "audit csv, all layers", "audit --overwrite", "trim parquet", "trim images", "influence",
         "influence -o", "verify", "report", "Recorder.save", "Recorder.save over an older save")  # fmt: skip
-REPLACES = ("audit --overwrite", "influence", "verify", "report", "Recorder.save", "Recorder.save over an older save")
+REPLACES = (
+    "audit --overwrite",
+    "influence",
+    "influence -o",
+    "verify",
+    "report",
+    "Recorder.save",
+    "Recorder.save over an older save",
+)
 """Jobs that may replace what they wrote before: both processes may proceed, one after the other."""
 APART = 0.05
 """Most seconds between the two, in half of the pairs; in the others as long as the job takes."""

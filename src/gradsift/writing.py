@@ -158,35 +158,43 @@ def new_folder(path: str | Path, *, kind: type[OutputError] = OutputError) -> It
         OutputError: As for :func:`new_file`.
     """
     path = Path(path)
+    aside = path.with_name(f".{path.name}.part")
     with writing(path, kind):
         refuse_if_taken(path, kind=kind, folder=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.part")
-        with locked(lock_of(path), path, kind):
-            remove(aside)  # of a process that was killed
-            try:
-                aside.mkdir()
-                yield aside
-                flush_below(aside)
-                refuse_if_taken(path, kind=kind, folder=True)
-                if path.exists():
-                    path.rmdir()  # empty; a rename replaces it on some systems only
-                aside.rename(path)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
-            flush(path.parent)
+    with reserved(path, kind), writing(path, kind):
+        remove(aside)  # of a process that was killed
+        try:
+            aside.mkdir()
+            yield aside
+            flush_below(aside)
+            refuse_if_taken(path, kind=kind, folder=True)
+            if path.exists():
+                path.rmdir()  # empty; a rename replaces it on some systems only
+            aside.rename(path)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        flush(path.parent)
 
 
-def lock_of(path: Path) -> Path:
-    """The lock file of a folder that is written.
+@contextmanager
+def reserved(path: Path, kind: type[OutputError] = OutputError) -> Iterator[None]:
+    """Keeps a name for this process from before the work until it is written; a lock file beside it says so.
 
     Args:
-        path: The folder.
+        path: A file or folder that is to be written. Folders above it are made.
+        kind: Class of the errors to raise.
 
-    Returns:
-        A name beside it.
+    Yields:
+        Nothing.
+
+    Raises:
+        OutputError: Another process writes it, or the place cannot be written.
     """
-    return path.with_name(f".{path.name}.lock")
+    with contextlib.ExitStack() as stack:
+        with writing(path, kind):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(path.with_name(f".{path.name}.lock"), path, kind))
+        yield
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from gradsift.settings import AuditSettings
 from gradsift.stages import rescore
 from gradsift.store.tables import is_influence_table, write_table
 from gradsift.table import Audit
-from gradsift.writing import refuse_if_taken
+from gradsift.writing import refuse_if_taken, reserved
 
 OBJECTIVES = ("utility", "equal_opportunity", "demographic_parity", "adversarial")
 
@@ -95,34 +95,35 @@ def influence(
     share = AuditSettings(contamination=number(contamination, "--contamination", float)).contamination
     asking = get_method(method, _settings(setting or []))
     opened = open_audited(run, Trust.given(run / "config.yaml", trust_run, trust))
-    audit = opened.audit
-    asked = _target(opened, target, objective, groups, attack) if target is not None else None
-    own = AuditSettings.from_dict(audit.run.config["settings"])
-    chosen = own.layers if layers is None else patterns(layers)
-    stored = chosen == "last" and "residual" in audit.run.stored()
-    gradients = SampleGradients(
-        opened.model,
-        opened.loaded.dataset,
-        task=opened.task,
-        layers=chosen,
-        batch_size=own.batch_size,
-        precision=own.precision,
-        run=audit.run if stored and own.layers == "last" else None,
-    )
-    fitted = asking.fit_gradients(gradients)
-    if asked is None:
-        scores = values = fitted.self_influence()
-        name = f"self_influence_{method.replace(':', '.')}"
-    else:
-        values = fitted.influence(asked)
-        name = f"influence_{method.replace(':', '.')}"
-        scores = influence_scores(values, method)
-    result = rescore(audit, scores, name, contamination=share)
-    table = result.table.append_column("influence", pa.array(values))
-    if each and asked is not None:
-        table = table.append_column("influence_each", pa.array(list(fitted.influence(asked, each=True))))
-    write_table(table, path, replaces=is_influence_table)
-    _show(Audit(table, audit.run), fitted.report_, path, as_json)
+    with reserved(path):
+        audit = opened.audit
+        asked = _target(opened, target, objective, groups, attack) if target is not None else None
+        own = AuditSettings.from_dict(audit.run.config["settings"])
+        chosen = own.layers if layers is None else patterns(layers)
+        stored = chosen == "last" and "residual" in audit.run.stored()
+        gradients = SampleGradients(
+            opened.model,
+            opened.loaded.dataset,
+            task=opened.task,
+            layers=chosen,
+            batch_size=own.batch_size,
+            precision=own.precision,
+            run=audit.run if stored and own.layers == "last" else None,
+        )
+        fitted = asking.fit_gradients(gradients)
+        if asked is None:
+            scores = values = fitted.self_influence()
+            name = f"self_influence_{method.replace(':', '.')}"
+        else:
+            values = fitted.influence(asked)
+            name = f"influence_{method.replace(':', '.')}"
+            scores = influence_scores(values, method)
+        result = rescore(audit, scores, name, contamination=share)
+        table = result.table.append_column("influence", pa.array(values))
+        if each and asked is not None:
+            table = table.append_column("influence_each", pa.array(list(fitted.influence(asked, each=True))))
+        write_table(table, path, replaces=is_influence_table)
+        _show(Audit(table, audit.run), fitted.report_, path, as_json)
 
 
 def _target(opened: Audited, path: Path, objective: str, groups: str | None, attack: str) -> Target:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from gradsift.errors import OutputError
 from gradsift.evaluation.verification import Trial
 from gradsift.store.checksums import from_json, to_json
-from gradsift.writing import flush, lock_of, locked, writing
+from gradsift.writing import flush, reserved, writing
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +39,11 @@ class TrialFile:
     def __enter__(self) -> Self:
         """Itself; folders above the file are made."""
         if self._path is not None:
-            with writing(self._path):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock.enter_context(locked(lock_of(self._path), self._path))
-                try:
-                    self._path.touch()
-                    self._refuse_others()
-                except BaseException:
-                    self._lock.close()
-                    raise
+            with contextlib.ExitStack() as stack, writing(self._path):
+                stack.enter_context(reserved(self._path))
+                self._path.touch()
+                self._refuse_others()
+                self._lock = stack.pop_all()
         return self
 
     def __exit__(

@@ -45,7 +45,7 @@ from gradsift.store.unfinished import (
     recover,
     refuse_if_taken,
 )
-from gradsift.writing import always, flush, flush_below, lock_of, locked, new_file, remove, writing
+from gradsift.writing import always, flush, flush_below, new_file, remove, reserved, writing
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +94,7 @@ class RunDirectory:
         run = cls(final.with_name(final.name + ".part"), final, overwrite=overwrite)
         with contextlib.ExitStack() as stack, writing(final, RunDirectoryError):
             refuse_if_taken(final, overwrite)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(lock_of(final), final, RunDirectoryError))
+            stack.enter_context(reserved(final, RunDirectoryError))
             recover(final)
             refuse_if_taken(final, overwrite)
             make_way(run.path, fingerprint, overwrite)

@@ -19,7 +19,7 @@ import numpy as np
 
 from gradsift.errors import RunDirectoryError
 from gradsift.store.checksums import from_json, sha256_of, to_json
-from gradsift.writing import always, flush, lock_of, locked, new_file, new_folder, writing
+from gradsift.writing import always, flush, new_file, new_folder, reserved, writing
 
 ABOUT = "trajectory.json"
 _ARRAY = re.compile(r"\w+-[0-9a-f]{16}\.npy|\.\w+\.part\.npy")
@@ -40,7 +40,7 @@ def save_arrays(path: Path, about: Mapping[str, Any], arrays: Mapping[str, np.nd
         with new_folder(path, kind=RunDirectoryError) as fresh:
             _write(fresh, about, arrays)
         return
-    with writing(path, RunDirectoryError), locked(lock_of(path), path, RunDirectoryError):
+    with reserved(path, RunDirectoryError), writing(path, RunDirectoryError):
         earlier = _files(path)
         current = _write(path, about, arrays)
         for name in earlier | {file.name for file in path.iterdir() if _ARRAY.fullmatch(file.name)}:
