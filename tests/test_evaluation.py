@@ -11,7 +11,7 @@ from torch import nn
 
 import gradsift
 from gradsift.data import Samples
-from gradsift.errors import DataError, GradsiftError, SettingError
+from gradsift.errors import DataError, GradsiftError, ModelError, SettingError
 from gradsift.evaluation import (
     Trial,
     Verification,
@@ -336,9 +336,14 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_trained(
 
 
 def test_what_returns_no_model_is_refused(audit):
-    for returned in (None, 0.93, {"weight": torch.zeros(2)}):
-        with pytest.raises(SettingError, match=f"train_fn returned a {type(returned).__name__}"):
-            run(audit, lambda dataset, *, seed, returned=returned: returned)
+    with pytest.raises(SettingError, match="train_fn returned None"):
+        run(audit, lambda dataset, *, seed: None)
+    for returned in (0.93, {"weight": torch.zeros(2)}):
+        with pytest.raises(ModelError, match=f"got a {type(returned).__name__}"):
+            gradsift.verify(
+                lambda dataset, *, seed, returned=returned: returned, audit.train_set, audit, audit.train_set,
+                gradsift.accuracy, seeds=1, show_progress=False,
+            )  # fmt: skip
 
 
 def test_an_audit_that_flags_nothing_has_nothing_to_verify():

@@ -9,6 +9,7 @@ import typer
 
 from gradsift.audit import audit as audit_data_set
 from gradsift.cli.console import print_json, print_table, resumable, say
+from gradsift.cli.predictions import audit_files
 from gradsift.cli.source import (
     BaseOption,
     BatchSizeOption,
@@ -51,6 +52,15 @@ def audit(
     context: typer.Context,
     output: Annotated[Path, typer.Option("--output", "-o", help="Run directory to write, such as runs/x.")],
     model: ModelOption = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of a model: .npz with probabilities (or logits) and features, or a table with one column a class."
+        ),
+    ] = None,
+    out_of_fold: Annotated[
+        bool, typer.Option("--out-of-fold", help="Each prediction comes from a model that has not seen its sample.")
+    ] = False,
     weights: WeightsOption = None,
     base: BaseOption = None,
     dtype: DtypeOption = "float32",
@@ -111,6 +121,8 @@ def audit(
 
     Your own model: **gradsift audit --model my.model:make --weights model.safetensors --data train.parquet -o runs/x**
 
+    Any framework: **gradsift audit --predictions predictions.npz --data train.csv --out-of-fold -o runs/x**
+
     A run that was killed resumes when the same command is given again.
     """
     if config is not None:
@@ -124,8 +136,10 @@ def audit(
         source, settings = _replayed(config, Trust.given(config, trust_run, trust))
     else:
         source = Source(
-            model=needed(model, "--model"),
+            model=needed(model, "--model") if predictions is None else model,
             data=needed(data, "--data"),
+            predictions=str(predictions) if predictions else None,
+            out_of_fold=out_of_fold,
             weights=str(weights) if weights else None,
             label=label,
             image=image,
@@ -179,6 +193,8 @@ def run_audit(source: Source, settings: AuditSettings, output: Path, overwrite: 
     Returns:
         The audit.
     """
+    if source.predictions is not None:
+        return audit_files(source, settings, output, overwrite)
     model, loaded, task = source.load()
     return audit_data_set(
         model,

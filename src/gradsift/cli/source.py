@@ -17,7 +17,7 @@ from gradsift.imports import import_function, import_object, user_code
 from gradsift.integrations.pretrained import Pretrained, encode_rows, is_pretrained, load_pretrained
 from gradsift.integrations.rows import load_rows
 from gradsift.loading import check_device, load_model
-from gradsift.ranges import NOTHING, TEXT, check_fields, one_of, whole
+from gradsift.ranges import NOTHING, SWITCH, TEXT, check_fields, one_of, whole
 from gradsift.tasks import Task, get_task
 from gradsift.tasks.tokens import TokenLoss
 
@@ -91,23 +91,27 @@ DetectorsOption = Annotated[str | None, typer.Option(help="All detectors that ge
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, ...")]
 
 RANGES = {
-    **dict.fromkeys(("model", "data", "device"), TEXT),
-    **dict.fromkeys(("weights", "label", "image", "transform", "ignore", "task", "base", "text"), TEXT | NOTHING),
+    **dict.fromkeys(("data", "device"), TEXT),
+    **dict.fromkeys(
+        ("model", "predictions", "weights", "label", "image", "transform", "ignore", "task", "base", "text"),
+        TEXT | NOTHING,
+    ),
     **dict.fromkeys(("prompt", "response", "messages", "trajectory", "groups"), TEXT | NOTHING),
     "dtype": one_of("float32", "bfloat16", "float16"),
     "target": one_of("response", "whole") | NOTHING,
     "reduction": one_of("mean", "sum"),
     "max_length": whole(1) | NOTHING,
+    "out_of_fold": SWITCH,
 }
 """What each field of a source may hold."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where model and data come from.
+    """Where model and data, or predictions and data, come from.
 
     Attributes:
-        model: ``module:function``, or folder or hub id of a transformers model or adapter.
+        model: ``module:function``, or folder or hub id of a transformers model or adapter; ``None`` with predictions.
         weights: Weights file.
         data: Data file or folder.
         label: Label column.
@@ -127,10 +131,12 @@ class Source:
         max_length: Most tokens of a sample.
         trajectory: Folder that a recorder has saved.
         groups: Column of groups that are to lose the same share.
+        predictions: File of predictions, instead of a model.
+        out_of_fold: Whether each of them comes from a model that has not seen its sample.
         trust: Which import paths may run, where the source stands in a file; all, where the user has typed them.
     """
 
-    model: str
+    model: str | None
     data: str
     weights: str | None = None
     label: str | None = None
@@ -150,6 +156,8 @@ class Source:
     max_length: int | None = None
     trajectory: str | None = None
     groups: str | None = None
+    predictions: str | None = None
+    out_of_fold: bool = False
     trust: Trust | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -178,12 +186,12 @@ class Source:
         if not isinstance(values, dict):
             raise SettingError(f"the source in {trust.file} is a {type(values).__name__}, not names with values")
         known = {name: values[name] for name in RANGES if name in values}
-        if "model" not in known or "data" not in known:
+        if "data" not in known or not (known.get("model") or known.get("predictions")):
             raise SettingError(
                 "this run was made from Python, its config.yaml names no model and data files: use audit.trim, "
                 "gradsift.verify and audit.report there"
             )
-        return cls(**known, trust=trust)
+        return cls(**{"model": None} | known, trust=trust)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.yaml``."""
@@ -192,7 +200,7 @@ class Source:
     @property
     def is_pretrained(self) -> bool:
         """Whether the model is one of transformers, by folder or hub id."""
-        return is_pretrained(self.model)
+        return self.model is not None and is_pretrained(self.model)
 
     def load(self, pretrained: Pretrained | None = None) -> tuple[nn.Module, Loaded, Task]:
         """Model, training set and task.
@@ -202,7 +210,12 @@ class Source:
 
         Returns:
             The three.
+
+        Raises:
+            SettingError: The run has no model, or an option does not go with it.
         """
+        if self.model is None:
+            raise SettingError("this run was made of predictions, so there is no model: this command needs one")
         check_device(self.device)
         if self.is_pretrained:
             pretrained = pretrained or self.load_pretrained()
@@ -237,7 +250,7 @@ class Source:
         place = Path(path or self.data)
         if place.exists() and not (place.is_file() or place.is_dir()):
             raise DataError(f"{place} is a pipe, a socket or a device: give a file or a folder")
-        if self.is_pretrained:
+        if self.is_pretrained or (self.predictions is not None and place.suffix.lower() != ".npz"):
             rows = load_rows(path or self.data)
             if pretrained is None:
                 return Loaded(rows)
@@ -270,7 +283,7 @@ class Source:
             if getattr(self, name) is not None:
                 raise SettingError(f"--{name} belongs to a model by import path; {self.model} is one of transformers")
         return load_pretrained(
-            self.model,
+            str(self.model),
             base=self.base,
             device=self.device,
             dtype=self.dtype,  # type: ignore[arg-type]  # its range is checked

@@ -77,7 +77,7 @@ def load(
         return _from_arrays(records, label, ignore, names)
     if not isinstance(records, Table):
         raise DataError(f"{path} has no columns: give a .npz, .csv, .parquet or .jsonl file")
-    key = _label_name(records.names, label, records.path)
+    key = label_name(records.names, label, records.path)
     labels, class_names = encode_labels(_labels(records, key), names, f"{path}: column {key!r}")
     image = image or next((column.name for column in records.schema if _holds_bytes(column.type)), None)
     if image is None:
@@ -129,7 +129,7 @@ def load_column(path: str | Path, name: str) -> np.ndarray:
 
 def _from_arrays(records: NpzFile, label: str | None, ignore: Sequence[str], names: list[str] | None) -> Loaded:
     path = records.path
-    key = _label_name(list(records.arrays), label, path)
+    key = label_name(list(records.arrays), label, path)
     inputs = [name for name in records.arrays if name != key and name not in (*NO_FEATURES, *ignore)]
     if len(inputs) != 1 and "x" not in (name.lower() for name in inputs):
         raise DataError(f"{path} holds the arrays {inputs} besides {key!r}: name the inputs x")
@@ -261,7 +261,20 @@ def as_features(batch: pa.RecordBatch, start: int, source: str) -> np.ndarray:
     return features
 
 
-def _label_name(names: Sequence[str], label: str | None, path: Path) -> str:
+def label_name(names: Sequence[str], label: str | None, path: Path) -> str:
+    """The column of labels.
+
+    Args:
+        names: Names of all columns.
+        label: What the user says; the only one with a usual name where ``None``.
+        path: The file, for the message.
+
+    Returns:
+        Its name.
+
+    Raises:
+        DataError: There is no such column, or none or several have a usual name.
+    """
     if label is not None:
         if label not in names:
             raise DataError(f"{path} has no column {label!r}: its columns are {', '.join(names)}")

@@ -10,19 +10,23 @@ from torch import nn
 
 from gradsift.data import Samples, labels_of, to_model
 from gradsift.data.batch import inputs_of
+from gradsift.errors import ModelError
 
 
-def accuracy(model: nn.Module, test_set: Any, *, batch_size: int = 512) -> float:
-    """Share of samples whose largest output is their label, in percent; the model is put in eval mode.
+def accuracy(model: Any, test_set: Any, *, batch_size: int = 512) -> float:
+    """Share of samples whose largest output is their label, in percent; a torch model is put in eval mode.
 
     Args:
-        model: A classifier with outputs of shape (n, K), or one logit a sample.
+        model: A torch classifier with outputs of shape (n, K), or one logit a sample; or an estimator with ``predict``,
+            for a test set ``(X, y)``.
         test_set: Any data set that an audit takes.
         batch_size: Samples a batch.
 
     Returns:
         Accuracy in percent, so that differences are points.
     """
+    if not isinstance(model, nn.Module):
+        return _of_estimator(model, test_set)
     samples, right = Samples(test_set), 0
     model.eval()
     with torch.no_grad():
@@ -35,3 +39,13 @@ def accuracy(model: nn.Module, test_set: Any, *, batch_size: int = 512) -> float
             predicted = (output.reshape(-1) > 0).long() if single else output.argmax(dim=1)
             right += int((predicted == labels_of(batch).reshape(-1)).sum())
     return 100.0 * right / len(samples)
+
+
+def _of_estimator(model: Any, test_set: Any) -> float:
+    if not callable(getattr(model, "predict", None)) or not isinstance(test_set, tuple | list) or len(test_set) != 2:
+        raise ModelError(
+            f"accuracy reads torch models, and estimators with predict on a test set (X, y); got a {type(model).__name__} "
+            f"and a {type(test_set).__name__}: pass a metric of your own, metric(model, test_set) -> float"
+        )
+    inputs, labels = test_set
+    return 100.0 * float(np.mean(np.asarray(model.predict(inputs)) == np.asarray(labels)))

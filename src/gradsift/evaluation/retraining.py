@@ -13,7 +13,7 @@ from torch import nn
 from gradsift.data import Samples
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.statistics import Estimate, estimate
-from gradsift.evaluation.verify import TrainFunction
+from gradsift.evidence import TrainFunction
 from gradsift.progress import progress
 
 Value = Callable[[nn.Module], Any]

@@ -9,41 +9,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from torch import nn
 
 from gradsift.cleaning.trim import trim
 from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.trial_file import TrialFile
 from gradsift.evaluation.verification import Trial, Verification
+from gradsift.evidence import TrainFunction
 from gradsift.progress import progress
 from gradsift.table import Audit
-
-
-class TrainFunction(Protocol):
-    """The user's own training."""
-
-    def __call__(self, dataset: Any, /, *, seed: int) -> nn.Module:
-        """Trains from scratch.
-
-        Args:
-            dataset: The same kind of data set as was audited, whole or trimmed.
-            seed: Seeds initialisation and shuffling; arms share it, so that differences are paired.
-
-        Returns:
-            The model of the last epoch.
-        """
-        ...
 
 
 class Metric(Protocol):
     """What is measured on the test set."""
 
-    def __call__(self, model: nn.Module, test_set: Any, /) -> float:
+    def __call__(self, model: Any, test_set: Any, /) -> float:
         """Measures a model.
 
         Args:
-            model: A trained model.
+            model: A trained model, whatever ``train_fn`` returns.
             test_set: The test set.
 
         Returns:
@@ -118,10 +102,8 @@ def verify(
                     except Exception as error:
                         error.add_note(f"raised by train_fn, in the arm {arm!r} with seed={seed}")
                         raise
-                    if not isinstance(model, nn.Module):
-                        raise SettingError(
-                            f"train_fn returned a {type(model).__name__}, it must return the trained model"
-                        )
+                    if model is None:
+                        raise SettingError("train_fn returned None, it must return the trained model")
                     value = float(metric(model, test_set))
                     trial = Trial(
                         arm, seed, value, time.perf_counter() - started, removed_of(by_seed[seed], len(audit))

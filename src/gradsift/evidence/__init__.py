@@ -1,7 +1,7 @@
 """Evidence: what is known of each sample and where it comes from, and the sources that it comes from."""
 
 from gradsift.evidence.arrays import evidence_of_arrays
-from gradsift.evidence.cross_fit import cross_fit
+from gradsift.evidence.cross_fit import TrainFunction, cross_fit
 from gradsift.evidence.estimator import evidence_of_estimator, is_estimator
 from gradsift.evidence.folds import assign_folds
 from gradsift.evidence.hub import Evidence, Provenance, last_layer_residual
@@ -10,6 +10,7 @@ from gradsift.evidence.stored import stored_evidence, stored_gradients
 __all__ = [
     "Evidence",
     "Provenance",
+    "TrainFunction",
     "assign_folds",
     "cross_fit",
     "evidence_of_arrays",

@@ -31,7 +31,7 @@ Predict = Callable[[Any, Any], Any]
 
 
 class TrainFunction(Protocol):
-    """The user's own training; see :func:`cross_fit`."""
+    """The user's own training, which cross-fitting and verification call."""
 
     def __call__(self, dataset: Any, /, *, seed: int) -> Any:
         """Trains from scratch.
@@ -41,7 +41,7 @@ class TrainFunction(Protocol):
             seed: Seeds initialisation and shuffling.
 
         Returns:
-            The model of the last epoch.
+            The model of the last epoch: a torch module, an estimator, or whatever the metric reads.
         """
         ...
 

@@ -1,0 +1,110 @@
+"""``gradsift audit --predictions``: an audit of what a model of any framework predicts, from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradsift.audit import audit_predictions
+from gradsift.cli.source import Source
+from gradsift.data.files import label_name, load_column
+from gradsift.data.records import NpzFile, Table, open_records
+from gradsift.errors import DataError, SettingError
+from gradsift.settings import AuditSettings
+from gradsift.table import Audit
+
+ARRAYS = ("probabilities", "logits", "features")
+"""Names of the arrays in a file of predictions."""
+
+
+def audit_files(source: Source, settings: AuditSettings, output: Path, overwrite: bool) -> Audit:
+    """Audits a file of predictions for the samples of a data file.
+
+    Args:
+        source: Names both files, and the column of labels.
+        settings: Settings.
+        output: Run directory.
+        overwrite: Whether a whole one may be replaced.
+
+    Returns:
+        The audit.
+
+    Raises:
+        DataError: A file cannot be read, or both are not of the same samples.
+        SettingError: There is a model as well.
+    """
+    if source.model is not None:
+        raise SettingError("--model and --predictions are two sources of the same evidence: give one of them")
+    predictions, names = read_predictions(Path(str(source.predictions)))
+    options = {name: value for name, value in settings.to_dict().items() if value is not None}
+    return audit_predictions(
+        load_column(source.data, label_name(column_names(source.data), source.label, Path(source.data))),
+        **predictions,
+        data=source.load_data().dataset,
+        out_of_fold=source.out_of_fold,
+        class_names=names,
+        groups=load_column(source.data, source.groups) if source.groups else None,
+        output=output,
+        overwrite=overwrite,
+        source=source.to_dict(),
+        **options,
+    )
+
+
+def column_names(path: str | Path) -> list[str]:
+    """Names of the columns or arrays of a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The names.
+
+    Raises:
+        DataError: It is a folder of images, which has none.
+    """
+    records = open_records(path)
+    if isinstance(records, NpzFile):
+        return list(records.arrays)
+    if isinstance(records, Table):
+        return records.names
+    raise DataError(f"{path} is a folder of images: give a file with a column of labels beside the predictions")
+
+
+def read_predictions(path: Path) -> tuple[dict[str, Any], list[str] | None]:
+    """Reads predictions.
+
+    Args:
+        path: ``.npz`` with ``probabilities`` or ``logits`` and, if there are any, ``features`` and ``class_names``;
+            ``.npy`` with probabilities; or a table with one column of numbers for each class.
+
+    Returns:
+        Arrays by their names, and the names of the classes where the file has them.
+
+    Raises:
+        DataError: It holds something else.
+    """
+    if path.suffix.lower() == ".npy":
+        try:
+            return {"probabilities": np.load(path, allow_pickle=False)}, None
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path} is no readable array ({error}): save it with numpy.save") from error
+    records = open_records(path)
+    if isinstance(records, NpzFile):
+        found = {name: load_column(path, name) for name in ARRAYS if name in records.arrays}
+        if not found.keys() & {"probabilities", "logits"}:
+            raise DataError(
+                f"{path} holds the arrays {', '.join(records.arrays)}: name them probabilities or logits, and features"
+            )
+        named = "class_names" in records.arrays
+        return found, [str(name) for name in load_column(path, "class_names")] if named else None
+    if not isinstance(records, Table):
+        raise DataError(f"{path} holds no predictions: give .npz, .npy, or a table with one column a class")
+    columns = [name for name in records.names if name != "id"]
+    values = [load_column(path, name) for name in columns]
+    words = [name for name, column in zip(columns, values, strict=True) if column.dtype.kind not in "biuf"]
+    if words:
+        raise DataError(f"{path}: the columns {', '.join(words[:5])} hold no numbers; one column a class is needed")
+    return {"probabilities": np.stack(values, axis=1)}, columns
