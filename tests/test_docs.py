@@ -54,7 +54,11 @@ def test_the_page_on_fine_tuning_runs(tmp_path):
 
 @pytest.mark.parametrize(
     ("page", "count", "words"),
-    [("influence", 3, ("precision", "at random")), ("geometry", 1, ("of the curvature within classes", "memorised"))],
+    [
+        ("any-framework", 4, ("likely", "emov")),
+        ("influence", 3, ("precision", "at random")),
+        ("geometry", 1, ("of the curvature within classes", "memorised")),
+    ],
 )
 def test_the_pages_with_blocks_alone_run(page, count, words, tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), flags=re.DOTALL)
