@@ -5,7 +5,8 @@
 Digits (1,797 images of 8 x 8) by logistic regression and by a random forest, and TREC (5,452 questions, six classes) by
 TF-IDF with logistic regression; 20 % of the labels flipped, to any class or each class to one other. Neighbours are sought
 among what the pipeline makes of the inputs (TREC: 100 singular values). cleanlab's formulas on the given labels are those
-of ``gradsift.detectors.labels``. Rows go to ``results/any_framework.parquet``, the page to ``docs/results-any-framework.md``.
+of ``gradsift.detectors.labels``. Rows go to ``results/any_framework.parquet``, the page to
+``docs/results-any-framework.md``.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def page(rows: list[Row]) -> str:
         "# Predictions of any framework",
         "",
         "Average precision in finding 20 % flipped labels, from the same five-fold out-of-fold probabilities; means over",
-        f"{len({row['seed'] for row in rows})} seeds, differences with 95 % intervals; {rows[0]['machine']}. A random order",
-        "has 0.20. Written by `python benchmarks/any_framework.py`.",
+        f"{len({row['seed'] for row in rows})} seeds, differences with 95 % intervals; {rows[0]['machine']}. A random",
+        "order has 0.20. Written by `python benchmarks/any_framework.py`.",
         "",
         "| problem | flips | posterior | best of cleanlab's | difference, paired |",
         "|---|---|---|---|---|",
