@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from gradsift.data import Samples, has_fingerprint
-from gradsift.errors import DataError, RunDirectoryError
+from gradsift.errors import DataError, RunDirectoryError, SettingError
 from gradsift.evidence import stored_gradients
 from gradsift.store import RunDirectory, StoredMatrix
 from gradsift.store.tables import about_table, read_table
+from gradsift.table.notebook import as_html
 from gradsift.table.notices import Notice
 from gradsift.tasks import Kind
 
@@ -137,6 +138,31 @@ class Audit:
         positions = np.flatnonzero(rank <= count)
         return self.table.take(positions[np.argsort(rank[positions])])
 
+    def head(self, count: int = 5) -> pa.Table:
+        """The first rows of the table, in the order of the data set.
+
+        Args:
+            count: How many.
+
+        Returns:
+            The rows.
+        """
+        return self.table.slice(0, count)
+
+    def to_pandas(self) -> Any:
+        """The table as a pandas data frame.
+
+        Returns:
+            One row a sample.
+
+        Raises:
+            SettingError: pandas is not installed.
+        """
+        try:
+            return self.table.to_pandas()
+        except ImportError as error:
+            raise SettingError("a data frame needs pandas: pip install pandas") from error
+
     @property
     def headline(self) -> str:
         """How many samples are flagged."""
@@ -205,11 +231,11 @@ class Audit:
 
         return annotate(train_set if train_set is not None else self.train_set, self)
 
-    def report(self, path: str | Path, train_set: Any = None) -> Path:
+    def report(self, path: str | Path | None = None, train_set: Any = None) -> Path:
         """Writes one self-contained HTML page.
 
         Args:
-            path: Where to.
+            path: Where to; ``report.html`` of the run directory where left out.
             train_set: The data set, for previews of samples; may be left out where the audit still has it.
 
         Returns:
@@ -217,11 +243,16 @@ class Audit:
         """
         from gradsift.report import write_report  # the other late import
 
+        path = self.run.path / "report.html" if path is None else path
         return write_report(self, path, train_set if train_set is not None else self.train_set)
 
     def __repr__(self) -> str:
         """The headline."""
         return f"<Audit: {self.cut}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the summary and the ten most detrimental samples."""
+        return as_html([self.cut, *self.warnings], self.worst(10), self.class_names)
 
     @property
     def _meta(self) -> dict[str, Any]:
