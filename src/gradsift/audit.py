@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gradsift.data.frames import is_frame, split_label
 from gradsift.errors import DataError, SettingError
 from gradsift.evidence import Evidence, evidence_of_arrays, evidence_of_estimator, is_estimator
 from gradsift.gradients import Layers, Precision
@@ -177,14 +178,19 @@ def audit_predictions(
 
 
 def _inputs_and_labels(train_set: Any) -> tuple[Any, Any]:
-    """The two parts of ``(X, y)``.
+    """The two parts of ``(X, y)``, or of a data frame.
 
     Raises:
         DataError: It is something else.
     """
+    if is_frame(train_set):
+        return split_label(train_set)
     if isinstance(train_set, tuple | list) and len(train_set) == 2:
         return train_set[0], train_set[1]
-    raise DataError(f"an estimator is audited with its training set (X, y); got a {type(train_set).__name__}")
+    raise DataError(
+        "an estimator is audited with its training set (X, y), or a data frame with a column of labels; got a "
+        f"{type(train_set).__name__}"
+    )
 
 
 def _recorded(trajectory: Recorder | Trajectory | str | Path | None) -> Trajectory | None:

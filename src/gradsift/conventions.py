@@ -32,6 +32,8 @@ def class_names_for(
         DataError: There is not one name a class, or the model calls a class of the same number otherwise.
     """
     names = samples.class_names if class_names is None else [str(name) for name in class_names]
+    if samples.words is not None and isinstance(task, LabelledTask):
+        _check_words(samples.words, task, names)
     if names is None or not isinstance(task, LabelledTask) or task.kind not in ("class", "multilabel"):
         return names
     if isinstance(task, Classification) and not _are_logits(outputs):
@@ -77,3 +79,17 @@ def check_labels(task: Task, samples: Samples, outputs: Any) -> None:
 def _are_logits(outputs: Any) -> bool:
     """Whether outputs have the shape that classification needs; where they have not, its losses say so."""
     return isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] >= 2
+
+
+def _check_words(words: list[str], task: LabelledTask, names: list[str] | None) -> None:
+    """Refuses labels that are words where their numbers would not be those of the model."""
+    listed = ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
+    if task.kind != "class":
+        raise DataError(
+            f"the labels are words ({listed}), {type(task).__name__} needs numbers: pass an array of numbers"
+        )
+    if names != words:
+        raise DataError(
+            f"the labels are words, numbered in the order {listed}, and class_names has another order or other names: pass "
+            "class numbers, such as [class_names.index(word) for word in labels]"
+        )

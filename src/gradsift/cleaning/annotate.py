@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from gradsift.data.frames import is_frame
 from gradsift.data.samples import is_splits, one_split, rows_of
 from gradsift.errors import DataError
 from gradsift.table import Audit
@@ -20,7 +21,8 @@ def annotate(train_set: Any, audit: Audit) -> Any:
 
     Args:
         train_set: The data set that was audited: a ``datasets.Dataset``, a ``DatasetDict`` (its audited split is
-            annotated), a ``pyarrow.Table``, a dict of arrays, a list of dicts, or an encoded set, whose rows are annotated.
+            annotated), a ``pyarrow.Table``, a data frame, a dict of arrays, a list of dicts,
+            or an encoded set, whose rows are annotated.
         audit: The audit.
 
     Returns:
@@ -51,6 +53,8 @@ def _add(rows: Any, columns: dict[str, pa.ChunkedArray]) -> Any:
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
         values = {name: column.to_pylist() for name, column in columns.items()}
         return [row | {name: column[place] for name, column in values.items()} for place, row in enumerate(rows)]
+    if is_frame(rows):
+        return rows.assign(**{name: column.to_pandas().to_numpy() for name, column in columns.items()})
     if not callable(getattr(rows, "add_column", None)):
         raise DataError(
             f"a {type(rows).__name__} has no columns to add to: use audit.table, whose rows are in the same order"

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from gradsift.data.arrays import give_back_pages
+from gradsift.data.columns import is_sparse
 from gradsift.data.content import digest_batches, digest_files
+from gradsift.data.frames import is_frame, is_series
 from gradsift.data.samples import Samples
 
 VERSION = "2:"
@@ -61,7 +63,7 @@ def has_fingerprint(samples: Samples, known: str) -> bool:
 def _content(samples: Samples) -> str | None:
     """Hash of everything that is stored, where that can be reached without computing the samples."""
     source = samples.dataset
-    if samples.arrays is not None:
+    if samples.stored is not None:
         return _evenly_spaced(samples)[0]
     if callable(getattr(source, "content", None)):
         return str(source.content())
@@ -97,7 +99,7 @@ def _is_plain(samples: Samples) -> bool:
     if _is_hub(source):  # images and sounds are decoded, a format or transform changes rows
         return source.format["type"] is None and not any(kind in repr(source.features) for kind in DECODED)
     return (
-        samples.arrays is not None or isinstance(source, pa.Table | list | tuple) or getattr(source, "is_plain", False)
+        samples.stored is not None or isinstance(source, pa.Table | list | tuple) or getattr(source, "is_plain", False)
     )
 
 
@@ -109,9 +111,8 @@ def _is_hub(source: Any) -> bool:
 def _evenly_spaced(samples: Samples) -> tuple[str, str]:
     """Hash of whole arrays, or else of evenly spaced samples, and what it covers."""
     digest = hashlib.sha256(str(len(samples)).encode())
-    arrays = samples.arrays
-    if arrays is not None:
-        update_digest(digest, arrays)
+    if samples.stored is not None:
+        update_digest(digest, samples.stored)
         return digest.hexdigest(), "all samples"
     positions = np.unique(np.linspace(0, len(samples) - 1, min(SAMPLED, len(samples))).astype(int))
     for position in positions:
@@ -150,8 +151,27 @@ def update_digest(digest: Any, tree: Any) -> None:
                 for start in range(0, len(content), PIECE):
                     digest.update(content[start : start + PIECE].data)
                     give_back_pages(leaf)
+        elif is_frame(leaf) or is_series(leaf):
+            _update_by_frame(digest, leaf)
+        elif is_sparse(leaf):
+            rows = leaf.tocsr(copy=True)
+            rows.sum_duplicates()
+            update_digest(
+                digest, [str(rows.shape), rows.data, rows.indices.astype(np.int64), rows.indptr.astype(np.int64)]
+            )
         elif callable(getattr(leaf, "tobytes", None)):  # a Pillow image, whose repr says where it lies
             digest.update(f"{type(leaf).__qualname__}{getattr(leaf, 'size', '')}{getattr(leaf, 'mode', '')}".encode())
             digest.update(leaf.tobytes())
         else:
             digest.update(repr(leaf).encode())
+
+
+def _update_by_frame(digest: Any, frame: Any) -> None:
+    """Adds the names and all values of a data frame or series of pandas, whose index does not count."""
+    frame = frame.to_frame() if is_series(frame) else frame
+    with contextlib.suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        digest.update(digest_batches(table.to_batches(), table.schema).encode())
+        return
+    for place, name in enumerate(frame.columns):  # values of several kinds in one column
+        update_digest(digest, [str(name), frame.iloc[:, place].to_numpy()])

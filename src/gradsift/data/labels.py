@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pyarrow as pa
+from torch import Tensor
 
 from gradsift.errors import DataError
 
@@ -54,13 +57,67 @@ def _classes(labels: pa.ChunkedArray, names: list[str] | None, where: str) -> tu
         words = encoded.dictionary.to_pylist()
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise DataError(f"{where}: the labels are no text ({error})") from error
-    names = sorted(words) if names is None else names
+    codes, names = numbers_of_words(words, names, f"in {where} are no classes of the training set")
+    return codes[encoded.indices.to_numpy()], names
+
+
+def numbers_of_words(words: Sequence[str], names: Sequence[str] | None, refusal: str) -> tuple[np.ndarray, list[str]]:
+    """Class numbers of words.
+
+    Args:
+        words: The words, n of them.
+        names: Names of the classes in the order of their numbers; the words in alphabetical order where ``None``.
+        refusal: What is wrong with words that are no names, behind the first of them.
+
+    Returns:
+        Shape (n,), int64, and the names.
+
+    Raises:
+        DataError: A word is none of the names.
+    """
+    names = sorted(set(words)) if names is None else list(names)
     places = {name: place for place, name in enumerate(names)}
     unknown = sorted(set(words) - places.keys())
     if unknown:
-        raise DataError(f"{where} has the labels {', '.join(unknown[:5])}, which the training set has not")
-    codes = np.array([places[word] for word in words], dtype=np.int64)
-    return codes[encoded.indices.to_numpy()], names
+        raise DataError(f"labels {', '.join(unknown[:5])} {refusal}")
+    return np.array([places[word] for word in words], dtype=np.int64), names
+
+
+def class_labels(labels: np.ndarray, where: str) -> tuple[np.ndarray, list[str] | None]:
+    """Labels that are held as an array: words become class numbers, numbers get a type that torch computes with.
+
+    Args:
+        labels: Labels of n samples, any type and shape.
+        where: What they belong to, for messages.
+
+    Returns:
+        The labels, numbers where they can be; names of the classes where they were words.
+
+    Raises:
+        DataError: Labels are missing, of several kinds, dates, or too large.
+    """
+    if labels.ndim != 1 or labels.dtype.kind in "if":
+        return labels, None
+    if labels.dtype.kind in "bu":
+        return _numbers(labels, where), None
+    values = labels.tolist()
+    if labels.dtype.kind == "S":
+        values = [value.decode(errors="replace") for value in values]
+    if any(isinstance(value, Mapping | list | tuple | np.ndarray | Tensor) for value in values):
+        return labels, None  # targets with parts, which the task reads
+    missing = [place for place, value in enumerate(values) if value is None or value != value]
+    if missing:
+        raise DataError(
+            f"{len(missing)} labels of {where} are missing, at positions {', '.join(map(str, missing[:10]))}: remove these "
+            "samples"
+        )
+    kinds = sorted({type(value).__name__ for value in values})
+    if kinds != ["str"]:
+        raise DataError(
+            f"{where} holds labels of the types {', '.join(kinds)}: give class numbers from 0, values, or class names, one "
+            "kind for all samples"
+        )
+    return numbers_of_words(values, None, f"in {where} are no classes")
 
 
 def _is_text(kind: pa.DataType) -> bool:

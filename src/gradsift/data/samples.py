@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, default_collate
 
-from gradsift.data.arrays import give_back_pages
 from gradsift.data.batch import LABEL_KEYS, Batch
 from gradsift.data.class_names import features_of, names_of_column
 from gradsift.data.collation import Collation
+from gradsift.data.columns import columns_of
 from gradsift.data.sample_axis import refuse_plain_lists, with_sample_axis
 from gradsift.errors import DataError
 
@@ -24,7 +23,8 @@ class Samples:
     """A data set whose samples are read by position.
 
     Args:
-        source: One of: a tuple or dict of equally long numpy arrays or tensors; a map-style data set (anything with
+        source: One of: a tuple or dict of equally long numpy arrays, tensors, data frames and series of pandas or sparse
+            matrices of scipy; a data frame with a column of labels; a map-style data set (anything with
             ``__len__`` and ``__getitem__``) of ``(x, y)`` tuples or dicts, put together by its own ``collate`` where it has
             one; a ``DatasetDict`` with a split named train; a ``DataLoader`` that does not shuffle, of which the data set
             and the collate function are used.
@@ -42,10 +42,10 @@ class Samples:
         if isinstance(source, Samples):
             source, collate = source.source, collate or source.collation.function
         self.source: Any = source
-        self._arrays = _arrays_of(source)
+        self._columns = columns_of(source)
         self._dataset: Any = None
         own: Callable[[list[Any]], Batch] = default_collate
-        if self._arrays is None:
+        if self._columns is None:
             self._dataset, own = _indexable(one_split(source) if is_splits(source) else source)
         self.collation = Collation(collate or own)
         if len(self) == 0:
@@ -53,16 +53,32 @@ class Samples:
 
     def __len__(self) -> int:
         """The number of samples."""
-        if self._arrays is not None:
-            return len(next(iter(_columns(self._arrays))))
-        return len(self._dataset)
+        return len(self._dataset if self._columns is None else self._columns)
 
     @property
     def arrays(self) -> tuple[Any, ...] | dict[str, Any] | None:
-        """The whole data set as arrays, where it is held so; otherwise ``None``."""
-        if self._arrays is None and isinstance(self._dataset, torch.utils.data.TensorDataset):
+        """The whole data set as arrays of what batches hold, where it is in memory so; otherwise ``None``."""
+        return self.stored if self._columns is None else self._columns.arrays
+
+    @property
+    def stored(self) -> Any:
+        """The columns as they were given: a tuple or dict of arrays, a data frame; ``None`` for other data sets."""
+        if isinstance(self._dataset, torch.utils.data.TensorDataset):
             return tuple(self._dataset.tensors)
-        return self._arrays
+        return None if self._columns is None else self._columns.given
+
+    @property
+    def inputs_and_labels(self) -> tuple[Any, Any] | None:
+        """X and y as they were given, where the data set is such a pair or a data frame; otherwise ``None``."""
+        if self._columns is not None:
+            return self._columns.inputs_and_labels
+        stored = self.stored
+        return stored if stored is not None and len(stored) == 2 else None
+
+    @property
+    def words(self) -> list[str] | None:
+        """Names of the classes, where labels in memory are words, which are numbered in this order; otherwise ``None``."""
+        return None if self._columns is None else self._columns.class_names
 
     @property
     def dataset(self) -> Any:
@@ -83,7 +99,9 @@ class Samples:
 
     @property
     def class_names(self) -> list[str] | None:
-        """Names of the classes, where the data set carries them as ``classes`` or as ``ClassLabel`` of its labels."""
+        """Names of the classes, where labels are words, or the data set has ``classes`` or a ``ClassLabel``."""
+        if self.words is not None:
+            return self.words
         names = getattr(self._dataset, "classes", None)
         if isinstance(names, list | tuple):
             return [str(name) for name in names]
@@ -101,11 +119,7 @@ class Samples:
         """
         if isinstance(self._dataset, pa.Table):
             return {name: self._dataset[name][position].as_py() for name in self._dataset.column_names}
-        if self._arrays is None:
-            return self._dataset[position]
-        if isinstance(self._arrays, dict):
-            return {name: column[position] for name, column in self._arrays.items()}
-        return tuple(column[position] for column in self._arrays)
+        return self._dataset[position] if self._columns is None else self._columns.sample(position)
 
     def batch(self, positions: Sequence[int] | np.ndarray) -> Batch:
         """Several samples, collated.
@@ -120,11 +134,8 @@ class Samples:
             DataError: The samples cannot be put together into one batch, or its rows are not those of the samples.
         """
         indices = [int(position) for position in positions]
-        whole = self._arrays if self.collation.function is default_collate else None
-        if isinstance(whole, dict):
-            return {name: _take(column, indices) for name, column in whole.items()}
-        if whole is not None:
-            return tuple(_take(column, indices) for column in whole)
+        if self._columns is not None and self.collation.function is default_collate:
+            return self._columns.take(indices)
         samples = []
         for index in indices:
             try:
@@ -151,15 +162,13 @@ class Samples:
             positions: Positions to keep, in order.
 
         Returns:
-            A tuple or dict of arrays, a list, whatever the source's own ``select`` gives, a ``Subset``, or a
-            ``DataLoader`` with the settings of the one given. The source is left as it is.
+            A tuple or dict of arrays, a data frame with its index, a list, whatever the source's own ``select`` gives, a
+            ``Subset``, or a ``DataLoader`` with the settings of the one given. The source is left as it is.
         """
         indices = np.asarray(positions, dtype=np.int64)
         source = self.source
-        if isinstance(self._arrays, dict):
-            return {name: _select(column, indices) for name, column in self._arrays.items()}
-        if self._arrays is not None:
-            return type(self._arrays)(_select(column, indices) for column in self._arrays)
+        if self._columns is not None:
+            return self._columns.keep(indices)
         if isinstance(source, DataLoader):
             kept = Samples(source.dataset).keep(indices)
             return DataLoader(
@@ -180,53 +189,6 @@ class Samples:
         if callable(getattr(source, "select", None)):
             return source.select(indices.tolist())
         return Subset(source, indices.tolist())
-
-
-def _arrays_of(source: Any) -> tuple[Any, ...] | dict[str, Any] | None:
-    """The source as a tuple or dict of whole columns, or ``None`` where it is a collection of samples."""
-    if isinstance(source, dict) and not is_splits(source):
-        columns = list(source.values())
-        if not columns:
-            raise DataError("the data set is an empty dict: there is no sample to audit")
-    elif _is_pair(source) or (
-        isinstance(source, tuple) and source and all(isinstance(column, np.ndarray | Tensor) for column in source)
-    ):
-        columns = list(source)
-    elif isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray | Tensor):
-        columns = list(source)  # (X, y) with y a list: no two samples
-    else:
-        return None
-    for column in columns:
-        if not isinstance(column, np.ndarray | Tensor) or column.ndim == 0:
-            raise DataError(
-                f"a dict or tuple that is a data set must hold arrays or tensors, got {type(column).__name__}; "
-                "turn lists into arrays, or pass a list of samples instead"
-            )
-        if isinstance(column, np.ndarray) and np.ma.is_masked(column):
-            rows = np.flatnonzero(np.ma.getmaskarray(column).reshape(len(column), -1).any(axis=1))
-            raise DataError(
-                f"{len(rows)} samples have masked values, at positions {', '.join(map(str, rows[:10]))}: fill them "
-                "(array.filled(value)) or remove the samples"
-            )
-    lengths = [len(column) for column in columns]
-    if len(set(lengths)) > 1:
-        raise DataError(f"the arrays of the data set have different lengths {lengths}: each needs one row a sample")
-    return source
-
-
-def _is_pair(source: Any) -> bool:
-    """Whether a list is inputs and labels, ``[X, y]``, and not two samples: equally long, the labels with fewer axes."""
-    return (
-        isinstance(source, list)
-        and len(source) == 2
-        and all(isinstance(column, np.ndarray | Tensor) and column.ndim for column in source)
-        and len(source[0]) == len(source[1])
-        and source[1].ndim < source[0].ndim
-    )
-
-
-def _columns(arrays: tuple[Any, ...] | dict[str, Any]) -> Sequence[Any]:
-    return list(arrays.values()) if isinstance(arrays, dict) else arrays
 
 
 def _indexable(source: Any) -> tuple[Dataset[Any], Callable[[list[Any]], Batch]]:
@@ -304,18 +266,3 @@ _NO_LENGTH = (
     "the data set is {kind}, which has no length or no positions, and every score belongs to a position: "
     "pass a map-style data set (__len__ and __getitem__), arrays, or list(it)"
 )
-
-
-def _take(column: Any, indices: list[int]) -> Any:
-    picked = column[indices]
-    give_back_pages(column)
-    if isinstance(picked, np.ndarray) and picked.dtype.kind not in "biufc":
-        return picked.tolist()  # ids and other words, as default_collate has them
-    if isinstance(picked, Tensor):
-        return picked
-    kind = picked.dtype.newbyteorder("=")  # torch takes the machine's own order of bytes alone
-    return torch.from_numpy(np.ascontiguousarray(picked, dtype=np.float64 if kind == np.longdouble else kind))
-
-
-def _select(column: Any, indices: np.ndarray) -> Any:
-    return column[torch.from_numpy(indices)] if isinstance(column, Tensor) else column[indices]

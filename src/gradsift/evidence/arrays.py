@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
+from gradsift.data.labels import numbers_of_words
 from gradsift.errors import DataError
 from gradsift.evidence.hub import Evidence, Provenance, last_layer_residual
 from gradsift.store import ArrayMatrix, FactoredMatrix
@@ -109,12 +110,7 @@ def class_numbers(labels: Any, class_names: Sequence[str] | None = None) -> tupl
     if values.dtype.kind == "f":
         raise DataError(f"labels are numbers such as {values[0]}: classes are whole numbers or words")
     words = [str(value) for value in values.tolist()]
-    names = names or sorted(set(words))
-    places = {name: place for place, name in enumerate(names)}
-    unknown = sorted(set(words) - places.keys())
-    if unknown:
-        raise DataError(f"labels {', '.join(unknown[:5])} are not among class_names {', '.join(names[:10])}")
-    return np.array([places[word] for word in words], dtype=np.int64), names
+    return numbers_of_words(words, names, f"are not among class_names {', '.join((names or [])[:10])}")
 
 
 def _check_labels(labels: np.ndarray, classes: int, names: Sequence[str] | None) -> None:

@@ -78,9 +78,9 @@ def inputs_as_given(samples: Samples) -> Any:
     Raises:
         SettingError: The data set is of another kind.
     """
-    arrays = samples.arrays
-    if isinstance(arrays, tuple) and len(arrays) == 2:
-        return arrays[0]
+    pair = samples.inputs_and_labels
+    if pair is not None:
+        return pair[0]
     raise SettingError(
         "predict_proba needs a data set of arrays (X, y): pass predict=function(model, dataset) for another "
         "kind of data set"

@@ -48,6 +48,8 @@ def render_sample(sample: Any, feature_names: list[str] | None = None) -> Markup
         if texts:
             return _text(" / ".join(texts))
         inputs = [value for key, value in sample.items() if key not in (*LABEL_KEYS, "id")]
+        if len(inputs) > 1 and all(isinstance(value, int | float) for value in inputs):  # a row of a table
+            return _features(np.array(inputs), [str(key) for key in sample if key not in (*LABEL_KEYS, "id")])
         return render_sample(inputs[0], feature_names) if inputs else Markup("")
     if isinstance(sample, tuple | list) and sample and not isinstance(sample[0], int | float):
         return render_sample(sample[0], feature_names)

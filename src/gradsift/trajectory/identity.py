@@ -106,7 +106,7 @@ _WAY_OUT = "give the data set that was given to the Recorder, in the same order 
 
 def _is_drawn_anew(samples: Samples) -> bool:
     samples = samples.raw
-    if samples.arrays is not None:
+    if samples.stored is not None:
         return False
     positions = np.unique(np.linspace(0, len(samples) - 1, min(READ_TWICE, len(samples))).astype(int))
     return any(len({_digest(samples.sample(int(position))) for _ in range(2)}) > 1 for position in positions)

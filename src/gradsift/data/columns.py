@@ -1,0 +1,293 @@
+"""A data set in memory as whole columns: arrays, tensors, sparse matrices, data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradsift.data.arrays import give_back_pages
+from gradsift.data.batch import LABEL_KEYS
+from gradsift.data.frames import features_of_frame, is_frame, is_series, labels_of_series, refuse_polars, split_label
+from gradsift.data.labels import class_labels
+from gradsift.errors import DataError
+
+
+class Columns:
+    """A data set whose columns are held whole.
+
+    Args:
+        given: A tuple or dict of columns, a pair ``[X, y]``, or a data frame with a column of labels.
+
+    Attributes:
+        given: What was given, by which the data set is known.
+
+    Raises:
+        DataError: A column is none, or columns have different lengths.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+        columns = _values(given)
+        for column in columns:
+            _check(column)
+        lengths = [_length(column) for column in columns]
+        if len(set(lengths)) > 1:
+            raise DataError(f"the arrays of the data set have different lengths {lengths}: each needs one row a sample")
+        self._size = lengths[0]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self._size
+
+    @cached_property
+    def arrays(self) -> tuple[Any, ...] | dict[str, Any]:
+        """The columns as batches are taken from them: numbers where they can be, labels as class numbers."""
+        pair, (key, labels, _) = self._pair, self._labels
+        if isinstance(pair, dict):
+            return {name: labels if name == key else _inputs(column) for name, column in pair.items()}
+        inputs = tuple(_inputs(column) for column in (pair if key is None else pair[:-1]))
+        for column in inputs:
+            _refuse_mixed(column)
+        return inputs if key is None else (*inputs, labels)
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, where labels are words."""
+        return self._labels[2]
+
+    @property
+    def inputs_and_labels(self) -> tuple[Any, Any] | None:
+        """X and y as they were given; ``None`` where there are other columns."""
+        return tuple(self._pair) if not isinstance(self._pair, dict) and len(self._pair) == 2 else None
+
+    @cached_property
+    def _pair(self) -> Any:
+        """The columns one by one."""
+        return split_label(self.given) if is_frame(self.given) else self.given
+
+    @cached_property
+    def _labels(self) -> tuple[Any, Any, list[str] | None]:
+        """Where labels stand, ``None`` where nowhere; the labels as numbers; names of the classes."""
+        pair = self._pair
+        key: str | int | None = len(pair) - 1 or None
+        if isinstance(pair, dict):
+            key = next((key for key in LABEL_KEYS if key in pair), None)
+        if key is None:
+            return None, None, None
+        return key, *_labels(pair[key], f"the column {key!r}" if isinstance(key, str) else "the data set")
+
+    def sample(self, position: int) -> Any:
+        """One sample as it was given.
+
+        Args:
+            position: Its position.
+
+        Returns:
+            A tuple or dict; of a row of a data frame, a dict.
+        """
+        if is_frame(self.given):
+            return _one(self.given, position)
+        if isinstance(self.given, dict):
+            return {name: _one(column, position) for name, column in self.given.items()}
+        return tuple(_one(column, position) for column in self.given)
+
+    def take(self, indices: list[int]) -> Any:
+        """A batch of samples.
+
+        Args:
+            indices: Their positions.
+
+        Returns:
+            A tuple or dict of tensors.
+        """
+        arrays = self.arrays
+        if isinstance(arrays, dict):
+            return {name: _take(column, indices) for name, column in arrays.items()}
+        return tuple(_take(column, indices) for column in arrays)
+
+    def keep(self, indices: np.ndarray) -> Any:
+        """The same kind of data set with only some samples.
+
+        Args:
+            indices: Their positions, in order.
+
+        Returns:
+            What was given, with fewer rows; data frames keep their index.
+        """
+        if is_frame(self.given):
+            return self.given.iloc[indices]
+        if isinstance(self.given, dict):
+            return {name: _select(column, indices) for name, column in self.given.items()}
+        return type(self.given)(_select(column, indices) for column in self.given)
+
+
+def columns_of(source: Any) -> Columns | None:
+    """The source as whole columns.
+
+    Args:
+        source: A data set.
+
+    Returns:
+        Its columns; ``None`` where it is a collection of samples.
+
+    Raises:
+        DataError: It is no data set, such as a dict without columns.
+    """
+    refuse_polars(source)
+    if is_series(source) or is_sparse(source):
+        raise DataError(f"the data set is a {type(source).__name__} alone: pass inputs and labels, (X, y)")
+    if isinstance(source, np.ndarray | Tensor):  # its rows are samples, for tasks without labels
+        _check(source)
+    if isinstance(source, dict):
+        if not source:
+            raise DataError("the data set is an empty dict: there is no sample to audit")
+        return Columns(source)
+    pair = isinstance(source, tuple) and len(source) == 2 and _is_column(source[0])  # y may be a list: no two samples
+    whole = isinstance(source, tuple) and source and all(_is_column(column) for column in source)
+    return Columns(source) if is_frame(source) or pair or whole or _is_pair(source) else None
+
+
+def _is_pair(source: Any) -> bool:
+    """Whether a list is inputs and labels, ``[X, y]``, and not two samples: equally long, the labels with fewer axes."""
+    return (
+        isinstance(source, list)
+        and len(source) == 2
+        and all(_is_column(column) and column.ndim for column in source)
+        and _length(source[0]) == _length(source[1])
+        and source[1].ndim < source[0].ndim
+    )
+
+
+def is_sparse(value: object) -> bool:
+    """Whether something is a sparse matrix of scipy.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        True where it becomes rows of values, or a dense array.
+    """
+    return hasattr(value, "tocsr") and hasattr(value, "toarray")
+
+
+def _is_column(value: object) -> bool:
+    refuse_polars(value)
+    return isinstance(value, np.ndarray | Tensor) or is_frame(value) or is_series(value) or is_sparse(value)
+
+
+def _values(given: Any) -> Sequence[Any]:
+    return [given] if is_frame(given) else list(given.values()) if isinstance(given, dict) else given
+
+
+def _length(column: Any) -> int:
+    return int(column.shape[0])
+
+
+def _check(column: Any) -> None:
+    """Refuses what is no column of one value or row a sample."""
+    if not _is_column(column):
+        raise DataError(
+            f"a dict or tuple that is a data set must hold arrays or tensors, got {type(column).__name__}; "
+            "turn lists into arrays, or pass a list of samples instead"
+        )
+    if column.ndim == 0:
+        raise DataError(f"one of the arrays or tensors is a single value ({column}): each needs one row a sample")
+    if isinstance(column, Tensor) and column.layout != torch.strided:
+        raise DataError(
+            f"a tensor of the data set is sparse ({column.layout}): pass tensor.to_dense(), or a sparse array of scipy, of "
+            "which only batches are made dense"
+        )
+    if not isinstance(column, np.ndarray):
+        return
+    if column.dtype.names is not None:
+        raise DataError(
+            f"an array of the data set is structured, with the fields {', '.join(column.dtype.names)}: pass "
+            "numpy.lib.recfunctions.structured_to_unstructured(array[fields]), and labels as an array of their own"
+        )
+    if np.ma.is_masked(column):
+        rows = np.flatnonzero(np.ma.getmaskarray(column).reshape(len(column), -1).any(axis=1))
+        raise DataError(
+            f"{len(rows)} samples have masked values, at positions {', '.join(map(str, rows[:10]))}: fill them "
+            "(array.filled(value)) or remove the samples"
+        )
+
+
+def _inputs(column: Any) -> Any:
+    """A column as batches are taken from it."""
+    if is_frame(column):
+        return features_of_frame(column)
+    if is_series(column):
+        column = column.to_numpy()
+    if is_sparse(column):
+        return column.tocsr()
+    if isinstance(column, np.ndarray) and column.dtype == object:
+        return _numbers_in(column)
+    return column
+
+
+def _numbers_in(column: np.ndarray) -> np.ndarray:
+    """An array of objects as numbers where all of them are."""
+    try:
+        found = np.array(column.tolist())
+    except (ValueError, TypeError, OverflowError):  # of unequal lengths
+        return column
+    return found if found.dtype.kind in "biuf" and found.shape == column.shape else column
+
+
+def _refuse_mixed(column: Any) -> None:
+    """Refuses inputs that are neither numbers nor words, unless a collate function of the user's reads them."""
+    if isinstance(column, np.ndarray) and column.dtype == object and column.ndim > 1:
+        kinds = sorted({type(value).__name__ for value in column.reshape(-1).tolist()})
+        raise DataError(
+            f"an array of the data set holds objects of the types {', '.join(kinds)}: pass an array of numbers "
+            "(array.astype(float)), and words as numbers"
+        )
+
+
+def _labels(column: Any, where: str) -> tuple[Any, list[str] | None]:
+    """Labels as batches are taken from them, and names of the classes where they are words."""
+    if is_frame(column) and column.shape[1] == 1:
+        column = column.iloc[:, 0]
+    if is_series(column):
+        column = labels_of_series(column)
+        if isinstance(column, tuple):
+            return column
+    if isinstance(column, np.ndarray):
+        return class_labels(_numbers_in(column) if column.dtype == object else column, where)
+    return _inputs(column), None
+
+
+def _one(column: Any, position: int) -> Any:
+    if is_frame(column):
+        return column.iloc[[position]].to_dict("records")[0]
+    if is_series(column):
+        return column.iloc[position]
+    if is_sparse(column):
+        return column.tocsr()[[position]].toarray()[0]
+    return column[position]
+
+
+def _take(column: Any, indices: list[int]) -> Any:
+    picked = column[indices].toarray() if is_sparse(column) else column[indices]
+    give_back_pages(column)
+    if isinstance(picked, np.ndarray) and picked.dtype.kind not in "biufc":
+        return picked.tolist()  # ids and other words, as default_collate has them
+    if isinstance(picked, Tensor):
+        return picked
+    kind = picked.dtype.newbyteorder("=")  # torch takes the machine's own order of bytes alone
+    if kind.kind == "u" and kind.itemsize > 1:  # and computes with unsigned bytes alone
+        kind = np.dtype(np.int64)
+    return torch.from_numpy(np.ascontiguousarray(picked, dtype=np.float64 if kind == np.longdouble else kind))
+
+
+def _select(column: Any, indices: np.ndarray) -> Any:
+    if isinstance(column, Tensor):
+        return column[torch.from_numpy(indices)]
+    if is_frame(column) or is_series(column):
+        return column.iloc[indices]
+    return column.tocsr()[indices].asformat(column.format) if is_sparse(column) else column[indices]
