@@ -98,7 +98,7 @@ def test_the_whole_job_by_commands(folder):
     assert clean.column_names == ["width", "height", "label", "true", "comment"]
     again = gradsift("trim", "runs/x", "-o", "clean.parquet", cwd=folder, check=False)
     assert again.returncode == 1
-    assert "never overwrites" in again.stderr
+    assert "exists and is not replaced" in again.stderr
 
     arguments = ("--train", "project:train", "--test", "test.parquet", "--seeds", 3, "--true-labels", "true")
     verified = json.loads(gradsift("verify", "runs/x", *arguments, "--json", cwd=folder).stdout)

@@ -230,7 +230,7 @@ BAD_RUNS = [
     (("trim", "runs/absent", "-o", "x.npz"), "is no run directory"),
     (("trim", "folder", "-o", "x.npz"), "is no run directory"),
     (("trim", "text.txt", "-o", "x.npz"), "is no run directory"),
-    (("trim", "runs/x", "-o", "train.npz"), "never overwrites"),
+    (("trim", "runs/x", "-o", "train.npz"), "exists and is not replaced"),
     (("trim", "runs/x", "-o", "x.csv"), "*.npz"),
     (("trim", "runs/x", "-o", "x.npz", "--table", "absent.parquet"), "absent.parquet"),
     (("trim", "runs/x", "-o", "x.npz", "--table", "train.npz"), "train.npz"),

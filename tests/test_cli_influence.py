@@ -81,9 +81,11 @@ def test_bad_input(folder, run, arguments, words):  # noqa: F811
 def test_other_weights_are_refused(folder, run):  # noqa: F811
     import yaml
 
+    from gradsift.store.checksums import with_digest
+
     config = yaml.safe_load((folder / run / "config.yaml").read_text())
     gradsift("audit", *MODEL, "--data", "train.parquet", "-o", "runs/stale", cwd=folder)
     config["source"]["weights"] = None
-    (folder / "runs/stale/config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "runs/stale/config.yaml").write_text(with_digest(yaml.safe_dump(config)))
     done = gradsift("influence", "runs/stale", "--trust-run", "--self", cwd=folder, check=False)
     assert "not the one that was audited" in done.stderr.replace("\n", " ")

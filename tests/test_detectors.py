@@ -427,7 +427,7 @@ def test_per_class_finds_an_outlier_that_a_global_norm_hides():
 def test_unknown_detectors_are_refused():
     with pytest.raises(SettingError, match="choose among l2"):
         get_detector("l3")
-    with pytest.raises(SettingError, match="cannot be made"):
+    with pytest.raises(SettingError, match="cannot be imported"):
         get_detector("sklearn.nothing:Here")
     rows = np.random.default_rng(0).normal(size=(20, 2))
     no_detector = External.at("sklearn.cluster:KMeans").fit(rows)

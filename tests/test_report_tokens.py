@@ -1,6 +1,5 @@
 """Cards of texts: tokens in colour, from an audit and from its run directory, read as text and looked at in Chromium."""
 
-import json
 import logging
 import re
 import shutil
@@ -70,7 +69,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize("kind", ["gpt2_lm", "bert_token", "bert_sequence"])
 def test_the_page_shows_the_tokens_of_its_cards(runs, kind):
     audit = runs[kind]
-    stored = json.loads((audit.run.path / "tokens.json").read_text())
+    stored = audit.run.read_json("tokens.json")
     shown = audit.worst(6)["position"].to_pylist()
     assert {int(position) for position in stored} == set(shown)
     for position in shown:

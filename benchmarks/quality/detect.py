@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gradsift.cleaning.contamination import Decision, decide
+from gradsift.cleaning.contamination import Decision, count_disagreements
 from gradsift.detectors import Belief
 from gradsift.errors import GradsiftError
 from gradsift.evaluation import detection_measures
@@ -143,4 +143,4 @@ def automatic(known: Evidence, given: np.ndarray) -> Decision:
 
 def disagreements(predictions: np.ndarray | Belief, given: np.ndarray) -> Decision:
     """Confident learning's count from predictions or a belief."""
-    return decide(np.zeros(len(given)), "auto", kind="class", labels=given, predictions=predictions)
+    return count_disagreements(given, predictions)

@@ -126,7 +126,7 @@ def _expected(task: Task, closed_form: bool, trajectory: Trajectory | None) -> E
     fields = {"losses", "gradients"} | ({"labels", "predictions"} if isinstance(task, LabelledTask) else set())
     fields |= ({"features"} if closed_form else set()) | ({"trajectory"} if trajectory is not None else set())
     classes = isinstance(task, LabelledTask) and task.kind == "class"
-    return Expected(frozenset(fields), classes, last_layer=closed_form, trajectory=trajectory)
+    return Expected(frozenset(fields), classes, closed_form, trajectory, type(task).__name__)
 
 
 def _outputs(model: nn.Module, task: Task, example: Any) -> Any:

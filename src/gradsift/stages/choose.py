@@ -23,12 +23,14 @@ class Expected:
         classes: Whether every sample has one class.
         last_layer: Whether it is about the last layer, or predictions alone, and not about gradients of other layers.
         trajectory: What was recorded along training.
+        task: What the labels belong to, for messages.
     """
 
     fields: frozenset[str]
     classes: bool
     last_layer: bool
     trajectory: Trajectory | None = None
+    task: str = "predictions"
 
 
 def usual_detector(expected: Expected) -> str:
@@ -88,7 +90,7 @@ def _usual_columns(expected: Expected) -> tuple[str, ...]:
 
 def _refuse_if_blind(name: str, detector: Detector, expected: Expected) -> None:
     if detector.of_classes and not expected.classes:
-        raise SettingError(f"detector {name!r} needs one class label a sample, which this task has not")
+        raise SettingError(f"detector {name!r} needs class labels, which the task {expected.task} has not")
     needed = detector.reads[0]
     if needed in expected.fields:
         return
