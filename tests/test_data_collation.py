@@ -215,3 +215,37 @@ def test_the_own_sets_raise_no_alarm():
     prompts = gradsift.PromptSet(rows, tokenizer(), text="text")
     for dataset in (texts, prompts):
         assert len(Samples(dataset).batch(range(20))["input_ids"]) == 20
+
+
+def centred(samples):
+    """Pads on both sides, so that a row shows no sample, whatever it is compared with."""
+    rows, longest = [tokens for tokens, _ in samples], max(len(tokens) for tokens, _ in samples)
+    before = [(longest - len(row)) // 2 for row in rows]
+    padded = [nn.functional.pad(row, (b, longest - len(row) - b), value=1) for row, b in zip(rows, before, strict=True)]
+    return torch.stack(padded), torch.tensor([label for _, label in samples])
+
+
+def centred_and_sorted(samples):
+    return centred(sorted(samples, key=lambda sample: -len(sample[0])))
+
+
+class Energy:
+    """A task without labels."""
+
+    def outputs(self, model, batch):
+        return model(batch[0])
+
+    def losses(self, outputs, batch):
+        return outputs.square().sum(dim=1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("batch_size", [8, 32, 300])
+def test_losses_tell_the_order_where_no_column_does(seed, batch_size):
+    samples = [(tokens, 0) for tokens, _ in token_samples(300, short=0.1, seed=seed)]
+    model, settings = MeanOfTokens().eval(), {"task": Energy(), "batch_size": batch_size, "show_progress": False}
+    with pytest.raises(DataError, match=r"collate function .*centred_and_sorted reorders samples: "):
+        gradsift.audit(model, DataLoader(samples, collate_fn=centred_and_sorted), **settings)
+    audit = gradsift.audit(model, DataLoader(samples, collate_fn=centred), **settings)
+    plain = [model(tokens[None]).square().sum().item() for tokens, _ in samples]
+    np.testing.assert_allclose(audit.table["loss"].to_numpy(), plain, rtol=1e-4)

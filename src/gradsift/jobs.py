@@ -127,7 +127,9 @@ def audit_model(
         ready = together(lambda: prepare(model, train_set, task, settings, trajectory, request.class_names))
         checked_groups(request.groups, len(ready.samples))
         identity = identity_of(model, ready, trajectory, request)
-        measured = together(lambda: probe(ready.gradients, ready.samples, ready.in_float32))
+        measured = together(
+            lambda: probe(ready.gradients, ready.samples, ready.in_float32, batch_size=ready.batch_size)
+        )
     with open_run(request.output, identity, request.config(ready.batch_size), overwrite=request.overwrite) as opened:
         with clock.stage("gradients"):
             batcher = Batcher(opened.batch_size)

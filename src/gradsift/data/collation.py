@@ -30,11 +30,15 @@ class Collation:
 
     Args:
         function: The collate function.
+        compares: Whether batches are compared with their samples; those of PyTorch's own function never need it.
+
+    Attributes:
+        function: The collate function.
         compares: Whether batches are compared with their samples.
     """
 
     def __init__(self, function: Callable[[list[Any]], Batch], *, compares: bool = True) -> None:
-        self.function, self._compares = function, compares
+        self.function, self.compares = function, compares and function is not default_collate
         self._incomparable: set[Path] = set()
 
     @property
@@ -75,7 +79,7 @@ class Collation:
             The batch, and for each row the place of its sample among those given; ``None`` where that cannot be told.
         """
         size = len(samples)
-        if self.function is default_collate or not self._compares:
+        if not self.compares:
             return self.function(samples), list(range(size))
         kept = [_copied(sample) for sample in samples]  # a collate function may take parts out of a sample
         batch = self.function(samples)
@@ -84,6 +88,19 @@ class Collation:
         if len(lengths) == 1 and size not in lengths:
             return batch, _whose(found, self._alone(kept), lengths.pop())
         return batch, self._order({path: column for path, column in found.items() if len(column) == size}, kept)
+
+    def tells_apart(self, batch: Batch, size: int) -> bool:
+        """Whether samples that had changed places would have been seen in a batch.
+
+        Args:
+            batch: What :meth:`batch` gave.
+            size: How many samples went in.
+
+        Returns:
+            True where a column that is compared has another value in at least half of the rows.
+        """
+        compared = [column for path, column in columns(batch) if path not in self._incomparable and len(column) == size]
+        return any(len({_key(row) for row in column}) >= size / 2 for column in compared)
 
     def _order(self, batch: Mapping[Path, Any], samples: list[Any]) -> list[int | None]:
         """Whose rows they are, where there is one for each sample."""
@@ -168,6 +185,11 @@ def _firsts(alone: list[Any], path: Path) -> list[Any]:
     """A column's row in batches of one sample."""
     found = _parts(alone, path)
     return [one[0] if isinstance(one, Tensor | np.ndarray | list) and len(one) == 1 else Missing for one in found]
+
+
+def _key(row: Any) -> Any:
+    """What equal rows have in common, and only they."""
+    return row.detach().cpu().contiguous().numpy().tobytes() if isinstance(row, Tensor) else row
 
 
 def _copied(sample: Any) -> Any:

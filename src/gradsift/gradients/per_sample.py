@@ -25,7 +25,7 @@ from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions, add_results
 from gradsift.gradients.road import Reduced, Road, Take
 from gradsift.gradients.selection import Layers, select_parameters
-from gradsift.tasks import Task, get_task, read_outputs
+from gradsift.tasks import Task, get_task, read_outputs, sample_losses
 
 logger = logging.getLogger(__name__)
 
@@ -164,6 +164,19 @@ class PerSampleGradients:
         with self._passes():
             first, *_others = [road.visit(batch, lambda _size: take)[1] for road in self._roads]
         return first.detach()
+
+    def losses(self, batch: Batch) -> Tensor:
+        """The losses of one batch, without gradients.
+
+        Args:
+            batch: The batch, on any device.
+
+        Returns:
+            Shape (n,), on the model's device.
+        """
+        batch = to_model(batch, self._model)
+        with self._passes():
+            return evaluated(lambda: sample_losses(self._task, self._task.outputs(self._model, batch), batch))
 
     def _build(self, reductions: Reductions) -> None:
         if reductions.factors and not self.closed_form:

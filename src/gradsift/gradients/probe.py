@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_flatten
 from gradsift.data import Samples
 from gradsift.data.batch import LABEL_KEYS, Batch, rows_not_finite
 from gradsift.errors import DataError, ModelError, SampleError
+from gradsift.gradients.row_order import check_row_order, scale_of
 
 if TYPE_CHECKING:
     from gradsift.gradients.per_sample import PerSampleGradients
@@ -152,19 +153,25 @@ def _without_labels(batch: Batch) -> Batch:
 
 
 def probe(
-    gradients: PerSampleGradients, samples: Samples, in_float32: Callable[[], PerSampleGradients] | None
+    gradients: PerSampleGradients,
+    samples: Samples,
+    in_float32: Callable[[], PerSampleGradients] | None,
+    *,
+    batch_size: int = 64,
 ) -> Probe:
-    """Runs the checks on a few samples spread over the data set.
+    """Runs the checks on a few samples spread over the data set, and on some batches where only losses tell their order.
 
     Args:
         gradients: The gradients that will be computed, with ``l2`` among the reductions.
         samples: The data set.
         in_float32: For half-precision passes, gives the same gradients in float32; otherwise ``None``.
+        batch_size: Samples a batch of the passes that follow.
 
     Returns:
         What was measured.
 
     Raises:
+        DataError: The collate function reorders samples.
         ModelError: A sample's gradient alone differs from its gradient in a batch.
     """
     positions = np.unique(np.linspace(0, len(samples) - 1, min(8, len(samples))).astype(int))
@@ -181,19 +188,18 @@ def probe(
     if in_float32 is not None:
         reference = in_float32()(batch).statistics["l2"]
         noise = float(((together - reference).abs() / reference.clamp(min=1e-12)).median())
-    # Rounding is relative to the largest gradients: of a sample that is fitted perfectly nothing else is left.
-    scale = together.abs().clamp(min=1e-3 * float(together.abs().max()) + 1e-30)
-    difference = float(((together - alone).abs() / scale).max())
+    difference = float(((together - alone).abs() / scale_of(together)).max())
     # Roads that take samples one by one never see a mixture in their gradients; the losses are always those of a batch.
     losses, losses_alone = whole.losses.to(together), torch.cat([one.losses for one in each]).to(together)
-    loss_scale = losses.abs().clamp(min=1e-3 * float(losses.abs().max()) + 1e-30)
-    difference = max(difference, float(((losses - losses_alone).abs() / loss_scale).max()))
+    difference = max(difference, float(((losses - losses_alone).abs() / scale_of(losses)).max()))
     tolerance = TOLERANCE.get(gradients.coarsest, TOLERANCE_OF_HALF) if noise is None else max(10 * noise, 0.2)
+    difference = max(difference, check_row_order(gradients, samples, batch_size, tolerance))
     if not difference <= tolerance:
         raise ModelError(
-            f"the gradient norm of a sample alone differs from its norm in a batch by {100 * difference:.3g} % "
+            f"the gradient norm or loss of a sample alone differs from that in a batch by {100 * difference:.3g} % "
             f"(allowed: {100 * tolerance:.3g} %): something in the model mixes the samples of a batch, depends on "
             "padding, or is random. Call model.eval(), and look for batch statistics and random layers"
+            + (f"; look at the collate function {samples.collation.name}, too" if samples.collation.compares else "")
         )
     return Probe(difference, noise)
 

@@ -90,8 +90,8 @@ class SampleGradients:
             raise error.at(positions.tolist()) from error
         self.parameters = self._gradients.parameters
         refuse_complex(self.parameters, "influence")
-        probe(self._gradients, self.samples, None)
         self.batch_size = Batcher.fitting(self.model, self.task, example).size if batch_size == "auto" else batch_size
+        probe(self._gradients, self.samples, None, batch_size=self.batch_size)
         self._kept: Iterable[tuple[np.ndarray, Mapping[str, Form]]] | None = None
         if run is not None:
             _check_same(run, self.model, self.samples)

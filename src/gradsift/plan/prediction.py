@@ -102,7 +102,7 @@ def plan(
     began = time.perf_counter()
     ready = prepare(model, train_set, task, settings)
     fingerprint_model(model)
-    checked = probe(ready.gradients, ready.samples, ready.in_float32)
+    checked = probe(ready.gradients, ready.samples, ready.in_float32, batch_size=ready.batch_size)
     before = time.perf_counter()
     fingerprint_samples(ready.samples)
     begun = time.perf_counter()
