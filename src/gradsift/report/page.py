@@ -101,7 +101,10 @@ def _name(audit: Audit, label: Any) -> str:
         return "none"
     if isinstance(label, list):
         on = [_name(audit, place) for place, value in enumerate(label) if value == 1]
-        return ", ".join(on) or "none" if set(label) <= {0, 1} else ", ".join(f"{value:.4g}" for value in label)
+        masked = [_name(audit, place) for place, value in enumerate(label) if value is None]
+        if set(label) <= {0, 1, None}:
+            return (", ".join(on) or "none") + (f" (not known: {', '.join(masked)})" if masked else "")
+        return ", ".join("not known" if value is None else f"{value:.4g}" for value in label)
     if isinstance(label, float):
         return f"{label:.4g}"
     names = audit.class_names

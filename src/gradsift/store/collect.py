@@ -25,7 +25,7 @@ from gradsift.gradients.probe import check_finite_inputs, refuse_not_finite
 from gradsift.progress import progress
 from gradsift.store.processes import rank_and_count
 from gradsift.store.run_directory import RunDirectory
-from gradsift.tasks import LabelledTask, Task
+from gradsift.tasks import LabelledTask, Task, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -238,7 +238,8 @@ def reduce_batch(
         stored = {"loss": reduced.losses, **reduced.statistics, **_labels(task, reduced, batch)}
     except SampleError as error:
         raise error.at(positions.tolist()) from error
-    refuse_not_finite(stored, positions)
+    masked = {"label"} if kind_of(task) in ("multilabel", "value") else set()  # NaN there is the task's business
+    refuse_not_finite({name: values for name, values in stored.items() if name not in masked}, positions)
     arrays = {name: values.detach().cpu().numpy() for name, values in stored.items()}
     if isinstance(batch, dict) and "id" in batch:
         arrays["id"] = np.asarray([str(one.item() if isinstance(one, Tensor) else one) for one in batch["id"]])

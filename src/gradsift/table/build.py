@@ -124,7 +124,19 @@ def _label_columns(
         return pa.array(labels.astype(np.int64)), pa.array(predicted_labels(predictions))
     values = predictions.rows(np.arange(len(predictions)))
     if kind == "multilabel":
-        return pa.array(list(labels.astype(np.int64))), pa.array(list((values > 0.5).astype(np.int64)))
-    if labels.ndim == 1:
-        return pa.array(labels.astype(np.float64)), pa.array(values[:, 0].astype(np.float64))
-    return pa.array(list(labels.astype(np.float64))), pa.array(list(values.astype(np.float64)))
+        return _numbers(labels, pa.int64()), _numbers(values > 0.5, pa.int64())
+    return _numbers(labels, pa.float64()), _numbers(values[:, 0] if labels.ndim == 1 else values, pa.float64())
+
+
+def _numbers(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """A column of numbers, or of lists of them; NaN is empty, a label that the task masks.
+
+    Args:
+        values: Shape (n,) or (n, K).
+        kind: What a number becomes.
+
+    Returns:
+        The column.
+    """
+    flat = pa.array(values.ravel().astype(np.float64), from_pandas=True).cast(kind)
+    return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1]).cast(pa.list_(kind))

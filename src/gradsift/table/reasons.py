@@ -121,7 +121,10 @@ def other_reasons(
         if kind == "value":
             found[position] = f"given {_numbers(given)}, the model predicts {_numbers(predicted)}; "
         else:
-            worst = int(np.abs(given - predicted).argmax())
+            gaps = np.abs(given - predicted)
+            if np.isnan(gaps).all():
+                continue
+            worst = int(np.nanargmax(gaps))
             found[position] = (
                 f"label {name(worst)} is given as {int(given[worst])}, the model says {100 * predicted[worst]:.0f} %; "
             )
@@ -154,4 +157,4 @@ def _namer(names: Sequence[str] | None) -> Callable[[int], str]:
 
 
 def _numbers(values: np.ndarray) -> str:
-    return ", ".join(f"{value:.4g}" for value in np.atleast_1d(values))
+    return ", ".join("not known" if np.isnan(value) else f"{value:.4g}" for value in np.atleast_1d(values))
