@@ -97,6 +97,17 @@ def test_a_killed_one_resumes_and_another_is_refused(blobs, predicted, tmp_path)
     assert first.table.drop_columns("id").equals(again.table.drop_columns("id"))
 
 
+def test_from_features_alone_heads_are_cross_fitted(blobs):
+    inputs, given, wrong = blobs
+    audit = gradsift.audit_predictions(given, features=inputs, show_progress=False)
+    assert average_precision_score(wrong, audit.table["score"].to_numpy()) > 0.95
+    assert audit.details["provenance"]["predictions"] == "out-of-fold"
+    again = gradsift.audit_predictions(given, features=inputs, show_progress=False)
+    assert again.table.equals(audit.table)
+    with pytest.raises(DataError, match="give probabilities, logits, or features"):
+        gradsift.audit_predictions(given)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -119,7 +130,7 @@ def test_two_sources_at_once_are_refused(blobs, predicted, trained):
     evidence = gradsift.Evidence(predicted, labels=given)
     with pytest.raises(SettingError, match="not both"):
         gradsift.audit(trained, (inputs, given), evidence=evidence)
-    with pytest.raises(DataError, match=r"training set \(X, y\); got a dict"):
+    with pytest.raises(DataError, match=r"training set \(X, y\).*; got a dict"):
         gradsift.audit(LogisticRegression(), {"x": inputs, "y": given})
 
 

@@ -10,7 +10,13 @@ import numpy as np
 
 from gradsift.data.frames import is_frame, split_label
 from gradsift.errors import DataError, SettingError
-from gradsift.evidence import Evidence, evidence_of_arrays, evidence_of_estimator, is_estimator
+from gradsift.evidence import (
+    Evidence,
+    evidence_of_arrays,
+    evidence_of_estimator,
+    evidence_of_features,
+    is_estimator,
+)
 from gradsift.gradients import Layers, Precision
 from gradsift.jobs import Request, audit_evidence, audit_model
 from gradsift.settings import AuditSettings
@@ -139,8 +145,9 @@ def audit_predictions(
 ) -> Audit:
     """Finds samples with wrong labels from what a model of any framework predicts; no model and no gradients are needed.
 
-    Where features are the inputs of a last linear layer, its gradients ``(p - e_y) h^T`` follow, and with them the scores
-    of the paper (L1, L2, isolation forest).
+    From features alone, of a frozen or another model, small heads are cross-fitted in seconds: each sample is predicted by
+    heads that have not seen it. Where features are the inputs of a last linear layer, its gradients ``(p - e_y) h^T`` follow,
+    and with them the scores of the paper (L1, L2, isolation forest).
 
     Example:
         >>> probabilities = [[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.95, 0.05]]
@@ -174,6 +181,9 @@ def audit_predictions(
         class_names=class_names,
         provenance="out-of-fold" if out_of_fold else "unknown",
     )
+    if "predictions" not in found.known:
+        shown = {name: options[name] for name in ("seed", "show_progress") if name in options}
+        found = evidence_of_features(found, **shown)
     return audit(evidence=found, data=data, **options)
 
 

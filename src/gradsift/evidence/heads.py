@@ -19,7 +19,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradsift.errors import DataError
+from gradsift.evidence.arrays import evidence_of_arrays
 from gradsift.evidence.folds import assign_folds
+from gradsift.evidence.hub import Evidence
 from gradsift.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -108,6 +110,35 @@ def cross_fit_heads(
     pooled = torch.softmax(torch.stack(logs).mean(dim=0), dim=1)  # type: ignore[arg-type]  # the first epoch is finite
     logger.info("heads: %s rounds, held-out loss %s", rounds, losses)
     return Heads(pooled.numpy(), fold_of, rounds, losses)
+
+
+def evidence_of_features(known: Evidence, *, folds: int = 4, seed: int = 0, show_progress: bool = True) -> Evidence:
+    """Adds what cross-fitted heads predict to evidence that has labels and features alone.
+
+    Args:
+        known: Labels and features.
+        folds: Number of folds.
+        seed: Seed of folds and heads.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        Evidence with out-of-fold predictions, losses, folds and the gradients of a last layer on these features.
+
+    Raises:
+        DataError: There are no features, or a class has fewer samples than there are folds.
+    """
+    if known.features is None or known.labels is None:
+        raise DataError("give probabilities, logits, or features on which heads can be trained")
+    features = known.features.rows(np.arange(len(known)))
+    heads = cross_fit_heads(features, known.labels, folds=folds, seed=seed, show_progress=show_progress)
+    return evidence_of_arrays(
+        known.labels,
+        heads.predictions,
+        features=features,
+        folds=heads.folds,
+        class_names=known.class_names,
+        provenance="out-of-fold",
+    )
 
 
 class _SideBySide:
