@@ -146,8 +146,8 @@ def audit_predictions(
     """Finds samples with wrong labels from what a model of any framework predicts; no model and no gradients are needed.
 
     From features alone, of a frozen or another model, small heads are cross-fitted in seconds: each sample is predicted by
-    heads that have not seen it. Where features are the inputs of a last linear layer, its gradients ``(p - e_y) h^T`` follow,
-    and with them the scores of the paper (L1, L2, isolation forest).
+    heads that have not seen it. Where features are the inputs of a last linear layer, its gradients ``(p - e_y) h^T``
+    follow, and with them the scores of the paper (L1, L2, isolation forest).
 
     Example:
         >>> probabilities = [[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.95, 0.05]]

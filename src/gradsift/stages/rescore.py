@@ -52,6 +52,7 @@ def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float
     )
     samples = None if audit.train_set is None else Samples(audit.train_set)
     found = tabulate(evidence, replaced, cut, ids=audit.table["id"].to_pylist(), samples=samples)
+    notices = [*found.notices, *(notice for notice in audit.notices if notice.of_run)]
     about = {
         "detector": name,
         "class_names": audit.class_names,
@@ -59,7 +60,7 @@ def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float
         "run": audit.details.get("fingerprint"),
         "details": {
             "contamination": cut.decision.to_dict(),
-            "notices": [notice.to_dict() for notice in found.notices],
+            "notices": [notice.to_dict() for notice in notices],
         },
     }
     return Audit(found.table.replace_schema_metadata({"gradsift": json.dumps(about)}), audit.run, audit.train_set)

@@ -43,9 +43,9 @@ class Notice:
     words: str
 
     @property
-    def about_model(self) -> bool:
-        """Whether it holds however samples are ranked and flagged."""
-        return self.kind in ("weak_model", "vanished_gradients", "memorised")
+    def of_run(self) -> bool:
+        """Whether it is about what was collected, and so stands by every table of the run."""
+        return self.kind == "never_drawn"
 
     @property
     def first(self) -> bool:
