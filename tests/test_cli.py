@@ -202,3 +202,11 @@ def test_flags_beside_a_config_are_not_silently_ignored(folder):
     )
     assert done.returncode == 1
     assert "--seed would be ignored" in done.stderr.replace("\n", " ")
+
+
+def test_columns_left_out_and_what_the_fingerprint_covers_are_told(folder):
+    arguments = ("audit", *MODEL, "--data", "train.parquet", "-o", "runs/noted", "--json")
+    found = json.loads(gradsift(*arguments, cwd=folder).stdout)
+    assert found["data_fingerprint_covers"] == "all samples"
+    assert any("no features: true, comment. Write them as numbers" in warning for warning in found["warnings"])
+    assert "no features: true, comment" in (folder / "runs/noted/report.html").read_text()

@@ -1,6 +1,7 @@
 """Readers of records: what is counted is what is copied, byte for byte."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -176,7 +177,8 @@ REFUSED = {
     "empty": (b"", ".csv", r"is empty"),
     "latin-1": (b"a,label\n1,x\n2,caf\xe9\n", ".csv", r"byte 0xe9 on line 3.*iconv"),
     "utf-16": ("a,label\n1,x\n".encode("utf-16"), ".csv", r"UTF-16.*iconv"),
-    "loose quote": (b'a,label\n1,5" disk\n2,6" disk\n', ".csv", r"quotation mark within a value on line 2"),
+    "open quote": (b'a,label\n1,x\n2,"y\n3,z\n', ".csv", r"opens a value on line 3 is not closed"),
+    "open quote before another": (b'a,label\n1,"x\n2,y\n3,"z"\n', ".csv", r"opens a value on line 2 is not closed"),
     "decimal comma": (b"a;b;label\n1,5;1;x\n2,5;2;y\n", ".csv", r"decimal comma in the columns a"),
     "empty cell": (b"a,label\n1,x\n,y\n3,z\n", ".csv", r"column 'a' at positions 1"),
     "no label": (b"a,label\n1,x\n2,\n", ".csv", r"no label in column 'label' at positions 1"),
@@ -200,6 +202,26 @@ def test_what_cannot_be_read_rightly_is_refused_by_name(name, tmp_path):
         return
     with pytest.raises(DataError, match=message):
         load(path)
+
+
+@pytest.mark.parametrize("block", [1, 8, 2**20])
+def test_quotation_marks_within_a_value_are_part_of_it(block, tmp_path, monkeypatch):
+    monkeypatch.setattr("gradsift.data.records.csv.BLOCK", block)
+    rows = [b'1,5" disk\n', b'2,6""\n', b'3,"a ""b""\n, c"\n', b'4,"d" e\n', b'5,x"\r\n', b'6,""\n', b'7,"""q"""\n']
+    path = written(tmp_path, b"a,text\n" + b"".join(rows), ".csv")
+    texts = [row["text"] for row in FileRows(open_table(path))]
+    assert texts == ['5" disk', '6""', 'a "b"\n, c', "d e", 'x"', "", '"q"']
+    assert trimmed(path, [1, 0, 1, 0, 1, 0, 1], tmp_path) == b"a,text\n" + b"".join(rows[::2])
+
+
+def test_a_pipe_is_refused_before_it_is_opened(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        assert os.name == "nt"  # which has no such files
+        return
+    for name in ("a.csv", "a.parquet", "pipe"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(DataError, match="is a pipe, a socket or a device"):
+            load(tmp_path / name)
 
 
 SERVED = {
@@ -228,7 +250,10 @@ def test_columns_without_numbers_are_named(tmp_path, caplog):
     content = "a,note,when,sure,label\n1,text,2020-01-01,true,x\n2,more,2020-01-02,false,y\n"
     loaded = load(written(tmp_path, content, ".csv"))
     assert loaded.left_out == ["note", "when", "sure"]
-    assert "note (string), when (date32[day]), sure (bool)" in caplog.text
+    assert (
+        "note (string), when (date32[day]), sure (bool). Write them as numbers to use them (true and false as 1 and 0)"
+        in caplog.text
+    )
     assert load_column(tmp_path / "source.csv", "sure").tolist() == [True, False]
 
 

@@ -12,6 +12,7 @@ from gradsift.cli.audit import show
 from gradsift.cli.console import console
 from gradsift.geometry import Memorised
 from gradsift.table import cut_notices, model_notices
+from gradsift.table.notices import data_notices
 
 LABELS = np.arange(1000) % 3
 LOSSES = np.full(1000, 0.02)
@@ -171,3 +172,11 @@ def test_identical_rows_are_ties(tmp_path):
         assert len(audit.flagged) == 50
         assert audit.flagged.max() - audit.flagged.min() > 200  # drawn from all that are tied, not the first fifty
         assert "samples share the score at the cut: 50 of them were drawn at random" in audit.summary()
+
+
+def test_columns_that_were_not_read_are_named():
+    assert data_notices([]) == []
+    (notice,) = data_notices(["note", *(f"t{place}" for place in range(6))])
+    assert notice.kind == "data"
+    assert "no features: note, t0, t1, t2, t3 and 2 more. Write them as numbers" in notice.words
+    assert not notice.about_model

@@ -254,7 +254,7 @@ def scored(
             request.settings,
             samples=chosen.samples,
             groups=request.groups,
-            details=chosen.details,
+            details={**chosen.details, "left_out": list(request.source.get("left_out") or ())},
             show_progress=request.show_progress,
         )
     result = Audit(table, opened.run, train_set)

@@ -205,7 +205,7 @@ def run_audit(source: Source, settings: AuditSettings, output: Path, overwrite: 
         overwrite=overwrite,
         trajectory=source.trajectory,
         groups=load_column(source.data, source.groups) if source.groups else None,
-        source=source.to_dict() | {"feature_names": loaded.feature_names},
+        source=source.to_dict() | {"feature_names": loaded.feature_names, "left_out": loaded.left_out},
         **settings.to_dict(),
     )
 
@@ -225,6 +225,7 @@ def summary(result: Audit) -> dict[str, Any]:
         "flagged": len(result.flagged),
         "contamination": result.details["contamination"],
         "coverage": result.details["coverage"],
+        "data_fingerprint_covers": result.details["data_fingerprint_covers"],
         "warnings": result.warnings,
         "worst": result.worst(10).select(["position", "id", "score", "reason"]).to_pylist(),
     }
@@ -237,6 +238,9 @@ def show(result: Audit) -> None:
         result: The audit.
     """
     say(f"Gradients: {result.details['coverage']}.")
+    covered = result.details["data_fingerprint_covers"]
+    if covered != "all samples":
+        say(f"Data fingerprint: {covered}. Changes of the others go unnoticed when the run is resumed or trimmed.")
     for first in (True, False):
         for notice in result.notices:
             if notice.first == first:

@@ -209,7 +209,8 @@ def left_out_note(path: str, columns: dict[str, pa.DataType]) -> str:
     listed = ", ".join(f"{name} ({kind})" for name, kind in list(columns.items())[:20])
     more = f" and {len(columns) - 20} more" if len(columns) > 20 else ""
     return (
-        f"{path}: these columns hold no numbers and are no features: {listed}{more}. Write them as numbers to use them"
+        f"{path}: these columns hold no numbers and are no features: {listed}{more}. Write them as numbers to use them "
+        "(true and false as 1 and 0)"
     )
 
 

@@ -17,6 +17,7 @@ from gradsift.stages.score import score
 from gradsift.stages.tabulate import tabulate
 from gradsift.store import RunDirectory
 from gradsift.table import Notice
+from gradsift.table.notices import data_notices
 from gradsift.trajectory.unseen import completed, told, unseen
 
 
@@ -62,7 +63,7 @@ def finish(
     about = {"data_fingerprint": details["data_fingerprint"], "run": run.read_json("manifest.json")["fingerprint"]}
     found = tabulate(evidence, scores, cut, ids=ids, samples=samples, about=about)
     run.write_table(found.table)
-    notices = list(found.notices)
+    notices = [*found.notices, *data_notices(details.get("left_out", ()))]
     if never_drawn:
         notices.append(Notice("never_drawn", told(never_drawn, len(evidence))))
     decided = {

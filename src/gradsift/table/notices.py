@@ -35,7 +35,7 @@ class Notice:
     Attributes:
         kind: ``weak_model``, ``vanished_gradients`` and ``memorised`` are about the model; ``same_scores``,
             ``half_flagged``, ``class_lost`` and ``group_lost`` about what is flagged; ``never_drawn`` about a
-            trajectory.
+            trajectory; ``data`` about columns that were not read.
         words: Whole sentences, with the way out.
     """
 
@@ -126,6 +126,27 @@ def cut_notices(
         emptied = {str(key): counts for key, counts in _lost(groups, flagged).items() if counts[0] == counts[1]}
         found += _lost_notice("group_lost", ("group", "groups"), emptied)
     return found
+
+
+def data_notices(left_out: Sequence[str]) -> list[Notice]:
+    """What is to be known of the data.
+
+    Args:
+        left_out: Columns that hold no numbers and so are no features.
+
+    Returns:
+        At most one notice.
+    """
+    if not left_out:
+        return []
+    more = f" and {len(left_out) - NAMED:,} more" if len(left_out) > NAMED else ""
+    return [
+        Notice(
+            "data",
+            f"These columns hold no numbers and are no features: {', '.join(left_out[:NAMED])}{more}. Write them as "
+            "numbers to use them (true and false as 1 and 0).",
+        )
+    ]
 
 
 def _weak(labels: np.ndarray, predicted: np.ndarray) -> Notice | None:

@@ -54,11 +54,13 @@ def open_records(path: str | Path) -> Records:
     ending = path.suffix.lower()
     if not path.exists():
         raise DataError(f"{path} does not exist: give a {KINDS}, or a folder of images")
+    if not path.is_file():
+        raise DataError(f"{path} is a pipe, a socket or a device: give a {KINDS}, or a folder of images")
     if ending in PICKLES:
         raise UnsafeFileError(f"{path} is a pickle, which can run code when loaded: convert it to .parquet or .npz")
     if ending in PACKED:
         raise DataError(f"{path} is packed: unpack it first, such as with gunzip or unzip, and give the {KINDS} in it")
-    if ending not in FORMATS or not path.is_file():
+    if ending not in FORMATS:
         raise DataError(f"{path} is of an unknown kind {path.suffix!r}: give a {KINDS}, or a folder of images")
     try:
         records = FORMATS[ending](path)

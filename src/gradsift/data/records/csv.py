@@ -41,6 +41,7 @@ class CsvFile(LinesFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self._separator = SEPARATORS  # any of them, while only the header is read
         with path.open("rb") as file:
             refuse_wide(path, file.read(2))
         header = next(self._spans(b"", header=True), None)
@@ -92,7 +93,16 @@ class CsvFile(LinesFile):
             while True:
                 piece = file.read(64 * 2**10 if header else BLOCK)
                 content = rest + piece
-                ends = _record_ends(content, last=not piece)
+                quotes, unclosed = _quotes(content, self._separator)
+                if unclosed is None and not piece and len(quotes) % 2:
+                    unclosed = int(quotes[-1])
+                if unclosed is not None and not header:
+                    raise DataError(
+                        f"{self.path}: the quotation mark that opens a value on line "
+                        f"{line + content.count(NEWLINE, 0, unclosed)} is not closed: close it, or write a mark that is "
+                        'part of the value twice, within marks: "like ""this"""'
+                    )
+                ends = _record_ends(content, quotes, last=not piece)
                 if not len(ends) and len(content) > LONGEST:
                     raise DataError(
                         f"{self.path}: the record on line {line} goes on for more than {LONGEST // 2**20} MB: a quotation "
@@ -110,7 +120,6 @@ class CsvFile(LinesFile):
     def _parsed(self, span: Span, names: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
         """Parses some records, and makes sure that they are as many as a copy would count."""
         span.utf8(self.path)
-        self._refuse_loose_quotes(span)
         wrong: list[Any] = []
 
         def note(row: Any) -> str:
@@ -142,19 +151,6 @@ class CsvFile(LinesFile):
             )
         return table
 
-    def _refuse_loose_quotes(self, span: Span) -> None:
-        """A quotation mark within a value that is in none leaves open where the record ends."""
-        content = np.frombuffer(span.content, np.uint8)
-        opening = np.flatnonzero(content == QUOTE)[::2]
-        before = content[opening[opening > 0] - 1]
-        loose = ~np.isin(before, [ord(self._separator), NEWLINE, RETURN, QUOTE])
-        if loose.any():
-            line = span.line_at(opening[opening > 0][loose][0])
-            raise DataError(
-                f"{self.path} has a quotation mark within a value on line {line}: "
-                'put the whole value in quotation marks and write the mark within it twice, "like ""this"""'
-            )
-
     def refuse_decimal_commas(self, names: Sequence[str]) -> None:
         """Refuses columns of numbers that are written with a comma, which would be left out as text.
 
@@ -176,11 +172,44 @@ class CsvFile(LinesFile):
             )
 
 
-def _record_ends(content: bytes, *, last: bool) -> np.ndarray:
-    """Where each record ends: after a line end with an even number of quotation marks before it."""
+def _quotes(content: bytes, separators: str) -> tuple[np.ndarray, int | None]:
+    """Quotation marks that open and close values, in turn: one within a value that begins without is part of the value.
+
+    Args:
+        content: Bytes that begin with a record.
+        separators: What may stand between two values.
+
+    Returns:
+        Where they stand, and where a value begins whose closing mark, on a later line, is followed by more: its own one was
+        forgotten. ``None`` where there is none.
+    """
     found = np.frombuffer(content, np.uint8)
-    newlines = np.flatnonzero(found == NEWLINE)
     quotes = np.flatnonzero(found == QUOTE)
+    edges = np.array([*separators.encode(), NEWLINE, RETURN, QUOTE])
+    starts = (quotes == 0) | np.isin(found[quotes - 1], edges)
+    stops = (quotes == len(found) - 1) | np.isin(found[np.minimum(quotes + 1, len(found) - 1)], edges)
+    if starts[::2].all() and stops[1::2].all():
+        return quotes, None
+    marks: list[int] = []
+    skipped = -1
+    for place, stop in zip(quotes.tolist(), stops.tolist(), strict=True):
+        if place == skipped:
+            continue
+        if len(marks) % 2 == 0:
+            if place == 0 or (found[place - 1] != QUOTE and found[place - 1] in edges):
+                marks.append(place)
+        elif content[place + 1 : place + 2] == b'"':
+            skipped = place + 1
+        else:
+            if not stop and b"\n" in content[marks[-1] : place]:
+                return np.array(marks[:-1], dtype=np.int64), marks[-1]
+            marks.append(place)
+    return np.array(marks, dtype=np.int64), None
+
+
+def _record_ends(content: bytes, quotes: np.ndarray, *, last: bool) -> np.ndarray:
+    """Where each record ends: after a line end with an even number of opening and closing quotation marks before it."""
+    newlines = np.flatnonzero(np.frombuffer(content, np.uint8) == NEWLINE)
     ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0] + 1
     if last and len(content) and (not len(ends) or ends[-1] < len(content)):
         ends = np.append(ends, len(content))
