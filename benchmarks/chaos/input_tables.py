@@ -227,5 +227,5 @@ def _trimmed(text: str) -> list[str]:
     Path("data.jsonl").write_text(text, encoding="utf-8", newline="")
     load("data.jsonl")
     write_kept("data.jsonl", np.array([1]), "clean.jsonl", 2)
-    left = "".join(Path("clean.jsonl").read_text(encoding="utf-8").split())
+    left = "".join(Path("clean.jsonl").read_text(encoding="utf-8-sig").split())
     return ["second" if one["a"] == 2 else "first" for one in [json.loads(left)]]

@@ -42,7 +42,9 @@ GOALS = {
         "A command dies before its k-th operation on the folder (open, rename, link, remove, flush to disk, lock), in the "
         "middle of the write that makes a file larger than so many bytes (the system's limit of file sizes), or at a "
         "random time. Then every final name must be whole or as it was, and the same command given again must end with the "
-        "bytes of an undisturbed run, `timing.json` and seconds apart, and leave nothing else.",
+        "bytes of an undisturbed run, `timing.json` and seconds apart. Nothing else may be left but a second name (a hard "
+        "link) of the finished file, or an empty lock, where the kill came after the file had its name: the next write "
+        "there takes them away.",
     ),
     "pairs": Goal(
         "two processes on one output", "one proceeds, the other exits at once with a message; nothing is stuck or stray",
@@ -143,7 +145,12 @@ def counted(rows: list[Row]) -> list[Row]:
     Args:
         rows: All rows of an attack.
     """
-    return [row for row in rows if row["outcome"] not in ("skipped", "outside the contract", "nothing to damage")]
+    return [
+        row
+        for row in rows
+        if row["outcome"]
+        not in ("skipped", "outside the contract", "nothing to damage", "the same, not killed", "had room")
+    ]
 
 
 def plain(text: str) -> str:
