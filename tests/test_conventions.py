@@ -9,7 +9,7 @@ from pretrained import tokenizer
 from torch import nn
 
 import gradsift
-from gradsift.errors import DataError
+from gradsift.errors import DataError, ModelError, SettingError
 
 QUIET = {"show_progress": False, "detectors": "l2"}
 NAMES = ["bad", "good", "fine"]
@@ -118,3 +118,33 @@ def test_outputs_of_another_shape_are_said_before_labels_and_names():
     for names in (None, ["a", "b", "c"]):
         with pytest.raises(gradsift.errors.ModelError, match='for a single logit use task="binary"'):
             gradsift.audit(nn.Linear(2, 1).eval(), data, class_names=names, **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        (lambda z: (10 * z).long(), "the model gives torch.int64"),
+        (lambda z: z.to(torch.complex64), "the model gives torch.complex64"),
+        (lambda z: z[:1], r"shape \(1, 3\) for 8 samples"),
+        (lambda z: z.mean(), r"shape \(\) for 8 samples"),
+    ],
+)
+@pytest.mark.parametrize("task", ["classification", "binary", "multilabel", "regression"])
+def test_outputs_that_are_no_numbers_or_not_one_row_a_sample_are_refused(last, words, task):
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(2, 3)
+
+        def forward(self, inputs):
+            return last(self.linear(inputs))
+
+    with pytest.raises(ModelError, match=words):
+        gradsift.audit(Odd().eval(), (np.zeros((20, 2), np.float32), np.zeros(20, np.int64)), task=task)
+
+
+def test_a_pattern_that_matches_no_parameter_is_refused():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2)).eval()
+    data = (np.zeros((20, 2), np.float32), np.arange(20) % 2)
+    with pytest.raises(SettingError, match=r"no trainable parameter matches 'nosuch' of layers"):
+        gradsift.audit(model, data, layers=["0.*", "nosuch"])

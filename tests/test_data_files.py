@@ -1,6 +1,8 @@
 import io
+import json
 import pickle
 from contextlib import suppress
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -344,3 +346,22 @@ def test_kept_csv_keeps_words_as_they_stand(tmp_path):
     (tmp_path / "train.csv").write_text("code,label\n00123,0\n00456,1\n")
     write_kept(tmp_path / "train.csv", np.array([1]), tmp_path / "clean.csv", 2)
     assert "00456" in (tmp_path / "clean.csv").read_text()
+
+
+@pytest.mark.parametrize("labels", [[[0], [1]], [{"a": 0}, {"a": 1}]])
+def test_labels_that_are_lists_or_objects_are_refused(tmp_path, labels):
+    rows = [json.dumps({"x": 1.0, "label": label}) for label in labels]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    with pytest.raises(DataError, match="lists or objects in the label column 'label'"):
+        load(tmp_path / "rows.jsonl")
+
+
+def test_decimal_columns_are_features(tmp_path):
+    table = pa.table({"price": pa.array([Decimal("1.50"), Decimal("2.25")]), "label": [0, 1]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    assert load(tmp_path / "rows.parquet").dataset[0][:].tolist() == [[1.5], [2.25]]
+
+
+def test_a_name_that_is_no_text_is_refused():
+    with pytest.raises(DataError, match="no valid text"):
+        load("rows\udcff.parquet")

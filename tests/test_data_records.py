@@ -189,7 +189,7 @@ REFUSED = {
     "cut off": (b'{"a": 1, "label": 1}\n{"a": 2, "la\n', ".jsonl", r"line 2 begins no whole JSON object"),
     "jsonl latin-1": (b'{"a": 1, "label": "caf\xe9"}\n', ".jsonl", r"not UTF-8 on line 1"),
     "jsonl empty": (b"\n", ".jsonl", r"holds no records"),
-    "list labels": (b'{"a": 1, "label": [1, 2]}\n{"a": 1, "label": 3}\n', ".jsonl", None),
+    "list labels": (b'{"a": 1, "label": [1, 2]}\n{"a": 1, "label": 3}\n', ".jsonl", "lists or objects"),
 }
 
 
@@ -197,9 +197,6 @@ REFUSED = {
 def test_what_cannot_be_read_rightly_is_refused_by_name(name, tmp_path):
     content, suffix, message = REFUSED[name]
     path = written(tmp_path, content, suffix)
-    if message is None:
-        assert load(path).class_names == ["3", "[1, 2]"]
-        return
     with pytest.raises(DataError, match=message):
         load(path)
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from gradsift.data import Samples
 from gradsift.data.class_names import names_of_model, refuse_other_names
-from gradsift.errors import DataError, SampleError
+from gradsift.errors import DataError, ModelError, SampleError
 from gradsift.tasks import Classification, LabelledTask, Task
+from gradsift.tasks.base import LossTask
 
 
 def class_names_for(
@@ -55,6 +56,31 @@ def class_names_for(
         given = bool(encoding and encoding.get("label2id"))  # by the user, who may call classes otherwise
         refuse_other_names(names, of_model, fix, shared_only=given)
     return names
+
+
+def check_outputs(task: Task, outputs: Any, size: int) -> None:
+    """Looks at what a model gives before its numbers are used, where the task is one of gradsift's own.
+
+    Args:
+        task: The task.
+        outputs: The model's outputs.
+        size: Number of samples that went in.
+
+    Raises:
+        ModelError: They are no floating numbers, or not one row a sample.
+    """
+    if not isinstance(task, LossTask) or not isinstance(outputs, Tensor):
+        return
+    if not outputs.is_floating_point():
+        raise ModelError(
+            f"the model gives {outputs.dtype}, {type(task).__name__} needs floating numbers: return logits or values, not "
+            "class numbers or complex numbers"
+        )
+    if outputs.ndim == 0 or len(outputs) != size:
+        raise ModelError(
+            f"the model gives shape {tuple(outputs.shape)} for {size} samples: its output must have one row a sample, "
+            "without a mean over the batch"
+        )
 
 
 def check_labels(task: Task, samples: Samples, outputs: Any) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from gradsift.conventions import check_labels, class_names_for
+from gradsift.conventions import check_labels, check_outputs, class_names_for
 from gradsift.data import Samples, fingerprint_samples, to_model
 from gradsift.detectors import Detector
 from gradsift.errors import GradsiftError, ModelError, SampleError
@@ -93,6 +93,7 @@ def prepare(
     example = samples.batch(positions)
     check_finite_inputs(example, positions)
     outputs = _outputs(model, task, example)
+    check_outputs(task, outputs, len(positions))
     task = read_outputs(task, model, some_batches(samples))
     check_labels(task, samples, outputs)
     class_names = class_names_for(model, task, samples, outputs, class_names)

@@ -149,6 +149,10 @@ def _from_arrays(records: NpzFile, label: str | None, ignore: Sequence[str], nam
 
 def _labels(records: Table, key: str) -> pa.ChunkedArray:
     """The labels, of which none is missing."""
+    if key in records.nested:
+        raise DataError(
+            f"{records.path} has lists or objects in the label column {key!r}: give one number or word a row"
+        )
     labels = records.read([key])[key]
     missing = labels.is_null()
     if isinstance(records, CsvFile) and pa.types.is_string(labels.type):
@@ -221,9 +225,9 @@ def is_number(kind: pa.DataType) -> bool:
         kind: Its type.
 
     Returns:
-        True for whole and floating numbers.
+        True for whole, floating and decimal numbers.
     """
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _blocks(records: Table, names: list[str]) -> Iterator[np.ndarray]:

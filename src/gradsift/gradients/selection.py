@@ -32,7 +32,7 @@ def select_parameters(model: nn.Module, task: Task, layers: Layers, example: Bat
 
     Raises:
         ModelError: The model has no trainable parameter.
-        SettingError: No trainable parameter matches.
+        SettingError: No trainable parameter matches one of the patterns.
     """
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not trainable:
@@ -46,17 +46,19 @@ def select_parameters(model: nn.Module, task: Task, layers: Layers, example: Bat
             return {name: parameter for name, parameter in trainable.items() if id(parameter) in own}
         return {name: parameter for name, parameter in trainable.items() if parameter is module.weight}
     patterns = [layers] if isinstance(layers, str) else list(layers)
-    chosen = {
-        name: parameter
-        for name, parameter in trainable.items()
-        if any(fnmatchcase(name, pattern) or _owner_matches(name, pattern) for pattern in patterns)
+    matched = {
+        pattern: {name for name in trainable if fnmatchcase(name, pattern) or _owner_matches(name, pattern)}
+        for pattern in patterns
     }
-    if not chosen:
+    empty = [pattern for pattern, names in matched.items() if not names]
+    if empty or not matched:
         owners = sorted({name.rpartition(".")[0] for name in trainable})
+        which = f"{', '.join(map(repr, empty))} of " if len(empty) < len(matched) else ""
         raise SettingError(
-            f"no trainable parameter matches layers={layers!r}; modules with parameters are: {', '.join(owners[:40])}"
+            f"no trainable parameter matches {which}layers={layers!r}; modules with parameters are: "
+            f"{', '.join(owners[:40])}"
         )
-    return chosen
+    return {name: trainable[name] for name in trainable if any(name in names for names in matched.values())}
 
 
 def refuse_complex(parameters: Mapping[str, nn.Parameter], what: str) -> None:

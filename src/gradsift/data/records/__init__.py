@@ -49,6 +49,8 @@ def open_records(path: str | Path) -> Records:
         UnsafeFileError: The file is a pickle.
     """
     path = Path(path)
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise DataError(f"the name {str(path)!a} is no valid text (UTF-8): rename the file or folder")
     if path.is_dir():
         return ImageFiles(path)
     ending = path.suffix.lower()

@@ -68,9 +68,11 @@ class Table(Records):
 
     Attributes:
         schema: Names and types of the columns.
+        nested: Columns that hold lists or objects and are read as text.
     """
 
     schema: pa.Schema
+    nested: frozenset[str] = frozenset()
 
     @property
     def names(self) -> list[str]:

@@ -49,6 +49,7 @@ class JsonLinesFile(LinesFile):
                 kinds.setdefault(name, set()).add(_kind(value))
         self._places = np.array(places, dtype=np.int64).reshape(-1, 2)
         self.schema = pa.schema([pa.field(name, _arrow_type(kinds[name])) for name in kinds])
+        self.nested = frozenset(name for name, found in kinds.items() if found & {list, dict})
 
     def __len__(self) -> int:
         """Number of objects."""
