@@ -11,14 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 JOB = """
-import json, resource, sys
+import json, sys
 import numpy as np, torch
 torch.set_num_threads(1)
 from gradsift.data.files import load, write_kept
 import gradsift
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Of this process alone, in MB: ru_maxrss begins with the peak of the parent process.
+    lines = open("/proc/self/status").read().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 torch.manual_seed(0)
 path, folder = sys.argv[1:]
@@ -31,12 +33,14 @@ write_kept(path, audit.kept, folder + "/kept.parquet", len(audit))
 print(json.dumps({"audit": audited, "trim": peak(), "samples": len(audit), "kept": len(audit.kept)}))
 """
 READING = """
-import json, resource, sys
+import json, sys
 import numpy as np
 from gradsift.data.files import load, write_kept
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Of this process alone, in MB: ru_maxrss begins with the peak of the parent process.
+    lines = open("/proc/self/status").read().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 path, folder = sys.argv[1:]
 began = peak()
