@@ -210,3 +210,11 @@ def test_columns_left_out_and_what_the_fingerprint_covers_are_told(folder):
     assert found["data_fingerprint_covers"] == "all samples"
     assert any("no features: true, comment. Write them as numbers" in warning for warning in found["warnings"])
     assert "no features: true, comment" in (folder / "runs/noted/report.html").read_text()
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_fault():
+    command = [sys.executable, "-m", "gradsift", "audit", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1

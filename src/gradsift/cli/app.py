@@ -90,6 +90,8 @@ def _run() -> int:
         warn(error, "bold red", f"{type(error).__name__}: ")
         return _failed(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the last resort: no traceback of ours reaches a user
+        if isinstance(error.__context__, BrokenPipeError):
+            return 1  # who reads our output has closed it, as head does: there is nobody to tell
         _show_unexpected(error)
         return _failed(error)
 
