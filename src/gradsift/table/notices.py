@@ -45,7 +45,7 @@ class Notice:
     @property
     def of_run(self) -> bool:
         """Whether it is about what was collected, and so stands by every table of the run."""
-        return self.kind == "never_drawn"
+        return self.kind in ("data", "never_drawn")
 
     @property
     def first(self) -> bool:
