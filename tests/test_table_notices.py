@@ -179,4 +179,4 @@ def test_columns_that_were_not_read_are_named():
     (notice,) = data_notices(["note", *(f"t{place}" for place in range(6))])
     assert notice.kind == "data"
     assert "no features: note, t0, t1, t2, t3 and 2 more. Write them as numbers" in notice.words
-    assert not notice.about_model
+    assert notice.of_run
