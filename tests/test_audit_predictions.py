@@ -1,6 +1,7 @@
 """Audits without a torch model: arrays of predictions, estimators, cross-fitted trainings, files from the command line."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -10,12 +11,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_predict
+from sklearn.svm import LinearSVC
 from torch import nn
 from typer.testing import CliRunner
 
 import gradsift
 from gradsift.cli.app import app
-from gradsift.errors import DataError, SettingError
+from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.table import Audit
 
 
@@ -205,3 +207,81 @@ def test_a_torch_training_may_be_cross_fitted(blobs):
     assert evidence.by_epoch.shape == (20, 180, 3)
     audit = gradsift.audit(evidence=evidence, show_progress=False)
     assert average_precision_score(wrong, audit.table["score"].to_numpy()) > 0.9
+
+
+@pytest.mark.parametrize("what", ["audit", "trim"])
+@pytest.mark.parametrize("words", [False, True])
+def test_another_data_set_is_refused_by_its_labels(blobs, predicted, what, words):
+    inputs, given, _ = blobs
+    names = np.array(["ant", "bee", "cat"])
+    labels = names[given] if words else given
+    other = (inputs[::-1].copy(), labels[::-1].copy())
+    audit = gradsift.audit_predictions(labels, predicted, out_of_fold=True)
+    assert len(audit.trim((inputs, labels))[0]) == 180 - len(audit.flagged)
+    tries = {
+        "audit": lambda: gradsift.audit_predictions(labels, predicted, data=other),
+        "trim": lambda: audit.trim(other),
+    }
+    with pytest.raises(DataError, match=r"other labels than the evidence at \d+ of 180 positions"):
+        tries[what]()
+
+
+def test_cross_fitted_evidence_knows_its_data(blobs):
+    inputs, given, _ = blobs
+
+    def train(dataset, *, seed):
+        return LogisticRegression().fit(*dataset)
+
+    evidence = gradsift.cross_fit(train, (inputs, given), show_progress=False)
+    with pytest.raises(DataError, match="fingerprint differs"):
+        gradsift.audit(evidence=evidence, data=(inputs[::-1].copy(), given))
+    audit = gradsift.audit(evidence=evidence, show_progress=False)
+    with pytest.raises(DataError, match="fingerprint differs"):
+        audit.trim((inputs[::-1].copy(), given))
+    assert len(audit.trim((inputs, given))[0]) == 180 - len(audit.flagged)
+
+
+def test_folds_do_not_go_into_a_run_directory_and_no_trimmed_file_does(blobs, predicted, tmp_path, monkeypatch):
+    inputs, given, _ = blobs
+    monkeypatch.chdir(tmp_path)
+    pa_csv.write_csv(pa.table({"label": given, "x": inputs[:, 0]}), "train.csv")
+    np.save("p.npy", predicted)
+    run("audit", "--predictions", "p.npy", "--data", "train.csv", "-o", "runs/x")
+    assert "lies in the run directory" in str(run("trim", "runs/x", "-o", "runs/x/clean.csv", code=1))
+    with pytest.raises(gradsift.GradsiftError, match="is the run directory of an audit"):
+        gradsift.cross_fit(
+            lambda dataset, *, seed: LogisticRegression().fit(*dataset), (inputs, given), output="runs/x",
+            show_progress=False,
+        )  # fmt: skip
+
+
+def test_estimators_that_cannot_serve_are_named(blobs):
+    inputs, given, _ = blobs
+    with pytest.raises(ModelError, match=r"LinearSVC has no predict_proba.*CalibratedClassifierCV"):
+        gradsift.audit(LinearSVC(), (inputs, given))
+
+    class DropsARow(LogisticRegression):
+        def predict_proba(self, inputs):
+            return super().predict_proba(inputs)[:-1]
+
+    with pytest.raises(ModelError, match="DropsARow cannot be cross-validated"):
+        gradsift.audit(DropsARow(), (inputs, given))
+    frame = pd.DataFrame(inputs, columns=["a", "b"])
+    with pytest.raises(DataError, match="index of the labels differs"):
+        gradsift.audit(LogisticRegression(), (frame, pd.Series(given).sample(frac=1, random_state=0)))
+
+
+def test_rare_classes_are_held_out_in_fewer_folds(blobs, caplog):
+    inputs, given, _ = blobs
+    few = np.concatenate([np.flatnonzero(given != 2), np.flatnonzero(given == 2)[:3]])
+    audit = gradsift.audit(LogisticRegression(), (inputs[few], given[few]), show_progress=False)
+    assert len(audit) == len(few)
+    assert "the smallest class has 3 samples: 3 folds are used instead of 5" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"), [([1, 2, 3], "by subtracting 1"), ([-1, 0, 1], "-1 means that there is no label")]
+)
+def test_labels_that_count_otherwise_are_told_the_way_out(labels, words):
+    with pytest.raises(DataError, match=words):
+        gradsift.audit_predictions(labels, np.full((3, 3), 1 / 3))

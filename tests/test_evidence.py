@@ -85,7 +85,10 @@ def test_one_column_is_the_probability_of_the_second_class():
         ({"labels": [[0, 1], [1, 0], [0, 1], [1, 0]]}, r"one class a sample, shape \(n,\)"),
         ({"labels": [0, 1, 7, 2]}, "1 labels are outside 0 … 2, at positions 2"),
         ({"probabilities": PROBABILITIES[:3]}, "3 rows for 4 labels"),
-        ({"probabilities": np.log(PROBABILITIES)}, "outside 0 … 1, at positions 0, 1, 2, 3: give logits"),
+        (
+            {"probabilities": np.log(PROBABILITIES)},
+            "outside 0 … 1, at positions 0, 1, 2, 3: divide",
+        ),
         ({"probabilities": PROBABILITIES / 2}, "do not sum to 1, at positions 0, 1, 2, 3"),
         ({"probabilities": np.full((4, 3), np.nan)}, "NaN or infinite at positions 0"),
         ({"probabilities": [["a"] * 3] * 4}, "must be numbers"),

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gradsift.data import Samples
 from gradsift.data.frames import is_frame, split_label
-from gradsift.errors import DataError, SettingError
+from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.evidence import (
     Evidence,
     evidence_of_arrays,
@@ -124,8 +125,14 @@ def audit(
     request = Request(settings, members, class_names, output, overwrite, source or {}, show_progress)
     recorded = _recorded(trajectory)
     if evidence is None and is_estimator(model):
+        Samples(train_set)  # refuses what cannot be read by position before anything is fitted
         evidence, data = evidence_of_estimator(model, *_inputs_and_labels(train_set), seed=seed), train_set
     elif evidence is None:
+        if callable(getattr(model, "fit", None)) and hasattr(model, "get_params"):
+            raise ModelError(
+                f"{type(model).__name__} has no predict_proba, which an audit reads: wrap a classifier in "
+                "sklearn.calibration.CalibratedClassifierCV, or give its predictions to gradsift.audit_predictions"
+            )
         return audit_model(model, train_set, task, recorded, request)
     elif model is not None or train_set is not None:
         raise SettingError("give a model with its training set, or evidence with data=..., not both")

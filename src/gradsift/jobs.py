@@ -24,7 +24,7 @@ from torch import nn
 from gradsift.cleaning import crossed
 from gradsift.data import Samples, fingerprint_samples
 from gradsift.detectors import Detector
-from gradsift.evidence import Evidence, stored_evidence
+from gradsift.evidence import Evidence, refuse_other_data, stored_evidence
 from gradsift.gradients import Batcher, device_of, probe
 from gradsift.gradients.model_state import unwrapped
 from gradsift.gradients.probe import Probe
@@ -181,13 +181,21 @@ def audit_evidence(evidence: Evidence, data: Any, request: Request) -> Audit:
         if data is not None:
             samples = Samples(data)
             evidence.refuse_other_size(len(samples))
+            refuse_other_data(samples, evidence.labels, evidence.class_names, evidence.data_fingerprint)
         checked_groups(request.groups, len(evidence))
         evidence = evidence if request.class_names is None else evidence.with_(class_names=list(request.class_names))
         last_layer = evidence.features is not None
         fields = evidence.known | ({"gradients"} if last_layer else set())
         expected = Expected(frozenset(fields), True, last_layer=True, trajectory=evidence.trajectory)
         detectors, ranking = choose_detectors(request.settings, expected)
-        digest, covered = fingerprint_samples(samples) if samples is not None else (None, "no data set was given")
+        digest, covered = (
+            fingerprint_samples(samples)
+            if samples is not None
+            else (
+                evidence.data_fingerprint,
+                "the data set that was cross-fitted" if evidence.data_fingerprint else "no data set",
+            )
+        )
         identity = {
             "data": digest,
             "evidence": evidence.digest(),

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradsift.audit import audit_predictions
 from gradsift.cli.source import Source
+from gradsift.data import LABEL_KEYS
 from gradsift.data.files import label_name, load_column
 from gradsift.data.records import NpzFile, Table, open_records
 from gradsift.errors import DataError, SettingError
@@ -78,7 +79,8 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[str] | None]:
 
     Args:
         path: ``.npz`` with ``probabilities`` or ``logits`` and, if there are any, ``features`` and ``class_names``;
-            ``.npy`` with probabilities; or a table with one column of numbers for each class.
+            ``.npy`` with probabilities; or a table with one column of numbers for each class; columns named id,
+            or like labels, are passed over.
 
     Returns:
         Arrays by their names, and the names of the classes where the file has them.
@@ -102,7 +104,7 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[str] | None]:
         return found, [str(name) for name in load_column(path, "class_names")] if named else None
     if not isinstance(records, Table):
         raise DataError(f"{path} holds no predictions: give .npz, .npy, or a table with one column a class")
-    columns = [name for name in records.names if name != "id"]
+    columns = [name for name in records.names if name.lower() not in ("id", *LABEL_KEYS)]
     values = [load_column(path, name) for name in columns]
     words = [name for name, column in zip(columns, values, strict=True) if column.dtype.kind not in "biuf"]
     if words:

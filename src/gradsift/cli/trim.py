@@ -31,6 +31,8 @@ def trim(
 
     For example: **gradsift trim runs/x -o clean.parquet**
     """
+    if run.resolve() in output.resolve().parents:
+        raise DataError(f"{output} lies in the run directory, which may be replaced: choose another place")
     audit = Audit.open(run, table=table)
     source = Source.from_config(audit.run.config.get("source", {}), Trust.given(run / "config.yaml", trust_run, trust))
     samples = audit.samples_of(source.load_data().dataset)  # refuses data that is not what was audited

@@ -35,6 +35,7 @@ class Columns:
         columns = _values(given)
         for column in columns:
             _check(column)
+        _refuse_other_index(columns)
         lengths = [_length(column) for column in columns]
         if len(set(lengths)) > 1:
             raise DataError(f"the arrays of the data set have different lengths {lengths}: each needs one row a sample")
@@ -291,3 +292,13 @@ def _select(column: Any, indices: np.ndarray) -> Any:
     if is_frame(column) or is_series(column):
         return column.iloc[indices]
     return column.tocsr()[indices].asformat(column.format) if is_sparse(column) else column[indices]
+
+
+def _refuse_other_index(columns: Sequence[Any]) -> None:
+    """Refuses a frame and a series of pandas whose rows are not the same, which would be paired by number."""
+    indexed = [column for column in columns if is_frame(column) or is_series(column)]
+    if any(len(one) == len(indexed[0]) and not one.index.equals(indexed[0].index) for one in indexed[1:]):
+        raise DataError(
+            "the index of the labels differs from that of the inputs, so rows would be paired with other samples' labels: "
+            "align them, such as with y.loc[X.index], or drop both with reset_index(drop=True)"
+        )

@@ -6,6 +6,7 @@ from gradsift.evidence.estimator import evidence_of_estimator, is_estimator
 from gradsift.evidence.folds import assign_folds
 from gradsift.evidence.heads import cross_fit_heads, evidence_of_features
 from gradsift.evidence.hub import Evidence, Provenance, last_layer_residual
+from gradsift.evidence.identity import refuse_other_data
 from gradsift.evidence.stored import stored_evidence, stored_gradients
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "evidence_of_features",
     "is_estimator",
     "last_layer_residual",
+    "refuse_other_data",
     "stored_evidence",
     "stored_gradients",
 ]

@@ -116,9 +116,14 @@ def class_numbers(labels: Any, class_names: Sequence[str] | None = None) -> tupl
 def _check_labels(labels: np.ndarray, classes: int, names: Sequence[str] | None) -> None:
     outside = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(outside):
+        way_out = ""
+        if labels.min() == 1 and labels.max() == classes:
+            way_out = ". Labels that count from 1 become class numbers by subtracting 1"
+        elif (labels[outside] == -1).all():
+            way_out = ". Where -1 means that there is no label, remove these samples"
         raise DataError(
             f"{len(outside)} labels are outside 0 … {classes - 1}, at positions {_first(outside)}: the probabilities have "
-            f"{classes} columns, one a class in the order of the class numbers"
+            f"{classes} columns, one a class in the order of the class numbers{way_out}"
         )
     if names is not None and len(names) != classes:
         raise DataError(
@@ -134,8 +139,8 @@ def _probabilities(values: Any, size: int) -> np.ndarray:
     outside = np.flatnonzero((array < 0).any(axis=1) | (array > 1 + UNEVEN).any(axis=1))
     if len(outside):
         raise DataError(
-            f"{len(outside)} rows of probabilities are outside 0 … 1, at positions {_first(outside)}: give logits "
-            "as logits=..."
+            f"{len(outside)} rows of probabilities are outside 0 … 1, at positions {_first(outside)}: divide "
+            "percentages by 100, and give logits as logits (logits=..., or the array logits of a file)"
         )
     uneven = np.flatnonzero(np.abs(array.sum(axis=1) - 1) > UNEVEN)
     if len(uneven):

@@ -99,7 +99,8 @@ def cross_fit(
     labels, names = class_numbers(given_labels(job, samples))
     names = samples.class_names or names
     fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
-    finished = FinishedFolds(output, _fingerprint(train_fn, samples, fold_of, seed))
+    data = fingerprint_samples(samples)[0]
+    finished = FinishedFolds(output, _fingerprint(train_fn, data, fold_of, seed))
     compared = np.unique(np.linspace(0, len(samples) - 1, min(COMPARED, len(samples))).astype(int))
     fitted = Fold(
         train_fn, samples, predict or (lambda model, dataset: predicted_probabilities(model, dataset, job)), seed
@@ -117,7 +118,7 @@ def cross_fit(
     _refuse_same_models(common)
     by_epoch = _put_together(held_out, fold_of)
     evidence = evidence_of_arrays(labels, by_epoch[-1], folds=fold_of, class_names=names, provenance="out-of-fold")
-    return evidence.with_(by_epoch=by_epoch, provenance={"by_epoch": "out-of-fold"})
+    return evidence.with_(by_epoch=by_epoch, provenance={"by_epoch": "out-of-fold"}, data_fingerprint=data)
 
 
 class Fold:
@@ -179,10 +180,15 @@ class FinishedFolds:
     Args:
         folder: The folder; nothing is kept where ``None``.
         fingerprint: Of training, data, folds and seed.
+
+    Raises:
+        OutputError: The folder is the run directory of an audit.
     """
 
     def __init__(self, folder: str | Path | None, fingerprint: str) -> None:
         self._folder, self._fingerprint = None if folder is None else Path(folder), fingerprint
+        if self._folder is not None and (self._folder / "manifest.json").exists():
+            raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own for the folds")
 
     def read(self, fold: int) -> tuple[np.ndarray, np.ndarray] | None:
         """The predictions of a fold.
@@ -240,9 +246,9 @@ def takes(function: Any, name: str) -> bool:
     return name in parameters or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
 
 
-def _fingerprint(train_fn: Any, samples: Samples, fold_of: np.ndarray, seed: int) -> str:
+def _fingerprint(train_fn: Any, data: str, fold_of: np.ndarray, seed: int) -> str:
     name = getattr(train_fn, "__qualname__", type(train_fn).__qualname__)
-    parts = f"{getattr(train_fn, '__module__', '')}:{name} {fingerprint_samples(samples)[0]} {seed} ".encode()
+    parts = f"{getattr(train_fn, '__module__', '')}:{name} {data} {seed} ".encode()
     return hashlib.sha256(parts + fold_of.tobytes()).hexdigest()
 
 

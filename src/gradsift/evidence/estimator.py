@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from gradsift.errors import ModelError
 from gradsift.evidence.arrays import class_numbers, evidence_of_arrays
 from gradsift.evidence.folds import assign_folds
 from gradsift.evidence.hub import Evidence
+
+logger = logging.getLogger(__name__)
 
 
 def is_estimator(model: object) -> bool:
@@ -41,7 +44,7 @@ def evidence_of_estimator(
         estimator: Any classifier with ``predict_proba``.
         inputs: What it is fitted on, such as an array or a data frame, n rows.
         labels: Given labels, shape (n,).
-        folds: Number of folds; stratified by label.
+        folds: Number of folds, stratified by label; fewer where the smallest class has fewer samples.
         groups: Group of each sample, shape (n,); a group is never split over folds.
         seed: Seed of the folds.
 
@@ -49,17 +52,21 @@ def evidence_of_estimator(
         Evidence whose predictions are out of fold.
 
     Raises:
-        DataError: A class has fewer samples than there are folds.
+        DataError: A class has a single sample.
         ModelError: The estimator fails on the data, or gives no probabilities.
         SettingError: There are fewer than two folds.
     """
     numbers, names = class_numbers(labels)
+    fewest = int(np.unique(numbers, return_counts=True)[1].min())
+    if groups is None and 2 <= fewest < folds:
+        logger.warning("the smallest class has %d samples: %d folds are used instead of %d", fewest, fewest, folds)
+        folds = fewest
     fold_of = assign_folds(numbers, folds, groups=groups, seed=seed)
     splits = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
     values = np.unique(numbers)
     try:
         probabilities = cross_val_predict(estimator, inputs, numbers, cv=splits, method="predict_proba")
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, IndexError) as error:
         raise ModelError(f"{type(estimator).__name__} cannot be cross-validated on this data: {error}") from error
     if len(values) != values[-1] + 1:  # columns are the classes that occur
         whole = np.zeros((len(numbers), int(values[-1]) + 1))

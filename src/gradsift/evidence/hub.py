@@ -49,6 +49,7 @@ class Evidence:
         by_epoch: Predictions after every epoch, shape (epochs, n, K), where a training gave them.
         provenance: Field to where it comes from; ``"unknown"`` where it is not named.
         class_names: Names of the classes.
+        data_fingerprint: Fingerprint of the data set that it is of, where it was at hand.
 
     Raises:
         DataError: A field has another number of rows than the others.
@@ -65,6 +66,7 @@ class Evidence:
     by_epoch: np.ndarray | None = None
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     class_names: Sequence[str] | None = None
+    data_fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         """Makes matrices of arrays, and checks that every field is of the same samples."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from gradsift.data import Samples, has_fingerprint
 from gradsift.errors import DataError, RunDirectoryError, SettingError
-from gradsift.evidence import stored_gradients
+from gradsift.evidence import refuse_other_data, stored_gradients
 from gradsift.store import RunDirectory, StoredMatrix
 from gradsift.store.tables import about_table, read_table
 from gradsift.table.notebook import as_html
@@ -203,6 +203,8 @@ class Audit:
                 "the data set is not the one that was audited (its fingerprint differs), so positions would point at "
                 "other samples: pass the same data in the same order"
             )
+        if known is None and self.kind == "class":
+            refuse_other_data(samples, self.table["given_label"].to_numpy(), self.class_names, None)
         return samples
 
     def trim(self, train_set: Any = None) -> Any:
