@@ -42,7 +42,7 @@ class Samples:
         if isinstance(source, Samples):
             source, collate = source.source, collate or source.collation.function
         self.source: Any = source
-        self._columns = columns_of(source)
+        self._columns = None if is_splits(source) else columns_of(source)
         self._dataset: Any = None
         own: Callable[[list[Any]], Batch] = default_collate
         if self._columns is None:
