@@ -36,6 +36,7 @@ from gradsift.stages import Expected, OpenRun, choose_detectors, collect_arrays,
 from gradsift.store import collect, fingerprint_model
 from gradsift.store.processes import leading, rank_and_count, together
 from gradsift.table import Audit
+from gradsift.table.audit_result import OF_PREDICTIONS
 from gradsift.tasks import Task, kind_of
 from gradsift.trajectory import Trajectory
 
@@ -199,7 +200,7 @@ def audit_evidence(evidence: Evidence, data: Any, request: Request) -> Audit:
         identity = {
             "data": digest,
             "evidence": evidence.digest(),
-            "task": "predictions",
+            "task": OF_PREDICTIONS,
             "trajectory": None if evidence.trajectory is None else evidence.trajectory.fingerprint(),
             "settings": request.identity,
         }

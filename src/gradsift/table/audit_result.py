@@ -17,6 +17,9 @@ from gradsift.table.notebook import as_html
 from gradsift.table.notices import Notice
 from gradsift.tasks import Kind
 
+OF_PREDICTIONS = "predictions"
+"""What the manifest calls the task of an audit of evidence, without a model."""
+
 
 class Audit:
     """A table with one row a sample, and the run directory it came from.
@@ -203,7 +206,7 @@ class Audit:
                 "the data set is not the one that was audited (its fingerprint differs), so positions would point at "
                 "other samples: pass the same data in the same order"
             )
-        if known is None and self.kind == "class":
+        if known is None and self.details.get("task") == OF_PREDICTIONS:  # no data set was at hand
             refuse_other_data(samples, self.table["given_label"].to_numpy(), self.class_names, None)
         return samples
 
