@@ -1,0 +1,179 @@
+"""Cures: what is done to a training set before a model is trained on it again.
+
+A cure says of every sample whether it stays, and with which label, target or weight. It knows nothing of the data set's
+form (:mod:`gradsift.cleaning.corrected` applies it) and claims nothing: whether it helps is for evidence to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from gradsift.errors import DataError, SettingError
+
+How = Literal["none", "drop", "relabel", "soft", "weight"]
+HOWS: tuple[How, ...] = ("none", "drop", "relabel", "soft", "weight")
+
+
+@dataclass(frozen=True)
+class Cure:
+    """What is done to each of n samples.
+
+    Example:
+        >>> cure = drop(np.array([0.1, 0.9, 0.2]), np.array([0, 0, 1]), count=1)
+        >>> cure.how, cure.kept.tolist(), len(cure.changed)
+        ('drop', [0, 2], 1)
+
+    Attributes:
+        how: Its kind.
+        given: Given labels as class numbers, shape (n,).
+        kept: Positions of the samples that stay, in order.
+        labels: New labels, shape (n,), where samples are relabelled.
+        targets: Probabilities of the true class, shape (n, K), where targets are soft.
+        weights: Weight of each sample's loss, in [0, 1], shape (n,), where samples are weighted.
+    """
+
+    how: How
+    given: np.ndarray
+    kept: np.ndarray
+    labels: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Number of samples n."""
+        return len(self.given)
+
+    @property
+    def changed(self) -> np.ndarray:
+        """Positions of the samples that are dropped or get another label.
+
+        With soft targets those whose likeliest class is another one; with weights those that count less than half.
+        """
+        if self.labels is not None:
+            return np.flatnonzero(self.labels != self.given)
+        if self.targets is not None:
+            return np.flatnonzero(self.targets.argmax(axis=1) != self.given)
+        if self.weights is not None:
+            return np.flatnonzero(self.weights < 0.5)
+        return np.setdiff1d(np.arange(len(self)), self.kept)
+
+    @property
+    def name(self) -> str:
+        """The cure in short, such as ``drop 10 %``."""
+        if self.how in ("drop", "relabel"):
+            return f"{self.how} {100 * len(self.changed) / max(1, len(self)):.3g} %"
+        return {"none": "no change", "soft": "soft targets", "weight": "weights"}[self.how]
+
+    def of(self, positions: np.ndarray) -> Cure:
+        """The same cure of some samples, as a data set that holds these alone sees it.
+
+        Args:
+            positions: Positions of the samples, rising.
+
+        Returns:
+            A cure of ``len(positions)`` samples.
+        """
+        return replace(
+            self,
+            given=self.given[positions],
+            kept=np.flatnonzero(np.isin(positions, self.kept)),
+            labels=None if self.labels is None else self.labels[positions],
+            targets=None if self.targets is None else self.targets[positions],
+            weights=None if self.weights is None else self.weights[positions],
+        )
+
+
+def none(labels: np.ndarray) -> Cure:
+    """Leaves the data as they are.
+
+    Args:
+        labels: Given labels, shape (n,).
+
+    Returns:
+        The cure.
+    """
+    return Cure("none", labels, np.arange(len(labels)))
+
+
+def drop(scores: np.ndarray, labels: np.ndarray, count: int) -> Cure:
+    """Removes the samples with the highest scores; of every given class the sample with the lowest score stays.
+
+    Args:
+        scores: Shape (n,); high = detrimental.
+        labels: Given labels, shape (n,).
+        count: How many.
+
+    Returns:
+        The cure.
+    """
+    ranked = _without_last_of_class(np.argsort(-scores, kind="stable"), labels)
+    kept = np.ones(len(labels), dtype=bool)
+    kept[ranked[:count]] = False
+    return Cure("drop", labels, np.flatnonzero(kept))
+
+
+def relabel(posterior: np.ndarray, scores: np.ndarray, labels: np.ndarray, count: int) -> Cure:
+    """Gives the samples with the highest scores their likeliest class; of every given class one sample keeps its label.
+
+    Args:
+        posterior: Probabilities of the true class, shape (n, K).
+        scores: Shape (n,); high = detrimental.
+        labels: Given labels, shape (n,).
+        count: How many samples are looked at; those whose likeliest class is the given one keep their label.
+
+    Returns:
+        The cure.
+    """
+    _refuse_shape(posterior, labels)
+    ranked = _without_last_of_class(np.argsort(-scores, kind="stable"), labels)[:count]
+    new = labels.copy()
+    new[ranked] = posterior[ranked].argmax(axis=1)
+    return Cure("relabel", labels, np.arange(len(labels)), labels=new)
+
+
+def soft(posterior: np.ndarray, labels: np.ndarray) -> Cure:
+    """Replaces every label by the probabilities of the true class.
+
+    Args:
+        posterior: Shape (n, K).
+        labels: Given labels, shape (n,).
+
+    Returns:
+        The cure.
+    """
+    _refuse_shape(posterior, labels)
+    return Cure("soft", labels, np.arange(len(labels)), targets=posterior.astype(np.float32))
+
+
+def weight(wrong: np.ndarray, labels: np.ndarray) -> Cure:
+    """Weighs every sample by the probability that its label is right.
+
+    Args:
+        wrong: Probability that the given label is wrong, shape (n,).
+        labels: Given labels, shape (n,).
+
+    Returns:
+        The cure.
+
+    Raises:
+        SettingError: A probability is outside [0, 1].
+    """
+    if not (np.isfinite(wrong).all() and wrong.min() >= 0 and wrong.max() <= 1 + 1e-6):
+        raise SettingError("weights need probabilities that labels are wrong, in [0, 1]: use the score of a posterior")
+    return Cure("weight", labels, np.arange(len(labels)), weights=(1 - np.minimum(wrong, 1)).astype(np.float32))
+
+
+def _without_last_of_class(ranked: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """A ranking without the lowest-ranked sample of every given class."""
+    last = len(ranked) - 1 - np.unique(labels[ranked][::-1], return_index=True)[1]
+    return np.delete(ranked, last)
+
+
+def _refuse_shape(posterior: np.ndarray, labels: np.ndarray) -> None:
+    if posterior.ndim != 2 or len(posterior) != len(labels):
+        raise DataError(
+            f"probabilities of shape {posterior.shape} for {len(labels)} labels: give one row of K classes a sample"
+        )
