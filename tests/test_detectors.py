@@ -27,7 +27,7 @@ from gradsift.detectors import (
     trees,
 )
 from gradsift.detectors.belief import Belief
-from gradsift.detectors.posterior import wrong_label_probability
+from gradsift.detectors.posterior import label_posterior
 from gradsift.detectors.trees import IsolationTrees, average_path_length, grow
 from gradsift.errors import DataError, SettingError
 from gradsift.evidence import Evidence
@@ -440,12 +440,24 @@ def test_the_posterior_of_a_wrong_label_is_bayes_rule():
     pattern = np.array([[0, 0.9, 0.1], [0.5, 0, 0.5], [0.2, 0.8, 0]])
     transition = 0.8 * np.eye(3) + 0.2 * pattern
     for labels in ([1, 0], [0, 1], [2, 2]):
-        expected = [
-            1 - q[y] * transition[y, y] / sum(q[k] * transition[k, y] for k in range(3))
-            for q, y in zip(belief, labels, strict=True)
-        ]
-        found = wrong_label_probability(belief, np.array(labels), 0.2, FlipPattern(pattern, prior=0.0))
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        joint = np.array([q * transition[:, y] for q, y in zip(belief, labels, strict=True)])
+        found = label_posterior(belief, np.array(labels), 0.2, FlipPattern(pattern, prior=0.0))
+        np.testing.assert_allclose(found, joint / joint.sum(axis=1, keepdims=True), rtol=1e-12)
+
+
+def test_true_class_probabilities_are_those_that_the_score_is_made_of():
+    generator = np.random.default_rng(5)
+    belief, features = generator.dirichlet(np.ones(4), 300), generator.normal(size=(300, 3))
+    labels, positions = generator.integers(0, 4, 300), generator.permutation(300)[:40]
+    evidence = Evidence(belief, features, labels=labels)
+    fitted = WrongLabelPosterior().fit(evidence, labels)
+    found = fitted.true_class_probabilities(positions)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    scores = fitted.score_samples(evidence, labels)[positions]
+    np.testing.assert_allclose(1 - found[np.arange(40), labels[positions]], -scores, rtol=0, atol=1e-12)
+    q = fitted.belief_.rows(positions)
+    joint = q * ((1 - fitted.rate_) * np.eye(4) + fitted.rate_ * fitted.pattern_.toarray())[:, labels[positions]].T
+    np.testing.assert_allclose(found, joint / joint.sum(axis=1, keepdims=True))
 
 
 def test_two_classes_are_ordered_by_the_given_label_s_probability():

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from gradsift.detectors import Belief, FlipPattern, WrongLabelPosterior
 from gradsift.detectors import belief as beliefs
 from gradsift.detectors.flip_pattern import CAUTION, SUREST, concentration, flips
-from gradsift.detectors.posterior import wrong_label_probability
+from gradsift.detectors.posterior import label_posterior
 from gradsift.evidence import Evidence
 
 
@@ -46,7 +46,8 @@ def test_sparse_counts_give_the_pattern_of_the_dense_formula(classes):
     transition = (1 - rate) * np.eye(classes) + rate * expected
     joint = belief * transition[:, labels].T
     posterior = 1 - joint[np.arange(len(labels)), labels] / joint.sum(axis=1)
-    np.testing.assert_allclose(wrong_label_probability(belief, labels, rate, pattern), posterior, rtol=0, atol=1e-12)
+    right = label_posterior(belief, labels, rate, pattern)[np.arange(len(labels)), labels]
+    np.testing.assert_allclose(1 - right, posterior, rtol=0, atol=1e-12)
 
 
 def test_even_flips_go_to_all_other_classes():

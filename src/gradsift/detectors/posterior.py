@@ -42,6 +42,13 @@ class WrongLabelPosterior(Detector):
         belief_: Distribution over the true class of the fitted samples, before their given label is looked at.
         rate_: Share of the surest samples whose given label is another class.
         pattern_: Where flipped labels go.
+        labels_: Given labels of the fitted samples, shape (n,).
+
+    Example:
+        >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7]])
+        >>> fitted = WrongLabelPosterior().fit(probabilities, np.array([0, 0, 1, 0]))
+        >>> fitted.true_class_probabilities(np.array([0, 3])).argmax(axis=1).tolist()
+        [0, 1]
     """
 
     reads: ClassVar[tuple[str, ...]] = ("predictions", "features")
@@ -65,11 +72,11 @@ class WrongLabelPosterior(Detector):
             The detector itself.
         """
         self._fitted_on = None
-        self.belief_, labels = self._belief(X, y)
+        self.belief_, self.labels_ = self._belief(X, y)
         self._fitted_on = X
         found = [(rows.argmax(axis=1), rows.max(axis=1)) for _, rows in self.belief_.chunks()]
         likeliest, sureness = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        self.rate_, self.pattern_ = flips(likeliest, sureness, labels, self.belief_.shape[1])
+        self.rate_, self.pattern_ = flips(likeliest, sureness, self.labels_, self.belief_.shape[1])
         return self
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
@@ -83,11 +90,28 @@ class WrongLabelPosterior(Detector):
             Shape (n,), in [-1, 0]; high = normal.
         """
         belief, labels = self._belief(X, y)
-        parts = [
-            wrong_label_probability(rows, labels[start : start + len(rows)], self.rate_, self.pattern_)
-            for start, rows in belief.chunks()
-        ]
+        parts = []
+        for start, rows in belief.chunks():
+            given = labels[start : start + len(rows)]
+            parts.append(1.0 - self._posterior(rows, given)[np.arange(len(rows)), given])
         return -np.concatenate(parts)
+
+    def true_class_probabilities(self, positions: np.ndarray) -> np.ndarray:
+        """Probabilities of the true class of some fitted samples, once their given labels are known.
+
+        ``r_ik = q_ik T[k, y_i] / sum_j q_ij T[j, y_i]``, so ``1 - r_{i, y_i}`` is the probability that the given label is
+        wrong. The likeliest class is the argmax over columns.
+
+        Args:
+            positions: Which samples, shape (m,).
+
+        Returns:
+            Shape (m, K), float64; rows sum to one.
+        """
+        return self._posterior(self.belief_.rows(positions), self.labels_[positions])
+
+    def _posterior(self, belief: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return label_posterior(belief, labels, self.rate_, self.pattern_)
 
     def believed(self, evidence: Evidence) -> Evidence:
         """The evidence with the predictions that are believed.
@@ -155,19 +179,19 @@ def fitted_share(predictions: GradientMatrix, labels: np.ndarray) -> float:
     return float(sum(agreeing) / len(labels))
 
 
-def wrong_label_probability(belief: np.ndarray, labels: np.ndarray, rate: float, pattern: FlipPattern) -> np.ndarray:
-    """``1 - q_y T[y, y] / sum_k q_k T[k, y]`` with ``T = (1 - rate) I + rate pattern``.
+def label_posterior(belief: np.ndarray, labels: np.ndarray, rate: float, pattern: FlipPattern) -> np.ndarray:
+    """``r_k = q_k T[k, y] / sum_j q_j T[j, y]`` with ``T = (1 - rate) I + rate pattern``.
 
-    With two classes, or flips that are spread evenly, the order is that of ``1 - q_y``.
+    With two classes, or flips that are spread evenly, the order of ``1 - r_y`` is that of ``1 - q_y``.
 
     Args:
-        belief: Distribution over the true class, shape (n, K).
-        labels: Given labels, shape (n,).
+        belief: Distribution q over the true class, shape (n, K).
+        labels: Given labels y, shape (n,).
         rate: Share of flipped labels.
         pattern: Where they go.
 
     Returns:
-        Shape (n,).
+        Shape (n, K); zeros where no class explains the label.
     """
     given = np.arange(len(labels)), labels
     own = belief[given] * (1 - rate)
@@ -175,5 +199,5 @@ def wrong_label_probability(belief: np.ndarray, labels: np.ndarray, rate: float,
     joint *= rate
     joint *= belief
     joint[given] = own
-    total = joint.sum(axis=1)
-    return 1.0 - np.divide(own, total, out=np.zeros_like(own), where=total > 0)
+    total = joint.sum(axis=1, keepdims=True)
+    return np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)
