@@ -45,7 +45,7 @@ class WrongLabelPosterior(Detector):
         labels_: Given labels of the fitted samples, shape (n,).
 
     Example:
-        >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7]])
+        >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.1, 0.9]])
         >>> fitted = WrongLabelPosterior().fit(probabilities, np.array([0, 0, 1, 0]))
         >>> fitted.true_class_probabilities(np.array([0, 3])).argmax(axis=1).tolist()
         [0, 1]
