@@ -14,6 +14,13 @@ from gradsift.errors import DataError
 LABEL_KEYS = ("labels", "label", "y", "target", "targets")
 """Keys of a dict sample that are taken for its label, in this order."""
 
+PREFIX = "gradsift_"
+"""Names of columns that gradsift adds begin so; they are never inputs of a model."""
+TARGET, WEIGHT, GIVEN_LABEL = PREFIX + "target", PREFIX + "weight", PREFIX + "given_label"
+"""Columns of a cured data set: K probabilities of the true class, the weight of the loss, the label as it was given."""
+CURED = (TARGET, WEIGHT)
+"""Those of them that a training reads beside what the model takes."""
+
 Batch = Any
 """A tuple ``(x, ..., y)``, or a dict, of tensors whose first axis is the sample."""
 
@@ -65,7 +72,8 @@ def inputs_of(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What of a batch goes into the model.
 
     A tuple ``(x, y)`` gives ``model(x)``; where x is itself a dict, ``model(**x)``. A dict gives ``model(**rest)``
-    without the label, or ``model(rest)`` when only one entry named ``x``, ``input`` or ``inputs`` is left.
+    without the label and without columns that gradsift adds, or ``model(rest)`` when only one entry named ``x``, ``input``
+    or ``inputs`` is left.
 
     Args:
         batch: The batch.
@@ -78,7 +86,9 @@ def inputs_of(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """
     if isinstance(batch, dict):
         key = label_key(batch)
-        rest = {name: value for name, value in batch.items() if name not in (key, "id")}
+        rest = {
+            name: value for name, value in batch.items() if name not in (key, "id") and not str(name).startswith(PREFIX)
+        }
         if len(rest) == 1 and next(iter(rest)) in ("x", "input", "inputs"):
             return tuple(rest.values()), {}
         return (), rest

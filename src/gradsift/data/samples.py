@@ -25,9 +25,9 @@ class Samples:
     Args:
         source: One of: a tuple or dict of equally long numpy arrays, tensors, data frames and series of pandas or sparse
             matrices of scipy; a data frame with a column of labels; a map-style data set (anything with
-            ``__len__`` and ``__getitem__``) of ``(x, y)`` tuples or dicts, put together by its own ``collate`` where it has
-            one; a ``DatasetDict`` with a split named train; a ``DataLoader`` that does not shuffle, of which the data set
-            and the collate function are used.
+            ``__len__`` and ``__getitem__``) of ``(x, y)`` tuples or dicts, put together by its own ``collate`` where it, or
+            the data set that it is a ``Subset`` of, has one; a ``DatasetDict`` with a split named train; a ``DataLoader``
+            that does not shuffle, of which the data set and the collate function are used.
         collate: Puts samples together, in place of what the source says.
 
     Attributes:
@@ -170,18 +170,9 @@ class Samples:
         if self._columns is not None:
             return self._columns.keep(indices)
         if isinstance(source, DataLoader):
-            kept = Samples(source.dataset).keep(indices)
-            return DataLoader(
-                kept,
-                batch_size=source.batch_size or getattr(source.batch_sampler, "batch_size", 1),
-                num_workers=source.num_workers,
-                collate_fn=source.collate_fn,
-                pin_memory=source.pin_memory,
-                drop_last=source.drop_last,
-            )
+            return loader_over(source, Samples(source.dataset).keep(indices))
         if is_splits(source):
-            name = _split_name(source)
-            return type(source)(dict(source) | {name: Samples(source[name]).keep(indices)})
+            return with_split(source, Samples(one_split(source)).keep(indices))
         if isinstance(source, list | tuple):
             return type(source)(source[int(index)] for index in indices)
         if isinstance(source, pa.Table):
@@ -208,7 +199,10 @@ def _indexable(source: Any) -> tuple[Dataset[Any], Callable[[list[Any]], Batch]]
         raise DataError(_NO_LENGTH.format(kind=f"a {type(source).__name__}"))
     if isinstance(source, str | bytes):
         raise DataError(f"the data set is a {type(source).__name__}; load the file first (gradsift.data.files.load)")
-    return source, getattr(source, "collate", default_collate)
+    whole = source
+    while isinstance(whole, Subset):
+        whole = whole.dataset
+    return source, getattr(whole, "collate", default_collate)
 
 
 def rows_of(source: Any) -> Any:
@@ -252,6 +246,40 @@ def one_split(splits: Any) -> Any:
         DataError: There are several and none is named train.
     """
     return splits[_split_name(splits)]
+
+
+def with_split(splits: Any, split: Any) -> Any:
+    """The dict of splits with another split in place of the one that is meant.
+
+    Args:
+        splits: A dict of splits.
+        split: The other one.
+
+    Returns:
+        The same kind of dict, the other splits as they are.
+    """
+    return type(splits)(dict(splits) | {_split_name(splits): split})
+
+
+def loader_over(loader: DataLoader[Any], dataset: Any, collate: Callable[[list[Any]], Batch] | None = None) -> Any:
+    """A loader with the settings of another one, over another data set.
+
+    Args:
+        loader: The loader whose settings count.
+        dataset: The data set.
+        collate: Puts samples together; the loader's own function where left out.
+
+    Returns:
+        The new loader, which does not shuffle.
+    """
+    return DataLoader(
+        dataset,
+        batch_size=loader.batch_size or getattr(loader.batch_sampler, "batch_size", 1),
+        num_workers=loader.num_workers,
+        collate_fn=collate or loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        drop_last=loader.drop_last,
+    )
 
 
 def _split_name(splits: Mapping[str, Any]) -> str:

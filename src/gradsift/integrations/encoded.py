@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from gradsift.data import LABEL_KEYS, Samples
+from gradsift.data.batch import CURED
 from gradsift.data.class_names import are_named, folded, names_of_column, numbers_by_name
 from gradsift.data.samples import is_splits, one_split
 from gradsift.errors import DataError
@@ -28,7 +30,10 @@ class EncodedSet(Dataset):
     Attributes:
         raw: The rows as they were given.
         classes: Names of the classes, where they are known.
+        label: Name of the column of labels, where there is one.
     """
+
+    label: str | None = None
 
     def __init__(self, rows: Any) -> None:
         self.raw = rows
@@ -43,7 +48,8 @@ class EncodedSet(Dataset):
         """One encoded sample."""
         row = self.row(position)
         encoded = self.encode(row, position)
-        return encoded | {"id": str(row["id"])} if "id" in row else encoded
+        cured = {name: torch.as_tensor(np.asarray(row[name], dtype=np.float32)) for name in CURED if name in row}
+        return encoded | cured | ({"id": str(row["id"])} if "id" in row else {})
 
     @property
     def columns(self) -> list[str]:

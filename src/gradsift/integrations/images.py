@@ -52,6 +52,8 @@ class ImageSet(EncodedSet):
         DataError: A column is missing, or labels are words without numbers.
     """
 
+    label: str
+
     def __init__(
         self,
         rows: Any,
@@ -68,8 +70,8 @@ class ImageSet(EncodedSet):
                 "AutoImageProcessor.from_pretrained(...)"
             )
         self.needs(image)
-        self._processor, self._image, self._label = processor, image, self.label_column(label)
-        self._labels = Labels(self, self._label, label2id)
+        self._processor, self._image, self.label = processor, image, self.label_column(label)
+        self._labels = Labels(self, self.label, label2id)
         self.classes = self._labels.names
 
     @property
@@ -78,7 +80,7 @@ class ImageSet(EncodedSet):
         settings = self._processor.to_dict() if hasattr(self._processor, "to_dict") else {}
         return {
             "image": self._image,
-            "label": self._label,
+            "label": self.label,
             "label2id": self._labels.mapping,
             "processor": type(self._processor).__name__,
             "processor_fingerprint": fingerprint_of(sorted(settings.items())),
@@ -100,4 +102,4 @@ class ImageSet(EncodedSet):
         ):  # names of files are not followed
             raise DataError(f"{name} holds {image!r:.80}, an image is needed: bytes, Pillow or an array")
         pixels = self._processor(image, return_tensors="pt")["pixel_values"][0]
-        return {"pixel_values": pixels, "labels": torch.as_tensor(self._labels.number(row[self._label], position))}
+        return {"pixel_values": pixels, "labels": torch.as_tensor(self._labels.number(row[self.label], position))}

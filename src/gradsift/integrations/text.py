@@ -103,6 +103,8 @@ class TokenizedSet(EncodedSet):
                 batch[name] = column
             elif isinstance(column[0], list):
                 batch[name] = _padded(column, fill.get(name, 0))
+            elif isinstance(column[0], Tensor):
+                batch[name] = torch.stack(column)
             else:
                 batch[name] = torch.as_tensor(column)
         return batch
@@ -151,6 +153,8 @@ class TextSet(TokenizedSet):
         DataError: A column is missing, or labels are words without numbers.
     """
 
+    label: str
+
     def __init__(
         self,
         rows: Any,
@@ -166,19 +170,19 @@ class TextSet(TokenizedSet):
         if not self._text and "input_ids" not in self.columns:
             raise DataError(f"name the column of texts with text=...: the columns are {', '.join(self.columns)}")
         self.needs(*self._text)
-        self._label = self.label_column(label)
-        self._labels = Labels(self, self._label, label2id)
+        self.label = self.label_column(label)
+        self._labels = Labels(self, self.label, label2id)
         self.classes = self._labels.names
 
     @property
     def encoding(self) -> dict[str, Any]:
         """Columns, numbers of the classes, limit and tokenizer."""
-        columns = {"text": self._text or ["input_ids"], "label": self._label, "label2id": self._labels.mapping}
+        columns = {"text": self._text or ["input_ids"], "label": self.label, "label2id": self._labels.mapping}
         return columns | super().encoding
 
     def encode(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
         """Tokens with their mask, and the label."""
-        label = self._labels.number(row[self._label], position)
+        label = self._labels.number(row[self.label], position)
         if not self._text:
             given = {
                 name: self.cut(row[name], position)
@@ -208,7 +212,7 @@ class TextSet(TokenizedSet):
         if len(label) != len(texts[0]):
             raise DataError(
                 f"the row at position {position} has {len(texts[0])} words in column {self._text[0]!r} and {len(label)} "
-                f"labels in column {self._label!r}: one label a word is needed"
+                f"labels in column {self.label!r}: one label a word is needed"
             )
         if encoded.encodings is None:
             raise SettingError(
