@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 import gradsift
 from gradsift.cleaning import cure as cures
-from gradsift.cleaning.corrected import apply
+from gradsift.cleaning.corrected import accepted, apply
 from gradsift.data import Samples
-from gradsift.errors import DataError
+from gradsift.errors import DataError, SettingError
 
 N, K = 8, 3
 GIVEN = np.array([0, 1, 2, 0, 1, 2, 0, 1])
@@ -357,3 +357,17 @@ def test_bad_input_is_refused():
             with pytest.raises(DataError, match="label"):
                 apply(CURES[how], source)
     assert len(apply(CURES["drop"], X)) == 6
+
+
+def test_a_training_says_which_cures_it_can_take():
+    def train(dataset, *, seed):
+        pass
+
+    assert accepted(train) == {"none", "drop", "relabel"}
+    train.accepts = ("soft",)
+    assert accepted(train) == {"none", "drop", "relabel", "soft"}
+    train.accepts = "weight"
+    assert accepted(train) == {"none", "drop", "relabel", "weight"}
+    train.accepts = {"weights"}
+    with pytest.raises(SettingError, match=r"accepts is \{'weights'\}.*soft, weight"):
+        accepted(train)

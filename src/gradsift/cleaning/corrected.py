@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from gradsift.cleaning.corrected_set import CorrectedSet, collate_of, label_key_of
-from gradsift.cleaning.cure import Cure
+from gradsift.cleaning.cure import HOWS, Cure
 from gradsift.data.added_columns import has_columns, with_columns
 from gradsift.data.batch import GIVEN_LABEL, LABEL_KEYS, TARGET, WEIGHT
 from gradsift.data.frames import is_frame, is_series
 from gradsift.data.samples import Samples, is_splits, loader_over, one_split, rows_of, with_split
-from gradsift.errors import DataError
+from gradsift.errors import DataError, SettingError
 
 
 def apply(
@@ -67,6 +67,25 @@ def apply(
     if cure.labels is not None or cure.targets is not None or cure.weights is not None:
         train_set = _changed(train_set, cure, of_class, label)
     return train_set if len(cure.kept) == len(cure) else Samples(train_set).keep(cure.kept)
+
+
+def accepted(train_fn: Any) -> set[str]:
+    """Kinds of cures that a training can take.
+
+    Args:
+        train_fn: The training; ``train_fn.accepts = {"soft", "weight"}`` says that it takes soft targets, weights or both.
+
+    Returns:
+        Them and those that every training takes: none, drop, relabel.
+
+    Raises:
+        SettingError: It says something else.
+    """
+    declared = getattr(train_fn, "accepts", ())
+    told = {declared} if isinstance(declared, str) else set(declared)
+    if not told <= set(HOWS):
+        raise SettingError(f"train_fn.accepts is {declared!r}: give the cures that it can take, of {', '.join(HOWS)}")
+    return {"none", "drop", "relabel", *told}
 
 
 def _changed(source: Any, cure: Cure, of_class: dict[int, Any], label: str | None) -> Any:
