@@ -14,6 +14,7 @@ import numpy as np
 from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError, OutputError, SettingError
 from gradsift.evidence.arrays import class_numbers, evidence_of_arrays
+from gradsift.evidence.calibration import choose_window, tempered
 from gradsift.evidence.folds import assign_folds
 from gradsift.evidence.hub import Evidence
 from gradsift.evidence.predictions import given_labels, predicted_probabilities
@@ -62,7 +63,8 @@ def cross_fit(
 
     A model that has memorised its labels says nothing about them; one that has not seen a sample does. A ``train_fn`` that
     accepts ``after_epoch`` calls ``after_epoch(model)`` after each epoch, so that every epoch's predictions are kept;
-    otherwise only those of the last epoch are.
+    otherwise only those of the last epoch are. Which epochs are averaged, and with which temperature, is what makes the
+    given labels likeliest (:func:`~gradsift.evidence.calibration.choose_window`).
 
     Example:
         >>> import numpy as np
@@ -87,7 +89,8 @@ def cross_fit(
         show_progress: Whether to show a progress bar.
 
     Returns:
-        Evidence with ``predictions`` of the last epoch, ``by_epoch`` of shape (epochs, n, K), labels, losses and folds.
+        Evidence with calibrated ``predictions``, those of every epoch in ``by_epoch``, shape (epochs, n, K), labels, losses
+        and folds.
 
     Raises:
         DataError: A class has fewer samples than there are folds, or predictions are no probabilities.
@@ -117,7 +120,11 @@ def cross_fit(
             bar.advance()
     _refuse_same_models(common)
     by_epoch = _put_together(held_out, fold_of)
-    evidence = evidence_of_arrays(labels, by_epoch[-1], folds=fold_of, class_names=names, provenance="out-of-fold")
+    evidence_of_arrays(labels, by_epoch[-1], class_names=names)  # refuses what is no probability of these classes
+    window = choose_window(by_epoch, labels)
+    mean = by_epoch[window.start : window.stop].mean(axis=0)
+    predictions = tempered(mean, window.temperature).astype(np.float32)
+    evidence = evidence_of_arrays(labels, predictions, folds=fold_of, class_names=names, provenance="out-of-fold")
     return evidence.with_(by_epoch=by_epoch, provenance={"by_epoch": "out-of-fold"}, data_fingerprint=data)
 
 
