@@ -49,6 +49,7 @@ def train(
     labels: np.ndarray,
     *,
     seed: int,
+    weights: np.ndarray | None = None,
     share: float = 1.0,
     shuffled: bool = True,
     on_epoch: Callable[[int, nn.Module], None] | None = None,
@@ -60,8 +61,9 @@ def train(
         network: Makes the untrained network.
         recipe: How.
         inputs: Shape (n, ...).
-        labels: Given class numbers, shape (n,).
-        seed: Seeds weights, order and mirroring.
+        labels: Given class numbers, shape (n,), or soft targets, shape (n, K).
+        seed: Seeds parameters, order and mirroring.
+        weights: Weight of each sample's loss, shape (n,).
         share: Share of the recipe's epochs.
         shuffled: False is the reference code's base model, whose batches are the same in each epoch.
         on_epoch: Called with the epoch (from 1) and the model in eval mode, at every ``recipe.every`` epochs.
@@ -71,8 +73,10 @@ def train(
         The model of the last epoch, in eval mode.
     """
     torch.manual_seed(seed)
-    model, given = network().to(DEVICE), torch.tensor(np.array(labels)).long().to(DEVICE)
+    model, given = network().to(DEVICE), torch.tensor(np.array(labels)).to(DEVICE)
+    given = given.long() if given.ndim == 1 else given.float()
     inputs = inputs.to(DEVICE)
+    each = None if weights is None else torch.tensor(np.array(weights)).float().to(DEVICE)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = (
         torch.optim.SGD(trained, lr=recipe.rate, momentum=0.9, weight_decay=recipe.decay, nesterov=True)
@@ -90,7 +94,11 @@ def train(
             with torch.autocast(DEVICE.type, torch.bfloat16, enabled=recipe.half):
                 logits = model(seen)
             optimizer.zero_grad()
-            functional.cross_entropy(logits.float(), given[rows]).backward()
+            if each is None:
+                loss = functional.cross_entropy(logits.float(), given[rows])
+            else:
+                loss = (functional.cross_entropy(logits.float(), given[rows], reduction="none") * each[rows]).mean()
+            loss.backward()
             optimizer.step()
             schedule.step()
             if on_batch is not None:

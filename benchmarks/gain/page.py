@@ -1,0 +1,160 @@
+"""The page: gains over no change, first of all as shares of what removing exactly the wrong labels gains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from quality.rows import RESULTS, Row, read
+
+from gain.regimes import REGIMES
+from gradsift.evaluation import Estimate, estimate
+
+ROWS = RESULTS / "gain.parquet"
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "results-gain.md"
+CONTROLS = ("random drop, as many", "label smoothing 0.1", "label smoothing 0.3", "averaged weights")
+OTHERS = ("confident learning", "averaged margin, true number")
+OURS = (
+    "auto", "heads, auto", "final model, drop", "cross-fitted, drop", "cross-fitted, soft", "cross-fitted, relabel",
+    "cross-fitted, weight", "heads, drop", "heads, soft", "heads, relabel", "heads, weight",
+)  # fmt: skip
+SHOWN = ("oracle drop", "oracle relabel", *OURS, *OTHERS, *CONTROLS)
+WORTH = 1.0
+"""Points that removing exactly the wrong labels must gain for a regime to count in shares."""
+
+
+class Gains:
+    """Paired differences to no change, by regime and arm.
+
+    Args:
+        rows: Rows of all regimes.
+    """
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._accuracy = {(row["regime"], row["arm"], row["seed"]): row["accuracy"] for row in rows}
+        self.regimes = [name for name in REGIMES if any(row["regime"] == name for row in rows)]
+
+    def of(self, regime: str, arm: str) -> list[float]:
+        """Accuracy after a cure less that without one, in points, seed by seed."""
+        seeds = sorted({seed for name, other, seed in self._accuracy if (name, other) == (regime, arm)})
+        paired = [(regime, "no change", seed) for seed in seeds]
+        return [
+            self._accuracy[regime, arm, seed] - self._accuracy[base]
+            for seed, base in zip(seeds, paired, strict=True)
+            if base in self._accuracy
+        ]
+
+    def estimate(self, regime: str, arm: str) -> Estimate | None:
+        """Mean gain with its interval; ``None`` where the arm was not run."""
+        values = self.of(regime, arm)
+        return estimate(values) if values else None
+
+    def shares(self, arm: str, regimes: Iterable[str]) -> tuple[float, float, int]:
+        """Share of the oracle's gain: ratio of means, mean of ratios, and of how many regimes."""
+        pairs = []
+        for name in regimes:
+            own, best = self.estimate(name, arm), self.estimate(name, "oracle drop")
+            if own is not None and best is not None and best.mean >= WORTH:
+                pairs.append((own.mean, best.mean))
+        if not pairs:
+            return float("nan"), float("nan"), 0
+        gains, oracle = np.array(pairs).T
+        return float(gains.sum() / oracle.sum()), float((gains / oracle).mean()), len(pairs)
+
+
+def write() -> None:
+    """Writes the page from the rows."""
+    rows = read(ROWS)
+    gains = Gains(rows)
+    kinds = {
+        "Features of a frozen network, perceptron that memorises": [n for n in gains.regimes if REGIMES[n].pretrained],
+        "Networks trained from scratch": [n for n in gains.regimes if not REGIMES[n].pretrained],
+    }
+    machines = sorted({row["machine"] for row in rows})
+    lines = [
+        "# What cures gain",
+        "",
+        "Test accuracy of the last epoch less that of training on the data as they are, in points; same recipe and seed",
+        "for all arms, means over seeds with 95 % intervals. *Oracle* arms know the true labels. No other arm reads a",
+        f"clean label. Machine: {'; '.join(machines)}. Written by `python benchmarks/gain` from `results/gain.parquet`.",
+        "",
+        *_share_table(gains, kinds),
+    ]
+    for words, names in kinds.items():
+        lines += ["", f"## {words}", "", *_table(gains, names)]
+    lines += [
+        "",
+        "## How many samples each cure changes, and how many of them are wrong",
+        "",
+        *_changed(rows, gains.regimes),
+    ]
+    PAGE.write_text("\n".join(lines) + "\n")
+
+
+def _share_table(gains: Gains, kinds: dict[str, list[str]]) -> list[str]:
+    lines = [
+        "## Share of what removing exactly the wrong labels gains",
+        "",
+        f"Over regimes where that is at least {WORTH:g} point. First the ratio of mean gains, then the mean of the",
+        "regimes' ratios. *Unseen* are regimes on which no constant of the program was chosen.",
+        "",
+        "| arm | "
+        + " | ".join(f"{kind}, {part}" for kind in ("frozen", "scratch") for part in ("all", "unseen"))
+        + " |",
+        "|---|---|---|---|---|",
+    ]
+    for arm in SHOWN[1:]:
+        cells = []
+        for names in kinds.values():
+            for part in (names, [name for name in names if not REGIMES[name].chosen_on]):
+                ratio, mean, count = gains.shares(arm, part)
+                cells.append(f"{100 * ratio:.0f} %, {100 * mean:.0f} % of {count}" if count else "–")
+        if set(cells) != {"–"}:
+            lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _table(gains: Gains, names: list[str]) -> list[str]:
+    if not names:
+        return ["No rows."]
+    arms = [arm for arm in SHOWN if any(gains.of(name, arm) for name in names)]
+    lines = ["| regime | seeds | " + " | ".join(arms) + " |", "|---|---|" + "---|" * len(arms)]
+    for name in names:
+        cells = [_cell(gains.estimate(name, arm)) for arm in arms]
+        star = " (constants chosen here)" if REGIMES[name].chosen_on else ""
+        lines.append(
+            f"| {REGIMES[name].words}{star} | {len(gains.of(name, 'no change'))} | " + " | ".join(cells) + " |"
+        )
+    return lines
+
+
+def _cell(found: Estimate | None) -> str:
+    if found is None:
+        return ""
+    return f"{found.mean:+.2f} ± {found.half_width:.2f}" if found.count > 1 else f"{found.mean:+.2f}"
+
+
+def _changed(rows: list[Row], names: list[str]) -> list[str]:
+    lines = [
+        "| regime | wrong labels | cure | changed | of these wrong | labels right afterwards |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        for arm in OURS + OTHERS:
+            own = [row for row in rows if (row["regime"], row["arm"]) == (name, arm) and row.get("changed") is not None]
+            if not own:
+                continue
+            changed = np.mean([row["changed"] / row["samples"] for row in own])
+            right = np.array([row["changed_wrong"] for row in own], dtype=float)
+            after = np.array([row.get("label_accuracy") or np.nan for row in own], dtype=float)
+            lines.append(
+                f"| {REGIMES[name].words} | {100 * own[0]['wrong']:.1f} % | {arm} | {100 * changed:.1f} % | "
+                f"{_percent(right)} | {_percent(after)} |"
+            )
+    return lines
+
+
+def _percent(values: np.ndarray) -> str:
+    known = values[np.isfinite(values)]
+    return f"{100 * known.mean():.1f} %" if len(known) else "–"
