@@ -12,7 +12,7 @@ ROOMS = [
     "report", "integrations", "settings", "loading", "conventions", "stages", "preparation", "jobs", "audit", "plan",
     "demo", "cli",
 ]  # fmt: skip
-LATE = {("table", "cleaning"), ("table", "report"), ("cleaning", "stages")}
+LATE = {("table", "cleaning"), ("table", "evaluation"), ("table", "report"), ("cleaning", "stages")}
 """Methods of an audit that reach forward, and the former place of a public name."""
 
 

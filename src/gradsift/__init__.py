@@ -10,7 +10,7 @@ from gradsift.errors import (
     SettingError,
     UnsafeFileError,
 )
-from gradsift.evaluation import Verification, accuracy, verify
+from gradsift.evaluation import Verification, accuracy, correct, verify
 from gradsift.evidence import Evidence, cross_fit
 from gradsift.integrations import ImageSet, PromptSet, TextSet
 from gradsift.plan import Plan, plan
@@ -39,6 +39,7 @@ __all__ = [
     "accuracy",
     "audit",
     "audit_predictions",
+    "correct",
     "cross_fit",
     "indexed",
     "plan",

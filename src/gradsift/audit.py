@@ -23,7 +23,7 @@ from gradsift.jobs import Request, audit_evidence, audit_model
 from gradsift.settings import AuditSettings
 from gradsift.table import Audit
 from gradsift.tasks import Task
-from gradsift.trajectory import Recorder, Trajectory
+from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
 
 def audit(
@@ -123,7 +123,7 @@ def audit(
     )
     members = None if groups is None else np.asarray(groups)
     request = Request(settings, members, class_names, output, overwrite, source or {}, show_progress)
-    recorded = _recorded(trajectory)
+    recorded = read_trajectory(trajectory)
     if evidence is None and is_estimator(model):
         Samples(train_set)  # refuses what cannot be read by position before anything is fitted
         evidence, data = evidence_of_estimator(model, *_inputs_and_labels(train_set), seed=seed), train_set
@@ -208,19 +208,3 @@ def _inputs_and_labels(train_set: Any) -> tuple[Any, Any]:
         "an estimator is audited with its training set (X, y), or a data frame with a column of labels; got a "
         f"{type(train_set).__name__}"
     )
-
-
-def _recorded(trajectory: Recorder | Trajectory | str | Path | None) -> Trajectory | None:
-    """The trajectory that was meant.
-
-    Raises:
-        SettingError: It is something else.
-    """
-    if isinstance(trajectory, str | Path):
-        return Trajectory.open(trajectory)
-    found = trajectory.trajectory if isinstance(trajectory, Recorder) else trajectory
-    if found is not None and not isinstance(found, Trajectory):
-        raise SettingError(
-            f"the trajectory is a {type(found).__name__}: give a Recorder, what it saved, or a Trajectory"
-        )
-    return found

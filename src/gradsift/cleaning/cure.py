@@ -166,6 +166,25 @@ def weight(wrong: np.ndarray, labels: np.ndarray) -> Cure:
     return Cure("weight", labels, np.arange(len(labels)), weights=(1 - np.minimum(wrong, 1)).astype(np.float32))
 
 
+def keeping_every_class(chosen: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Samples that may lose their label, so that every class keeps one.
+
+    Example:
+        >>> keeping_every_class(np.array([2, 0, 1]), np.array([0, 0, 1, 1]))
+        array([2, 0])
+
+    Args:
+        chosen: Positions, the most detrimental first.
+        labels: Given labels of all n samples, shape (n,).
+
+    Returns:
+        The positions without the last one of every class whose samples were all chosen.
+    """
+    lost = np.setdiff1d(labels, np.delete(labels, chosen))
+    last = [np.flatnonzero(labels[chosen] == label)[-1] for label in lost]
+    return np.delete(chosen, last)
+
+
 def _without_last_of_class(ranked: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """A ranking without the lowest-ranked sample of every given class."""
     last = len(ranked) - 1 - np.unique(labels[ranked][::-1], return_index=True)[1]

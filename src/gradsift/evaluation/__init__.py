@@ -1,5 +1,6 @@
 """Does removing the flagged samples help? Retraining with controls, and detection of planted errors."""
 
+from gradsift.evaluation.correct import correct
 from gradsift.evaluation.detection import detection, detection_measures, precision_curve
 from gradsift.evaluation.metrics import accuracy
 from gradsift.evaluation.noise import flip_labels
@@ -21,6 +22,7 @@ __all__ = [
     "Trial",
     "Verification",
     "accuracy",
+    "correct",
     "detection",
     "detection_measures",
     "estimate",

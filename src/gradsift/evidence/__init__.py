@@ -7,7 +7,7 @@ from gradsift.evidence.folds import assign_folds
 from gradsift.evidence.heads import cross_fit_heads, evidence_of_features
 from gradsift.evidence.hub import Evidence, Provenance, last_layer_residual
 from gradsift.evidence.identity import refuse_other_data
-from gradsift.evidence.stored import stored_evidence, stored_gradients
+from gradsift.evidence.stored import stored_evidence, stored_gradients, with_samples_never_drawn
 
 __all__ = [
     "Evidence",
@@ -24,4 +24,5 @@ __all__ = [
     "refuse_other_data",
     "stored_evidence",
     "stored_gradients",
+    "with_samples_never_drawn",
 ]

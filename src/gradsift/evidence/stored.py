@@ -8,6 +8,7 @@ from gradsift.evidence.hub import Evidence, Provenance
 from gradsift.store import ArrayMatrix, FactoredMatrix, GradientMatrix, RunDirectory, ShardedArray, StoredMatrix
 from gradsift.tasks import Kind
 from gradsift.trajectory import Trajectory
+from gradsift.trajectory.unseen import completed, unseen
 
 
 def stored_evidence(
@@ -60,3 +61,22 @@ def stored_gradients(run: RunDirectory, checkpoint: int = 0) -> StoredMatrix:
         rows = ArrayMatrix(run.statistic("projection", checkpoint))
     norms: dict[int, ShardedArray] = {o: run.statistic(f"l{o}", checkpoint) for o in (1, 2) if f"l{o}" in names}
     return StoredMatrix(rows, norms, len(run.statistic("loss", checkpoint)))
+
+
+def with_samples_never_drawn(run: RunDirectory, evidence: Evidence) -> tuple[Evidence, int]:
+    """Puts the final model's statistics, on the scale of training, where training never drew a sample.
+
+    Args:
+        run: The run directory.
+        evidence: What is known of its samples.
+
+    Returns:
+        Evidence whose trajectory holds every sample, and how many were never drawn.
+    """
+    recorded = evidence.trajectory
+    not_drawn = unseen(recorded) if recorded is not None else ()
+    if recorded is None or not len(not_drawn):
+        return evidence, 0
+    stored = run.stored() & {"loss", "l1", "l2"}
+    final = {name: run.statistic(name).load().astype(np.float64) for name in stored}
+    return evidence.with_(trajectory=completed(recorded, final, evidence.predictions)), len(not_drawn)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from gradsift.data import Samples
 from gradsift.detectors import Detector
-from gradsift.evidence import Evidence
+from gradsift.evidence import Evidence, with_samples_never_drawn
 from gradsift.settings import AuditSettings
 from gradsift.stages.decide import decide_cut
 from gradsift.stages.score import score
@@ -18,7 +18,7 @@ from gradsift.stages.tabulate import tabulate
 from gradsift.store import RunDirectory
 from gradsift.table import Notice
 from gradsift.table.notices import data_notices
-from gradsift.trajectory.unseen import completed, told, unseen
+from gradsift.trajectory.unseen import told
 
 
 def finish(
@@ -78,22 +78,3 @@ def finish(
         decided["trajectory"] = details["trajectory"] | {"never_drawn": never_drawn}
     run.update({**details, **decided})
     return found.table
-
-
-def with_samples_never_drawn(run: RunDirectory, evidence: Evidence) -> tuple[Evidence, int]:
-    """Puts the final model's statistics, on the scale of training, where training never drew a sample.
-
-    Args:
-        run: The run directory.
-        evidence: What is known of its samples.
-
-    Returns:
-        Evidence whose trajectory holds every sample, and how many were never drawn.
-    """
-    recorded = evidence.trajectory
-    not_drawn = unseen(recorded) if recorded is not None else ()
-    if recorded is None or not len(not_drawn):
-        return evidence, 0
-    stored = run.stored() & {"loss", "l1", "l2"}
-    final = {name: run.statistic(name).load().astype(np.float64) for name in stored}
-    return evidence.with_(trajectory=completed(recorded, final, evidence.predictions)), len(not_drawn)

@@ -113,6 +113,11 @@ class Audit:
         return str(self._meta["detector"])
 
     @property
+    def rescored(self) -> bool:
+        """Whether the samples are ranked and flagged by other scores than those of the run."""
+        return "details" in self._meta
+
+    @property
     def flagged(self) -> np.ndarray:
         """Positions of the flagged samples, the most detrimental first."""
         positions = np.flatnonzero(self.table["flagged"].to_numpy())
@@ -222,6 +227,21 @@ class Audit:
         from gradsift.cleaning import trim  # one of the two late imports that reach forward, see DESIGN section 3
 
         return trim(train_set if train_set is not None else self.train_set, self)
+
+    def correct(self, train_set: Any = None, how: str = "drop", **options: Any) -> Any:
+        """The data set with samples dropped, or with other labels, soft targets or weights.
+
+        Args:
+            train_set: The data set that was audited; may be left out where the audit still has it.
+            how: As for :func:`gradsift.correct`.
+            **options: As there.
+
+        Returns:
+            The same kind of data set as came in; the original is left as it is.
+        """
+        from gradsift.evaluation.correct import correct  # late, as in trim
+
+        return correct(self, train_set if train_set is not None else self.train_set, how, **options)
 
     def annotate(self, train_set: Any = None) -> Any:
         """The data set with columns ``gradsift_score``, ``gradsift_flagged`` and others beside its own.

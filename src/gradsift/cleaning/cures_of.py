@@ -1,0 +1,190 @@
+"""The cures that an audit proposes."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pyarrow as pa
+
+from gradsift.cleaning.cure import HOWS, Cure, How, keeping_every_class, none, soft, weight
+from gradsift.detectors import WrongLabelPosterior, get_detector
+from gradsift.errors import DataError, SettingError
+from gradsift.evidence import stored_evidence, with_samples_never_drawn
+from gradsift.table import Audit
+from gradsift.table.audit_result import by_position
+from gradsift.trajectory import Trajectory
+
+logger = logging.getLogger(__name__)
+
+POSTERIORS = ("posterior", "posterior_along_training")
+"""Detectors whose score is the probability that the given label is wrong."""
+TOLERANCE = 1e-3
+"""Most difference between the probabilities of a wrong label that stand in a table and those computed again."""
+
+
+def cure_of(audit: Audit, how: How | str, *, share: float | None = None, trajectory: Trajectory | None = None) -> Cure:
+    """A cure of the audited samples.
+
+    Where the table was edited (``Audit.open(run, table=FILE)``), what a person has decided stands above what the model
+    says, in every cure: a sample that is no longer flagged keeps its label with full weight; one that is flagged, or has
+    another suggested label, loses its label or gets the suggested one.
+
+    Args:
+        audit: The audit.
+        how: ``"drop"``: without what is flagged; ``"relabel"``: what is flagged gets its suggested label, where it has one;
+            ``"soft"``: all samples get the probabilities of the true class; ``"weight"``: all samples get the probability
+            that their label is right; ``"none"``.
+        share: Share of the samples that drop and relabel look at, the most detrimental ones, in (0, 1); those that are
+            flagged where left out.
+        trajectory: What was recorded along training, for soft targets of an audit that ranks by it.
+
+    Returns:
+        The cure, in which every given class keeps a sample.
+
+    Raises:
+        SettingError: There is no such cure, or it needs what this audit has not.
+    """
+    if how not in HOWS:
+        raise SettingError(f"unknown cure {how!r}: the known ones are {', '.join(HOWS)}")
+    if share is not None and (how not in ("drop", "relabel") or not 0 < share < 1):
+        raise SettingError(f"share is a number above 0 and below 1, for drop and relabel; given {share} with {how!r}")
+    given = _given_labels(audit)
+    if how not in ("none", "drop") and given is None:
+        raise SettingError(
+            f"the cure {how!r} needs one class for each sample, and the labels of this audit are "
+            f"{_KINDS.get(str(audit.kind), 'not known')}: use 'drop'"
+        )
+    labels = np.zeros(len(audit), dtype=np.int64) if given is None else given
+    if how == "none":
+        return none(labels)
+    if how == "drop":
+        kept = np.ones(len(audit), dtype=bool)
+        kept[_chosen(audit, share, given)] = False
+        return Cure("drop", labels, np.flatnonzero(kept))
+    if how == "relabel":
+        return _relabelled(audit, labels, share)
+    if how == "weight":
+        return _weighted(audit, labels)
+    return _softened(audit, labels, trajectory)
+
+
+_KINDS = {"multilabel": "several yes-or-no labels", "value": "values"}
+"""Kinds of labels that are no classes, in words."""
+
+
+def _given_labels(audit: Audit) -> np.ndarray | None:
+    """Given labels as class numbers, shape (n,); ``None`` where samples have no class."""
+    column = audit.table["given_label"]
+    return column.to_numpy() if audit.kind == "class" and not column.null_count else None
+
+
+def _chosen(audit: Audit, share: float | None, given: np.ndarray | None) -> np.ndarray:
+    """Positions of the samples that lose their label, the most detrimental first; every class keeps one."""
+    chosen = audit.flagged
+    if share is not None:
+        chosen = np.argsort(audit.table["rank"].to_numpy(), kind="stable")[: round(share * len(audit))]
+    if given is None:
+        return chosen
+    remaining = keeping_every_class(chosen, given)
+    if len(remaining) < len(chosen):
+        logger.warning(
+            "%d classes would lose all their samples: the least detrimental sample of each keeps its label",
+            len(chosen) - len(remaining),
+        )
+    return remaining
+
+
+def _relabelled(audit: Audit, labels: np.ndarray, share: float | None) -> Cure:
+    column = audit.table["suggested_label"]
+    if column.null_count == len(audit):
+        raise SettingError(
+            "no label is suggested by this audit, which has no predictions or believes in the given labels: use 'drop'"
+        )
+    chosen, suggested = _chosen(audit, share, labels), _suggested(audit.table)
+    chosen = chosen[suggested[chosen] >= 0]
+    new = labels.copy()
+    new[chosen] = suggested[chosen]
+    return Cure("relabel", labels, np.arange(len(labels)), labels=new)
+
+
+def _weighted(audit: Audit, labels: np.ndarray) -> Cure:
+    name = _posterior_of(audit)
+    if name is None:
+        raise SettingError(
+            "weights need the probability that a label is wrong, and no column of this audit holds it: audit with the "
+            "detector 'posterior'"
+        )
+    wrong = np.array(audit.table[f"score_{name}"].to_numpy())
+    decided = _decided(audit)
+    wrong[decided] = audit.table["flagged"].to_numpy()[decided]
+    return weight(wrong, labels)
+
+
+def _softened(audit: Audit, labels: np.ndarray, trajectory: Trajectory | None) -> Cure:
+    name = _posterior_of(audit) or "posterior"
+    details = audit.details
+    evidence = stored_evidence(
+        audit.run,
+        audit.kind,
+        trajectory=trajectory,
+        provenance=details.get("provenance", {}).get("predictions", "in-sample"),
+    ).with_(class_names=audit.class_names)
+    if evidence.predictions is None:
+        raise SettingError("soft targets need predicted probabilities, and this audit has none: use 'drop'")
+    if name == "posterior_along_training":
+        if trajectory is None or trajectory.predictions is None:
+            raise SettingError(
+                "this audit ranks by predictions along training, which a run directory does not hold: soft targets need "
+                "what the recorder has collected, trajectory=recorder or the folder that it was saved to"
+            )
+        if trajectory.size != len(audit):
+            raise DataError(f"the trajectory is of {trajectory.size} samples, the audit of {len(audit)}")
+        evidence, _ = with_samples_never_drawn(audit.run, evidence)
+    posterior = get_detector(name, seed=audit.run.config["settings"]["seed"])
+    if not isinstance(posterior, WrongLabelPosterior):
+        raise SettingError(f"the detector {name!r} gives no probabilities of the true class: use 'drop'")
+    posterior.fit(evidence, labels)
+    targets = posterior.true_class_probabilities(np.arange(len(labels)))
+    _tell_of_difference(audit, name, 1 - targets[np.arange(len(labels)), labels])
+    decided = _decided(audit)
+    flagged, suggested = audit.table["flagged"].to_numpy()[decided], _suggested(audit.table)[decided]
+    sure = np.where(flagged, suggested, labels[decided])
+    if (sure >= targets.shape[1]).any():
+        raise DataError(f"the table suggests the class {sure.max()}, and classes are numbers below {targets.shape[1]}")
+    targets[decided[sure >= 0]] = np.eye(targets.shape[1])[sure[sure >= 0]]
+    return soft(targets, labels)
+
+
+def _posterior_of(audit: Audit) -> str | None:
+    """The detector whose score in the table is the probability of a wrong label."""
+    names = [name for name in (audit.detector, *POSTERIORS) if name in POSTERIORS]
+    return next((name for name in names if f"score_{name}" in audit.table.column_names), None)
+
+
+def _suggested(table: pa.Table) -> np.ndarray:
+    """Suggested labels, -1 where there is none, shape (n,)."""
+    return table["suggested_label"].fill_null(-1).to_numpy().astype(np.int64)
+
+
+def _decided(audit: Audit) -> np.ndarray:
+    """Positions of the samples whose flag or suggested label a person has changed, so that the run's own table differs."""
+    if audit.rescored:
+        return np.arange(0)
+    own = by_position(audit.run.read_table(), audit.run.path)
+    flagged = audit.table["flagged"].to_numpy()
+    other_flag = flagged != own["flagged"].to_numpy()
+    return np.flatnonzero(other_flag | (flagged & (_suggested(audit.table) != _suggested(own))))
+
+
+def _tell_of_difference(audit: Audit, name: str, wrong: np.ndarray) -> None:
+    """Says where the probabilities are others than those in the table, which another version of gradsift has written."""
+    column = f"score_{name}"
+    if column in audit.table.column_names:
+        most = float(np.abs(wrong - audit.table[column].to_numpy()).max())
+        if most > TOLERANCE:
+            logger.warning(
+                "probabilities of a wrong label differ by up to %.2g from those in the table, which were computed by "
+                "gradsift %s: audit again to have both from one version",
+                *(most, audit.details.get("versions", {}).get("gradsift", "of another version")),
+            )
