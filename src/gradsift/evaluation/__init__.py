@@ -1,5 +1,6 @@
 """Does removing the flagged samples help? Retraining with controls, and detection of planted errors."""
 
+from gradsift.evaluation.choice import Choice, choose
 from gradsift.evaluation.correct import correct
 from gradsift.evaluation.detection import detection, detection_measures, precision_curve
 from gradsift.evaluation.metrics import accuracy
@@ -16,12 +17,14 @@ from gradsift.evaluation.verification import Trial, Verification
 from gradsift.evaluation.verify import verify
 
 __all__ = [
+    "Choice",
     "Estimate",
     "RemovalCurve",
     "SubsetRetraining",
     "Trial",
     "Verification",
     "accuracy",
+    "choose",
     "correct",
     "detection",
     "detection_measures",

@@ -103,7 +103,7 @@ def cross_fit(
     names = samples.class_names or names
     fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
     data = fingerprint_samples(samples)[0]
-    finished = FinishedFolds(output, _fingerprint(train_fn, data, fold_of, seed))
+    finished = FinishedFolds(output, fingerprint_folds(train_fn, data, fold_of, seed))
     compared = np.unique(np.linspace(0, len(samples) - 1, min(COMPARED, len(samples))).astype(int))
     fitted = Fold(
         train_fn, samples, predict or (lambda model, dataset: predicted_probabilities(model, dataset, job)), seed
@@ -113,7 +113,8 @@ def cross_fit(
         for fold in range(folds):
             found = finished.read(fold)
             if found is None:
-                found = fitted.train(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold), compared)
+                kept = samples.keep(np.flatnonzero(fold_of != fold))
+                found = fitted.train(kept, np.flatnonzero(fold_of == fold), compared)
                 finished.write(fold, *found)
             held_out.append(found[0])
             common.append(found[1])
@@ -136,17 +137,20 @@ class Fold:
         samples: The whole data set.
         predict: Gives probabilities.
         seed: Seed of the training.
+        last_epoch: Whether predictions of the last epoch are enough.
     """
 
-    def __init__(self, train_fn: TrainFunction, samples: Samples, predict: Predict, seed: int) -> None:
+    def __init__(
+        self, train_fn: TrainFunction, samples: Samples, predict: Predict, seed: int, *, last_epoch: bool = False
+    ) -> None:
         self._train_fn, self._samples, self._predict, self._seed = train_fn, samples, predict, seed
-        self._by_epoch = takes(train_fn, "after_epoch")
+        self._by_epoch, self._last_epoch = takes(train_fn, "after_epoch"), last_epoch
 
-    def train(self, kept: np.ndarray, held_out: np.ndarray, compared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def train(self, kept: Any, held_out: np.ndarray, compared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains on some samples and predicts the others.
 
         Args:
-            kept: Positions to train on.
+            kept: The data set to train on.
             held_out: Positions to predict.
             compared: Positions that every fold's last model predicts.
 
@@ -156,18 +160,22 @@ class Fold:
         unseen = self._samples.keep(held_out)
         epochs: list[np.ndarray] = []
 
-        def after_epoch(model: Any) -> None:
+        def predict(model: Any) -> None:
             epochs.append(self._probabilities(model, unseen, len(held_out)))
 
-        callbacks = {"after_epoch": after_epoch} if self._by_epoch else {}
+        after_epoch = (lambda model: None) if self._last_epoch else predict
         try:
-            model = self._train_fn(self._samples.keep(kept), seed=self._seed, **callbacks)
+            model = self._train_fn(kept, seed=self._seed, **({"after_epoch": after_epoch} if self._by_epoch else {}))
         except Exception as error:
-            error.add_note(f"raised by train_fn in cross-fitting, on {len(kept)} of {len(self._samples)} samples")
+            left_out = f"{len(held_out)} of {len(self._samples)} samples"
+            error.add_note(f"raised by train_fn in cross-fitting, on the data set without {left_out}")
             raise
         if not epochs:
-            after_epoch(model)
-        return np.stack(epochs), self._probabilities(model, self._samples.keep(compared), len(compared))
+            predict(model)
+        common = (
+            self._probabilities(model, self._samples.keep(compared), len(compared)) if len(compared) else np.empty(0)
+        )
+        return np.stack(epochs), common
 
     def _probabilities(self, model: Any, dataset: Any, size: int) -> np.ndarray:
         found = np.asarray(self._predict(model, dataset), dtype=np.float32)
@@ -253,7 +261,18 @@ def takes(function: Any, name: str) -> bool:
     return name in parameters or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
 
 
-def _fingerprint(train_fn: Any, data: str, fold_of: np.ndarray, seed: int) -> str:
+def fingerprint_folds(train_fn: Any, data: str, fold_of: np.ndarray, seed: int) -> str:
+    """What tells the trainings of one cross-fit from those of another one.
+
+    Args:
+        train_fn: The training; a change inside of it cannot be seen.
+        data: Fingerprint of the data set.
+        fold_of: The fold that holds each sample out, shape (n,).
+        seed: Seed of the trainings.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
     name = getattr(train_fn, "__qualname__", type(train_fn).__qualname__)
     parts = f"{getattr(train_fn, '__module__', '')}:{name} {data} {seed} ".encode()
     return hashlib.sha256(parts + fold_of.tobytes()).hexdigest()

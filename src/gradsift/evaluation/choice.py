@@ -1,0 +1,272 @@
+"""The choice of a cure without clean labels: by held-out samples with the labels that they were given.
+
+Each cure is done to the samples outside of a fold, a model is trained, and predicts the fold. Its samples keep their
+given labels, wrong ones included: these still tell which model is better (Chen et al., AAAI 2021, show it for
+class-conditional noise). Every sample is compared with the prediction of a training without any cure, so
+differences are paired, and a cure is taken only where both of its measures say that it helps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from gradsift.cleaning.cure import Cure, none
+from gradsift.errors import DataError, SettingError
+from gradsift.evaluation.noisy_likelihood import noisy_likelihood
+from gradsift.evaluation.statistics import Estimate, estimate
+
+Verdict = Literal["helps", "no help", "cannot tell"]
+"""Whether a cure was chosen; or none helps; or the held-out samples are too few to see a gain of :data:`WORTH`."""
+
+WORTH = 1.0
+"""A gain that is worth seeing, in points of held-out accuracy: where intervals reach beyond it, nobody can tell."""
+
+
+class Trainer(Protocol):
+    """What trains with cures and predicts held-out samples."""
+
+    def held_out(self, cures: Sequence[Cure], fold: int, /) -> list[np.ndarray]:
+        """Trains with each cure on all samples outside of a fold and predicts the fold.
+
+        Args:
+            cures: The cures, of all n samples.
+            fold: The fold.
+
+        Returns:
+            Probabilities of shape (m, K) for each cure.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A cure beside no change, on samples that were held out.
+
+    Attributes:
+        cure: The cure.
+        folds: How many folds it was tried on.
+        accuracy: Gain in accuracy on given labels, in points.
+        likelihood: Gain in the likelihood of given labels, in nats a sample.
+    """
+
+    cure: Cure
+    folds: int
+    accuracy: Estimate
+    likelihood: Estimate
+
+    @property
+    def helps(self) -> bool:
+        """Whether accuracy rises beyond its interval and likelihood does not fall."""
+        return self.accuracy.sign > 0 and self.likelihood.mean > 0
+
+    def row(self) -> dict[str, str]:
+        """The comparison as words, for tables."""
+        return {
+            "cure": self.cure.name,
+            "changed": f"{len(self.cure.changed):,}",
+            "folds": str(self.folds),
+            "held-out accuracy (points)": f"{self.accuracy.mean:+.2f} ± {self.accuracy.half_width:.2f}",
+            "likelihood (nats)": f"{self.likelihood.mean:+.4f} ± {self.likelihood.half_width:.4f}",
+        }
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What held-out samples say about cures.
+
+    Attributes:
+        cure: What to do: a cure that helps, or no change.
+        verdict: Whether it helps, no cure does, or the held-out samples are too few to tell.
+        comparisons: Every cure that was tried, the best first.
+        trainings: How many trainings the choice took.
+    """
+
+    cure: Cure
+    verdict: Verdict
+    comparisons: list[Comparison]
+    trainings: int
+
+    @property
+    def best(self) -> Comparison | None:
+        """What was chosen, or came closest; ``None`` where nothing was tried."""
+        return self.comparisons[0] if self.comparisons else None
+
+    @property
+    def expected_gain(self) -> Estimate | None:
+        """Gain in accuracy that is expected of the chosen cure, in points; ``None`` of no change.
+
+        It is the gain on given labels, as it was measured. Where flips depend on the class alone, the gain on right
+        labels is larger; where people err on hard samples, it is about the same.
+        """
+        return self.best.accuracy if self.verdict == "helps" and self.best is not None else None
+
+    def sentence(self) -> str:
+        """What may honestly be said."""
+        if self.best is None:
+            return "No cure was tried, so the data stay as they are."
+        gain, name = self.best.accuracy, self.best.cure.name
+        measured = f"{gain.mean:+.2f} ± {gain.half_width:.2f} points (95 % interval, {gain.count:,} held-out samples)"
+        if self.verdict == "helps":
+            return (
+                f"Held-out samples say that this helps: {name}. Accuracy on their given labels changes by {measured}."
+            )
+        tried = f"The best of {len(self.comparisons)} cures, {name}, changes held-out accuracy by {measured}"
+        if self.verdict == "cannot tell":
+            return f"Cannot tell whether a cure helps. {tried}. The data stay as they are; more samples would tell."
+        return f"No cure helps. {tried}. The data stay as they are."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        expected = self.expected_gain
+        return {
+            "cure": self.cure.name,
+            "how": self.cure.how,
+            "verdict": self.verdict,
+            "sentence": self.sentence(),
+            "expected_gain": None if expected is None else [expected.mean, expected.half_width],
+            "trainings": self.trainings,
+            "comparisons": [
+                {
+                    "cure": one.cure.name,
+                    "how": one.cure.how,
+                    "changed": len(one.cure.changed),
+                    "folds": one.folds,
+                    "accuracy": [one.accuracy.mean, one.accuracy.half_width],
+                    "likelihood": [one.likelihood.mean, one.likelihood.half_width],
+                }
+                for one in self.comparisons
+            ],
+        }
+
+
+def choose(
+    trainer: Trainer,
+    candidates: Sequence[Cure],
+    labels: np.ndarray,
+    fold_of: np.ndarray,
+    *,
+    unchanged: np.ndarray | None = None,
+    trainings: int | None = None,
+    on_training: Callable[[int], None] | None = None,
+) -> Choice:
+    """Chooses among cures by held-out samples with their given labels; no change wins ties.
+
+    All candidates are tried on the first fold, the better half of them on the next one, and so on (successive halving);
+    without a limit all are tried on all folds. A cure helps where held-out accuracy rises beyond its 95 % interval and the
+    likelihood of the given labels does not fall; of those whose accuracy is within one standard error of the best the
+    likeliest is taken.
+
+    Args:
+        trainer: Trains and predicts.
+        candidates: Cures, the most promising first: where trainings are few, the last ones are left out.
+        labels: Given labels as class numbers, shape (n,).
+        fold_of: The fold that holds each sample out, shape (n,).
+        unchanged: Held-out probabilities of the same training without a cure, shape (n, K), where they are known, such as
+            from :func:`~gradsift.cross_fit` with the same folds and seed; trained here where left out.
+        trainings: Most trainings; no limit where left out.
+        on_training: Called with the number of trainings that were done.
+
+    Returns:
+        The choice.
+
+    Raises:
+        DataError: A fold holds samples of a single class.
+        SettingError: There are too few trainings to try one cure on all folds.
+    """
+    folds = int(fold_of.max()) + 1
+    _refuse_single_class(labels, fold_of, folds)
+    told = on_training or (lambda _number: None)
+    spent = 0
+    if unchanged is None:
+        parts = [trainer.held_out([none(labels)], fold)[0] for fold in range(folds)]
+        unchanged = np.empty((len(labels), parts[0].shape[1]), dtype=np.float32)
+        for fold, part in enumerate(parts):
+            unchanged[fold_of == fold] = part
+        spent = folds
+        told(folds)
+    survivors = _survivors(len(candidates), folds, None if trainings is None else trainings - spent)
+    tried = [_Tried(cure) for cure in candidates[: survivors[0]]]
+    alive = tried
+    for fold, number in enumerate(survivors):
+        alive = sorted(alive, key=lambda one: -one.merit)[:number]
+        seen = np.concatenate([np.flatnonzero(fold_of == earlier) for earlier in range(fold + 1)])
+        likely = noisy_likelihood(unchanged[seen], labels[seen])
+        for one, predicted in zip(alive, trainer.held_out([one.cure for one in alive], fold), strict=True):
+            one.compare(predicted, unchanged[seen], likely, labels[seen])
+        spent += number
+        told(number)
+    return _decided([one.comparison for one in tried if one.comparison is not None], labels, spent)
+
+
+class _Tried:
+    """A cure with what was predicted after it, fold by fold."""
+
+    def __init__(self, cure: Cure) -> None:
+        self.cure = cure
+        self.comparison: Comparison | None = None
+        self._predicted: list[np.ndarray] = []
+
+    def compare(self, predicted: np.ndarray, unchanged: np.ndarray, likely: np.ndarray, labels: np.ndarray) -> None:
+        """Adds a fold's predictions, and compares all folds so far with no change."""
+        self._predicted.append(predicted)
+        every = np.concatenate(self._predicted)
+        right = (every.argmax(axis=1) == labels) * 1.0 - (unchanged.argmax(axis=1) == labels)
+        gain = noisy_likelihood(every, labels) - likely
+        self.comparison = Comparison(self.cure, len(self._predicted), estimate(100 * right), estimate(gain))
+
+    @property
+    def merit(self) -> float:
+        """Both gains in units of their intervals, added; 0 before the first fold."""
+        if self.comparison is None:
+            return 0.0
+        return _standard(self.comparison.accuracy) + _standard(self.comparison.likelihood)
+
+
+def _standard(gain: Estimate) -> float:
+    """A gain in units of its interval's half width."""
+    return gain.mean / gain.half_width if gain.half_width > 0 else 0.0
+
+
+def _survivors(candidates: int, folds: int, trainings: int | None) -> list[int]:
+    """How many cures are tried on each fold."""
+    if trainings is None or not candidates:
+        return [candidates] * folds
+    if trainings < folds:
+        raise SettingError(
+            f"{trainings} trainings are too few to compare a cure with no change on {folds} folds: give at least {folds}"
+        )
+    for first in range(candidates, 0, -1):
+        numbers = [max(1, math.ceil(first / 2**fold)) for fold in range(folds)]
+        if sum(numbers) <= trainings:
+            return numbers
+    return [1] * folds
+
+
+def _decided(tried: Sequence[Comparison], labels: np.ndarray, trainings: int) -> Choice:
+    """The cure that the comparisons speak for."""
+    compared = sorted(tried, key=lambda one: (-one.folds, -one.accuracy.mean))
+    last = [one for one in compared if one.folds == compared[0].folds]
+    helping = [one for one in last if one.helps]
+    if helping:
+        error = helping[0].accuracy.half_width / 1.96
+        close = [one for one in helping if one.accuracy.mean >= helping[0].accuracy.mean - error]
+        best = max(close, key=lambda one: one.likelihood.mean)
+        rest = [one for one in compared if one is not best]
+        return Choice(best.cure, "helps", [best, *rest], trainings)
+    possible = max((one.accuracy.mean + one.accuracy.half_width for one in last), default=0.0)
+    return Choice(none(labels), "cannot tell" if possible > WORTH else "no help", compared, trainings)
+
+
+def _refuse_single_class(labels: np.ndarray, fold_of: np.ndarray, folds: int) -> None:
+    for fold in range(folds):
+        classes = np.unique(labels[fold_of == fold])
+        if len(classes) < 2:
+            raise DataError(
+                f"fold {fold} holds {(fold_of == fold).sum()} samples of class {', '.join(map(str, classes)) or 'none'} "
+                "alone, which cannot tell cures apart: use fewer folds, or smaller groups"
+            )

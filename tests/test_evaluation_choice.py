@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from gradsift.cleaning.cure import Cure, drop, none, relabel, soft
+from gradsift.errors import DataError, SettingError
+from gradsift.evaluation import flip_labels
+from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
+from gradsift.evaluation.choice import choose
+from gradsift.evaluation.cured_training import CuredTraining
+from gradsift.evaluation.heads import HeadTrainer
+from gradsift.evaluation.noisy_likelihood import fit_flips, noisy_likelihood
+from gradsift.evidence import assign_folds
+
+
+def blobs(size=900, classes=3, rate=0.3, kind="symmetric", seed=0):
+    """Overlapping clouds, true labels, and given labels of which some are wrong."""
+    generator = np.random.default_rng(seed)
+    true = generator.integers(0, classes, size)
+    centres = 3.0 * np.eye(classes, 6)
+    features = (centres[true] + generator.standard_normal((size, 6))).astype(np.float32)
+    return features, true, flip_labels(true, rate, kind=kind, seed=seed) if rate else true.copy()
+
+
+class Scripted:
+    """A trainer whose accuracy with each cure is known beforehand."""
+
+    def __init__(self, true, fold_of, accuracies):
+        self.true, self.fold_of, self.accuracies, self.calls = true, fold_of, accuracies, []
+
+    def held_out(self, cures, fold):
+        self.calls += [(cure.name, fold) for cure in cures]
+        return [self.predict(cure)[self.fold_of == fold] for cure in cures]
+
+    def predict(self, cure):
+        generator, size = np.random.default_rng(7), len(self.true)
+        right = generator.random(size) < self.accuracies.get(cure.name, self.accuracies["no change"])
+        probabilities = np.full((size, 3), 0.02)
+        probabilities[np.arange(size), self.true] = np.where(right, 0.96, 0.4)
+        probabilities[np.arange(size), (self.true + 1) % 3] = np.where(right, 0.02, 0.58)
+        return probabilities
+
+
+def scripted(accuracies, size=3000, **limits):
+    _, true, given = blobs(size)
+    fold_of = assign_folds(given, 4)
+    trainer = Scripted(true, fold_of, accuracies)
+    scores = (true != given).astype(float)
+    cures = [drop(scores, given, round(share * size)) for share in (0.1, 0.2, 0.3, 0.4)]
+    return trainer, choose(trainer, cures, given, fold_of, unchanged=trainer.predict(none(given)), **limits)
+
+
+def test_the_cure_that_helps_held_out_samples_is_chosen():
+    _trainer, choice = scripted({"no change": 0.7, "drop 20 %": 0.8, "drop 30 %": 0.9})
+    assert (choice.verdict, choice.cure.name, choice.trainings) == ("helps", "drop 30 %", 16)
+    assert choice.sentence().startswith(
+        "Held-out samples say that this helps: drop 30 %. Accuracy on their given labels"
+    )
+    assert choice.expected_gain == choice.comparisons[0].accuracy
+    assert choice.expected_gain.mean == pytest.approx(
+        20 * (0.7 - 0.15), abs=2
+    )  # of right labels 20, of wrong ones fewer
+
+
+def test_no_change_wins_ties_and_losses():
+    for accuracies in ({"no change": 0.8}, {"no change": 0.8, "drop 10 %": 0.7, "drop 20 %": 0.6}):
+        _, choice = scripted(accuracies)
+        assert (choice.verdict, choice.cure.how, choice.expected_gain) == ("no help", "none", None)
+        assert len(choice.cure.kept) == 3000
+        assert "The data stay as they are" in choice.sentence()
+
+
+def test_few_samples_say_that_nobody_can_tell():
+    _, choice = scripted({"no change": 0.8, "drop 10 %": 0.83}, size=60)
+    assert (choice.verdict, choice.cure.how) == ("cannot tell", "none")
+    assert choice.sentence().startswith("Cannot tell whether a cure helps. The best of 4 cures, ")
+
+
+def test_a_limit_of_trainings_halves_the_candidates_fold_by_fold():
+    accuracies = {"no change": 0.7, "drop 20 %": 0.9}
+    trainer, choice = scripted(accuracies, trainings=8)
+    assert len(trainer.calls) == choice.trainings == 8
+    assert [fold for _, fold in trainer.calls] == [0, 0, 0, 0, 1, 1, 2, 3]
+    assert choice.cure.name == "drop 20 %"
+    assert choice.comparisons[0].folds == 4
+    few, choice = scripted(accuracies, trainings=4)
+    assert few.calls == [("drop 10 %", fold) for fold in range(4)]
+    with pytest.raises(SettingError, match="3 trainings are too few to compare a cure with no change on 4 folds"):
+        scripted(accuracies, trainings=3)
+
+
+def test_a_fold_with_one_class_is_refused():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    with pytest.raises(DataError, match="fold 1 holds 2 samples of class 1 alone"):
+        choose(Scripted(labels, labels, {"no change": 1.0}), [], labels, np.array([0, 0, 0, 0, 1, 1]))
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "pair"])
+def test_heads_choose_to_drop_wrong_labels_of_either_kind(kind):
+    features, true, given = blobs(1200, rate=0.3, kind=kind)
+    fold_of = assign_folds(given, 3)
+    wrong = np.clip((true != given) + 0.2 * np.random.default_rng(1).standard_normal(1200), 0, 1)
+    cures = [drop(wrong, given, round(share * 1200)) for share in (0.1, 0.3, 0.6)]
+    trainer = HeadTrainer(np.tile(features, 20), given, fold_of)
+    choice = choose(trainer, cures, given, fold_of)
+    assert (choice.verdict, choice.cure.name, choice.trainings) == ("helps", "drop 30 %", 12)
+
+
+def test_heads_leave_clean_data_alone():
+    features, _true, given = blobs(800, rate=0)
+    fold_of = assign_folds(given, 4)
+    posterior = np.full((800, 3), 0.1)
+    posterior[np.arange(800), np.random.default_rng(0).integers(0, 3, 800)] = 0.8  # a posterior that knows nothing
+    cures = cures_on_grid(1 - posterior[np.arange(800), given], posterior, given)
+    choice = choose(HeadTrainer(features, given, fold_of), cures, given, fold_of, trainings=40)
+    assert choice.cure.how == "none"
+
+
+def test_heads_of_a_cure_do_not_depend_on_the_cures_beside_it():
+    features, true, given = blobs(300)
+    fold_of = assign_folds(given, 2)
+    trainer = HeadTrainer(features, given, fold_of, epochs=3)
+    first, second = none(given), soft(np.eye(3)[true], given)
+    beside = trainer.held_out([first, second], 0)
+    alone = trainer.held_out([second], 0)
+    assert not np.array_equal(beside[0], beside[1])
+    assert beside[1].shape == (int((fold_of == 0).sum()), 3)
+    np.testing.assert_allclose(beside[1], alone[0], atol=0.2)
+
+
+def test_the_users_training_is_compared_and_finished_trainings_are_kept(tmp_path):
+    features, true, given = blobs(400)
+    fold_of, calls = assign_folds(given, 2), []
+
+    def train(dataset, *, seed):
+        calls.append(len(dataset[1]))
+        return KNeighborsClassifier(1).fit(*dataset)
+
+    scores = (true != given).astype(float)
+    cures = [drop(scores, given, 120), relabel(np.eye(3)[true], scores, given, 120)]
+
+    def trainer():
+        return CuredTraining(train, (features, given), fold_of, output=tmp_path)
+
+    choice = choose(trainer(), cures, given, fold_of)
+    assert choice.verdict == "helps"
+    assert choice.trainings == len(calls) == 6
+    assert calls[2] < calls[0] == calls[3]  # dropped; none and relabelled are as large
+    again = choose(trainer(), cures, given, fold_of)
+    assert len(calls) == 6
+    assert again.to_dict() == choice.to_dict()
+
+
+def test_the_flip_matrix_is_found_from_noisy_labels():
+    _, true, given = blobs(6000, rate=0.3, kind="pair")
+    predictions = np.full((6000, 3), 0.01)
+    predictions[np.arange(6000), true] = 0.98
+    expected = 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1)
+    np.testing.assert_allclose(fit_flips(predictions, given), expected, atol=0.03)
+    worse = predictions.copy()
+    worse[:600] = worse[:600][:, [1, 2, 0]]
+    holding_the_flips = predictions @ expected  # as good an explanation as the true class with its flips
+    likelihoods = [noisy_likelihood(each, given).mean() for each in (predictions, holding_the_flips, worse)]
+    assert likelihoods[0] == pytest.approx(likelihoods[1], abs=0.01)
+    assert likelihoods[1] > likelihoods[2] + 0.01
+
+
+def test_candidates_surround_the_estimated_number_and_need_acceptance():
+    _, true, given = blobs(1000)
+    posterior = 0.7 * np.eye(3)[true] + 0.1
+    scores = 1 - posterior[np.arange(1000), given]
+    cures = cures_by_count(scores, posterior, given, 300)
+    assert [cure.how for cure in cures] == ["soft", "drop", "drop", "relabel", "drop", "weight", "relabel", "drop"]
+    assert [len(cure.changed) for cure in cures if cure.how == "drop"] == [300, 150, 450, 75]
+    only = cures_by_count(scores, posterior, given, 300, accepted=())
+    assert {cure.how for cure in only} == {"drop", "relabel"}
+    assert all(isinstance(cure, Cure) for cure in cures_on_grid(scores, posterior, given))
