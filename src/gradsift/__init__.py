@@ -12,7 +12,7 @@ from gradsift.errors import (
 )
 from gradsift.evaluation import Verification, accuracy, correct, verify
 from gradsift.evidence import Evidence, cross_fit
-from gradsift.integrations import ImageSet, PromptSet, TextSet
+from gradsift.integrations import ImageSet, PromptSet, TargetSet, TextSet, corrected_loss, weighted_rows
 from gradsift.plan import Plan, plan
 from gradsift.settings import AuditSettings
 from gradsift.stages import rescore
@@ -32,6 +32,7 @@ __all__ = [
     "Recorder",
     "RunDirectoryError",
     "SettingError",
+    "TargetSet",
     "TextSet",
     "Trajectory",
     "UnsafeFileError",
@@ -40,10 +41,12 @@ __all__ = [
     "audit",
     "audit_predictions",
     "correct",
+    "corrected_loss",
     "cross_fit",
     "indexed",
     "plan",
     "rescore",
     "unlearn",
     "verify",
+    "weighted_rows",
 ]

@@ -1,7 +1,8 @@
 """Thin adapters to the libraries that people train with."""
 
+from gradsift.integrations.corrected import TargetSet, corrected_loss, weighted_rows
 from gradsift.integrations.images import ImageSet
 from gradsift.integrations.prompts import PromptSet
 from gradsift.integrations.text import TextSet
 
-__all__ = ["ImageSet", "PromptSet", "TextSet"]
+__all__ = ["ImageSet", "PromptSet", "TargetSet", "TextSet", "corrected_loss", "weighted_rows"]
