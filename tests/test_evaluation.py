@@ -13,6 +13,7 @@ import gradsift
 from gradsift.data import Samples
 from gradsift.errors import DataError, GradsiftError, ModelError, SettingError
 from gradsift.evaluation import (
+    Judged,
     Trial,
     Verification,
     accuracy,
@@ -24,6 +25,7 @@ from gradsift.evaluation import (
 )
 
 N, WRONG = 40, [3, 11, 17, 30, 38]
+DROP = [Judged("drop", "drop", ("random drop",))]
 
 
 @settings(max_examples=80, deadline=None)
@@ -114,23 +116,31 @@ def verification(gains, control=90.0, **more):
     trials = []
     for seed, gain in enumerate(gains):
         for arm, value in {
-            "no trim": control + 1,
-            "random trim": control + seed,
-            "this trim": control + seed + gain,
+            "no change": control + 1,
+            "random drop": control + seed,
+            "drop": control + seed + gain,
         }.items():
-            trials.append(Trial(arm, seed, value, 0.1, 0 if arm == "no trim" else 1234))
-    return Verification(trials, 1234, **more)
+            trials.append(Trial(arm, seed, value, 0.1, 0 if arm == "no change" else 1234))
+    return Verification(trials, DROP, **more)
 
 
 def test_the_sentence_says_gain_cost_or_no_evidence():
     gain = verification([1.0, 1.2, 0.9, 1.1, 1.0])
     assert gain.sentence() == (
-        "Removing 1,234 samples gains 1.04 ± 0.14 points over removing as many at random (5 seeds, 95 % interval)."
+        "Removing 1,234 samples gains 1.04 ± 0.14 points over removing as many at random and 2.04 ± 1.95 points over no "
+        "change (5 seeds, 95 % interval)."
+    )
+    assert verification([1.0, 1.2, 0.9]).sentence() == (
+        "Removing 1,234 samples gains 1.03 ± 0.38 points over removing as many at random, but shows no gain over no change: "
+        "+1.03 ± 2.34 (3 seeds, 95 % interval)."
     )
     assert verification([-1.0, -1.2, -0.9]).sentence().startswith("Removing 1,234 samples costs 1.03 ±")
     doubt = verification([1.0, -1.2, 0.3]).sentence()
     assert doubt.startswith("No evidence that it helps: removing 1,234 samples changes the metric by +0.03 ±")
-    assert verification([3.0]).sentence().startswith("One seed says nothing")
+    assert verification([3.0]).sentence() == (
+        "One seed says nothing: removing 1,234 samples changed the metric by +3.00 against removing as many at random."
+    )
+    assert verification([3.0, 3.1]).sentence().startswith("Two seeds cannot decide: removing 1,234 samples changed")
     assert repr(gain) == f"<Verification: {gain.sentence()}>"
 
 
@@ -146,12 +156,12 @@ def test_a_metric_that_is_no_number_is_not_taken_for_a_single_seed():
 
 def test_differences_are_paired_by_seed():
     found = verification([1.0, 1.2, 0.9])
-    assert found.arms == ["no trim", "random trim", "this trim"]
-    assert found.values("random trim") == {0: 90.0, 1: 91.0, 2: 92.0}
-    assert found.difference("this trim").mean == pytest.approx(3.1 / 3)
-    assert found.difference("this trim").half_width < 0.5 < found.estimate("this trim").half_width
-    fewer = Verification([t for t in found.trials if (t.arm, t.seed) != ("random trim", 1)], 1234)
-    assert fewer.difference("this trim").count == 2
+    assert found.arms == ["no change", "random drop", "drop"]
+    assert found.values("random drop") == {0: 90.0, 1: 91.0, 2: 92.0}
+    assert found.difference("drop").mean == pytest.approx(3.1 / 3)
+    assert found.difference("drop").half_width < 0.5 < found.estimate("drop").half_width
+    fewer = Verification([t for t in found.trials if (t.arm, t.seed) != ("random drop", 1)], DROP)
+    assert fewer.difference("drop").count == 2
 
 
 def test_a_verification_survives_json_and_shows_a_row_an_arm():
@@ -160,11 +170,12 @@ def test_a_verification_survives_json_and_shows_a_row_an_arm():
     assert again.trials == found.trials
     assert again.to_dict() == found.to_dict()
     rows = {row["arm"]: row for row in found.rows()}
-    assert (rows["no trim"]["removed"], rows["this trim"]["removed"]) == ("0", "1,234")
-    assert rows["this trim"]["against random trim"].startswith("1.03 ±")
-    assert rows["random trim"]["against random trim"] == rows["no trim"]["against no trim"] == ""
+    assert (rows["no change"]["removed"], rows["drop"]["removed"]) == ("0", "1,234")
+    assert rows["drop"]["against its control"].startswith("1.03 ±")
+    assert rows["drop"]["against its control"].endswith("(random drop)")
+    assert rows["random drop"]["against its control"] == rows["no change"]["against no change"] == ""
     assert found.table.num_rows == 9
-    assert found.table.column_names == ["arm", "seed", "value", "seconds", "removed"]
+    assert found.table.column_names == ["arm", "seed", "value", "seconds", "removed", "changed"]
 
 
 def data():
@@ -219,25 +230,25 @@ def run(audit, train_fn=None, **more):
 
 def test_arms_share_their_seeds_and_random_trims_have_the_size_of_the_audit(audit):
     found, train = run(audit, true_labels=data()[2], seeds=[5, 9])
-    assert found.arms == ["no trim", "random trim", "this trim", "oracle trim"]
+    assert found.arms == ["no change", "random drop", "drop", "oracle drop", "oracle relabel"]
     assert found.removed == 8
     assert all(list(found.values(arm)) == [5, 9] for arm in found.arms)
-    assert [seed for seed, _ in train.calls] == [5] * 4 + [9] * 4
+    assert [seed for seed, _ in train.calls] == [5] * 5 + [9] * 5
     kept = {(arm, seed): positions for (seed, positions), arm in zip(train.calls, found.arms * 2, strict=True)}
     for seed in (5, 9):
-        assert kept["no trim", seed] == list(range(N))
-        assert kept["this trim", seed] == audit.kept.tolist()
-        assert kept["oracle trim", seed] == [i for i in range(N) if i not in WRONG]
-        assert len(set(kept["random trim", seed])) == N - 8
-        assert kept["random trim", seed] == sorted(kept["random trim", seed])
-    assert kept["random trim", 5] != kept["random trim", 9]
-    assert [(t.removed, t.seed) for t in found.trials] == [(r, s) for s in (5, 9) for r in (0, 8, 8, 5)]
+        assert kept["no change", seed] == list(range(N))
+        assert kept["drop", seed] == audit.kept.tolist()
+        assert kept["oracle drop", seed] == [i for i in range(N) if i not in WRONG]
+        assert len(set(kept["random drop", seed])) == N - 8
+        assert kept["random drop", seed] == sorted(kept["random drop", seed])
+    assert kept["random drop", 5] != kept["random drop", 9]
+    assert [(t.removed, t.seed) for t in found.trials] == [(r, s) for s in (5, 9) for r in (0, 8, 8, 5, 0)]
     again, _ = run(audit, true_labels=data()[2], seeds=[5, 9])
     assert [t.value for t in again.trials] == [t.value for t in found.trials]
 
 
 def test_without_true_labels_there_is_no_oracle(audit):
-    assert run(audit, seeds=1)[0].arms == ["no trim", "random trim", "this trim"]
+    assert run(audit, seeds=1)[0].arms == ["no change", "random drop", "drop"]
 
 
 def test_finished_trials_are_not_trained_again(audit, tmp_path):
@@ -247,8 +258,8 @@ def test_finished_trials_are_not_trained_again(audit, tmp_path):
     assert train.calls == []
     assert second.trials == first.trials
     more, train = run(audit, output=tmp_path / "t.jsonl", seeds=4, true_labels=data()[2])
-    assert len(train.calls) == 4 + 3  # the oracle of all seeds, the others of the new one
-    assert first.values("this trim").items() <= more.values("this trim").items()
+    assert len(train.calls) == 2 * 4 + 3  # both oracles of all seeds, the others of the new one
+    assert first.values("drop").items() <= more.values("drop").items()
 
 
 def test_a_killed_verification_goes_on_where_it_stopped(audit, tmp_path):
@@ -262,16 +273,16 @@ def test_a_killed_verification_goes_on_where_it_stopped(audit, tmp_path):
 def test_trials_of_another_audit_are_left_out(audit, tmp_path):
     run(audit, output=tmp_path / "t.jsonl", seeds=1)
     other, train = run(audit_of(0.1), output=tmp_path / "t.jsonl", seeds=1)
-    assert len(train.calls) == 3
+    assert len(train.calls) == 2  # no change of the data does not depend on the audit
     assert other.removed == 4
-    assert len((tmp_path / "t.jsonl").read_text().splitlines()) == 6
+    assert len((tmp_path / "t.jsonl").read_text().splitlines()) == 5
 
 
 def test_trials_of_other_true_labels_are_left_out(audit, tmp_path):
     run(audit, output=tmp_path / "t.jsonl", seeds=1, true_labels=data()[2])
     found, train = run(audit, output=tmp_path / "t.jsonl", seeds=1, true_labels=np.roll(data()[1], 1))
-    assert len(train.calls) == 1  # the oracle's; the other arms do not depend on true labels
-    assert found.trials[-1].removed == N - len(train.calls[-1][1]) > 5
+    assert len(train.calls) == 2  # the oracles'; the other arms do not depend on true labels
+    assert found.trials[-2].removed == N - len(train.calls[0][1]) > 5
 
 
 def test_a_half_written_last_line_costs_one_trial_alone(audit, tmp_path):
@@ -402,5 +413,5 @@ def test_finished_trials_of_another_metric_are_not_reused(audit, tmp_path):
     arguments = {"seeds": 2, "output": tmp_path / "trials.jsonl", "show_progress": False}
     first = verify(train, audit.train_set, audit, None, one, **arguments)
     second = verify(train, audit.train_set, audit, None, two, **arguments)
-    assert set(first.values("no trim").values()) == {1.0}
-    assert set(second.values("no trim").values()) == {2.0}
+    assert set(first.values("no change").values()) == {1.0}
+    assert set(second.values("no change").values()) == {2.0}

@@ -1,4 +1,4 @@
-"""Does removing the flagged samples help? Retraining with controls, and detection of planted errors."""
+"""Does a cure help? Retraining with controls, and detection of planted errors."""
 
 from gradsift.evaluation.choice import Choice, choose
 from gradsift.evaluation.correct import correct
@@ -13,12 +13,13 @@ from gradsift.evaluation.retraining import (
     retrain_subsets,
 )
 from gradsift.evaluation.statistics import Estimate, estimate
-from gradsift.evaluation.verification import Trial, Verification
+from gradsift.evaluation.verification import Judged, Trial, Verification
 from gradsift.evaluation.verify import verify
 
 __all__ = [
     "Choice",
     "Estimate",
+    "Judged",
     "RemovalCurve",
     "SubsetRetraining",
     "Trial",

@@ -1,0 +1,212 @@
+"""What is done to the training set before each retraining: the cures in question, their controls, and the oracles."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradsift.cleaning.cure import Cure, How, none, soft
+from gradsift.cleaning.cures_of import cure_of
+from gradsift.errors import DataError, SettingError
+from gradsift.evaluation.verification import UNCHANGED, Judged
+from gradsift.table import Audit
+
+RANDOM, DISTILLED = "random drop", "self-distillation"
+SMOOTHINGS = {"smoothing 0.3": 0.3, "smoothing 0.1": 0.1}
+"""Names of the arms that smooth labels, and by how much."""
+CONTROLS = (RANDOM, *SMOOTHINGS, DISTILLED)
+"""Controls beside no change."""
+
+Asked = Sequence[str | Cure | tuple[str, Cure | Audit]] | Mapping[str, Cure | Audit]
+"""Arms as a user names them: kinds of cures, which the audit gives; cures; or names with cures or other audits."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to prepare the training set.
+
+    Attributes:
+        name: Its name.
+        how: The kind of its cures.
+        cures: Seed to cure; of self-distillation to that of its teacher, whose predictions become soft targets.
+        controls: Names of its controls, where its gain is in question; ``None`` for controls and oracles.
+    """
+
+    name: str
+    how: How
+    cures: Mapping[int, Cure]
+    controls: tuple[str, ...] | None = None
+
+    @property
+    def distils(self) -> bool:
+        """Whether it is self-distillation."""
+        return self.name == DISTILLED
+
+    def digest(self, seed: int) -> bytes:
+        """What tells this arm from every other one, whatever their names.
+
+        Args:
+            seed: The seed.
+
+        Returns:
+            A digest of its cure.
+        """
+        cure = self.cures[seed]
+        digest = hashlib.sha256(self.how.encode() + cure.kept.tobytes())
+        for part in (cure.labels, cure.targets, cure.weights):
+            digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+        return digest.digest()
+
+    @property
+    def judged(self) -> Judged | None:
+        """The arm as the result tells of it, where its gain is in question."""
+        return None if self.controls is None else Judged(self.name, self.how, self.controls)
+
+
+def plan_arms(
+    audit: Audit, asked: Asked, seeds: Sequence[int], true_labels: Any = None, controls: Sequence[str] | None = None
+) -> list[Arm]:
+    """All arms of a verification, in the order in which they are trained.
+
+    Args:
+        audit: The audit.
+        asked: The arms in question.
+        seeds: Seeds of the trainings.
+        true_labels: True labels, shape (n,), where they are known.
+        controls: Which of :data:`CONTROLS` may run; those that the arms need where left out.
+
+    Returns:
+        No change, controls, the arms in question, oracles.
+
+    Raises:
+        SettingError: An arm or a control is unknown, or two arms have one name.
+        DataError: A cure is of other samples or changes none of them, or true labels do not fit.
+    """
+    allowed = _allowed(controls)
+    cures = _cures(audit, asked)
+    given = _given(audit)
+    sizes = sorted({len(cure) - len(cure.kept) for cure in cures.values() if cure.how == "drop"})
+    names = {size: RANDOM if len(sizes) == 1 else f"{RANDOM} of {size:,}" for size in sizes if RANDOM in allowed}
+    found = [_fixed(UNCHANGED, none(given), seeds)]
+    found += [Arm(name, "drop", {seed: _random(given, size, seed) for seed in seeds}) for size, name in names.items()]
+    softened = next((cure.targets for cure in cures.values() if cure.targets is not None), None)
+    if softened is not None:
+        of_soft = tuple(name for name in CONTROLS if name in allowed and name != RANDOM)
+        classes = softened.shape[1]
+        found += [
+            _fixed(name, smoothed(given, classes, SMOOTHINGS[name]), seeds) for name in of_soft if name != DISTILLED
+        ]
+        found += [Arm(DISTILLED, "soft", found[0].cures)] if DISTILLED in of_soft else []
+    for name, cure in cures.items():
+        own: tuple[str, ...] = ()
+        if cure.how == "drop" and names:
+            own = (names[len(cure) - len(cure.kept)],)
+        elif cure.how == "soft":
+            own = of_soft
+        found.append(_fixed(name, cure, seeds, own or (UNCHANGED,)))
+    if true_labels is not None:
+        found += [_fixed(name, cure, seeds) for name, cure in _oracles(audit, given, true_labels)]
+    return found
+
+
+def smoothed(labels: np.ndarray, classes: int, epsilon: float) -> Cure:
+    """Targets ``(1 - epsilon) e_y + epsilon / K``.
+
+    Args:
+        labels: Given labels, shape (n,).
+        classes: Number of classes K.
+        epsilon: Share of the target that is spread over all classes.
+
+    Returns:
+        The cure.
+    """
+    targets = np.full((len(labels), classes), epsilon / classes, dtype=np.float32)
+    targets[np.arange(len(labels)), labels] += 1 - epsilon
+    return soft(targets, labels)
+
+
+def _fixed(name: str, cure: Cure, seeds: Iterable[int], controls: tuple[str, ...] | None = None) -> Arm:
+    """An arm whose cure is the same for all seeds."""
+    return Arm(name, cure.how, dict.fromkeys(seeds, cure), controls)
+
+
+def _random(given: np.ndarray, removed: int, seed: int) -> Cure:
+    kept = np.random.default_rng([seed, 20]).choice(len(given), len(given) - removed, replace=False)
+    return Cure("drop", given, np.sort(kept))
+
+
+def _allowed(controls: Sequence[str] | None) -> tuple[str, ...]:
+    unknown = [name for name in controls or () if name not in CONTROLS]
+    if unknown:
+        raise SettingError(
+            f"unknown controls {', '.join(map(repr, unknown))}: the known ones are {', '.join(CONTROLS)}"
+        )
+    return CONTROLS if controls is None else tuple(controls)
+
+
+def _cures(audit: Audit, asked: Asked) -> dict[str, Cure]:
+    """The arms in question by their names."""
+    if isinstance(asked, str | Cure):
+        raise SettingError(f"arms is a {type(asked).__name__}, give a list, such as arms=['drop', 'soft']")
+    cures: dict[str, Cure] = {}
+    for one in asked.items() if isinstance(asked, Mapping) else asked:
+        name, cure = _named(audit, one)
+        if name in cures or name in (UNCHANGED, *CONTROLS) or name.startswith(("oracle ", RANDOM)):
+            raise SettingError(
+                f"the name {name!r} of an arm is taken: give every cure a name of its own, arms={{name: cure}}"
+            )
+        if len(cure) != len(audit):
+            raise DataError(f"the cure {name!r} is of {len(cure)} samples, the audit of {len(audit)}")
+        if not _changes(cure):
+            what = "the audit flags no sample" if name == "drop" else f"the arm {name!r} changes no sample"
+            raise DataError(f"{what}, so there is nothing to verify")
+        cures[name] = cure
+    if not cures:
+        raise SettingError("verify needs at least one arm, such as arms=['drop']")
+    return cures
+
+
+def _named(audit: Audit, one: Any) -> tuple[str, Cure]:
+    name, cure = one if isinstance(one, tuple) else (one.name, one) if isinstance(one, Cure) else (one, one)
+    if isinstance(cure, Audit):
+        cure = cure_of(cure, "drop")
+    elif isinstance(cure, str):
+        cure = cure_of(audit, cure)
+    if not isinstance(name, str) or not isinstance(cure, Cure):
+        raise SettingError(f"an arm is a kind of cure, a Cure, or a name with a Cure or an Audit; given {one!r}")
+    return name, cure
+
+
+def _changes(cure: Cure) -> bool:
+    """Whether a cure does anything."""
+    by_numbers = cure.targets is not None or cure.weights is not None
+    return by_numbers or len(cure.kept) < len(cure) or len(cure.changed) > 0
+
+
+def _given(audit: Audit) -> np.ndarray:
+    """Given labels as class numbers, shape (n,); zeros for tasks without classes, whose samples can be dropped alone."""
+    return audit.table["given_label"].to_numpy() if audit.kind == "class" else np.zeros(len(audit), dtype=np.int64)
+
+
+def _oracles(audit: Audit, given: np.ndarray, true_labels: Any) -> list[tuple[str, Cure]]:
+    """What somebody would do who knows all wrong labels."""
+    true, column = np.asarray(true_labels), audit.table["given_label"]
+    if column.null_count:
+        raise DataError("the audit's task knows no given labels, so true_labels cannot tell which are wrong")
+    labels = column.to_numpy()
+    if true.dtype.kind in "OUS" and labels.dtype.kind in "iu":
+        raise DataError(f"true_labels are {true.dtype}, the given labels are class numbers: number them alike")
+    if true.shape != labels.shape:
+        raise DataError(f"true_labels has shape {true.shape}, the audit {labels.shape} given labels")
+    oracles = [("oracle drop", Cure("drop", given, np.flatnonzero(true == labels)))]
+    if (
+        audit.kind == "class" and np.isin(true, given).all()
+    ):  # a mark such as -1 for "not known" is no label to train on
+        oracles.append(
+            ("oracle relabel", Cure("relabel", given, np.arange(len(given)), labels=true.astype(given.dtype)))
+        )
+    return oracles
