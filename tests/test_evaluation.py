@@ -131,8 +131,8 @@ def test_the_sentence_says_gain_cost_or_no_evidence():
         "change (5 seeds, 95 % interval)."
     )
     assert verification([1.0, 1.2, 0.9]).sentence() == (
-        "Removing 1,234 samples gains 1.03 ± 0.38 points over removing as many at random, but shows no gain over no change: "
-        "+1.03 ± 2.34 (3 seeds, 95 % interval)."
+        "Removing 1,234 samples gains 1.03 ± 0.38 points over removing as many at random, but shows no gain over no "
+        "change: +1.03 ± 2.39 (3 seeds, 95 % interval)."
     )
     assert verification([-1.0, -1.2, -0.9]).sentence().startswith("Removing 1,234 samples costs 1.03 ±")
     doubt = verification([1.0, -1.2, 0.3]).sentence()

@@ -14,6 +14,7 @@ from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load_column
 from gradsift.errors import DataError
+from gradsift.evaluation.arms import CONTROLS, Asked
 from gradsift.imports import import_function
 from gradsift.report import write_report
 from gradsift.table import Audit
@@ -27,8 +28,20 @@ def verify(
         str, typer.Option(help="Import path of metric(model, test_set) -> float; accuracy in percent by default.")
     ] = "gradsift:accuracy",
     seeds: Annotated[int, typer.Option(min=1, help="Seeds; each trains once for each arm.")] = 5,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option("--arm", help="drop, relabel, soft or weight; may be given several times. drop where left out."),
+    ] = None,
+    reviewed: Annotated[
+        Path | None,
+        typer.Option(help="Table of the run that a person has edited: adds an arm that drops what is flagged in it."),
+    ] = None,
+    controls: Annotated[
+        list[str] | None,
+        typer.Option("--control", help=f"Which controls may run: {', '.join(CONTROLS)}. All that the arms need."),
+    ] = None,
     true_labels: Annotated[
-        str | None, typer.Option(help="Column or array of the data file with true labels: adds the oracle trim.")
+        str | None, typer.Option(help="Column or array of the data file with true labels: adds the oracles.")
     ] = None,
     lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="The metric is a loss.")] = False,
     table: Annotated[
@@ -39,12 +52,14 @@ def verify(
     trust: TrustOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Retrains with controls and says whether removing the flagged samples helps.
+    """Retrains with controls and says whether a cure of the training set helps.
 
-    Arms: the data as it is, a random trim of the same size, this trim, and, where true labels are known, all wrong labels
-    removed. Finished trainings are kept in the run directory, so the same command resumes.
+    Beside each arm the data as it is and a control are trained: a random drop of the same size, or, for soft targets, label
+    smoothing and self-distillation; where true labels are known, all wrong labels dropped, and mended. Soft targets and
+    weights need a train function that says that it takes them: train.accepts = {"soft", "weight"}. Finished trainings are
+    kept in the run directory, so the same command resumes, and an arm that is added reuses them.
 
-    For example: **gradsift verify runs/x --train my.training:train --test test.parquet**
+    For example: **gradsift verify runs/x --train my.training:train --test test.parquet --arm drop --arm soft**
     """
     train_function = import_function(train, "--train", "dataset", seed=0)
     metric_function = import_function(metric, "--metric", "model", "test_set")
@@ -59,6 +74,8 @@ def verify(
             audit,
             source.load_data(test, like=loaded, pretrained=pretrained).dataset,
             metric_function,
+            arms=_arms(arms, run, reviewed),
+            controls=controls,
             seeds=seeds,
             true_labels=_true_labels(source, true_labels, loaded.class_names) if true_labels else None,
             higher_is_better=not lower_is_better,
@@ -71,8 +88,15 @@ def verify(
         print_json(result.to_dict())
         return
     print_table(result.rows(), "Retrained with controls")
-    say(result.sentence(), "bold")
+    for judged in result.judged:
+        say(result.sentence(judged.arm), "bold")
     say(result.oracle_sentence() or "")
+
+
+def _arms(kinds: list[str] | None, run: Path, reviewed: Path | None) -> Asked:
+    """What is in question; the reviewed table alone where nothing else is named."""
+    named = kinds if kinds is not None else [] if reviewed is not None else ["drop"]
+    return [*named, *([] if reviewed is None else [("reviewed", Audit.open(run, table=reviewed))])]
 
 
 def _true_labels(source: Source, column: str, class_names: list[str] | None) -> np.ndarray:

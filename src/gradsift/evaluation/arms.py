@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,31 +86,24 @@ def plan_arms(
         SettingError: An arm or a control is unknown, or two arms have one name.
         DataError: A cure is of other samples or changes none of them, or true labels do not fit.
     """
-    allowed = _allowed(controls)
-    cures = _cures(audit, asked)
-    given = _given(audit)
-    sizes = sorted({len(cure) - len(cure.kept) for cure in cures.values() if cure.how == "drop"})
-    names = {size: RANDOM if len(sizes) == 1 else f"{RANDOM} of {size:,}" for size in sizes if RANDOM in allowed}
-    found = [_fixed(UNCHANGED, none(given), seeds)]
-    found += [Arm(name, "drop", {seed: _random(given, size, seed) for seed in seeds}) for size, name in names.items()]
-    softened = next((cure.targets for cure in cures.values() if cure.targets is not None), None)
-    if softened is not None:
-        of_soft = tuple(name for name in CONTROLS if name in allowed and name != RANDOM)
-        classes = softened.shape[1]
-        found += [
-            _fixed(name, smoothed(given, classes, SMOOTHINGS[name]), seeds) for name in of_soft if name != DISTILLED
-        ]
-        found += [Arm(DISTILLED, "soft", found[0].cures)] if DISTILLED in of_soft else []
+    allowed, cures, given = _allowed(controls), _cures(audit, asked), _given(audit)
+    unchanged = _fixed(UNCHANGED, none(given), seeds)
+    sizes = sorted({_removed(cure) for cure in cures.values() if cure.how == "drop"}) if RANDOM in allowed else []
+    names = {size: RANDOM if len(sizes) == 1 else f"{RANDOM} of {size:,}" for size in sizes}
+    random = [Arm(name, "drop", {seed: _random(given, size, seed) for seed in seeds}) for size, name in names.items()]
+    classes = next((cure.targets.shape[1] for cure in cures.values() if cure.targets is not None), 0)
+    smoothings = {name: epsilon for name, epsilon in SMOOTHINGS.items() if name in allowed and classes}
+    softened = [_fixed(name, smoothed(given, classes, epsilon), seeds) for name, epsilon in smoothings.items()]
+    if classes and DISTILLED in allowed:
+        softened.append(Arm(DISTILLED, "soft", unchanged.cures))
+    judged = []
     for name, cure in cures.items():
-        own: tuple[str, ...] = ()
-        if cure.how == "drop" and names:
-            own = (names[len(cure) - len(cure.kept)],)
-        elif cure.how == "soft":
-            own = of_soft
-        found.append(_fixed(name, cure, seeds, own or (UNCHANGED,)))
-    if true_labels is not None:
-        found += [_fixed(name, cure, seeds) for name, cure in _oracles(audit, given, true_labels)]
-    return found
+        own = [names[_removed(cure)]] if cure.how == "drop" and names else []
+        if cure.how == "soft":
+            own = [arm.name for arm in softened]
+        judged.append(_fixed(name, cure, seeds, tuple(own) or (UNCHANGED,)))
+    oracles = [] if true_labels is None else _oracles(audit, given, true_labels)
+    return [unchanged, *random, *softened, *judged, *(_fixed(name, cure, seeds) for name, cure in oracles)]
 
 
 def smoothed(labels: np.ndarray, classes: int, epsilon: float) -> Cure:
@@ -132,6 +125,10 @@ def smoothed(labels: np.ndarray, classes: int, epsilon: float) -> Cure:
 def _fixed(name: str, cure: Cure, seeds: Iterable[int], controls: tuple[str, ...] | None = None) -> Arm:
     """An arm whose cure is the same for all seeds."""
     return Arm(name, cure.how, dict.fromkeys(seeds, cure), controls)
+
+
+def _removed(cure: Cure) -> int:
+    return len(cure) - len(cure.kept)
 
 
 def _random(given: np.ndarray, removed: int, seed: int) -> Cure:

@@ -82,8 +82,8 @@ class Trainings:
         for arm in arms:
             if arm.how not in takes:
                 raise SettingError(
-                    f"the arm {arm.name!r} trains with {_IN_WORDS.get(arm.how, arm.how)}, and train_fn does not say that it "
-                    f"takes them: set train_fn.accepts = {{{arm.how!r}}} if it does, or leave this arm out"
+                    f"the arm {arm.name!r} trains with {_IN_WORDS.get(arm.how, arm.how)}, and train_fn does not say that "
+                    f"it takes them: set train_fn.accepts = {{{arm.how!r}}} if it does, or leave this arm out"
                 )
             self._cured(next(iter(arm.cures.values())))
 

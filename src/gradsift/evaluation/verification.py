@@ -178,12 +178,14 @@ class Verification:
         """What removing, or mending, all wrong labels would have done, where that was run: a bound for an arm's gain."""
         if "oracle drop" not in self.arms:
             return None
-        gain = self.difference("oracle drop", UNCHANGED)
-        words = f"The oracle, which removes all {self._most('oracle drop')[0]:,} wrong labels, changes it by {gain} over no change"
+        gains = [self.difference("oracle drop", UNCHANGED)]
+        removed = self._most("oracle drop")[0]
+        words = f"The oracle, which removes all {removed:,} wrong labels, changes it by {gains[0]} over no change"
         if "oracle relabel" in self.arms:
-            words += f"; giving these samples their true labels by {self.difference('oracle relabel', UNCHANGED)}"
-            gain = max(gain, self.difference("oracle relabel", UNCHANGED), key=lambda found: abs(found.sign))
-        return words + (": there is nothing to gain that could be seen." if gain.sign == 0 else ".")
+            gains.append(self.difference("oracle relabel", UNCHANGED))
+            words += f", and with the true labels in their place by {gains[1]}"
+        nothing = all(gain.sign == 0 for gain in gains)
+        return words + (": there is nothing to gain that could be seen." if nothing else ".")
 
     def rows(self) -> list[dict[str, str]]:
         """The result as words, one row an arm, for tables in the terminal and the report."""
