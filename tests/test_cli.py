@@ -31,6 +31,11 @@ def train(dataset, *, seed):
         loss.backward()
         optimizer.step()
     return model.eval()
+
+def train_softly(dataset, *, seed):
+    return train(dataset, seed=seed)
+
+train_softly.accepts = {"soft"}
 """
 
 
@@ -77,6 +82,7 @@ def folder(tmp_path_factory):
 
 
 MODEL = ("--model", "project:make", "--weights", "model.safetensors")
+ARMS = ["no change", "random drop", "drop", "oracle drop", "oracle relabel"]
 
 
 def test_the_whole_job_by_commands(folder):
@@ -102,14 +108,42 @@ def test_the_whole_job_by_commands(folder):
 
     arguments = ("--train", "project:train", "--test", "test.parquet", "--seeds", 3, "--true-labels", "true")
     verified = json.loads(gradsift("verify", "runs/x", *arguments, "--json", cwd=folder).stdout)
-    assert [arm["arm"] for arm in verified["arms"]] == ["no trim", "random trim", "this trim", "oracle trim"]
-    assert len((folder / "runs/x/verify.jsonl").read_text().splitlines()) == 12
+    assert [arm["arm"] for arm in verified["arms"]] == ARMS
+    assert len((folder / "runs/x/verify.jsonl").read_text().splitlines()) == 15
     assert verified["sentence"] in (folder / "runs/x/report.html").read_text()
 
     gradsift("report", "runs/x", "-o", "page.html", cwd=folder)
     page = (folder / "page.html").read_text()
     assert "width" in page
     assert verified["sentence"] in page
+
+
+def test_any_cure_is_verified_and_what_a_person_has_reviewed(folder):
+    found = json.loads(gradsift("audit", *MODEL, "--data", "train.npz", "-o", "runs/arms", "--json", cwd=folder).stdout)
+    table = pq.read_table(folder / "runs/arms/scores.parquet")
+    reviewed = table["flagged"].to_numpy().copy()
+    reviewed[np.flatnonzero(reviewed)[0]] = False  # a person keeps one of the flagged samples
+    edited = table.set_column(table.column_names.index("flagged"), "flagged", pa.array(reviewed))
+    pq.write_table(edited, folder / "reviewed.parquet")
+    arguments = ("verify", "runs/arms", "--test", "test.npz", "--seeds", 1)
+    asked = ("--arm", "drop", "--arm", "soft", "--arm", "relabel", "--reviewed", "reviewed.parquet")
+    refused = gradsift(*arguments, "--train", "project:train", *asked, cwd=folder, check=False)
+    assert refused.returncode == 1
+    assert "train_fn.accepts = {'soft'}" in refused.stderr.replace("\n", " ")
+    done = gradsift(*arguments, "--train", "project:train_softly", *asked, "--json", cwd=folder)
+    verified = json.loads(done.stdout)
+    removed = {arm["arm"]: arm["removed"] for arm in verified["arms"]}
+    flagged = found["flagged"]
+    assert (removed["drop"], removed["reviewed"]) == (str(flagged), str(flagged - 1))
+    assert removed.keys() == {
+        "no change", f"random drop of {flagged - 1}", f"random drop of {flagged}", "smoothing 0.3", "smoothing 0.1",
+        "self-distillation", "drop", "soft", "relabel", "reviewed",
+    }  # fmt: skip
+    against = {(one["arm"], one["control"]) for one in verified["comparisons"] if one["judged_by_it"]}
+    assert ("reviewed", f"random drop of {flagged - 1}") in against
+    assert verified["sentence"] in (folder / "runs/arms/report.html").read_text()
+    told = gradsift(*arguments, "--train", "project:train", "--reviewed", "reviewed.parquet", cwd=folder)
+    assert f"One seed says nothing: removing {flagged - 1} samples (reviewed)" in told.stdout
 
 
 def test_a_run_replays_from_its_config(folder):

@@ -130,7 +130,9 @@ def test_the_whole_job_for_a_classifier(gradsift, folder, kind):
 
     arguments = ("--train", "hf_project:train", "--test", f"test.{kind}", "--seeds", 2, "--true-labels", "true")
     verified = json.loads(gradsift("verify", run, *arguments, "--json"))
-    assert [arm["arm"] for arm in verified["arms"]] == ["no trim", "random trim", "this trim", "oracle trim"]
+    assert [arm["arm"] for arm in verified["arms"]] == [
+        "no change", "random drop", "drop", "oracle drop", "oracle relabel"
+    ]  # fmt: skip
     page = json.loads(gradsift("report", run, "-o", f"{kind}.html", "--json"))["report"]
     assert verified["sentence"] in (folder / page).read_text()
 

@@ -107,11 +107,11 @@ def test_every_arm_is_trained_on_its_cure_beside_its_controls(digits, audit):
 
 
 def test_curing_labels_that_a_network_has_memorised_gains(digits, audit):
-    found, _ = run(digits, audit, arms=["drop", "soft"], true_labels=digits[2])
-    assert found.difference("drop", "no change").mean > 3
+    found, _ = run(digits, audit, arms=["soft"], controls=["smoothing 0.1"], true_labels=digits[2])
+    assert found.difference("soft").sign == found.difference("soft", "no change").sign == 1
     assert found.difference("oracle relabel", "no change").sign == 1
-    assert "Removing" in found.sentence()
-    assert "over label smoothing" in found.sentence() or "over self-distillation" in found.sentence()
+    assert found.sentence().startswith("Training on soft targets gains")
+    assert "points over label smoothing 0.1 and" in found.sentence()
     assert "with the true labels in their place by" in found.oracle_sentence()
 
 
@@ -163,11 +163,13 @@ def test_a_gain_from_smoothing_alone_is_seen_as_such():
     found = Verification(trials(VALUES), [SOFT])
     assert found.control_of("soft") == "smoothing 0.3"
     assert found.sentence() == (
-        "No evidence that it helps: training on soft targets changes the metric by +0.00 ± 0.25 over label smoothing 0.3, the "
-        "best of its controls (3 seeds, 95 % interval)."
+        "No evidence that it helps: training on soft targets changes the metric by +0.00 ± 0.25 over label smoothing 0.3, "
+        "the best of its controls (3 seeds, 95 % interval)."
     )
     better = Verification(trials(VALUES | {"soft": [88.0, 89.0, 88.1]}), [SOFT]).sentence()
-    assert better.startswith("Training on soft targets gains 4.00 ± 0.25 points over label smoothing 0.3, the best of its")
+    assert better.startswith(
+        "Training on soft targets gains 4.00 ± 0.25 points over label smoothing 0.3, the best of its"
+    )
     assert better.endswith("and 8.03 ± 0.14 points over no change (3 seeds, 95 % interval).")
     lower = Verification(trials({arm: [-value for value in row] for arm, row in VALUES.items()}), [SOFT], False)
     assert lower.control_of("soft") == "smoothing 0.3"
@@ -180,7 +182,11 @@ def test_a_gain_from_smoothing_alone_is_seen_as_such():
 )  # fmt: skip
 def test_other_cures_are_judged_by_no_change(how, words):
     found = [Trial(how, seed, value, 1.0, 0, 7) for seed, value in enumerate([84.5, 85.0, 84.5])]
-    assert Verification(trials({"no change": VALUES["no change"]}) + found, [Judged(how, how)]).sentence().startswith(words)
+    assert (
+        Verification(trials({"no change": VALUES["no change"]}) + found, [Judged(how, how)])
+        .sentence()
+        .startswith(words)
+    )
 
 
 def test_a_gain_over_a_bad_control_that_is_none_over_no_change_says_so():
@@ -216,7 +222,8 @@ def test_results_of_the_first_version_are_read():
     found = Verification.from_dict(old)
     assert found.arms == ["no change", "random drop", "drop", "oracle drop"]
     assert found.removed == 12
-    assert found.sentence().startswith("Removing 12 samples gains 1.00 ± 0.00 points over removing as many at random and 2.00")
+    told = "Removing 12 samples gains 1.00 ± 0.00 points over removing as many at random and 2.00"
+    assert found.sentence().startswith(told)
     assert found.oracle_sentence().startswith("The oracle, which removes all 9 wrong labels, changes it by 3.00")
     with pytest.warns(DeprecationWarning, match="'this trim' is called 'drop' now"):
         assert found.values("this trim") == found.values("drop")
@@ -288,7 +295,9 @@ def test_arms_that_make_no_sense_are_refused(digits, audit, arms, message):
 
 
 def test_unknown_controls_are_refused(digits, audit):
-    with pytest.raises(SettingError, match=r"unknown controls 'random': the known ones are random drop, smoothing 0\.3"):
+    with pytest.raises(
+        SettingError, match=r"unknown controls 'random': the known ones are random drop, smoothing 0\.3"
+    ):
         run(digits, audit, controls=["random"])
 
 
@@ -297,7 +306,7 @@ def test_an_audit_without_classes_gives_drops_alone(how):
     torch.manual_seed(0)
     inputs = torch.randn(40, 3)
     audit = gradsift.audit(
-        nn.Linear(3, 1).eval(), (inputs, inputs.sum(1, keepdim=True)), task="regression", contamination=0.1, show_progress=False
+        nn.Linear(3, 1).eval(), (inputs, inputs.sum(1, keepdim=True)), task="regression", contamination=0.1
     )
     with pytest.raises(SettingError, match="class"):
         verify(Train(), audit.train_set, audit, None, lambda model, test: 0.0, arms=[how], show_progress=False)
@@ -306,7 +315,7 @@ def test_an_audit_without_classes_gives_drops_alone(how):
 def test_an_audit_without_a_posterior_gives_no_weights():
     torch.manual_seed(0)
     inputs, labels = torch.randn(60, 3), torch.arange(60) % 3
-    audit = gradsift.audit(nn.Linear(3, 3).eval(), (inputs, labels), detectors="l2", contamination=0.1, show_progress=False)
+    audit = gradsift.audit(nn.Linear(3, 3).eval(), (inputs, labels), detectors="l2", contamination=0.1)
     with pytest.raises(SettingError, match="posterior"):
         verify(Train(), audit.train_set, audit, None, lambda model, test: 0.0, arms=["weight"], show_progress=False)
 

@@ -9,7 +9,7 @@ import torch
 
 import gradsift
 from gradsift.errors import OutputError
-from gradsift.evaluation import Trial, Verification
+from gradsift.evaluation import Judged, Trial, Verification
 from gradsift.report import render_sample, write_report
 from gradsift.report.plots import gradient_space, histogram
 from gradsift.report.png import is_image, png_data_uri
@@ -42,10 +42,10 @@ def page(tmp_path_factory):
     trials = [
         Trial(arm, seed, 80 + gain + seed, 1.0, 12)
         for seed in range(3)
-        for arm, gain in (("no trim", 0), ("random trim", 0.5), ("this trim", 2 + seed / 10), ("oracle trim", 3))
+        for arm, gain in (("no change", 0), ("random drop", 0.5), ("drop", 2 + seed / 10), ("oracle drop", 3))
     ]
     path = tmp_path_factory.mktemp("page") / "report.html"
-    return write_report(audit, path, (images, given), Verification(trials, 12))
+    return write_report(audit, path, (images, given), Verification(trials, [Judged("drop", "drop", ("random drop",))]))
 
 
 def test_the_page_needs_no_network_and_escapes_names(page):

@@ -11,7 +11,7 @@ import numpy as np
 from gradsift.data import Samples
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.statistics import Estimate, estimate
-from gradsift.evaluation.verify import Metric
+from gradsift.evaluation.trainings import Metric
 from gradsift.evidence import TrainFunction
 from gradsift.progress import progress
 

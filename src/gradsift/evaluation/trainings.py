@@ -79,7 +79,7 @@ class Trainings:
             DataError: The data set cannot hold them.
         """
         takes = accepted(self._recipe.train_fn)
-        for arm in arms:
+        for arm in sorted(arms, key=lambda arm: arm.judged is None):  # the message names what the user has asked for
             if arm.how not in takes:
                 raise SettingError(
                     f"the arm {arm.name!r} trains with {_IN_WORDS.get(arm.how, arm.how)}, and train_fn does not say that "

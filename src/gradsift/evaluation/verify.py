@@ -51,8 +51,8 @@ def verify(
         test_set: Handed to the metric. The audit has not seen it, and neither may the choice of the cut.
         metric: ``metric(model, test_set) -> float``.
         arms: What is in question: ``"drop"``, ``"relabel"`` (the flagged samples), ``"soft"``, ``"weight"``, a
-            :class:`~gradsift.cleaning.Cure`, or ``{name: cure}``. An audit in place of a cure, such as one whose table a
-            person has edited, stands for dropping what it flags: ``{"reviewed": gradsift.Audit.open(run, table=file)}``.
+            :class:`~gradsift.cleaning.cure.Cure`, or ``{name: cure}``. An audit in place of a cure, such as one whose table
+            a person has edited, stands for dropping what it flags: ``{"reviewed": gradsift.Audit.open(run, table=file)}``.
         controls: Which of ``"random drop"``, ``"smoothing 0.3"``, ``"smoothing 0.1"`` and ``"self-distillation"`` may run;
             all that the arms need where left out. No change always runs.
         seeds: How many seeds (0, 1, ...), or which.
