@@ -79,6 +79,7 @@ def verify(
             seeds=seeds,
             true_labels=_true_labels(source, true_labels, loaded.class_names) if true_labels else None,
             higher_is_better=not lower_is_better,
+            trajectory=source.trajectory if "soft" in (arms or ()) else None,
             output=run / "verify.jsonl",
         )
     if table is None:  # the run's report tells of the run's own table

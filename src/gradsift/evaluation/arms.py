@@ -14,6 +14,7 @@ from gradsift.cleaning.cures_of import cure_of
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.verification import UNCHANGED, Judged
 from gradsift.table import Audit
+from gradsift.trajectory import Trajectory
 
 RANDOM, DISTILLED = "random drop", "self-distillation"
 SMOOTHINGS = {"smoothing 0.3": 0.3, "smoothing 0.1": 0.1}
@@ -68,7 +69,12 @@ class Arm:
 
 
 def plan_arms(
-    audit: Audit, asked: Asked, seeds: Sequence[int], true_labels: Any = None, controls: Sequence[str] | None = None
+    audit: Audit,
+    asked: Asked,
+    seeds: Sequence[int],
+    true_labels: Any = None,
+    controls: Sequence[str] | None = None,
+    trajectory: Trajectory | None = None,
 ) -> list[Arm]:
     """All arms of a verification, in the order in which they are trained.
 
@@ -78,6 +84,7 @@ def plan_arms(
         seeds: Seeds of the trainings.
         true_labels: True labels, shape (n,), where they are known.
         controls: Which of :data:`CONTROLS` may run; those that the arms need where left out.
+        trajectory: What was recorded along training, for soft targets of an audit that ranks by it.
 
     Returns:
         No change, controls, the arms in question, oracles.
@@ -86,7 +93,7 @@ def plan_arms(
         SettingError: An arm or a control is unknown, or two arms have one name.
         DataError: A cure is of other samples or changes none of them, or true labels do not fit.
     """
-    allowed, cures, given = _allowed(controls), _cures(audit, asked), _given(audit)
+    allowed, cures, given = _allowed(controls), _cures(audit, asked, trajectory), cure_of(audit, "none").given
     unchanged = _fixed(UNCHANGED, none(given), seeds)
     sizes = sorted({_removed(cure) for cure in cures.values() if cure.how == "drop"}) if RANDOM in allowed else []
     names = {size: RANDOM if len(sizes) == 1 else f"{RANDOM} of {size:,}" for size in sizes}
@@ -145,13 +152,13 @@ def _allowed(controls: Sequence[str] | None) -> tuple[str, ...]:
     return CONTROLS if controls is None else tuple(controls)
 
 
-def _cures(audit: Audit, asked: Asked) -> dict[str, Cure]:
+def _cures(audit: Audit, asked: Asked, trajectory: Trajectory | None) -> dict[str, Cure]:
     """The arms in question by their names."""
     if isinstance(asked, str | Cure):
         raise SettingError(f"arms is a {type(asked).__name__}, give a list, such as arms=['drop', 'soft']")
     cures: dict[str, Cure] = {}
     for one in asked.items() if isinstance(asked, Mapping) else asked:
-        name, cure = _named(audit, one)
+        name, cure = _named(audit, one, trajectory)
         if name in cures or name in (UNCHANGED, *CONTROLS) or name.startswith(("oracle ", RANDOM)):
             raise SettingError(
                 f"the name {name!r} of an arm is taken: give every cure a name of its own, arms={{name: cure}}"
@@ -167,12 +174,12 @@ def _cures(audit: Audit, asked: Asked) -> dict[str, Cure]:
     return cures
 
 
-def _named(audit: Audit, one: Any) -> tuple[str, Cure]:
+def _named(audit: Audit, one: Any, trajectory: Trajectory | None) -> tuple[str, Cure]:
     name, cure = one if isinstance(one, tuple) else (one.name, one) if isinstance(one, Cure) else (one, one)
     if isinstance(cure, Audit):
         cure = cure_of(cure, "drop")
     elif isinstance(cure, str):
-        cure = cure_of(audit, cure)
+        cure = cure_of(audit, cure, trajectory=trajectory)
     if not isinstance(name, str) or not isinstance(cure, Cure):
         raise SettingError(f"an arm is a kind of cure, a Cure, or a name with a Cure or an Audit; given {one!r}")
     return name, cure
@@ -182,11 +189,6 @@ def _changes(cure: Cure) -> bool:
     """Whether a cure does anything."""
     by_numbers = cure.targets is not None or cure.weights is not None
     return by_numbers or len(cure.kept) < len(cure) or len(cure.changed) > 0
-
-
-def _given(audit: Audit) -> np.ndarray:
-    """Given labels as class numbers, shape (n,); zeros for tasks without classes, whose samples can be dropped alone."""
-    return audit.table["given_label"].to_numpy() if audit.kind == "class" else np.zeros(len(audit), dtype=np.int64)
 
 
 def _oracles(audit: Audit, given: np.ndarray, true_labels: Any) -> list[tuple[str, Cure]]:

@@ -18,6 +18,7 @@ from gradsift.evidence.predictions import predicted_probabilities
 from gradsift.progress import progress
 from gradsift.table import Audit
 from gradsift.tasks import Task, get_task
+from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
 
 def verify(
@@ -32,6 +33,7 @@ def verify(
     seeds: int | Sequence[int] = 5,
     true_labels: Any = None,
     higher_is_better: bool = True,
+    trajectory: Recorder | Trajectory | str | Path | None = None,
     task: str | Task = "classification",
     predict: Predict | None = None,
     output: str | Path | None = None,
@@ -59,6 +61,7 @@ def verify(
         true_labels: True label of every sample, shape (n,), where known: adds the oracles, which drop all wrong labels, and
             give them the true ones.
         higher_is_better: Whether a higher metric is better.
+        trajectory: What was recorded along training, for soft targets of an audit that ranks by it.
         task: Reads the outputs of a torch module, for self-distillation.
         predict: ``predict(model, dataset) -> probabilities`` of shape (n, K), for self-distillation of other models.
         output: A file of finished trials, one JSON line each; trials that are in it, of the same cure, data, test set and
@@ -75,7 +78,7 @@ def verify(
     seeds = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
     if not seeds:
         raise SettingError("verify needs at least one seed; five or more make an interval that means something")
-    planned = plan_arms(audit, arms, seeds, true_labels, controls)
+    planned = plan_arms(audit, arms, seeds, true_labels, controls, read_trajectory(trajectory))
     audit.samples_of(train_set)  # refuses a data set that is not the audited one
     job = get_task(task)
     predict = predict or (lambda model, dataset: predicted_probabilities(model, dataset, job))
