@@ -7,7 +7,7 @@ import gradsift
 
 ROOT = Path(gradsift.__file__).parent
 ROOMS = [
-    "errors", "printable", "imports", "ranges", "progress", "writing", "data", "tasks", "gradients", "store",
+    "errors", "printable", "imports", "ranges", "fields", "progress", "writing", "data", "tasks", "gradients", "store",
     "trajectory", "evidence", "detectors", "curvature", "influence", "geometry", "table", "cleaning", "evaluation",
     "report", "integrations", "settings", "loading", "conventions", "stages", "preparation", "jobs", "audit", "plan",
     "demo", "cli",

@@ -1,14 +1,11 @@
-"""What the fields of a settings class may hold, said once for each field."""
+"""What a setting may hold, with the words that say so."""
 
 from __future__ import annotations
 
-import reprlib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
-
-from gradsift.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -90,23 +87,6 @@ TEXTS = Range(
 )
 SWITCH = Range("true or false", lambda value: isinstance(value, bool))
 NOTHING = Range("left out", lambda value: value is None)
-
-
-def check_fields(settings: Any, ranges: Mapping[str, Range]) -> None:
-    """Checks the fields of a settings class.
-
-    Args:
-        settings: The instance.
-        ranges: Name of each field to what it may hold.
-
-    Raises:
-        SettingError: A field holds something else.
-    """
-    for name, allowed in ranges.items():
-        value = getattr(settings, name)
-        if not allowed.holds(value):
-            advice = f" {allowed.advice}" if allowed.advice else ""
-            raise SettingError(f"{name} is {allowed.words}; given {reprlib.repr(value)}{advice}")
 
 
 def fits(value: Any, hint: Any) -> bool:

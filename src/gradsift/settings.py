@@ -1,4 +1,4 @@
-"""The settings of an audit: one field for each flag of the command line and each line of ``config.yaml``."""
+"""The settings of an audit: each field is an argument of the API, a line of ``config.yaml`` and a command-line option."""
 
 from __future__ import annotations
 
@@ -9,58 +9,62 @@ from typing import Any, Literal
 import numpy as np
 
 from gradsift.errors import SettingError
+from gradsift.fields import check_settings, setting
 from gradsift.gradients import Layers, Precision
-from gradsift.ranges import NOTHING, SWITCH, TEXT, TEXTS, check_fields, one_of, share, whole
+from gradsift.ranges import share, whole
 
-AUTO = one_of("auto")
-RANGES = {
-    "layers": TEXT | TEXTS,
-    "detector": TEXT | NOTHING,
-    "detectors": TEXTS | NOTHING,
-    "contamination": share(0.5, "the share of samples to flag, in (0, 0.5]", advice="(for 5 % write 0.05)") | AUTO,
-    "hold_classes": SWITCH,
-    "projection": whole(1, 2**20, "at least 1 dimension and at most 1048576, a whole number"),
-    "projection_kind": one_of("kronecker", "sparse", "gaussian"),
-    "projection_per_layer": SWITCH,
-    "batch_size": whole(1) | AUTO,
-    "shard_size": whole(1),
-    "precision": one_of("float32", "bfloat16", "float16"),
-    "seed": whole(0, 2**32 - 1),
-}
-"""What each field may hold."""
+GRADIENTS, SCORES = "Gradients", "Scores and flags"
+"""Themes of the settings."""
 
 
 @dataclass(frozen=True)
 class AuditSettings:
-    """What an audit is asked to do.
+    """What an audit is asked to do; the help of each field says what it is."""
 
-    Attributes:
-        layers: Whose gradients: ``"last"``, ``"all"``, or glob patterns.
-        detector: The detector whose score ranks and flags; ``None`` chooses: see docs/decisions/0009-defaults.md.
-        detectors: All detectors that get a column; ``None`` chooses the usual ones for the task.
-        contamination: Share of samples to flag, in (0, 0.5], or ``"auto"``.
-        hold_classes: Whether every given class loses the same share of its samples.
-        projection: Dimensions of the random projection, where gradients are not kept in factors.
-        projection_kind: ``"kronecker"``, ``"sparse"`` or ``"gaussian"``.
-        projection_per_layer: Whether ``projection`` dimensions are kept of every layer, instead of their sum.
-        batch_size: Samples a batch, or ``"auto"``.
-        shard_size: Samples a shard; fewer where they would take more than 128 MiB.
-        precision: Precision of the passes.
-        seed: Seed of projections and detectors.
-    """
-
-    layers: Layers = "last"
-    detector: str | None = None
-    detectors: tuple[str, ...] | None = None
-    contamination: float | Literal["auto"] = "auto"
-    hold_classes: bool = False
-    projection: int = 512
-    projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker"
-    projection_per_layer: bool = False
-    batch_size: int | Literal["auto"] = "auto"
-    shard_size: int = 2048
-    precision: Precision = "float32"
-    seed: int = 0
+    layers: Layers = setting(
+        "Whose gradients: `last` (the weight of the last linear layer), `all`, or glob patterns: `head.*,encoder.3.*`.",
+        "last",
+        panel=GRADIENTS,
+    )
+    detector: str | None = setting(
+        "The detector whose score ranks and flags: posterior (default for classes), l2, isolation_forest, loss, ... or "
+        "module:Class.",
+        None,
+        panel=SCORES,
+    )
+    detectors: tuple[str, ...] | None = setting(
+        "All detectors that get a column of scores; the usual ones for the task where left out.", None, panel=SCORES
+    )
+    contamination: float | Literal["auto"] = setting(
+        "Share of the samples to flag, in (0, 0.5], or auto.",
+        "auto",
+        panel=SCORES,
+        number=share(0.5, "the share of samples to flag, in (0, 0.5]", advice="(for 5 % write 0.05)"),
+    )
+    hold_classes: bool = setting("Every given class loses the same share of its samples.", False, panel=SCORES)
+    projection: int = setting(
+        "Dimensions of the random projection, where gradients are not kept in factors.",
+        512,
+        panel=GRADIENTS,
+        number=whole(1, 2**20, "at least 1 dimension and at most 1048576, a whole number"),
+    )
+    projection_kind: Literal["kronecker", "sparse", "gaussian"] = setting(
+        "The random projection.", "kronecker", panel=GRADIENTS
+    )
+    projection_per_layer: bool = setting(
+        "Keep these dimensions of every layer, instead of their sum.", False, panel=GRADIENTS, flags=["--per-layer"]
+    )
+    batch_size: int | Literal["auto"] = setting(
+        "Samples a batch; auto finds it, and halves it when memory runs out.", "auto", panel=GRADIENTS, number=whole(1)
+    )
+    shard_size: int = setting(
+        "Samples a shard, which a killed run loses at most; fewer where they would take more than 128 MiB.",
+        2048,
+        panel=GRADIENTS,
+        number=whole(1),
+    )
+    precision: Precision = setting("Precision of the passes.", "float32", panel=GRADIENTS)
+    seed: int = setting("Seed of projections and detectors.", 0, panel=SCORES, number=whole(0, 2**32 - 1))
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -72,11 +76,11 @@ class AuditSettings:
             value = getattr(self, field.name)
             if isinstance(value, np.generic):  # YAML and JSON know no numpy
                 object.__setattr__(self, field.name, value.item())
-        check_fields(self, RANGES)
+        check_settings(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AuditSettings:
-        """Settings from ``config.yaml`` or flags.
+        """Settings from ``config.yaml``.
 
         Args:
             values: Field names to values; lists become tuples.

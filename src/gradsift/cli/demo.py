@@ -17,6 +17,7 @@ from gradsift import demo as recipe
 from gradsift import evaluation
 from gradsift.cli.audit import run_audit, show, summary
 from gradsift.cli.console import print_json, print_table, say
+from gradsift.cli.options import JsonOption
 from gradsift.cli.source import Source
 from gradsift.report import write_report
 from gradsift.settings import AuditSettings
@@ -28,7 +29,7 @@ def demo(
         "runs/demo"
     ),
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the retraining.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """The whole job on scikit-learn's digits with 10 % flipped labels, about a minute on a laptop.
 

@@ -10,7 +10,7 @@ import typer
 
 from gradsift.cli.audited import open_audited
 from gradsift.cli.console import print_json, print_table, say
-from gradsift.cli.source import patterns
+from gradsift.cli.options import JsonOption, patterns
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
@@ -34,7 +34,7 @@ def geometry(
     pooling: Annotated[str, typer.Option(help="Positions of images and tokens: mean or flatten.")] = "mean",
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Is the network in a state where gradients can tell? Adds collapse, spectra and their meaning to the report.
 

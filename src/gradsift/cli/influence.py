@@ -12,7 +12,7 @@ import yaml
 
 from gradsift.cli.audited import Audited, open_audited
 from gradsift.cli.console import print_json, print_table, say
-from gradsift.cli.source import number, patterns
+from gradsift.cli.options import JsonOption, Options, patterns, with_options
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load_column
 from gradsift.detectors import influence_scores
@@ -36,8 +36,10 @@ from gradsift.writing import refuse_if_taken, reserved
 OBJECTIVES = ("utility", "equal_opportunity", "demographic_parity", "adversarial")
 
 
+@with_options(AuditSettings, only=["contamination"])
 def influence(
     run: Annotated[Path, typer.Argument(help="Run directory of an audit; names model, data, task and layers.")],
+    options: Options,
     target: Annotated[
         Path | None,
         typer.Option(
@@ -69,13 +71,12 @@ def influence(
     layers: Annotated[
         str | None, typer.Option(help="`last`, `all`, or glob patterns with commas; those of the run where left out.")
     ] = None,
-    contamination: Annotated[str, typer.Option(help='Share to flag, in (0, 0.5], or "auto".')] = "auto",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Table to write; influence.parquet of the run.")
     ] = None,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Which training samples help or harm a target? Writes a table that trim and verify take.
 
@@ -92,7 +93,7 @@ def influence(
         )
     path = output or run / "influence.parquet"
     refuse_if_taken(path, is_influence_table)  # before work is wasted
-    share = AuditSettings(contamination=number(contamination, "--contamination", float)).contamination
+    share = options.make(AuditSettings).contamination
     asking = get_method(method, _settings(setting or []))
     opened = open_audited(run, Trust.given(run / "config.yaml", trust_run, trust))
     with reserved(path):

@@ -2,127 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-import typer
-
 from gradsift.cli.console import print_json, say
-from gradsift.cli.source import (
-    BaseOption,
-    BatchSizeOption,
-    DataOption,
-    DetectorsOption,
-    DeviceOption,
-    DtypeOption,
-    IgnoreOption,
-    ImageOption,
-    LabelOption,
-    LengthOption,
-    MessagesOption,
-    ModelOption,
-    PerLayerOption,
-    PrecisionOption,
-    ProjectionOption,
-    PromptOption,
-    ReductionOption,
-    ResponseOption,
-    ShardSizeOption,
-    Source,
-    TargetOption,
-    TaskOption,
-    TextOption,
-    TransformOption,
-    WeightsOption,
-    needed,
-    number,
-    patterns,
-)
+from gradsift.cli.options import JsonOption, Options, with_options
+from gradsift.cli.source import Source
+from gradsift.plan import Plan
 from gradsift.plan import plan as predict
 from gradsift.settings import AuditSettings
 
+OF_AUDIT_ALONE = ("predictions", "out_of_fold", "trajectory", "groups")
+"""Settings of an audit that a plan does not read."""
 
-def plan(
-    model: ModelOption = None,
-    weights: WeightsOption = None,
-    base: BaseOption = None,
-    dtype: DtypeOption = "float32",
-    data: DataOption = None,
-    text: TextOption = None,
-    label: LabelOption = None,
-    image: ImageOption = None,
-    messages: MessagesOption = None,
-    prompt: PromptOption = None,
-    response: ResponseOption = None,
-    target: TargetOption = None,
-    reduction: ReductionOption = "mean",
-    max_length: LengthOption = None,
-    transform: TransformOption = None,
-    ignore: IgnoreOption = None,
-    task: TaskOption = None,
-    device: DeviceOption = "cpu",
-    layers: Annotated[str, typer.Option(help='"last", "all", or glob patterns with commas.')] = "last",
-    detectors: DetectorsOption = None,
-    projection: ProjectionOption = 512,
-    per_layer: PerLayerOption = False,
-    batch_size: BatchSizeOption = "auto",
-    shard_size: ShardSizeOption = 2048,
-    precision: PrecisionOption = "float32",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+
+@with_options(Source, AuditSettings, without=OF_AUDIT_ALONE)
+def plan(options: Options, as_json: JsonOption = False) -> None:
     """Predicts time, memory and disk of an audit from a few batches; nothing is left on disk.
 
     For example: **gradsift plan --model my.model:make --weights model.safetensors --data train.parquet --layers all**
     """
-    source = Source(
-        model=needed(model, "--model"),
-        data=needed(data, "--data"),
-        weights=str(weights) if weights else None,
-        label=label,
-        image=image,
-        transform=transform,
-        ignore=ignore,
-        task=task,
-        device=device,
-        base=base,
-        dtype=dtype,
-        text=text,
-        messages=messages,
-        prompt=prompt,
-        response=response,
-        target=target,
-        reduction=reduction,
-        max_length=max_length,
-    )
-    values: dict[str, Any] = {
-        "layers": patterns(layers),
-        "detectors": detectors.split(",") if detectors else None,
-        "projection": projection,
-        "projection_per_layer": per_layer,
-        "batch_size": number(batch_size, "--batch-size", int),
-        "shard_size": shard_size,
-        "precision": precision,
-    }
-    settings = AuditSettings.from_dict(values)
-    loaded_model, loaded, loaded_task = source.load()
-    found = predict(loaded_model, loaded.dataset, task=loaded_task, settings=settings)
+    model, loaded, task = options.make(Source).load()
+    forecast = predict(model, loaded.dataset, task=task, settings=options.make(AuditSettings))
     if as_json:
-        print_json(found.to_dict())
+        print_json(forecast.to_dict())
         return
-    say(f"{found.samples:,} samples, batches of {found.batch_size}. Gradients: {found.coverage}.")
-    stages = found.stages
+    show(forecast)
+
+
+def show(forecast: Plan) -> None:
+    """Prints a forecast for a person.
+
+    Args:
+        forecast: The forecast.
+    """
+    say(f"{forecast.samples:,} samples, batches of {forecast.batch_size}. Gradients: {forecast.coverage}.")
+    stages = forecast.stages
     say(
-        f"About {_time(found.seconds)}, {_range(found.seconds_low, found.seconds_high)}: "
+        f"About {_time(forecast.seconds)}, {_range(forecast.seconds_low, forecast.seconds_high)}: "
         f"{_time(stages['prepare'])} to begin, {_time(stages['gradients'])} of gradients, "
         f"{_time(stages['scores'] + stages['report'])} of scores and page.",
         "bold",
     )
-    on_device = found.device_memory_bytes
+    on_device = forecast.device_memory_bytes
+    disk = _size(forecast.disk_bytes + forecast.table_bytes)
     say(
-        f"{_size(found.memory_bytes)} of memory beyond model and data set"
+        f"{_size(forecast.memory_bytes)} of memory beyond model and data set"
         + (f", {_size(on_device)} on the device" if on_device is not None else "")
-        + f"; {_size(found.disk_bytes + found.table_bytes)} on disk, {_size(found.disk_bytes)} of it gradients."
+        + f"; {disk} on disk, {_size(forecast.disk_bytes)} of it gradients."
     )
-    say(f"From {found.probed:,} of the samples.")
+    say(f"From {forecast.probed:,} of the samples.")
 
 
 def _unit(seconds: float) -> tuple[float, str]:

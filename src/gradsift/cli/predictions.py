@@ -12,7 +12,7 @@ from gradsift.cli.source import Source
 from gradsift.data import LABEL_KEYS
 from gradsift.data.files import label_name, load_column
 from gradsift.data.records import NpzFile, Table, open_records
-from gradsift.errors import DataError, SettingError
+from gradsift.errors import DataError
 from gradsift.settings import AuditSettings
 from gradsift.table import Audit
 
@@ -34,10 +34,7 @@ def audit_files(source: Source, settings: AuditSettings, output: Path, overwrite
 
     Raises:
         DataError: A file cannot be read, or both are not of the same samples.
-        SettingError: There is a model as well.
     """
-    if source.model is not None:
-        raise SettingError("--model and --predictions are two sources of the same evidence: give one of them")
     predictions, names = read_predictions(Path(str(source.predictions)))
     options = {name: value for name, value in settings.to_dict().items() if value is not None}
     return audit_predictions(
@@ -95,13 +92,13 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[str] | None]:
             raise DataError(f"{path} is no readable array ({error}): save it with numpy.save") from error
     records = open_records(path)
     if isinstance(records, NpzFile):
-        found = {name: load_column(path, name) for name in ARRAYS if name in records.arrays}
-        if not found.keys() & {"probabilities", "logits"}:
+        arrays = {name: load_column(path, name) for name in ARRAYS if name in records.arrays}
+        if not arrays.keys() & {"probabilities", "logits"}:
             raise DataError(
                 f"{path} holds the arrays {', '.join(records.arrays)}: name them probabilities or logits, and features"
             )
         named = "class_names" in records.arrays
-        return found, [str(name) for name in load_column(path, "class_names")] if named else None
+        return arrays, [str(name) for name in load_column(path, "class_names")] if named else None
     if not isinstance(records, Table):
         raise DataError(f"{path} holds no predictions: give .npz, .npy, or a table with one column a class")
     columns = [name for name in records.names if name.lower() not in ("id", *LABEL_KEYS)]

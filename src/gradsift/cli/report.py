@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gradsift.cli.console import print_json, say, warn
+from gradsift.cli.options import JsonOption, RunArgument
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.errors import DataError, SettingError
@@ -17,13 +18,13 @@ from gradsift.table import Audit
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run directory of an audit.")],
+    run: RunArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Page to write; report.html of the run.")
     ] = None,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Writes the page anew, with what verify has shown and with previews where the data is at hand.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gradsift.cli.console import print_json, say
+from gradsift.cli.options import JsonOption, RunArgument, TableOption
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import write_kept
@@ -17,15 +18,12 @@ from gradsift.writing import new_file
 
 
 def trim(
-    run: Annotated[Path, typer.Argument(help="Run directory of an audit.")],
+    run: RunArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="New file of the same kind as the data.")],
-    table: Annotated[
-        Path | None,
-        typer.Option(help="Table to go by, such as one of gradsift influence; the run's own where left out."),
-    ] = None,
+    table: TableOption = None,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Writes the training set without the flagged samples as a new file; never in place.
 
