@@ -344,7 +344,7 @@ def run_unlearning(arguments: argparse.Namespace, seed: int) -> None:
         kept = torch.from_numpy(audit.kept)
         again = fitted(x[kept], given[kept])
         seconds["train again"] = time.perf_counter() - started
-        drawn_ = np.sort(generator.choice(len(x), len(audit.flagged), replace=False))
+        drawn_ = np.sort(generator.choice(len(x), len(audit.flagged_positions), replace=False))
         method = GeneralizedInfluence(mode="all", weight_decay=DECAY, solver="conjugate-gradients", tolerance=1e-4,
                                       batch_size=3000, show_progress=False).fit(head, (x, given))  # fmt: skip
         step = method.step(drawn_)
@@ -357,7 +357,8 @@ def run_unlearning(arguments: argparse.Namespace, seed: int) -> None:
     vectors = {name: torch.cat([p.detach().flatten() for p in one.parameters()]) for name, one in arms.items()}
     distance = float((vectors["as it is"] - vectors["trained again without flagged"]).norm())
     row = key | {
-        "flagged": len(audit.flagged), "samples": len(x), "precision": float(wrong[audit.flagged].mean()),
+        "flagged": len(audit.flagged_positions), "samples": len(x),
+        "precision": float(wrong[audit.flagged_positions].mean()),
         "multiple": chosen.multiple, "seconds": seconds, "weights": len(vectors["as it is"]),
         "arms": {name: {
             "accuracy": float((one(tested).argmax(dim=1) == test.labels).double().mean()),

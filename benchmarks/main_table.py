@@ -112,7 +112,7 @@ def run_seed(
     started = time.perf_counter()
     audit = gradsift.audit(model, (images, given), detector="l2", detectors=DETECTORS, seed=seed, show_progress=False)
     spent = time.perf_counter() - started
-    flagged = audit.flagged
+    flagged = audit.flagged_positions
     kept = {
         "no trim": everything,
         "random trim": np.sort(

@@ -9,11 +9,11 @@ ROOT = Path(gradsift.__file__).parent
 ROOMS = [
     "errors", "printable", "imports", "ranges", "fields", "progress", "writing", "data", "tasks", "gradients", "store",
     "trajectory", "evidence", "detectors", "curvature", "influence", "geometry", "table", "cleaning", "evaluation",
-    "report", "integrations", "settings", "loading", "conventions", "stages", "preparation", "jobs", "audit", "plan",
-    "demo", "cli",
+    "report", "result", "integrations", "settings", "loading", "conventions", "stages", "preparation", "jobs", "audit",
+    "plan", "demo", "cli",
 ]  # fmt: skip
-LATE = {("table", "cleaning"), ("table", "evaluation"), ("table", "report"), ("cleaning", "stages")}
-"""Methods of an audit that reach forward, and the former place of a public name."""
+LATE = {("cleaning", "stages")}
+"""The former place of a public name."""
 
 
 def imports_of(path):

@@ -27,8 +27,8 @@ def test_the_flipped_labels_come_first(blobs, trained):
     inputs, given, wrong = blobs
     audit = gradsift.audit(trained, (inputs, given), contamination=0.1, show_progress=False)
     assert audit.table.num_rows == 180
-    assert len(audit.flagged) == 18
-    assert wrong[audit.flagged].mean() > 0.8
+    assert len(audit.flagged_positions) == 18
+    assert wrong[audit.flagged_positions].mean() > 0.8
     for name in ("l2", "l1", "isolation_forest", "loss", "self_confidence", "normalized_margin"):
         assert detection_measures(audit.table[f"score_{name}"].to_numpy(), wrong)["ap"] > 0.7, name
     assert "but the model says" in audit.worst(1)["reason"][0].as_py()
@@ -38,7 +38,7 @@ def test_the_flipped_labels_come_first(blobs, trained):
 def test_the_posterior_finds_the_flips_and_layers_can_be_kept_apart(blobs, trained):
     inputs, given, wrong = blobs
     audit = gradsift.audit(trained, (inputs, given), detector="posterior", contamination=0.1, show_progress=False)
-    assert wrong[audit.flagged].mean() > 0.8
+    assert wrong[audit.flagged_positions].mean() > 0.8
     apart = gradsift.audit(
         trained, (inputs, given), layers="all", projection=16, projection_per_layer=True, show_progress=False
     )
@@ -66,14 +66,14 @@ def test_shares_of_classes_and_groups_are_held(blobs, trained):
     groups = np.where(np.arange(180) % 4 == 0, "few", "many")
     by = {"contamination": 0.1, "show_progress": False}
     held = gradsift.audit(trained, (inputs, given), hold_classes=True, **by)
-    lost = np.bincount(given[held.flagged], minlength=3) / np.bincount(given)
+    lost = np.bincount(given[held.flagged_positions], minlength=3) / np.bincount(given)
     assert np.ptp(lost) < 1 / np.bincount(given).min()
-    assert len(held.flagged) == 18
+    assert len(held.flagged_positions) == 18
     assert "Every one of 3 groups" in held.summary()
     both = gradsift.audit(trained, (inputs, given), hold_classes=True, groups=groups, **by)
     assert "Every one of 6 groups" in both.summary()
-    assert len(both.flagged) == 18
-    assert abs((groups[both.flagged] == "few").mean() - 0.25) <= 3 / 18
+    assert len(both.flagged_positions) == 18
+    assert abs((groups[both.flagged_positions] == "few").mean() - 0.25) <= 3 / 18
     with pytest.raises(SettingError, match="180 samples"):
         gradsift.audit(trained, (inputs, given), groups=groups[:5], **by)
 
@@ -83,7 +83,7 @@ def test_the_automatic_cut_is_near_the_truth_and_says_how_sure_it_is(blobs, trai
     audit = gradsift.audit(trained, (inputs, given), show_progress=False)
     decision = audit.details["contamination"]
     assert decision["low"] <= wrong.mean() <= decision["high"]
-    assert wrong[audit.flagged].mean() > 0.8
+    assert wrong[audit.flagged_positions].mean() > 0.8
     assert "confidently disagrees" in audit.summary()
 
 
@@ -126,7 +126,7 @@ def test_other_layers(blobs, trained, layers):
     audit = gradsift.audit(
         trained, (inputs, given), layers=layers, projection=32, contamination=0.1, show_progress=False
     )
-    assert wrong[audit.flagged].mean() > 0.5
+    assert wrong[audit.flagged_positions].mean() > 0.5
     assert audit.gradients.rows([0, 1]).shape == (2, 32)
     assert "layer rules" in audit.details["coverage"]
 
@@ -142,7 +142,7 @@ def test_a_task_of_ones_own(blobs, trained):
 
     inputs, given, wrong = blobs
     audit = gradsift.audit(trained, (inputs, given), task=Focal(), contamination=0.1, show_progress=False)
-    assert wrong[audit.flagged].mean() > 0.8
+    assert wrong[audit.flagged_positions].mean() > 0.8
     assert audit.table["given_label"].null_count == 180
     assert "score_self_confidence" not in audit.table.column_names
     assert "times the median" in audit.worst(1)["reason"][0].as_py()
@@ -327,8 +327,8 @@ def test_the_linear_toy_set_of_the_authors():
         )
         for name in ("score_l1", "score_l2"):
             assert set(np.argsort(-audit.table[name].to_numpy())[:10]) == set(flipped)
-        assert len(audit.flagged) == 15
-        assert set(flipped) <= set(audit.flagged)
+        assert len(audit.flagged_positions) == 15
+        assert set(flipped) <= set(audit.flagged_positions)
 
 
 def test_a_resumed_run_has_the_settings_of_the_last_try_on_record(blobs, trained, tmp_path, monkeypatch):
@@ -347,7 +347,7 @@ def test_a_resumed_run_has_the_settings_of_the_last_try_on_record(blobs, trained
         gradsift.audit(trained, (inputs, given), contamination=0.1, batch_size=50, **arguments)
     monkeypatch.setattr(room, "reduce_batch", real)
     audit = gradsift.audit(trained, (inputs, given), contamination=0.3, batch_size=25, **arguments)
-    assert len(audit.flagged) == 54
+    assert len(audit.flagged_positions) == 54
     assert audit.run.config["settings"]["contamination"] == 0.3
     assert audit.run.config["settings"]["batch_size"] == 50  # shards that are there were made with it
 

@@ -16,9 +16,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 import gradsift
+from gradsift import Audit
 from gradsift.cli.app import app
 from gradsift.errors import DataError, ModelError, SettingError
-from gradsift.table import Audit
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_wrong_labels_are_found_from_probabilities_alone(blobs, predicted):
     _, given, wrong = blobs
     audit = gradsift.audit_predictions(given, predicted, out_of_fold=True)
     assert average_precision_score(wrong, audit.table["score"].to_numpy()) > 0.95
-    assert set(audit.flagged) <= set(np.flatnonzero(wrong))
+    assert set(audit.flagged_positions) <= set(np.flatnonzero(wrong))
     assert "score_l2" not in audit.table.column_names
     assert audit.details["provenance"]["predictions"] == "out-of-fold"
     assert audit.details["coverage"] == "none, predictions alone"
@@ -48,7 +48,7 @@ def test_it_is_the_audit_of_the_model_that_made_them(blobs, trained):
     assert of_arrays.table.column_names == of_model.table.column_names
     for column in ("loss", "score", "score_l1", "score_l2", "score_self_confidence"):
         np.testing.assert_allclose(of_arrays.table[column], of_model.table[column], rtol=1e-3, atol=1e-6)
-    assert of_arrays.flagged.tolist() == of_model.flagged.tolist()
+    assert of_arrays.flagged_positions.tolist() == of_model.flagged_positions.tolist()
 
 
 def test_an_estimator_is_cross_validated_trimmed_reported_and_verified(blobs, tmp_path):
@@ -57,7 +57,7 @@ def test_an_estimator_is_cross_validated_trimmed_reported_and_verified(blobs, tm
     assert average_precision_score(wrong, audit.table["score"].to_numpy()) > 0.95
     assert "out-of-fold" in (tmp_path / "run" / "report.html").read_text()
     kept_inputs, kept_labels = audit.trim()
-    assert len(kept_inputs) == len(kept_labels) == 180 - len(audit.flagged)
+    assert len(kept_inputs) == len(kept_labels) == 180 - len(audit.flagged_positions)
     proof = gradsift.verify(
         lambda dataset, *, seed: HistGradientBoostingClassifier(max_iter=3, random_state=seed).fit(*dataset),
         (inputs, given), audit, (inputs, np.where(wrong, -1, given)), metric=gradsift.accuracy, seeds=2,
@@ -65,7 +65,7 @@ def test_an_estimator_is_cross_validated_trimmed_reported_and_verified(blobs, tm
     )  # fmt: skip
     assert "removing" in proof.sentence().lower() or "no evidence" in proof.sentence().lower()
     again = Audit.open(tmp_path / "run", (inputs, given))
-    assert again.flagged.tolist() == audit.flagged.tolist()
+    assert again.flagged_positions.tolist() == audit.flagged_positions.tolist()
     assert again.kind == "class"
 
 
@@ -78,7 +78,7 @@ def test_cross_fitted_trainings_are_audited(blobs):
     evidence = gradsift.cross_fit(train, (inputs, given), show_progress=False)
     audit = gradsift.audit(evidence=evidence, data=(inputs, given), show_progress=False)
     assert average_precision_score(wrong, audit.table["score"].to_numpy()) > 0.95
-    assert len(audit.trim()[0]) == 180 - len(audit.flagged)
+    assert len(audit.trim()[0]) == 180 - len(audit.flagged_positions)
 
 
 def test_a_perfect_fit_of_samples_not_seen_is_no_memorisation(blobs):
@@ -165,10 +165,10 @@ def test_from_the_command_line(blobs, predicted, tmp_path, monkeypatch, kind):
     assert average_precision_score(wrong, audit.table["score"].to_numpy()) > 0.95
     assert ("score_l2" in audit.table.column_names) == (kind == "npz")
     run("trim", "runs/x", "-o", "clean.csv")
-    assert len(pa_csv.read_csv("clean.csv")) == 180 - len(audit.flagged)
+    assert len(pa_csv.read_csv("clean.csv")) == 180 - len(audit.flagged_positions)
     run("report", "runs/x")
     run("audit", "--config", "runs/x/config.yaml", "-o", "runs/y")
-    assert Audit.open("runs/y").flagged.tolist() == audit.flagged.tolist()
+    assert Audit.open("runs/y").flagged_positions.tolist() == audit.flagged_positions.tolist()
 
 
 def test_bad_files_of_predictions(blobs, predicted, tmp_path, monkeypatch):
@@ -217,7 +217,7 @@ def test_another_data_set_is_refused_by_its_labels(blobs, predicted, what, words
     labels = names[given] if words else given
     other = (inputs[::-1].copy(), labels[::-1].copy())
     audit = gradsift.audit_predictions(labels, predicted, out_of_fold=True)
-    assert len(audit.trim((inputs, labels))[0]) == 180 - len(audit.flagged)
+    assert len(audit.trim((inputs, labels))[0]) == 180 - len(audit.flagged_positions)
     tries = {
         "audit": lambda: gradsift.audit_predictions(labels, predicted, data=other),
         "trim": lambda: audit.trim(other),
@@ -238,7 +238,7 @@ def test_cross_fitted_evidence_knows_its_data(blobs):
     audit = gradsift.audit(evidence=evidence, show_progress=False)
     with pytest.raises(DataError, match="fingerprint differs"):
         audit.trim((inputs[::-1].copy(), given))
-    assert len(audit.trim((inputs, given))[0]) == 180 - len(audit.flagged)
+    assert len(audit.trim((inputs, given))[0]) == 180 - len(audit.flagged_positions)
 
 
 def test_folds_do_not_go_into_a_run_directory_and_no_trimmed_file_does(blobs, predicted, tmp_path, monkeypatch):

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import gradsift
+from gradsift import Audit
 from gradsift.data.files import load
 from gradsift.errors import DataError, ModelError, RunDirectoryError, SettingError, UnsafeFileError
 from gradsift.loading import load_weights
-from gradsift.table import Audit
 
 N = 40
 PROBED = [0, N - 1]  # positions that the checks before a run look at
@@ -74,7 +74,7 @@ class Own:
 def test_what_is_good_passes():
     found = audit(contamination=0.1)
     assert len(found) == N
-    assert len(found.flagged) == 4
+    assert len(found.flagged_positions) == 4
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_detectors_of_labels_are_refused_where_there_are_no_classes(detector):
 def test_names_and_shares_of_numpy_are_taken(tmp_path):
     share, names = (np.arange(N) % 10 == 0).mean(), np.array(["cat", "dog"])
     found = audit(contamination=share, class_names=names, output=tmp_path / "x")
-    assert len(found.flagged) == 4
+    assert len(found.flagged_positions) == 4
     assert Audit.open(tmp_path / "x").class_names == ["cat", "dog"]
 
 
@@ -335,7 +335,7 @@ def test_a_whole_run_is_refused_without_overwrite(tmp_path):
     with pytest.raises(RunDirectoryError, match=r"holds a whole run: pass --overwrite \(overwrite=True\)"):
         audit(output=tmp_path / "x")
     audit(output=tmp_path / "x", contamination=0.25, overwrite=True)
-    assert len(Audit.open(tmp_path / "x").flagged) == 10
+    assert len(Audit.open(tmp_path / "x").flagged_positions) == 10
 
 
 def test_an_unfinished_run_of_another_model_is_refused(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 import gradsift
+from gradsift import Audit
 from gradsift.cleaning import decide, trim
 from gradsift.cleaning.contamination import count_disagreements, count_outliers
 from gradsift.data import Samples
@@ -14,7 +15,6 @@ from gradsift.detectors import WrongLabelPosterior
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.store import ArrayMatrix, gradient_matrix
-from gradsift.table import Audit
 
 N = 30
 
@@ -180,8 +180,8 @@ def test_trim_gives_the_same_kind_without_the_flagged_and_leaves_the_original(mo
     make, expected = KINDS[kind]
     source = make()
     audit = audited(model, source)
-    assert len(audit.flagged) == 6
-    assert sorted([*audit.flagged, *audit.kept]) == list(range(N))
+    assert len(audit.flagged_positions) == 6
+    assert sorted([*audit.flagged_positions, *audit.kept]) == list(range(N))
     for clean in (trim(source, audit), audit.trim(), audit.trim(make())):
         assert isinstance(clean, expected)
         x, y = numbers(clean)

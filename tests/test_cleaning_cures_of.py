@@ -34,7 +34,7 @@ def audit():
 
 
 def test_drop_and_relabel_go_by_what_is_flagged(audit):
-    assert sorted(audit.flagged) == list(range(0, N, 10))
+    assert sorted(audit.flagged_positions) == list(range(0, N, 10))
     assert cure_of(audit, "drop").kept.tolist() == audit.kept.tolist()
     relabel = cure_of(audit, "relabel")
     assert relabel.labels.tolist() == TRUE.tolist()
@@ -44,11 +44,11 @@ def test_drop_and_relabel_go_by_what_is_flagged(audit):
 
 def test_a_share_takes_the_most_detrimental(audit):
     dropped = np.setdiff1d(np.arange(N), cure_of(audit, "drop", share=0.05).kept)
-    assert set(dropped) == set(audit.flagged[:3])
-    assert set(cure_of(audit, "relabel", share=0.05).changed) == set(audit.flagged[:3])
+    assert set(dropped) == set(audit.flagged_positions[:3])
+    assert set(cure_of(audit, "relabel", share=0.05).changed) == set(audit.flagged_positions[:3])
     assert len(cure_of(audit, "drop", share=0.99).kept) == K  # every class keeps a sample
     relabelled = cure_of(audit, "relabel", share=0.5)  # what has no suggestion keeps its label
-    assert set(relabelled.changed) == set(audit.flagged)
+    assert set(relabelled.changed) == set(audit.flagged_positions)
 
 
 def test_soft_targets_are_those_that_the_score_is_made_of(audit, caplog):
@@ -108,7 +108,7 @@ def test_no_class_is_emptied_by_what_is_flagged(caplog):
     labels = np.array([0] * 10 + [1] * 10 + [2])
     probabilities = np.eye(K)[np.array([0] * 10 + [1] * 10 + [1])] * 0.97 + 0.01
     audit = gradsift.audit_predictions(labels, probabilities, contamination=0.05, show_progress=False)
-    assert audit.flagged.tolist() == [20]
+    assert audit.flagged_positions.tolist() == [20]
     assert cure_of(audit, "drop").kept.tolist() == list(range(21))
     assert "the least detrimental sample of each keeps its label" in caplog.text
     assert cure_of(audit, "relabel").changed.tolist() == []

@@ -58,7 +58,7 @@ def test_a_convex_model_comes_close_to_being_trained_again(case):
     before = (model[0].weight - again[0].weight).norm().item()
     after = (result.model[0].weight - again[0].weight).norm().item()
     assert len(result.removed) == N // 10
-    assert np.array_equal(result.removed, audit.flagged)
+    assert np.array_equal(result.removed, audit.flagged_positions)
     assert after < before / 3
     assert result.multiple == 1
     assert result.changed == pytest.approx((result.model[0].weight - model[0].weight).norm().item())
@@ -69,7 +69,7 @@ def test_one_sample_is_removed_to_second_order(case):
     single = gradsift.audit(
         model, train_set, detectors=["loss"], contamination=0.007, output=audit.run.path.parent / "one", **QUIET
     )
-    assert len(single.flagged) == 1
+    assert len(single.flagged_positions) == 1
     result = unlearn(model, train_set, single, weight_decay=DECAY, **EXACT, **QUIET)
     again = logistic(single.trim(train_set))
     before = (model[0].weight - again[0].weight).norm().item()
@@ -108,7 +108,7 @@ def test_the_step_is_chosen_on_the_validation_set(case):
 
 def test_a_step_that_helps_nothing_is_not_taken(case, caplog):
     model, train_set, audit, _ = case
-    flagged = train_set[0][audit.flagged.copy()], train_set[1][audit.flagged.copy()]
+    flagged = train_set[0][audit.flagged_positions.copy()], train_set[1][audit.flagged_positions.copy()]
     with caplog.at_level(logging.WARNING):
         result = unlearn(model, train_set, audit, validation=flagged, weight_decay=DECAY, **EXACT, **QUIET)
     assert result.multiple == 0

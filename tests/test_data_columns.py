@@ -232,7 +232,7 @@ def test_an_estimator_gets_the_frame_as_it_is(form):
     source = data.assign(label=words) if form == "one frame" else (data, words)
     estimator = ensemble.HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=20)
     audit = gradsift.audit(estimator, source, contamination=0.02, show_progress=False)
-    assert 10 in audit.flagged
+    assert 10 in audit.flagged_positions
     assert audit.class_names == ["cat", "dog"]
     kept = audit.trim()
     pandas.testing.assert_frame_equal(kept if form == "one frame" else kept[0], (

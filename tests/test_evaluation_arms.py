@@ -84,7 +84,9 @@ def test_every_arm_is_trained_on_its_cure_beside_its_controls(digits, audit):
     np.testing.assert_array_equal(by_arm["drop"][0], inputs[audit.kept])
     assert len(by_arm["random drop"][1]) == len(audit.kept)
     suggested = audit.table["suggested_label"].to_pylist()
-    expected = [suggested[i] if i in audit.flagged and suggested[i] is not None else given[i] for i in range(SIZE)]
+    expected = [
+        suggested[i] if i in audit.flagged_positions and suggested[i] is not None else given[i] for i in range(SIZE)
+    ]
     np.testing.assert_array_equal(by_arm["relabel"][1], expected)
     np.testing.assert_array_equal(by_arm["oracle relabel"][1], true)
     np.testing.assert_array_equal(by_arm["oracle drop"][1], given[given == true])
@@ -119,11 +121,11 @@ def test_any_cure_is_an_arm_and_drops_of_other_sizes_have_controls_of_their_own(
     scores, given = audit.table["score"].to_numpy(), digits[0][1]
     asked = {"few": cures.drop(scores, given, 10), "many": cures.drop(scores, given, 60), "edited": audit}
     found, train = run(digits, audit, arms=asked, seeds=1)
-    sizes = sorted({10, 60, len(audit.flagged)})
+    sizes = sorted({10, 60, len(audit.flagged_positions)})
     randoms = [f"random drop of {size}" for size in sizes]
     assert found.arms == ["no change", *randoms, "few", "many", "edited"]
     assert found.control_of("few") == "random drop of 10"
-    assert [SIZE - len(dataset[1]) for _, dataset in train.calls] == [0, *sizes, 10, 60, len(audit.flagged)]
+    assert [SIZE - len(dataset[1]) for _, dataset in train.calls] == [0, *sizes, 10, 60, len(audit.flagged_positions)]
     assert found.sentence("few").startswith("One seed says nothing: removing 10 samples (few) changed the metric by")
     named = run(digits, audit, OnlyLabels(), arms=[cures.drop(scores, given, 30), ("mine", asked["few"])], seeds=1)[0]
     assert named.arms[-2:] == ["drop 10 %", "mine"]
@@ -232,10 +234,10 @@ def test_results_of_the_first_version_are_read():
 def test_finished_trials_of_the_first_version_are_not_repeated(digits, audit, tmp_path):
     test_set = gradsift.data.fingerprint_samples(gradsift.data.Samples(digits[1]))[0]
     recipe = f"{Train.__module__}:Train gradsift.evaluation.metrics:accuracy {test_set}"
-    about = audit.flagged.tobytes() + str(audit.details["data_fingerprint"]).encode() + recipe.encode()
+    about = audit.flagged_positions.tobytes() + str(audit.details["data_fingerprint"]).encode() + recipe.encode()
     key = hashlib.sha256(about).hexdigest()[:16]
     oracle = hashlib.sha256(digits[2].tobytes()).hexdigest()[:16]
-    flagged = len(audit.flagged)
+    flagged = len(audit.flagged_positions)
     rows = [("no trim", "", 0), ("random trim", "", flagged), ("this trim", "", flagged), ("oracle trim", oracle, 90)]
     lines = [
         json.dumps({"key": key + own, "arm": arm, "seed": 0, "value": 50.0 + place, "seconds": 1.0, "removed": removed})

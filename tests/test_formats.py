@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from gradsift import Audit
 from gradsift.cli.app import app
-from gradsift.table import COLUMNS, Audit
+from gradsift.table import COLUMNS
 from gradsift.trajectory import Trajectory
 
 FORMATS = Path(__file__).parent / "formats"
@@ -26,7 +27,7 @@ def released(request, monkeypatch):
 def test_a_run_opens(released):
     audit = Audit.open(released / "run")
     assert len(audit) == 40
-    assert set(audit.flagged) == {1, 2, 14, 29}
+    assert set(audit.flagged_positions) == {1, 2, 14, 29}
     assert audit.class_names == ["ant", "bee", "cat"]
     assert audit.gradients.norms(2).shape == (40,)
     assert set(COLUMNS) <= set(audit.table.column_names)

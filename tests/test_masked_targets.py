@@ -69,7 +69,7 @@ def test_masked_targets_count_nothing_and_are_empty_in_the_table(task, layers, t
     assert opened.kind == task.kind
     assert opened.table["given_label"].to_pylist() == given
     assert not any("nan" in reason for reason in opened.table["reason"].to_pylist())
-    assert len(opened.trim()[0]) == N - len(opened.flagged)
+    assert len(opened.trim()[0]) == N - len(opened.flagged_positions)
     assert (tmp_path / "run" / "report.html").is_file()
 
 

@@ -10,7 +10,7 @@ import torch
 import gradsift
 from gradsift.errors import OutputError
 from gradsift.evaluation import Judged, Trial, Verification
-from gradsift.report import render_sample, write_report
+from gradsift.report import describe_sample, render_sample, write_report
 from gradsift.report.plots import gradient_space, histogram
 from gradsift.report.png import is_image, png_data_uri
 
@@ -135,6 +135,23 @@ def test_samples_are_rendered_by_kind():
     assert "width" in render_sample((np.array([1.0, 2.0]), 0), ["width", "height"])
     assert "and 18 more" in render_sample(np.arange(30.0))
     assert render_sample("z" * 1000).count("z") == 400
+
+
+@pytest.mark.parametrize(
+    ("sample", "line"),
+    [
+        ((np.zeros((1, 8, 8)), 3), "image of shape (1, 8, 8)"),
+        (("a <i>\n text\x1b", 1), r"a <i> text\x1b"),
+        ({"text": "a text", "label": 1, "id": "x"}, "a text"),
+        ({"age": 30, "pay": 2.5, "label": 1}, "age=30, pay=2.5"),
+        ((np.array([1.0, 2.0]), 0), "width=1, height=2"),
+        (np.arange(30.0), "width=0, height=1, x2=2, x3=3 and 26 more"),
+        ({"label": 1}, ""),
+        ("z" * 1000, "z" * 100 + " …"),
+    ],
+)
+def test_a_line_describes_each_kind_of_sample(sample, line):
+    assert describe_sample(sample, ["width", "height"]) == line
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (1, 5, 7), (3, 5, 7), (5, 7, 3), (5, 7, 1)])

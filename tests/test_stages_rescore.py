@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import gradsift
+from gradsift import Audit
 from gradsift.errors import DataError, RunDirectoryError
 from gradsift.stages import rescore
-from gradsift.table import Audit
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_the_new_scores_rank_flag_and_trim(audited):
     before = audit.table
     other = rescore(audit, scores, "influence_x", contamination=0.1)
     assert other.detector == "influence_x"
-    assert other.flagged.tolist() == [39, 38, 37, 36]
+    assert other.flagged_positions.tolist() == [39, 38, 37, 36]
     assert other.table["rank"].to_pylist() == list(range(40, 0, -1))
     assert other.table["score_l2"].equals(before["score_l2"])
     for unchanged in ("given_label", "predicted_label", "suggested_label", "loss", "id"):
@@ -40,7 +40,7 @@ def test_the_new_scores_rank_flag_and_trim(audited):
 
 def test_the_automatic_cut_is_that_of_the_audit(audited):
     _, audit = audited
-    assert len(rescore(audit, np.arange(40.0), "x").flagged) == len(audit.flagged)
+    assert len(rescore(audit, np.arange(40.0), "x").flagged_positions) == len(audit.flagged_positions)
 
 
 def test_a_written_table_opens_with_its_run(audited, tmp_path):
@@ -48,7 +48,7 @@ def test_a_written_table_opens_with_its_run(audited, tmp_path):
     other = rescore(audit, np.arange(40.0), "x", contamination=0.1)
     pq.write_table(other.table, tmp_path / "table.parquet")
     again = Audit.open(audit.run.path, data, table=tmp_path / "table.parquet")
-    assert again.flagged.tolist() == other.flagged.tolist()
+    assert again.flagged_positions.tolist() == other.flagged_positions.tolist()
     assert again.summary() == other.summary()
 
 

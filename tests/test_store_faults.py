@@ -11,13 +11,12 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from gradsift import writing
+from gradsift import Audit, writing
 from gradsift.cli.app import app
 from gradsift.errors import OutputError, RunDirectoryError, SettingError
 from gradsift.store import RunDirectory
 from gradsift.store.configuration import read_config
 from gradsift.store.tables import KEY, write_table
-from gradsift.table import Audit
 
 CONFIG = {"settings": {"batch_size": 4}}
 LENGTHS = (3, 2)
@@ -47,7 +46,7 @@ def read(place):
     audit = Audit.open(place)
     for name in sorted(audit.run.stored()):
         audit.run.statistic(name).load()
-    return audit.flagged.tolist(), audit.run.config, audit.run.read_json("timing.json")
+    return audit.flagged_positions.tolist(), audit.run.config, audit.run.read_json("timing.json")
 
 
 def contents(place):
@@ -214,7 +213,7 @@ def test_tables_are_those_of_the_run_in_any_order(tmp_path):
     place, other = make(tmp_path / "x"), make(tmp_path / "other", "g")
     table = Audit.open(place).table
     write_table(table.take([3, 0, 4, 1, 2]), tmp_path / "sorted.parquet")
-    assert Audit.open(place, table=tmp_path / "sorted.parquet").flagged.tolist() == [3]
+    assert Audit.open(place, table=tmp_path / "sorted.parquet").flagged_positions.tolist() == [3]
     write_table(table.take([0, 1, 2]), tmp_path / "less.parquet")
     with pytest.raises(RunDirectoryError, match=r"3 rows, .* 5 samples"):
         Audit.open(place, table=tmp_path / "less.parquet")

@@ -169,8 +169,9 @@ def test_identical_rows_are_ties(tmp_path):
     data[1][500:] = 1  # of two labels; each label's rows are identical
     for detector in ("l2", "isolation_forest", "loss"):
         audit = gradsift.audit(model, data, detector=detector, contamination=0.05, show_progress=False)
-        assert len(audit.flagged) == 50
-        assert audit.flagged.max() - audit.flagged.min() > 200  # drawn from all that are tied, not the first fifty
+        assert len(audit.flagged_positions) == 50
+        # drawn from all that are tied, not the first fifty
+        assert audit.flagged_positions.max() - audit.flagged_positions.min() > 200
         assert "samples share the score at the cut: 50 of them were drawn at random" in audit.summary()
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import gradsift
+from gradsift import Audit
 from gradsift.errors import RunDirectoryError
 from gradsift.stages import rescore
-from gradsift.table import Audit
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_a_table_that_was_sorted_otherwise_says_the_same(audited, order):
     path = folder / f"{order}.parquet"
     pq.write_table(audit.table.take(rows), path)
     again = Audit.open(audit.run.path, audit.train_set, table=path)
-    assert again.flagged.tolist() == audit.flagged.tolist()
+    assert again.flagged_positions.tolist() == audit.flagged_positions.tolist()
     assert again.kept.tolist() == audit.kept.tolist()
     assert again.worst(5).equals(audit.worst(5))
     assert (again.trim()[1] == audit.trim()[1]).all()

@@ -51,10 +51,10 @@ def read_run(path: Path) -> None:
     Args:
         path: The run directory.
     """
-    from gradsift.table import Audit
+    from gradsift import Audit
 
     audit = Audit.open(path)
-    _ = audit.table.to_pylist(), audit.run.config, audit.details, audit.flagged
+    _ = audit.table.to_pylist(), audit.run.config, audit.details, audit.flagged_positions
     for name in sorted(audit.run.stored()):
         audit.run.statistic(name).load()
     audit.gradients.norms(2)

@@ -14,9 +14,9 @@ from gradsift.evaluation import Verification, accuracy, correct, verify
 from gradsift.evidence import Evidence, cross_fit
 from gradsift.integrations import ImageSet, PromptSet, TargetSet, TextSet, corrected_loss, weighted_rows
 from gradsift.plan import Plan, plan
+from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages import rescore
-from gradsift.table import Audit
 from gradsift.trajectory import Recorder, Trajectory, indexed
 
 __all__ = [

@@ -20,8 +20,8 @@ from gradsift.evidence import (
 )
 from gradsift.gradients import Layers, Precision
 from gradsift.jobs import Request, audit_evidence, audit_model
+from gradsift.result import Audit
 from gradsift.settings import AuditSettings
-from gradsift.table import Audit
 from gradsift.tasks import Task
 from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
@@ -159,7 +159,7 @@ def audit_predictions(
     Example:
         >>> probabilities = [[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.95, 0.05]]
         >>> audit = audit_predictions(["cat", "cat", "dog", "dog"], probabilities, contamination=0.25)
-        >>> audit.flagged.tolist(), audit.class_names
+        >>> audit.flagged_positions.tolist(), audit.class_names
         ([3], ['cat', 'dog'])
 
     Args:

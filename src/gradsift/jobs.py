@@ -31,12 +31,12 @@ from gradsift.gradients.probe import Probe
 from gradsift.gradients.projection import VERSION
 from gradsift.preparation import Preparation, prepare
 from gradsift.report.highlights import write_highlights
+from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages import Expected, OpenRun, choose_detectors, collect_arrays, finish, open_run
 from gradsift.store import collect, fingerprint_model
 from gradsift.store.processes import leading, rank_and_count, together
-from gradsift.table import Audit
-from gradsift.table.audit_result import OF_PREDICTIONS
+from gradsift.table.audited_run import OF_PREDICTIONS
 from gradsift.tasks import Task, kind_of
 from gradsift.trajectory import Trajectory
 

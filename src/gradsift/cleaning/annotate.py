@@ -8,13 +8,13 @@ from gradsift.data.added_columns import with_columns
 from gradsift.data.batch import PREFIX
 from gradsift.data.samples import is_splits, one_split, rows_of, with_split
 from gradsift.errors import DataError
-from gradsift.table import Audit
+from gradsift.table import AuditedRun
 
 ANNOTATIONS = ("score", "rank", "percentile", "flagged", "loss", "suggested_label", "reason_kind", "reason")
 """Columns of the table that are added, under names that begin with :data:`PREFIX`."""
 
 
-def annotate(train_set: Any, audit: Audit) -> Any:
+def annotate(train_set: Any, audit: AuditedRun) -> Any:
     """The data set with columns for score, rank, percentile, flag, loss, suggested label, kind of reason and reason.
 
     Args:

@@ -11,8 +11,8 @@ from gradsift.cleaning.cure import HOWS, Cure, How, keeping_every_class, none, s
 from gradsift.detectors import WrongLabelPosterior, get_detector
 from gradsift.errors import DataError, SettingError
 from gradsift.evidence import stored_evidence, with_samples_never_drawn
-from gradsift.table import Audit
-from gradsift.table.audit_result import by_position
+from gradsift.table import AuditedRun
+from gradsift.table.audited_run import by_position
 from gradsift.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,9 @@ TOLERANCE = 1e-3
 """Most difference between the probabilities of a wrong label that stand in a table and those computed again."""
 
 
-def cure_of(audit: Audit, how: How | str, *, share: float | None = None, trajectory: Trajectory | None = None) -> Cure:
+def cure_of(
+    audit: AuditedRun, how: How | str, *, share: float | None = None, trajectory: Trajectory | None = None
+) -> Cure:
     """A cure of the audited samples.
 
     Where the table was edited (``Audit.open(run, table=FILE)``), what a person has decided stands above what the model
@@ -73,15 +75,15 @@ _KINDS = {"multilabel": "several yes-or-no labels", "value": "values"}
 """Kinds of labels that are no classes, in words."""
 
 
-def _given_labels(audit: Audit) -> np.ndarray | None:
+def _given_labels(audit: AuditedRun) -> np.ndarray | None:
     """Given labels as class numbers, shape (n,); ``None`` where samples have no class."""
     column = audit.table["given_label"]
     return column.to_numpy() if audit.kind == "class" and not column.null_count else None
 
 
-def _chosen(audit: Audit, share: float | None, given: np.ndarray | None) -> np.ndarray:
+def _chosen(audit: AuditedRun, share: float | None, given: np.ndarray | None) -> np.ndarray:
     """Positions of the samples that lose their label, the most detrimental first; every class keeps one."""
-    chosen = audit.flagged
+    chosen = audit.flagged_positions
     if share is not None:
         chosen = np.argsort(audit.table["rank"].to_numpy(), kind="stable")[: round(share * len(audit))]
     if given is None:
@@ -95,7 +97,7 @@ def _chosen(audit: Audit, share: float | None, given: np.ndarray | None) -> np.n
     return remaining
 
 
-def _relabelled(audit: Audit, labels: np.ndarray, share: float | None) -> Cure:
+def _relabelled(audit: AuditedRun, labels: np.ndarray, share: float | None) -> Cure:
     column = audit.table["suggested_label"]
     if column.null_count == len(audit):
         raise SettingError(
@@ -108,7 +110,7 @@ def _relabelled(audit: Audit, labels: np.ndarray, share: float | None) -> Cure:
     return Cure("relabel", labels, np.arange(len(labels)), labels=new)
 
 
-def _weighted(audit: Audit, labels: np.ndarray) -> Cure:
+def _weighted(audit: AuditedRun, labels: np.ndarray) -> Cure:
     name = _posterior_of(audit)
     if name is None:
         raise SettingError(
@@ -121,7 +123,7 @@ def _weighted(audit: Audit, labels: np.ndarray) -> Cure:
     return weight(wrong, labels)
 
 
-def _softened(audit: Audit, labels: np.ndarray, trajectory: Trajectory | None) -> Cure:
+def _softened(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | None) -> Cure:
     name = _posterior_of(audit) or "posterior"
     details = audit.details
     evidence = stored_evidence(
@@ -156,7 +158,7 @@ def _softened(audit: Audit, labels: np.ndarray, trajectory: Trajectory | None) -
     return soft(targets, labels)
 
 
-def _posterior_of(audit: Audit) -> str | None:
+def _posterior_of(audit: AuditedRun) -> str | None:
     """The detector whose score in the table is the probability of a wrong label."""
     names = [name for name in (audit.detector, *POSTERIORS) if name in POSTERIORS]
     return next((name for name in names if f"score_{name}" in audit.table.column_names), None)
@@ -167,7 +169,7 @@ def _suggested(table: pa.Table) -> np.ndarray:
     return table["suggested_label"].fill_null(-1).to_numpy().astype(np.int64)
 
 
-def _decided(audit: Audit) -> np.ndarray:
+def _decided(audit: AuditedRun) -> np.ndarray:
     """Positions of the samples whose flag or suggested label a person has changed, so that the run's own table differs."""
     if audit.rescored:
         return np.arange(0)
@@ -177,7 +179,7 @@ def _decided(audit: Audit) -> np.ndarray:
     return np.flatnonzero(other_flag | (flagged & (_suggested(audit.table) != _suggested(own))))
 
 
-def _tell_of_difference(audit: Audit, name: str, wrong: np.ndarray) -> None:
+def _tell_of_difference(audit: AuditedRun, name: str, wrong: np.ndarray) -> None:
     """Says where the probabilities are others than those in the table, which another version of gradsift has written."""
     column = f"score_{name}"
     if column in audit.table.column_names:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gradsift.errors import DataError
-from gradsift.table import Audit
+from gradsift.table import AuditedRun
 
 
-def trim(train_set: Any, audit: Audit) -> Any:
+def trim(train_set: Any, audit: AuditedRun) -> Any:
     """The data set without the flagged samples.
 
     Args:

@@ -19,7 +19,7 @@ from gradsift.gradients.model_state import unwrapped
 from gradsift.influence.generalized import Choice, GeneralizedInfluence, Mode, Solver
 from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.influence.targets import Target, Utility
-from gradsift.table import Audit
+from gradsift.table import AuditedRun
 from gradsift.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class UnlearningResult:
 def unlearn(
     model: nn.Module,
     train_set: Any,
-    audit: Audit,
+    audit: AuditedRun,
     *,
     validation: Any = None,
     task: str | Task = "classification",
@@ -117,7 +117,7 @@ def unlearn(
         raise DataError("unlearn needs the data set that was audited: pass it as train_set")
     if not multiples or not all(0 < one < np.inf for one in multiples):
         raise SettingError(f"multiples must be numbers above 0; given {list(multiples)}")
-    samples, removed = audit.samples_of(train_set), audit.flagged
+    samples, removed = audit.samples_of(train_set), audit.flagged_positions
     if len(removed) == len(audit):
         raise DataError("all samples are flagged, so no model is left: audit with a smaller contamination")
     gradients = SampleGradients(

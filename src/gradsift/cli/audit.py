@@ -15,9 +15,9 @@ from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load_column
 from gradsift.errors import SettingError
+from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.store.configuration import read_config
-from gradsift.table import Audit
 
 
 @with_options(Source, AuditSettings)
@@ -100,12 +100,12 @@ def summary(result: Audit) -> dict[str, Any]:
     return {
         "run": str(result.run.path),
         "samples": len(result),
-        "flagged": len(result.flagged),
+        "flagged": len(result.flagged_positions),
         "contamination": result.details["contamination"],
         "coverage": result.details["coverage"],
         "data_fingerprint_covers": result.details["data_fingerprint_covers"],
         "warnings": result.warnings,
-        "worst": result.worst(10).select(["position", "id", "score", "reason"]).to_pylist(),
+        "worst": result.worst(10, previews=False).select(["position", "id", "score", "reason"]).to_pylist(),
     }
 
 
@@ -132,7 +132,7 @@ def show(result: Audit) -> None:
             "score": f"{row['score']:.4g}",
             "reason": row["reason"],
         }
-        for row in result.worst(5).to_pylist()
+        for row in result.worst(5, previews=False).to_pylist()
     ]
     print_table(rows, "The worst samples")
     path = result.run.path

@@ -13,8 +13,8 @@ from gradsift.cli.trust import Trust
 from gradsift.data.files import Loaded
 from gradsift.errors import DataError
 from gradsift.integrations.pretrained import Pretrained
+from gradsift.result import Audit
 from gradsift.store import fingerprint_model
-from gradsift.table import Audit
 from gradsift.tasks import Task
 
 

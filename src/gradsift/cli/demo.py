@@ -63,8 +63,8 @@ def demo(
     )
     result.run.write_json("verify.json", verification.to_dict())
     page = write_report(result, result.run.path / "report.html", loaded, verification)
-    precision = float(wrong[result.flagged].mean()) if len(result.flagged) else 0.0
-    recall = float(wrong[result.flagged].sum() / wrong.sum())
+    precision = float(wrong[result.flagged_positions].mean()) if len(result.flagged_positions) else 0.0
+    recall = float(wrong[result.flagged_positions].sum() / wrong.sum())
     if as_json:
         found = {"precision": precision, "recall": recall, "detection": evaluation.detection(result, wrong)}
         print_json(summary(result) | found | {"verification": verification.to_dict(), "report": str(page)})

@@ -27,10 +27,10 @@ from gradsift.influence import (
     Utility,
     get_method,
 )
+from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages import rescore
 from gradsift.store.tables import is_influence_table, write_table
-from gradsift.table import Audit
 from gradsift.writing import refuse_if_taken, reserved
 
 OBJECTIVES = ("utility", "equal_opportunity", "demographic_parity", "adversarial")
@@ -124,7 +124,7 @@ def influence(
         if each and asked is not None:
             table = table.append_column("influence_each", pa.array(list(fitted.influence(asked, each=True))))
         write_table(table, path, replaces=is_influence_table)
-        _show(Audit(table, audit.run), fitted.report_, path, as_json)
+        _show(result.with_table(table), fitted.report_, path, as_json)
 
 
 def _target(opened: Audited, path: Path, objective: str, groups: str | None, attack: str) -> Target:
@@ -163,7 +163,7 @@ def _show(result: Audit, report: dict[str, Any], path: Path, as_json: bool) -> N
     if as_json:
         rows = result.table.select(["position", "id", "influence", "score", "reason"])
         content = {name: rows.take(places).to_pylist() for name, places in ends.items()}
-        counted = {"samples": len(result), "flagged": len(result.flagged), "method": result.detector}
+        counted = {"samples": len(result), "flagged": len(result.flagged_positions), "method": result.detector}
         print_json(counted | {"report": _plain(report)} | content | {"table": str(path)})
         return
     for name, places in ends.items():
@@ -178,7 +178,7 @@ def _show(result: Audit, report: dict[str, Any], path: Path, as_json: bool) -> N
 def _plain(value: Any) -> Any:
     """Numbers of numpy and of torch as JSON has them."""
     if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(part) for part in value]
     return value.tolist() if hasattr(value, "tolist") else value

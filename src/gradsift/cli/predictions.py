@@ -13,8 +13,8 @@ from gradsift.data import LABEL_KEYS
 from gradsift.data.files import label_name, load_column
 from gradsift.data.records import NpzFile, Table, open_records
 from gradsift.errors import DataError
+from gradsift.result import Audit
 from gradsift.settings import AuditSettings
-from gradsift.table import Audit
 
 ARRAYS = ("probabilities", "logits", "features")
 """Names of the arrays in a file of predictions."""

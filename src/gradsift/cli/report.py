@@ -14,7 +14,7 @@ from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation import Verification
 from gradsift.report import write_report
-from gradsift.table import Audit
+from gradsift.result import Audit
 
 
 def report(

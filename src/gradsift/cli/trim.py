@@ -13,7 +13,7 @@ from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import write_kept
 from gradsift.errors import DataError
-from gradsift.table import Audit
+from gradsift.result import Audit
 from gradsift.writing import new_file
 
 
@@ -42,6 +42,6 @@ def trim(
     else:
         write_kept(source.data, audit.kept, output, len(audit))
     if as_json:
-        print_json({"kept": len(audit.kept), "removed": len(audit.flagged), "output": str(output)})
+        print_json({"kept": len(audit.kept), "removed": len(audit.flagged_positions), "output": str(output)})
         return
     say(f"Kept {len(audit.kept):,} of {len(audit):,} samples in {output}; {source.data} is as it was.")

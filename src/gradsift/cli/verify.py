@@ -17,7 +17,7 @@ from gradsift.errors import DataError
 from gradsift.evaluation.arms import CONTROLS, Asked
 from gradsift.imports import import_function
 from gradsift.report import write_report
-from gradsift.table import Audit
+from gradsift.result import Audit
 
 
 def verify(

@@ -13,7 +13,7 @@ from gradsift.cleaning.cure import Cure, How, none, soft
 from gradsift.cleaning.cures_of import cure_of
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.verification import UNCHANGED, Judged
-from gradsift.table import Audit
+from gradsift.table import AuditedRun
 from gradsift.trajectory import Trajectory
 
 RANDOM, DISTILLED = "random drop", "self-distillation"
@@ -22,7 +22,7 @@ SMOOTHINGS = {"smoothing 0.3": 0.3, "smoothing 0.1": 0.1}
 CONTROLS = (RANDOM, *SMOOTHINGS, DISTILLED)
 """Controls beside no change."""
 
-Asked = Sequence[str | Cure | tuple[str, Cure | Audit]] | Mapping[str, Cure | Audit]
+Asked = Sequence[str | Cure | tuple[str, Cure | AuditedRun]] | Mapping[str, Cure | AuditedRun]
 """Arms as a user names them: kinds of cures, which the audit gives; cures; or names with cures or other audits."""
 
 
@@ -69,7 +69,7 @@ class Arm:
 
 
 def plan_arms(
-    audit: Audit,
+    audit: AuditedRun,
     asked: Asked,
     seeds: Sequence[int],
     true_labels: Any = None,
@@ -152,7 +152,7 @@ def _allowed(controls: Sequence[str] | None) -> tuple[str, ...]:
     return CONTROLS if controls is None else tuple(controls)
 
 
-def _cures(audit: Audit, asked: Asked, trajectory: Trajectory | None) -> dict[str, Cure]:
+def _cures(audit: AuditedRun, asked: Asked, trajectory: Trajectory | None) -> dict[str, Cure]:
     """The arms in question by their names."""
     if isinstance(asked, str | Cure):
         raise SettingError(f"arms is a {type(asked).__name__}, give a list, such as arms=['drop', 'soft']")
@@ -174,9 +174,9 @@ def _cures(audit: Audit, asked: Asked, trajectory: Trajectory | None) -> dict[st
     return cures
 
 
-def _named(audit: Audit, one: Any, trajectory: Trajectory | None) -> tuple[str, Cure]:
+def _named(audit: AuditedRun, one: Any, trajectory: Trajectory | None) -> tuple[str, Cure]:
     name, cure = one if isinstance(one, tuple) else (one.name, one) if isinstance(one, Cure) else (one, one)
-    if isinstance(cure, Audit):
+    if isinstance(cure, AuditedRun):
         cure = cure_of(cure, "drop")
     elif isinstance(cure, str):
         cure = cure_of(audit, cure, trajectory=trajectory)
@@ -191,7 +191,7 @@ def _changes(cure: Cure) -> bool:
     return by_numbers or len(cure.kept) < len(cure) or len(cure.changed) > 0
 
 
-def _oracles(audit: Audit, given: np.ndarray, true_labels: Any) -> list[tuple[str, Cure]]:
+def _oracles(audit: AuditedRun, given: np.ndarray, true_labels: Any) -> list[tuple[str, Cure]]:
     """What somebody would do who knows all wrong labels."""
     true, column = np.asarray(true_labels), audit.table["given_label"]
     if column.null_count:

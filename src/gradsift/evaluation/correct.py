@@ -10,7 +10,7 @@ from gradsift.cleaning.corrected import apply
 from gradsift.cleaning.cure import How
 from gradsift.cleaning.cures_of import cure_of
 from gradsift.errors import DataError
-from gradsift.table import Audit
+from gradsift.table import AuditedRun
 from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ UNPROVEN = "Whether this helps is not proven: train with and without it, gradsif
 
 
 def correct(
-    audit: Audit,
+    audit: AuditedRun,
     train_set: Any,
     how: How | str,
     *,

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gradsift.errors import DataError
-from gradsift.table import SCORE_PREFIX, Audit
+from gradsift.table import SCORE_PREFIX, AuditedRun
 
 
 def detection_measures(scores: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
@@ -64,7 +64,7 @@ def precision_curve(
     return found
 
 
-def detection(audit: Audit, wrong: np.ndarray) -> dict[str, dict[str, float]]:
+def detection(audit: AuditedRun, wrong: np.ndarray) -> dict[str, dict[str, float]]:
     """Detection measures of every detector of an audit.
 
     Args:

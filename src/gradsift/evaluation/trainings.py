@@ -18,7 +18,7 @@ from gradsift.evaluation.arms import Arm
 from gradsift.evaluation.verification import FORMER_NAMES, Trial
 from gradsift.evidence import TrainFunction
 from gradsift.evidence.cross_fit import Predict
-from gradsift.table import Audit
+from gradsift.table import AuditedRun
 
 
 class Metric(Protocol):
@@ -140,12 +140,12 @@ class TrialKeys:
         true_labels: True labels, where they are known.
     """
 
-    def __init__(self, recipe: Recipe, audit: Audit, true_labels: Any) -> None:
+    def __init__(self, recipe: Recipe, audit: AuditedRun, true_labels: Any) -> None:
         names = f"{_name(recipe.train_fn)} {_name(recipe.metric)} {_fingerprint(recipe.test_set)}"
         data = audit.details.get("data_fingerprint")
         self._audit = audit
         self._shared = f"{data or fingerprint_samples(Samples(recipe.train_set))[0]} {names}".encode()
-        self._former = _digest(audit.flagged.tobytes() + f"{data}{names}".encode())
+        self._former = _digest(audit.flagged_positions.tobytes() + f"{data}{names}".encode())
         self._oracle = "" if true_labels is None else _digest(np.asarray(true_labels).tobytes())
 
     def of(self, arm: Arm, seed: int) -> str:

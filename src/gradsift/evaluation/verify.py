@@ -16,7 +16,7 @@ from gradsift.evidence import TrainFunction
 from gradsift.evidence.cross_fit import Predict
 from gradsift.evidence.predictions import predicted_probabilities
 from gradsift.progress import progress
-from gradsift.table import Audit
+from gradsift.table import AuditedRun
 from gradsift.tasks import Task, get_task
 from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
@@ -24,7 +24,7 @@ from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 def verify(
     train_fn: TrainFunction,
     train_set: Any,
-    audit: Audit,
+    audit: AuditedRun,
     test_set: Any,
     metric: Metric,
     *,

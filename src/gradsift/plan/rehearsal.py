@@ -18,10 +18,10 @@ from gradsift.evidence import stored_evidence
 from gradsift.gradients.probe import Probe
 from gradsift.preparation import Preparation
 from gradsift.report.highlights import write_highlights
+from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages import finish
 from gradsift.store import RunDirectory
-from gradsift.table import Audit
 from gradsift.tasks import LabelledTask, kind_of
 
 

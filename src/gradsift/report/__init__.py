@@ -1,6 +1,7 @@
-"""The page: one self-contained HTML file, and small renderers for each kind of sample."""
+"""The page: one self-contained HTML file, what a notebook shows, and small renderers for each kind of sample."""
 
+from gradsift.report.notebook import Plot, as_html, score_plot
 from gradsift.report.page import write_report
-from gradsift.report.samples import render_sample
+from gradsift.report.samples import describe_sample, render_sample
 
-__all__ = ["render_sample", "write_report"]
+__all__ = ["Plot", "as_html", "describe_sample", "render_sample", "score_plot", "write_report"]

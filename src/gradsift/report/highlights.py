@@ -23,7 +23,7 @@ from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.tokens import TokenShares, token_shares
 from gradsift.report.samples import on_cards
 from gradsift.store.run_directory import RunDirectory
-from gradsift.table import Audit
+from gradsift.table import AuditedRun
 from gradsift.tasks import Task
 from gradsift.writing import writing
 
@@ -51,7 +51,7 @@ class Highlight:
 
 
 def write_highlights(
-    audit: Audit, model: nn.Module, task: Task, samples: Samples, batch_size: int, precision: Precision = "float32"
+    audit: AuditedRun, model: nn.Module, task: Task, samples: Samples, batch_size: int, precision: Precision = "float32"
 ) -> None:
     """Writes ``tokens.json`` for the samples on the page's cards; nothing where the data set has no tokenizer.
 

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
-from gradsift.printable import printable
 from gradsift.report.geometry import geometry_plots
 from gradsift.report.highlights import Highlight, read_highlights
-from gradsift.report.plots import gradient_space, histogram
+from gradsift.report.plots import gradient_space, histogram_of
 from gradsift.report.samples import on_cards, render_sample
+from gradsift.report.template import fill
 from gradsift.report.tokens import render_tokens
-from gradsift.table import COLUMNS, Audit
+from gradsift.table import COLUMNS, AuditedRun
 from gradsift.writing import always, new_file
 
 GENERATOR = b'<meta name="generator" content="gradsift">'
@@ -29,7 +28,7 @@ LARGEST_REMOVED = 50
 
 
 def write_report(
-    audit: Audit, path: str | Path, train_set: Any = None, verification: Verification | None = None
+    audit: AuditedRun, path: str | Path, train_set: Any = None, verification: Verification | None = None
 ) -> Path:
     """Writes one self-contained HTML page without network access.
 
@@ -49,14 +48,7 @@ def write_report(
     path = Path(path)
     if path.suffix not in (".html", ".htm"):
         raise SettingError(f"the report is a page, {path.name} is not: name it *.html")
-    environment = Environment(
-        loader=PackageLoader("gradsift.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        finalize=lambda value: printable(value, keep="\n\t") if type(value) is str else value,
-    )
-    page = environment.get_template("page.html.j2").render(_content(audit, train_set, verification))
+    page = fill("page.html.j2", _content(audit, train_set, verification))
     own = path.resolve() == (audit.run.path / "report.html").resolve()
     with new_file(path, replaces=always if own else _is_own_page) as file:
         file.write_text(page, encoding="utf-8")
@@ -69,20 +61,17 @@ def _is_own_page(path: Path) -> bool:
         return GENERATOR in file.read(4096)
 
 
-def _content(audit: Audit, train_set: Any, verification: Verification | None) -> dict[str, Any]:
-    scores = audit.table["score"].to_numpy()
-    flagged = audit.flagged
-    config = audit.run.config
+def _content(audit: AuditedRun, train_set: Any, verification: Verification | None) -> dict[str, Any]:
     highlights = read_highlights(audit.run)
     examined = audit.run.path / "geometry.json"
     geometry = audit.run.read_json("geometry.json") if examined.exists() else None
     return {
         "audit": audit,
         "details": audit.details,
-        "settings": config.get("settings", {}),
+        "settings": audit.run.config.get("settings", {}),
         "verification": verification,
-        "histogram": histogram(scores, float(scores[flagged].min()) if len(flagged) else None),
-        "cards": _cards(audit, train_set, config.get("source", {}).get("feature_names"), highlights),
+        "histogram": histogram_of(audit),
+        "cards": _cards(audit, train_set, highlights),
         "has_previews": train_set is not None or bool(highlights),
         "has_shares": bool(highlights),
         "has_token_losses": any(one.loss is not None for one in highlights.values()),
@@ -96,7 +85,7 @@ def _content(audit: Audit, train_set: Any, verification: Verification | None) ->
     }
 
 
-def _name(audit: Audit, label: Any) -> str:
+def _name(audit: AuditedRun, label: Any) -> str:
     if label is None:
         return "none"
     if isinstance(label, list):
@@ -111,9 +100,7 @@ def _name(audit: Audit, label: Any) -> str:
     return names[label] if names is not None and 0 <= label < len(names) else str(label)
 
 
-def _cards(
-    audit: Audit, train_set: Any, feature_names: list[str] | None, highlights: dict[int, Highlight]
-) -> list[dict[str, Any]]:
+def _cards(audit: AuditedRun, train_set: Any, highlights: dict[int, Highlight]) -> list[dict[str, Any]]:
     samples = audit.samples_of(train_set).raw if train_set is not None else None
     cards = []
     for row in on_cards(audit).to_pylist():
@@ -121,13 +108,13 @@ def _cards(
         if row["position"] in highlights:
             preview = render_tokens(highlights[row["position"]])
         elif samples is not None:
-            preview = render_sample(samples.sample(row["position"]), feature_names)
+            preview = render_sample(samples.sample(row["position"]), audit.feature_names)
         labels = {key: _name(audit, row[f"{key}_label"]) for key in ("given", "predicted", "suggested")}
         cards.append(row | labels | {"preview": preview})
     return cards
 
 
-def _class_labels(audit: Audit) -> tuple[np.ndarray, np.ndarray] | None:
+def _class_labels(audit: AuditedRun) -> tuple[np.ndarray, np.ndarray] | None:
     """Given and predicted class of every sample, where the task has classes."""
     given, predicted = audit.table["given_label"], audit.table["predicted_label"]
     if given.null_count == len(given) or str(given.type) != "int64":
@@ -135,12 +122,12 @@ def _class_labels(audit: Audit) -> tuple[np.ndarray, np.ndarray] | None:
     return given.to_numpy(), predicted.to_numpy()
 
 
-def _matrix(audit: Audit) -> dict[str, Any] | None:
+def _matrix(audit: AuditedRun) -> dict[str, Any] | None:
     """Given x predicted label of the flagged samples."""
     labels = _class_labels(audit)
-    if labels is None or not len(audit.flagged):
+    if labels is None or not len(audit.flagged_positions):
         return None
-    given, predicted = (column[audit.flagged] for column in labels)
+    given, predicted = (column[audit.flagged_positions] for column in labels)
     classes, counts = np.unique(np.concatenate([given, predicted]), return_counts=True)
     shown = np.sort(classes[np.argsort(-counts, kind="stable")[:LARGEST_MATRIX]])
     cells = np.array([[int(((given == g) & (predicted == p)).sum()) for p in shown] for g in shown])
@@ -152,7 +139,7 @@ def _matrix(audit: Audit) -> dict[str, Any] | None:
     }
 
 
-def _removed(audit: Audit) -> list[dict[str, Any]] | None:
+def _removed(audit: AuditedRun) -> list[dict[str, Any]] | None:
     """What is removed of each class."""
     labels = _class_labels(audit)
     if labels is None:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from gradsift.errors import SettingError
-from gradsift.table import Audit
+from gradsift.table import AuditedRun
 
 WIDTH, HEIGHT = 640, 220
 POINTS = 1500
@@ -74,7 +74,20 @@ def histogram(scores: np.ndarray, threshold: float | None, bins: int = 60) -> Hi
     return Histogram(bars, ticks, cut, logarithmic)
 
 
-def gradient_space(audit: Audit, seed: int = 0) -> tuple[list[tuple[float, float, bool, int]], float] | None:
+def histogram_of(audit: AuditedRun) -> Histogram:
+    """The distribution of an audit's scores, with its cut.
+
+    Args:
+        audit: The audit.
+
+    Returns:
+        The geometry in a box of 640 x 220.
+    """
+    scores, flagged = audit.table["score"].to_numpy(), audit.flagged_positions
+    return histogram(scores, float(scores[flagged].min()) if len(flagged) else None)
+
+
+def gradient_space(audit: AuditedRun, seed: int = 0) -> tuple[list[tuple[float, float, bool, int]], float] | None:
     """Two principal components of gradients: all flagged samples up to half of the points, others at random.
 
     Args:
@@ -88,7 +101,7 @@ def gradient_space(audit: Audit, seed: int = 0) -> tuple[list[tuple[float, float
     matrix = audit.gradients
     most = int(min(POINTS, max(3, POINT_BYTES // (4 * max(matrix.shape[1], 1)))))
     generator = np.random.default_rng(seed)
-    flagged, kept = audit.flagged, audit.kept
+    flagged, kept = audit.flagged_positions, audit.kept
     flagged = flagged if len(flagged) <= most // 2 else generator.choice(flagged, most // 2, replace=False)
     kept = kept if len(kept) <= most - len(flagged) else generator.choice(kept, most - len(flagged), replace=False)
     positions = np.concatenate([kept, flagged])  # flagged last, so that they are drawn on top

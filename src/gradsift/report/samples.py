@@ -13,15 +13,19 @@ from gradsift.data import LABEL_KEYS
 from gradsift.data.images import to_rgb
 from gradsift.printable import printable
 from gradsift.report.png import is_image, png_data_uri
-from gradsift.table import Audit
+from gradsift.table import AuditedRun
 
 CARDS = 24
 """Most samples on the page."""
 SHOWN = 12
 """Most feature values on a card."""
+SHOWN_IN_LINE = 4
+"""Most feature values in a line of text."""
+LINE = 100
+"""Most characters of a text in a line."""
 
 
-def on_cards(audit: Audit) -> pa.Table:
+def on_cards(audit: AuditedRun) -> pa.Table:
     """The samples that get a card: the flagged ones, or at least the worst six.
 
     Args:
@@ -30,7 +34,7 @@ def on_cards(audit: Audit) -> pa.Table:
     Returns:
         Their rows of the table, the worst first.
     """
-    return audit.worst(min(CARDS, max(len(audit.flagged), 6)))
+    return audit.worst(min(CARDS, max(len(audit.flagged_positions), 6)))
 
 
 def render_sample(sample: Any, feature_names: list[str] | None = None) -> Markup:
@@ -43,28 +47,56 @@ def render_sample(sample: Any, feature_names: list[str] | None = None) -> Markup
     Returns:
         Safe HTML.
     """
+    content, names = _content(sample, feature_names)
+    if isinstance(content, str):
+        return _text(content) if content else Markup("")
+    return _image(content) if is_image(content) else _features(content.reshape(-1), names)
+
+
+def describe_sample(sample: Any, feature_names: list[str] | None = None) -> str:
+    """Describes a sample's input in one line.
+
+    Args:
+        sample: ``(x, y)``, a dict, or the input alone.
+        feature_names: Names of the columns of a vector.
+
+    Returns:
+        The beginning of its text, the size of its image, or its first feature values.
+    """
+    content, names = _content(sample, feature_names)
+    if isinstance(content, str):
+        text = printable(" ".join(content.split()))
+        return text if len(text) <= LINE else text[:LINE] + " …"
+    if is_image(content):
+        return f"image of shape {tuple(content.shape)}"
+    values = content.reshape(-1)
+    shown = [f"{_feature_name(names, place)}={value:.4g}" for place, value in enumerate(values[:SHOWN_IN_LINE])]
+    return ", ".join(shown) + (f" and {len(values) - SHOWN_IN_LINE} more" if len(values) > SHOWN_IN_LINE else "")
+
+
+def _content(sample: Any, feature_names: list[str] | None) -> tuple[str | np.ndarray, list[str] | None]:
+    """A sample's input as a text or an array of numbers, and the names of its features."""
     if isinstance(sample, dict):
-        texts = [value for key, value in sample.items() if isinstance(value, str) and key not in (*LABEL_KEYS, "id")]
+        inputs = {str(key): value for key, value in sample.items() if key not in (*LABEL_KEYS, "id")}
+        texts = [value for value in inputs.values() if isinstance(value, str)]
         if texts:
-            return _text(" / ".join(texts))
-        inputs = [value for key, value in sample.items() if key not in (*LABEL_KEYS, "id")]
-        if len(inputs) > 1 and all(isinstance(value, int | float) for value in inputs):  # a row of a table
-            return _features(np.array(inputs), [str(key) for key in sample if key not in (*LABEL_KEYS, "id")])
-        return render_sample(inputs[0], feature_names) if inputs else Markup("")
+            return " / ".join(texts), None
+        values = list(inputs.values())
+        if len(values) > 1 and all(isinstance(value, int | float) for value in values):  # a row of a table
+            return np.array(values), list(inputs)
+        return _content(values[0], feature_names) if values else ("", None)
     if isinstance(sample, tuple | list) and sample and not isinstance(sample[0], int | float):
-        return render_sample(sample[0], feature_names)
+        return _content(sample[0], feature_names)
     if isinstance(sample, str):
-        return _text(sample)
+        return sample, None
     if hasattr(sample, "convert"):  # a Pillow image
-        return _image(np.asarray(to_rgb(sample)))
+        return np.asarray(to_rgb(sample)), None
     array = sample.detach().cpu().numpy() if isinstance(sample, Tensor) else np.asarray(sample)
-    if array.dtype.kind not in "fiub":
-        return _text(str(sample))
-    return _image(array) if is_image(array) else _features(array.reshape(-1), feature_names)
+    return (array, feature_names) if array.dtype.kind in "fiub" else (str(sample), None)
 
 
 def _image(array: np.ndarray) -> Markup:
-    return Markup('<img class="sample" alt="sample" src="{}">').format(png_data_uri(array))
+    return Markup('<img class="sample" alt="sample" width="96" src="{}">').format(png_data_uri(array))
 
 
 def _text(text: str) -> Markup:
@@ -73,11 +105,13 @@ def _text(text: str) -> Markup:
     )
 
 
+def _feature_name(names: list[str] | None, place: int) -> str:
+    return printable(names[place]) if names and place < len(names) else f"x{place}"
+
+
 def _features(values: np.ndarray, names: list[str] | None) -> Markup:
     rows = Markup("").join(
-        Markup("<tr><th>{}</th><td>{}</td></tr>").format(
-            printable(names[place]) if names and place < len(names) else f"x{place}", f"{values[place]:.4g}"
-        )
+        Markup("<tr><th>{}</th><td>{}</td></tr>").format(_feature_name(names, place), f"{values[place]:.4g}")
         for place in range(min(len(values), SHOWN))
     )
     more = Markup('<p class="quiet">and {} more</p>').format(len(values) - SHOWN) if len(values) > SHOWN else escape("")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from gradsift.settings import AuditSettings
 from gradsift.stages.decide import decide_cut
 from gradsift.stages.score import Scores
 from gradsift.stages.tabulate import tabulate
-from gradsift.table import SCORE_PREFIX, Audit
+from gradsift.table import SCORE_PREFIX, AuditedRun
+
+Run = TypeVar("Run", bound=AuditedRun)
 
 
-def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float | Literal["auto"] = "auto") -> Audit:
+def rescore(audit: Run, scores: np.ndarray, name: str, *, contamination: float | Literal["auto"] = "auto") -> Run:
     """The same audit, ranked and flagged by other scores; trim, annotate, verify and unlearn go by them, too.
 
     One score is replaced, and the stages behind scoring run again. Every class loses the same share where the audit held
@@ -46,7 +48,7 @@ def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float
         posterior = WrongLabelPosterior(random_state=settings.seed).fit(evidence, evidence.labels)
     columns = [column for column in audit.table.column_names if column.startswith(SCORE_PREFIX)]
     earlier = {column.removeprefix(SCORE_PREFIX): audit.table[column].to_numpy() for column in columns}
-    replaced = Scores({name: scores} | {key: one for key, one in earlier.items() if key != name}, name, posterior)
+    replaced = Scores({name: scores} | {key: column for key, column in earlier.items() if key != name}, name, posterior)
     cut = decide_cut(
         evidence, replaced, contamination=contamination, hold_classes=settings.hold_classes, seed=settings.seed
     )
@@ -63,4 +65,4 @@ def rescore(audit: Audit, scores: np.ndarray, name: str, *, contamination: float
             "notices": [notice.to_dict() for notice in notices],
         },
     }
-    return Audit(found.table.replace_schema_metadata({"gradsift": json.dumps(about)}), audit.run, audit.train_set)
+    return audit.with_table(found.table.replace_schema_metadata({"gradsift": json.dumps(about)}))

@@ -1,6 +1,6 @@
 """The result of an audit: one row a sample."""
 
-from gradsift.table.audit_result import Audit
+from gradsift.table.audited_run import AuditedRun
 from gradsift.table.build import build_table, predicted_labels
 from gradsift.table.notices import Notice, cut_notices, model_notices
 from gradsift.table.schema import COLUMNS, SCORE_PREFIX
@@ -8,7 +8,7 @@ from gradsift.table.schema import COLUMNS, SCORE_PREFIX
 __all__ = [
     "COLUMNS",
     "SCORE_PREFIX",
-    "Audit",
+    "AuditedRun",
     "Notice",
     "build_table",
     "cut_notices",

@@ -1,9 +1,9 @@
-"""The result of an audit."""
+"""A run directory with its table, as cleaning, evaluation and the report read it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,6 @@ from gradsift.errors import DataError, RunDirectoryError, SettingError
 from gradsift.evidence import refuse_other_data, stored_gradients
 from gradsift.store import RunDirectory, StoredMatrix
 from gradsift.store.tables import about_table, read_table
-from gradsift.table.notebook import as_html
 from gradsift.table.notices import Notice
 from gradsift.tasks import Kind
 
@@ -21,7 +20,7 @@ OF_PREDICTIONS = "predictions"
 """What the manifest calls the task of an audit of evidence, without a model."""
 
 
-class Audit:
+class AuditedRun:
     """A table with one row a sample, and the run directory it came from.
 
     Attributes:
@@ -35,7 +34,7 @@ class Audit:
         self.table, self.run, self.train_set = table, run, train_set
 
     @classmethod
-    def open(cls, path: str | Path, train_set: Any = None, *, table: str | Path | None = None) -> Audit:
+    def open(cls, path: str | Path, train_set: Any = None, *, table: str | Path | None = None) -> Self:
         """Opens an audit from its run directory.
 
         Args:
@@ -96,6 +95,11 @@ class Audit:
         return self._meta.get("class_names")
 
     @property
+    def feature_names(self) -> list[str] | None:
+        """Names of the features of a table, where they are known."""
+        return self.run.config.get("source", {}).get("feature_names")
+
+    @property
     def kind(self) -> Kind | None:
         """What labels are: ``"class"``, ``"multilabel"``, ``"value"``, or ``None`` where there are none."""
         if "kind" in self.details:
@@ -118,7 +122,7 @@ class Audit:
         return "details" in self._meta
 
     @property
-    def flagged(self) -> np.ndarray:
+    def flagged_positions(self) -> np.ndarray:
         """Positions of the flagged samples, the most detrimental first."""
         positions = np.flatnonzero(self.table["flagged"].to_numpy())
         return positions[np.argsort(self.table["rank"].to_numpy()[positions])]
@@ -174,7 +178,7 @@ class Audit:
     @property
     def headline(self) -> str:
         """How many samples are flagged."""
-        flagged = len(self.flagged)
+        flagged = len(self.flagged_positions)
         return f"{flagged:,} of {len(self):,} samples ({100 * flagged / len(self):.2f} %) are flagged."
 
     @property
@@ -215,69 +219,20 @@ class Audit:
             refuse_other_data(samples, self.table["given_label"].to_numpy(), self.class_names, None)
         return samples
 
-    def trim(self, train_set: Any = None) -> Any:
-        """The data set without the flagged samples.
+    def with_table(self, table: pa.Table) -> Self:
+        """The same run with another table.
 
         Args:
-            train_set: The data set that was audited; may be left out where the audit still has it.
+            table: The table, ordered by its column ``position``.
 
         Returns:
-            The same kind of data set as came in; the original is left as it is.
+            A new object; nothing is written.
         """
-        from gradsift.cleaning import trim  # one of the two late imports that reach forward, see DESIGN section 3
-
-        return trim(train_set if train_set is not None else self.train_set, self)
-
-    def correct(self, train_set: Any = None, how: str = "drop", **options: Any) -> Any:
-        """The data set with samples dropped, or with other labels, soft targets or weights.
-
-        Args:
-            train_set: The data set that was audited; may be left out where the audit still has it.
-            how: As for :func:`gradsift.correct`.
-            **options: As there.
-
-        Returns:
-            The same kind of data set as came in; the original is left as it is.
-        """
-        from gradsift.evaluation.correct import correct  # late, as in trim
-
-        return correct(self, train_set if train_set is not None else self.train_set, how, **options)
-
-    def annotate(self, train_set: Any = None) -> Any:
-        """The data set with columns ``gradsift_score``, ``gradsift_flagged`` and others beside its own.
-
-        Args:
-            train_set: The data set that was audited; may be left out where the audit still has it.
-
-        Returns:
-            The same kind of data set as came in; the original is left as it is.
-        """
-        from gradsift.cleaning import annotate  # late, as in trim
-
-        return annotate(train_set if train_set is not None else self.train_set, self)
-
-    def report(self, path: str | Path | None = None, train_set: Any = None) -> Path:
-        """Writes one self-contained HTML page.
-
-        Args:
-            path: Where to; ``report.html`` of the run directory where left out.
-            train_set: The data set, for previews of samples; may be left out where the audit still has it.
-
-        Returns:
-            The path.
-        """
-        from gradsift.report import write_report  # the other late import
-
-        path = self.run.path / "report.html" if path is None else path
-        return write_report(self, path, train_set if train_set is not None else self.train_set)
+        return type(self)(table, self.run, self.train_set)
 
     def __repr__(self) -> str:
         """The headline."""
-        return f"<Audit: {self.cut}>"
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the summary and the ten most detrimental samples."""
-        return as_html([self.cut, *self.warnings], self.worst(10), self.class_names)
+        return f"<{type(self).__name__}: {self.cut}>"
 
     @property
     def _meta(self) -> dict[str, Any]:
