@@ -66,8 +66,8 @@ def demo(
     precision = float(wrong[result.flagged_positions].mean()) if len(result.flagged_positions) else 0.0
     recall = float(wrong[result.flagged_positions].sum() / wrong.sum())
     if as_json:
-        found = {"precision": precision, "recall": recall, "detection": evaluation.detection(result, wrong)}
-        print_json(summary(result) | found | {"verification": verification.to_dict(), "report": str(page)})
+        quality = {"precision": precision, "recall": recall, "detection": evaluation.detection(result, wrong)}
+        print_json(summary(result) | quality | {"verification": verification.to_dict(), "report": str(page)})
         return
     show(result)
     say(f"Of the flagged digits {100 * precision:.0f} % are flipped; {100 * recall:.0f} % of all flips are found.")
@@ -85,8 +85,8 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _same(path: Path, arrays: Mapping[str, np.ndarray]) -> bool:
     try:
-        with np.load(path, allow_pickle=False) as found:
-            return set(found) == set(arrays) and all(np.array_equal(found[name], arrays[name]) for name in arrays)
+        with np.load(path, allow_pickle=False) as earlier:
+            return set(earlier) == set(arrays) and all(np.array_equal(earlier[name], arrays[name]) for name in arrays)
     except (OSError, ValueError, EOFError, BadZipFile):
         return False
 

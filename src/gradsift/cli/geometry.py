@@ -44,7 +44,7 @@ def geometry(
         raise SettingError(f"--pooling is mean or flatten; given {pooling!r}")
     opened = open_audited(run, Trust.given(run / "config.yaml", trust_run, trust))
     audit = opened.audit
-    found = examine(
+    examination = examine(
         opened.model,
         opened.loaded.dataset,
         task=opened.task,
@@ -54,7 +54,7 @@ def geometry(
         max_samples=max_samples,
         pooling=pooling,  # type: ignore[arg-type]  # checked above
     )
-    content = json.loads(json.dumps(found.to_dict()))
+    content = json.loads(json.dumps(examination.to_dict()))
     audit.run.write_json("geometry.json", content)
     verified = audit.run.path / "verify.json"
     verification = Verification.from_dict(audit.run.read_json("verify.json")) if verified.exists() else None
@@ -71,9 +71,9 @@ def geometry(
             "nearest mean: prediction": f"{100 * layer.nearest_mean:.1f} %",
             "given label": f"{100 * layer.nearest_mean_given:.1f} %",
         }
-        for layer in found.collapse.layers
+        for layer in examination.collapse.layers
     ]
     print_table(rows, "What goes into each layer")
-    for sentence in found.sentences:
+    for sentence in examination.sentences:
         say(sentence, "bold")
     say(f"Report: {audit.run.path / 'report.html'}")

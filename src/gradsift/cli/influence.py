@@ -144,16 +144,16 @@ def _target(opened: Audited, path: Path, objective: str, groups: str | None, att
 
 
 def _settings(texts: list[str]) -> dict[str, Any]:
-    found = {}
+    settings = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise SettingError(f"--set takes name=value, such as damping=0.01; given {text!r}")
         try:
-            found[name.replace("-", "_")] = yaml.safe_load(value)
+            settings[name.replace("-", "_")] = yaml.safe_load(value)
         except (ValueError, yaml.YAMLError, RecursionError) as error:
             raise SettingError(f"--set {name}={value} holds no value that YAML can read") from error
-    return found
+    return settings
 
 
 def _show(result: Audit, report: dict[str, Any], path: Path, as_json: bool) -> None:

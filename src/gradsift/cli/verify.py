@@ -10,6 +10,7 @@ import typer
 
 from gradsift import evaluation
 from gradsift.cli.console import print_json, print_table, resumable, say
+from gradsift.cli.options import JsonOption, RunArgument, TableOption
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load_column
@@ -21,7 +22,7 @@ from gradsift.result import Audit
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(help="Run directory of an audit.")],
+    run: RunArgument,
     train: Annotated[str, typer.Option(help="Import path of train(dataset, *, seed) -> model.")],
     test: Annotated[Path, typer.Option(help="Test set, of the same layout as the training set.")],
     metric: Annotated[
@@ -44,13 +45,10 @@ def verify(
         str | None, typer.Option(help="Column or array of the data file with true labels: adds the oracles.")
     ] = None,
     lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="The metric is a loss.")] = False,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="Table to go by, such as one of gradsift influence; the run's own where left out."),
-    ] = None,
+    table: TableOption = None,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Retrains with controls and says whether a cure of the training set helps.
 

@@ -74,7 +74,7 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
         "cards": _cards(audit, train_set, highlights),
         "has_previews": train_set is not None or bool(highlights),
         "has_shares": bool(highlights),
-        "has_token_losses": any(one.loss is not None for one in highlights.values()),
+        "has_token_losses": any(highlight.loss is not None for highlight in highlights.values()),
         "matrix": _matrix(audit),
         "removed": _removed(audit),
         "space": gradient_space(audit),

@@ -53,8 +53,8 @@ def rescore(audit: Run, scores: np.ndarray, name: str, *, contamination: float |
         evidence, replaced, contamination=contamination, hold_classes=settings.hold_classes, seed=settings.seed
     )
     samples = None if audit.train_set is None else Samples(audit.train_set)
-    found = tabulate(evidence, replaced, cut, ids=audit.table["id"].to_pylist(), samples=samples)
-    notices = [*found.notices, *(notice for notice in audit.notices if notice.of_run)]
+    tabulated = tabulate(evidence, replaced, cut, ids=audit.table["id"].to_pylist(), samples=samples)
+    notices = [*tabulated.notices, *(notice for notice in audit.notices if notice.of_run)]
     about = {
         "detector": name,
         "class_names": audit.class_names,
@@ -65,4 +65,4 @@ def rescore(audit: Run, scores: np.ndarray, name: str, *, contamination: float |
             "notices": [notice.to_dict() for notice in notices],
         },
     }
-    return audit.with_table(found.table.replace_schema_metadata({"gradsift": json.dumps(about)}))
+    return audit.with_table(tabulated.table.replace_schema_metadata({"gradsift": json.dumps(about)}))
