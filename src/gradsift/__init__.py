@@ -10,7 +10,7 @@ from gradsift.errors import (
     SettingError,
     UnsafeFileError,
 )
-from gradsift.evaluation import Verification, accuracy, correct, verify
+from gradsift.evaluation import Verification, accuracy, choose_cure, correct, verify
 from gradsift.evidence import Evidence, cross_fit
 from gradsift.integrations import ImageSet, PromptSet, TargetSet, TextSet, corrected_loss, weighted_rows
 from gradsift.plan import Plan, plan
@@ -40,6 +40,7 @@ __all__ = [
     "accuracy",
     "audit",
     "audit_predictions",
+    "choose_cure",
     "correct",
     "corrected_loss",
     "cross_fit",

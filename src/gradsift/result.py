@@ -89,7 +89,7 @@ class Audit(AuditedRun):
         """
         return trim(train_set if train_set is not None else self.train_set, self)
 
-    def correct(self, train_set: Any = None, how: str = "drop", **options: Any) -> Any:
+    def correct(self, train_set: Any = None, how: Any = "auto", **options: Any) -> Any:
         """The data set with samples dropped, or with other labels, soft targets or weights.
 
         Args:

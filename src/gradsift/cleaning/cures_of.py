@@ -83,9 +83,7 @@ def _given_labels(audit: AuditedRun) -> np.ndarray | None:
 
 def _chosen(audit: AuditedRun, share: float | None, given: np.ndarray | None) -> np.ndarray:
     """Positions of the samples that lose their label, the most detrimental first; every class keeps one."""
-    chosen = audit.flagged_positions
-    if share is not None:
-        chosen = np.argsort(audit.table["rank"].to_numpy(), kind="stable")[: round(share * len(audit))]
+    chosen = audit.flagged_positions if share is None else detrimental_order(audit)[: round(share * len(audit))]
     if given is None:
         return chosen
     remaining = keeping_every_class(chosen, given)
@@ -95,6 +93,21 @@ def _chosen(audit: AuditedRun, share: float | None, given: np.ndarray | None) ->
             len(chosen) - len(remaining),
         )
     return remaining
+
+
+def detrimental_order(audit: AuditedRun) -> np.ndarray:
+    """All samples, the most detrimental first; those that a person has flagged before, those unflagged after all others.
+
+    Args:
+        audit: The audit.
+
+    Returns:
+        Positions, shape (n,).
+    """
+    decided, flagged = _decided(audit), audit.table["flagged"].to_numpy()
+    word = np.zeros(len(audit))
+    word[decided] = np.where(flagged[decided], -1, 1)
+    return np.lexsort((audit.table["rank"].to_numpy(), word))
 
 
 def _relabelled(audit: AuditedRun, labels: np.ndarray, share: float | None) -> Cure:

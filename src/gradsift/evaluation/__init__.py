@@ -1,6 +1,7 @@
 """Does a cure help? Retraining with controls, and detection of planted errors."""
 
 from gradsift.evaluation.choice import Choice, choose
+from gradsift.evaluation.choose_cure import choose_cure
 from gradsift.evaluation.correct import correct
 from gradsift.evaluation.detection import detection, detection_measures, precision_curve
 from gradsift.evaluation.metrics import accuracy
@@ -26,6 +27,7 @@ __all__ = [
     "Verification",
     "accuracy",
     "choose",
+    "choose_cure",
     "correct",
     "detection",
     "detection_measures",

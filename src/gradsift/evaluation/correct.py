@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gradsift.cleaning.corrected import apply
-from gradsift.cleaning.cure import How
+from gradsift.cleaning.cure import Cure, How
 from gradsift.cleaning.cures_of import cure_of
-from gradsift.errors import DataError
+from gradsift.errors import DataError, SettingError
+from gradsift.evaluation.choose_cure import choose_cure
+from gradsift.evidence import TrainFunction
+from gradsift.progress import announce
 from gradsift.table import AuditedRun
 from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
@@ -22,11 +25,14 @@ UNPROVEN = "Whether this helps is not proven: train with and without it, gradsif
 def correct(
     audit: AuditedRun,
     train_set: Any,
-    how: How | str,
+    how: How | Literal["auto"] | str | Cure = "auto",
     *,
+    train_fn: TrainFunction | None = None,
+    trainings: int = 12,
     share: float | None = None,
     trajectory: Recorder | Trajectory | str | Path | None = None,
     label: str | None = None,
+    **options: Any,
 ) -> Any:
     """The training set with a cure done to it.
 
@@ -43,11 +49,17 @@ def correct(
         train_set: The data set that was audited.
         how: ``"drop"``: without what is flagged; ``"relabel"``: what is flagged gets its suggested label;
             ``"soft"``: probabilities of the true class as targets; ``"weight"``: the probability that the label is right
-            as weight of the loss; ``"none"``: as it is. Every class keeps a sample. The last three of these need classes.
+            as weight of the loss; ``"none"``: as it is. Every class keeps a sample. All but drop need classes. ``"auto"``:
+            what :func:`~gradsift.choose_cure` chooses by held-out samples, or nothing; a
+            :class:`~gradsift.cleaning.cure.Cure`, such as that of an earlier choice: itself.
+        train_fn: With ``"auto"``: the training, ``train_fn(dataset, seed=seed)``; without it, heads on stored features
+            choose.
+        trainings: With ``"auto"``: most trainings.
         share: Share of the samples that drop and relabel look at, in (0, 1), the most detrimental ones; what is flagged
             where left out.
         trajectory: What was recorded along training, for soft targets of an audit that ranks by it.
         label: Column of labels that get new ones, where it has no usual name.
+        **options: With ``"auto"``: as for :func:`~gradsift.choose_cure`.
 
     Returns:
         The same kind of data set as came in, in the same order; the original is left as it is. Rows with columns get
@@ -60,8 +72,22 @@ def correct(
     """
     if train_set is None:
         raise DataError("correct needs the data set that was audited: pass it as train_set")
+    if how != "auto" and (options or train_fn is not None):
+        given = [*(["train_fn"] if train_fn is not None else []), *options]
+        raise SettingError(f"{', '.join(given)} belongs to how='auto', which chooses; given how={how!r}")
     samples = audit.samples_of(train_set)
-    cure = cure_of(audit, how, share=share, trajectory=read_trajectory(trajectory))
-    if how != "none":
-        logger.warning(UNPROVEN.format(how=how))
+    if isinstance(how, Cure):
+        cure = how
+    elif how == "auto":
+        if share is not None:
+            raise SettingError("how='auto' chooses the share itself: leave share out, or name a cure")
+        choice = choose_cure(
+            audit, train_set, train_fn=train_fn, trainings=trainings, trajectory=trajectory, **options
+        )  # fmt: skip
+        announce(choice.sentence())
+        cure = choice.cure
+    else:
+        cure = cure_of(audit, how, share=share, trajectory=read_trajectory(trajectory))
+        if how != "none":
+            logger.warning(UNPROVEN.format(how=how))
     return apply(cure, samples.source, label=label, class_names=audit.class_names)

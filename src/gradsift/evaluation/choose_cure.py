@@ -1,0 +1,112 @@
+"""Which cure an audit's samples get: chosen by trainings, or by heads on stored features."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradsift.cleaning.corrected import accepted
+from gradsift.cleaning.cure import Cure, none
+from gradsift.cleaning.cures_of import cure_of, detrimental_order
+from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
+from gradsift.evaluation.choice import Choice, choose
+from gradsift.evaluation.cured_training import CuredTraining
+from gradsift.evaluation.heads import HeadTrainer
+from gradsift.evidence import TrainFunction, assign_folds, stored_evidence
+from gradsift.evidence.cross_fit import Predict
+from gradsift.progress import progress
+from gradsift.table import AuditedRun
+from gradsift.table.audited_run import OF_PREDICTIONS
+from gradsift.trajectory import Recorder, Trajectory, read_trajectory
+
+logger = logging.getLogger(__name__)
+
+
+def choose_cure(
+    audit: AuditedRun,
+    train_set: Any = None,
+    *,
+    train_fn: TrainFunction | None = None,
+    trainings: int = 12,
+    folds: int = 4,
+    frozen: bool = False,
+    predict: Predict | None = None,
+    groups: Any = None,
+    trajectory: Recorder | Trajectory | str | Path | None = None,
+    seed: int = 0,
+    output: str | Path | None = None,
+    show_progress: bool = True,
+) -> Choice:
+    """Compares cures on held-out samples with the labels that they were given, and chooses one or none.
+
+    Args:
+        audit: The audit; what a person has decided about its samples holds for every cure.
+        train_set: The data set that was audited; needed with ``train_fn``.
+        train_fn: The training, ``train_fn(dataset, seed=seed)``. Cures that it does not declare in ``accepts`` are no
+            candidates. Where left out, heads are trained on stored features, and candidates are drop and relabel.
+        trainings: Most trainings with ``train_fn``; ``folds`` of them are without a cure.
+        folds: Number of folds.
+        frozen: Whether the stored features come from a body that was not trained on these labels; features that were given
+            as arrays do.
+        predict: As for :func:`gradsift.cross_fit`.
+        groups: Group of each sample, shape (n,); no group is split over folds.
+        trajectory: What was recorded along training, for an audit that ranks by it.
+        seed: Seed of folds and trainings.
+        output: Folder of finished trainings, which are not repeated.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        The choice. Where there is nothing to choose with, it is no change, and the reason is logged.
+
+    Raises:
+        DataError: A class has fewer samples than there are folds, or the data set is not the one that was audited.
+        SettingError: There are too few trainings.
+    """
+    reason = _reason_against(audit, train_fn, frozen)
+    if reason is not None:
+        logger.warning("The data stay as they are: %s", reason)
+        return Choice(none(np.zeros(len(audit), dtype=np.int64)), "cannot tell", [], 0)
+    soft = cure_of(audit, "soft", trajectory=read_trajectory(trajectory))
+    labels, posterior = soft.given, np.asarray(soft.targets)
+    scores = np.empty(len(audit))
+    scores[detrimental_order(audit)] = np.arange(len(audit), 0, -1)
+    fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
+    if train_fn is None:
+        evidence = stored_evidence(audit.run, audit.kind)
+        heads = HeadTrainer(
+            np.concatenate([rows for _, rows in evidence.features.chunks()]),
+            labels,
+            fold_of,
+            classes=posterior.shape[1],
+            seed=seed,
+        )
+        return choose(heads, cures_on_grid(scores, posterior, labels, accepted=()), labels, fold_of)
+    audit.samples_of(train_set)
+    trainer = CuredTraining(
+        train_fn, train_set, fold_of, predict=predict, seed=seed, class_names=audit.class_names, output=output
+    )  # fmt: skip
+    count = float((1 - posterior[np.arange(len(labels)), labels]).sum())
+    candidates: list[Cure] = cures_by_count(scores, posterior, labels, count, accepted=accepted(train_fn))
+    with progress("choosing a cure", trainings, unit="trainings", show=show_progress) as bar:
+        return choose(trainer, candidates, labels, fold_of, trainings=trainings, on_training=bar.advance)
+
+
+def _reason_against(audit: AuditedRun, train_fn: TrainFunction | None, frozen: bool) -> str | None:
+    """Why there is nothing to choose with; ``None`` where there is."""
+    if audit.kind != "class":
+        return "samples without one class each can only be dropped, correct(..., how='drop')"
+    if "prediction" not in audit.run.stored():
+        return "the audit has no predictions, from which soft targets and new labels come"
+    if train_fn is not None:
+        return None
+    if "features" not in audit.run.stored():
+        return "the audit has no features to train heads on, so give your training, train_fn=..."
+    if not frozen and audit.details.get("task") != OF_PREDICTIONS:
+        return (
+            "the audited model may have learnt these labels, and so its features: give your training, train_fn=..., or say "
+            "frozen=True where the body of the model was not trained on them"
+        )
+    return None
