@@ -11,7 +11,8 @@ from torch import nn
 from gradsift.data import Samples
 from gradsift.errors import DataError, ModelError
 from gradsift.gradients import PerSampleGradients, Reductions, check_mode, probe
-from gradsift.gradients.probe import check_finite_inputs, check_two_reads
+from gradsift.gradients.batches import check_finite_inputs
+from gradsift.gradients.probe import check_two_reads
 
 CASE = {case.name: case for case in CASES}
 

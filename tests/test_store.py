@@ -562,8 +562,7 @@ def test_a_data_set_that_uses_what_the_work_may_use_is_not_read_ahead(tmp_path, 
 def test_arrays_are_not_read_ahead(tmp_path):
     reader = ReadAhead(Samples((np.zeros((9, 2)), np.zeros(9))), {})
     with reader:
-        reader.expect(np.arange(3, 6))
-        assert len(reader.batch(np.arange(3))[0]) == 3
+        assert len(reader.batch(np.arange(3), np.arange(3, 6))[0]) == 3
         assert reader._ahead is None
 
 
@@ -585,7 +584,6 @@ def test_memory_that_runs_out_while_reading_ahead_halves_the_batch(tmp_path):
 
     def scarce(gradients, task, samples, positions):
         sizes.append(len(positions))
-        samples.batch(positions)  # read, and too large for the work
         if len(positions) > 4:
             raise MemoryError
         return real(gradients, task, samples, positions)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class GradsiftError(Exception):
@@ -29,7 +34,7 @@ class SampleError(DataError):
         self.problem, self.rows, self.fix = problem, list(rows), fix
         super().__init__(f"{problem} (rows {_listed(self.rows)} of the batch). {fix}")
 
-    def at(self, positions: Sequence[int]) -> DataError:
+    def at(self, positions: Sequence[int] | np.ndarray) -> DataError:
         """The same error, naming positions in the data set.
 
         Args:
@@ -40,6 +45,25 @@ class SampleError(DataError):
         """
         samples = [int(positions[row]) for row in self.rows]
         return DataError(f"{self.problem}, at positions {_listed(samples)}. {self.fix}")
+
+
+@contextmanager
+def naming_samples(positions: Sequence[int] | np.ndarray) -> Iterator[None]:
+    """Turns errors about rows of a batch into errors about positions in the data set.
+
+    Args:
+        positions: Position of every row.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        DataError: A row cannot be used.
+    """
+    try:
+        yield
+    except SampleError as error:
+        raise error.at(positions) from error
 
 
 class ModelError(GradsiftError, ValueError):

@@ -1,4 +1,4 @@
-"""What an audit and a plan have in common: the data set, the roads to its gradients, the detectors, the batch size."""
+"""What an audit and a plan have in common: data set, backends of its gradients, detectors, batch size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
@@ -14,11 +13,11 @@ from torch.utils._pytree import tree_flatten
 from gradsift.conventions import check_labels, check_outputs, class_names_for
 from gradsift.data import Samples, fingerprint_samples, to_model
 from gradsift.detectors import Detector
-from gradsift.errors import GradsiftError, ModelError, SampleError
+from gradsift.errors import GradsiftError, ModelError, naming_samples
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
+from gradsift.gradients.batches import on_batch
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.model_state import evaluated
-from gradsift.gradients.probe import check_finite_inputs
 from gradsift.settings import AuditSettings
 from gradsift.stages import Expected, choose_detectors
 from gradsift.tasks import LabelledTask, Task, get_task, read_outputs
@@ -67,7 +66,7 @@ def prepare(
     trajectory: Trajectory | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Preparation:
-    """Checks model and data, chooses roads, detectors and the batch size.
+    """Checks model and data, chooses backends, detectors and the batch size.
 
     Args:
         model: The model, in eval mode.
@@ -89,18 +88,15 @@ def prepare(
         fingerprint = fingerprint_samples(samples)
         (trajectory.data or DataIdentity(trajectory.size)).check(samples, fingerprint[0], "the trajectory")
     check_mode(model)
-    positions = np.unique(np.linspace(0, len(samples) - 1, min(8, len(samples))).astype(int))
-    example = samples.batch(positions)
-    check_finite_inputs(example, positions)
+    positions = samples.evenly_spaced(8)
+    example = on_batch(lambda _, batch: batch, samples.batch, positions)
     outputs = _outputs(model, task, example)
     check_outputs(task, outputs, len(positions))
     task = read_outputs(task, model, some_batches(samples))
     check_labels(task, samples, outputs)
     class_names = class_names_for(model, task, samples, outputs, class_names)
-    try:
+    with naming_samples(positions):
         gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
-    except SampleError as error:
-        raise error.at(positions.tolist()) from error
     detectors, ranking = choose_detectors(settings, _expected(task, gradients.closed_form, trajectory))
     size = settings.batch_size
     reduced = gradients.keeping(_reductions(detectors, settings, gradients.closed_form))

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from gradsift.data import Samples, to_model
+from gradsift.data import Samples
 from gradsift.data.batch import Batch
 from gradsift.gradients import Precision
+from gradsift.gradients.batches import each_batch
 from gradsift.tasks import Task
 
 
@@ -51,8 +52,15 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Gives one batch after the other."""
-        for start in range(0, len(self._positions), self._batch_size):
-            yield to_model(self._samples.batch(self._positions[start : start + self._batch_size]), self._model)
+        batches = each_batch(
+            lambda _, batch: batch,
+            self._samples.batch,
+            self._positions,
+            self._batch_size,
+            model=self._model,
+            finite=False,
+        )
+        return (batch for _, batch in batches)
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:

@@ -114,7 +114,7 @@ def _evenly_spaced(samples: Samples) -> tuple[str, str]:
     if samples.stored is not None:
         update_digest(digest, samples.stored)
         return digest.hexdigest(), "all samples"
-    positions = np.unique(np.linspace(0, len(samples) - 1, min(SAMPLED, len(samples))).astype(int))
+    positions = samples.evenly_spaced(SAMPLED)
     for position in positions:
         update_digest(digest, samples.sample(int(position)))
     covered = "all samples" if len(positions) == len(samples) else f"{len(positions)} of {len(samples)} samples"

@@ -34,7 +34,7 @@ def overlap(train: Samples, target: Samples) -> np.ndarray:
     of_target: dict[bytes, list[int]] = {}
     for position in range(len(target)):
         of_target.setdefault(_digest(target.sample(position)), []).append(position)
-    compared = np.unique(np.linspace(0, len(train) - 1, min(COMPARED, len(train))).astype(int))
+    compared = train.evenly_spaced(COMPARED)
     found = {place for position in compared for place in of_target.get(_digest(train.sample(int(position))), [])}
     return np.array(sorted(found), dtype=np.int64)
 

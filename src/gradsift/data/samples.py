@@ -108,6 +108,17 @@ class Samples:
         label = next((key for key in LABEL_KEYS if key in features_of(self._dataset)), None)
         return names_of_column(self._dataset, label) if label is not None else None
 
+    def evenly_spaced(self, count: int) -> np.ndarray:
+        """Positions of some samples that are spread over the data set, from the first to the last.
+
+        Args:
+            count: How many, at most.
+
+        Returns:
+            Positions in rising order.
+        """
+        return np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
+
     def sample(self, position: int) -> Any:
         """One sample as the data set gives it.
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gradsift.data import Samples, to_model
+from gradsift.data.batch import Batch
 from gradsift.errors import DataError, SettingError
 from gradsift.geometry.layers import Pooling, features, select_modules, watching
 from gradsift.gradients import Batcher, Layers, Precision
+from gradsift.gradients.batches import each_batch
 from gradsift.gradients.model_state import precision_of, unwrapped
 from gradsift.progress import progress
 from gradsift.tasks import LabelledTask, Task, task_for
@@ -117,27 +120,25 @@ def collapse(
     example = samples.batch(np.arange(min(4, len(samples))))
     chosen = select_modules(model, task, layers, to_model(example, model))
     size = Batcher.fitting(model, task, example).size
-    first: dict[str, _Sums] = {}
+    look = partial(_look, model, task, chosen, pooling, precision)
+    everyone, first = np.arange(len(samples)), dict[str, _Sums]()
     losses, right, labels = 0.0, 0, []
     with progress("class means", len(samples), show=show_progress) as bar:
-        for positions, found, seen in _passes(model, task, samples, chosen, pooling, precision, size):
-            given = seen["labels"]
-            for name, rows in found.items():
-                first.setdefault(name, _Sums()).add(rows, given)
-            losses += float(seen["losses"].double().sum())
-            right += int((seen["predicted"] == given).sum())
-            labels.append(given.cpu().numpy())
-            bar.advance(len(positions))
+        for _, seen in each_batch(look, samples.batch, everyone, size, model=model, bar=bar):
+            for name, rows in seen.features.items():
+                first.setdefault(name, _Sums()).add(rows, seen.labels)
+            losses += float(seen.losses.double().sum())
+            right += int((seen.predicted == seen.labels).sum())
+            labels.append(seen.labels.cpu().numpy())
     counts = np.bincount(np.concatenate(labels))
     classes = np.flatnonzero(counts)
     if len(classes) < 2:
         raise DataError(f"all {len(samples)} samples have one class: there are no means to compare")
     second = {name: _Scatter(one.means(classes), classes, counts) for name, one in first.items()}
     with progress("scatter within classes", len(samples), show=show_progress) as bar:
-        for positions, found, seen in _passes(model, task, samples, chosen, pooling, precision, size):
-            for name, rows in found.items():
-                second[name].add(rows, seen["labels"], seen["predicted"])
-            bar.advance(len(positions))
+        for _, seen in each_batch(look, samples.batch, everyone, size, model=model, bar=bar):
+            for name, rows in seen.features.items():
+                second[name].add(rows, seen.labels, seen.predicted)
     last = next(reversed(second))
     return Collapse(
         layers=tuple(one.measures(name, chosen[name] if name == last else None) for name, one in second.items()),
@@ -149,28 +150,34 @@ def collapse(
     )
 
 
-def _passes(
+class _Seen(NamedTuple):
+    """One batch: features (n, D) by layer; given labels, losses and predicted labels (n,)."""
+
+    features: dict[str, Tensor]
+    labels: Tensor
+    losses: Tensor
+    predicted: Tensor
+
+
+def _look(
     model: nn.Module,
     task: LabelledTask,
-    samples: Samples,
     chosen: dict[str, nn.Module],
     pooling: Pooling,
     precision: Precision,
-    size: int,
-) -> Any:
-    for start in range(0, len(samples), size):
-        positions = np.arange(start, min(start + size, len(samples)))
-        batch = to_model(samples.batch(positions), model)
-        found: dict[str, Tensor] = {}
+    _positions: np.ndarray,
+    batch: Batch,
+) -> _Seen:
+    by_layer: dict[str, Tensor] = {}
 
-        def see(name: str, hidden: Tensor, found: dict[str, Tensor] = found, batch: Any = batch) -> None:
-            found[name] = features(hidden.detach(), chosen[name], pooling, batch, name)
+    def note(name: str, hidden: Tensor) -> None:
+        by_layer[name] = features(hidden.detach(), chosen[name], pooling, batch, name)
 
-        with watching(chosen, see), torch.no_grad(), precision_of(model, precision):
-            outputs = task.outputs(model, batch)
-            losses = task.losses(outputs, batch)
-            predicted = task.predictions(outputs).argmax(dim=1)
-        yield positions, found, {"labels": task.labels(batch).long(), "losses": losses, "predicted": predicted}
+    with watching(chosen, note), torch.no_grad(), precision_of(model, precision):
+        outputs = task.outputs(model, batch)
+        losses = task.losses(outputs, batch)
+        predicted = task.predictions(outputs).argmax(dim=1)
+    return _Seen(by_layer, task.labels(batch).long(), losses, predicted)
 
 
 class _Sums:

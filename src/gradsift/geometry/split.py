@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from gradsift.curvature.vectors import flattened
-from gradsift.data import Samples, to_model
+from gradsift.data import Samples
 from gradsift.data.batch import Batch, batch_size
 from gradsift.errors import SettingError
 from gradsift.gradients import Layers
+from gradsift.gradients.batches import each_batch
 from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.tasks import Classification, LabelledTask, Task, task_for
 
@@ -120,8 +121,7 @@ def _labels_and_shares(
     model: nn.Module, task: LabelledTask, samples: Samples, num_classes: int, softmax: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     labels, shares = [], []
-    for start in range(0, len(samples), 64):
-        batch = to_model(samples.batch(np.arange(start, min(start + 64, len(samples)))), model)
+    for _, batch in each_batch(lambda _, batch: batch, samples.batch, np.arange(len(samples)), 64, model=model):
         labels.append(task.labels(batch).cpu().numpy())
         if softmax:
             with torch.no_grad():

@@ -20,8 +20,9 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_flatten
 
 from gradsift.data import Samples
-from gradsift.data.batch import LABEL_KEYS, Batch, rows_not_finite
-from gradsift.errors import DataError, ModelError, SampleError
+from gradsift.data.batch import rows_not_finite
+from gradsift.errors import DataError, ModelError
+from gradsift.gradients.batches import each_batch, on_batch
 from gradsift.gradients.row_order import check_row_order, scale_of
 
 if TYPE_CHECKING:
@@ -124,34 +125,6 @@ def check_two_reads(samples: Samples, positions: np.ndarray) -> None:
             )
 
 
-def check_finite_inputs(batch: Batch, positions: np.ndarray) -> None:
-    """Refuses inputs with NaN or infinite numbers; what labels may be is for the task to say.
-
-    Args:
-        batch: The batch.
-        positions: Position of every row.
-
-    Raises:
-        DataError: Some inputs are not finite; names the samples.
-    """
-    for leaf in tree_flatten(_without_labels(batch))[0]:
-        if not isinstance(leaf, Tensor) or not leaf.ndim or len(leaf) != len(positions):
-            continue
-        broken = [int(positions[row]) for row in rows_not_finite(leaf)]
-        if broken:
-            raise DataError(
-                f"samples at positions {', '.join(map(str, broken[:10]))} hold NaN or infinite numbers: mend or remove "
-                "them before the audit"
-            )
-
-
-def _without_labels(batch: Batch) -> Batch:
-    """What of a batch goes into the model: all but the label keys of a dict, all but the last of a tuple."""
-    if isinstance(batch, dict):
-        return {name: value for name, value in batch.items() if name not in LABEL_KEYS}
-    return batch[:-1] if isinstance(batch, tuple | list) and len(batch) > 1 else batch
-
-
 def probe(
     gradients: PerSampleGradients,
     samples: Samples,
@@ -174,23 +147,19 @@ def probe(
         DataError: The collate function reorders samples.
         ModelError: A sample's gradient alone differs from its gradient in a batch.
     """
-    positions = np.unique(np.linspace(0, len(samples) - 1, min(8, len(samples))).astype(int))
+    positions = samples.evenly_spaced(8)
     check_two_reads(samples, positions)
-    batch = samples.batch(positions)
-    check_finite_inputs(batch, positions)
-    try:
-        whole, each = gradients(batch), [gradients(samples.batch([position])) for position in positions]
-    except SampleError as error:
-        raise error.at(positions.tolist()) from error
+    batch, whole = on_batch(lambda _, batch: (batch, gradients(batch)), samples.batch, positions)
+    each = [reduced for _, reduced in each_batch(lambda _, batch: gradients(batch), samples.batch, positions, 1)]
     refuse_not_finite({"loss": whole.losses, **whole.statistics}, positions)
-    together, alone = whole.statistics["l2"], torch.cat([one.statistics["l2"] for one in each])
+    together, alone = whole.statistics["l2"], torch.cat([single.statistics["l2"] for single in each])
     noise = None
     if in_float32 is not None:
         reference = in_float32()(batch).statistics["l2"]
         noise = float(((together - reference).abs() / reference.clamp(min=1e-12)).median())
     difference = float(((together - alone).abs() / scale_of(together)).max())
-    # Roads that take samples one by one never see a mixture in their gradients; the losses are always those of a batch.
-    losses, losses_alone = whole.losses.to(together), torch.cat([one.losses for one in each]).to(together)
+    # Backends that take samples one by one never see a mixture in their gradients; the losses are always those of a batch.
+    losses, losses_alone = whole.losses.to(together), torch.cat([single.losses for single in each]).to(together)
     difference = max(difference, float(((losses - losses_alone).abs() / scale_of(losses)).max()))
     tolerance = TOLERANCE.get(gradients.coarsest, TOLERANCE_OF_HALF) if noise is None else max(10 * noise, 0.2)
     difference = max(difference, check_row_order(gradients, samples, batch_size, tolerance))

@@ -12,17 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradsift.data import to_model
+from gradsift.data.batch import Batch
 from gradsift.data.overlap import warn_of_overlap
 from gradsift.errors import DataError, SettingError
 from gradsift.gradients.model_state import precision_of
-from gradsift.gradients.probe import check_finite_inputs, check_mode
+from gradsift.gradients.probe import check_mode
 from gradsift.influence.ascent import Move, ascended
 from gradsift.influence.base import Influence
 from gradsift.influence.disturbed import Disturbed
 from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.influence.targets import Target, as_target
-from gradsift.influence.targets.base import check_finite, naming
 from gradsift.progress import progress
 from gradsift.tasks import BinaryClassification, Classification, MultiLabel, TokenLoss, sample_losses
 
@@ -152,10 +151,10 @@ class ForwardInfluence(Influence):
         moves, self.report_ = [], {}
         with progress("forward self-influence", len(gradients), show=self.show_progress) as bar:
             for place in range(len(gradients)):
-                before = _value(target, place, gradients)
+                before = target.value_at(place, gradients)
                 with self._moved(target, place) as move:
                     if move.rate:
-                        own[0, place] = _value(target, place, gradients) - before
+                        own[0, place] = target.value_at(place, gradients) - before
                 moves.append(move)
                 bar.advance()
         return self._finished(own, moves, list(range(len(gradients))))[0]
@@ -165,14 +164,14 @@ class ForwardInfluence(Influence):
 
     def _losses(self) -> np.ndarray:
         """Losses of all training samples at the model's weights as they are."""
-        gradients, parts = self.gradients_, []
-        for start in range(0, len(gradients), gradients.batch_size):
-            positions = np.arange(start, min(start + gradients.batch_size, len(gradients)))
-            batch = to_model(gradients.samples.batch(positions), gradients.model)
+        gradients = self.gradients_
+
+        def losses(_positions: np.ndarray, batch: Batch) -> np.ndarray:
             with torch.no_grad(), precision_of(gradients.model, gradients.precision):
-                losses = sample_losses(gradients.task, gradients.task.outputs(gradients.model, batch), batch)
-            parts.append(losses.double().cpu().numpy())
-        return np.concatenate(parts)
+                values = sample_losses(gradients.task, gradients.task.outputs(gradients.model, batch), batch)
+            return values.double().cpu().numpy()
+
+        return np.concatenate([part for _, part in gradients.each_batch(losses)])
 
     def _moved(self, target: Target, place: int) -> AbstractContextManager[Move]:
         """The model after ascent on one sample of the target, or on the whole of it."""
@@ -224,7 +223,7 @@ class ForwardInfluence(Influence):
         if below == 0 or type(target).values is not Target.values:
             return target
         if place >= 0:
-            low = [place] if _value(target, place, gradients) < below else []
+            low = [place] if target.value_at(place, gradients) < below else []
         else:
             values = target.evaluate(gradients.model, gradients.task, gradients.precision)
             memorised = target.weights(values) @ values < below
@@ -235,7 +234,7 @@ class ForwardInfluence(Influence):
                 gradients.model,
                 gradients.task,
                 position,
-                lambda at: _value(disturbed, at, gradients) >= 2 * below,
+                lambda at: disturbed.value_at(at, gradients) >= 2 * below,
                 radius=self.fallback_radius,
                 most=self.most_draws,
                 seed=self.seed,
@@ -255,42 +254,22 @@ class ForwardInfluence(Influence):
 
 def _direction(target: Target, place: int, gradients: SampleGradients) -> Callable[[], dict[str, Tensor]]:
     """What gives the gradient of one sample's quantity, or of the whole target, at the weights as they are."""
-    model, task, parameters = gradients.model, gradients.task, gradients.parameters
     steps = 0
 
     def of_whole() -> dict[str, Tensor]:
-        return {name: one[0] for name, one in target.direction(model, task, parameters, gradients.precision).items()}
-
-    def of_one() -> dict[str, Tensor]:
-        position = np.array([place])
-        batch = to_model(target.batch(model, task, position), model)
-        check_finite_inputs(batch, position)
-        with naming(position), torch.enable_grad(), precision_of(model, gradients.precision):
-            values = target.values(task, task.outputs(model, batch), batch)
-            check_finite(values, position)
-        if not values.requires_grad:
-            return {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-        found = torch.autograd.grad(values.sum(), list(parameters.values()), allow_unused=True, materialize_grads=True)
-        return {name: one.detach().to_dense() for name, one in zip(parameters, found, strict=True)}
+        whole = target.direction(gradients.model, gradients.task, gradients.parameters, gradients.precision)
+        return {name: rows[0] for name, rows in whole.items()}
 
     def here() -> dict[str, Tensor]:
         nonlocal steps
         try:
-            found = of_whole() if place < 0 else of_one()
+            direction = of_whole() if place < 0 else target.gradient_at(place, gradients)
         except DataError as error:
             if not steps:
                 raise
             problem = f"after {steps} steps of ascent the target has no value any more ({error})"
             raise SettingError(f"{problem}: take a lower rate or fewer steps") from error
         steps += 1
-        return found
+        return direction
 
     return here
-
-
-def _value(target: Target, place: int, gradients: SampleGradients) -> float:
-    """One target sample's quantity."""
-    model, task, position = gradients.model, gradients.task, np.array([place])
-    batch = to_model(target.batch(model, task, position), model)
-    with naming(position), torch.no_grad(), precision_of(model, gradients.precision):
-        return float(target.values(task, task.outputs(model, batch), batch).double().sum())

@@ -231,11 +231,8 @@ class _Batches:
     def __iter__(self) -> Iterator[tuple[dict[str, Any], Tensor]]:
         gradients = self._gradients
         with progress("Kronecker factors", len(gradients), show=gradients.show_progress) as bar:
-            for start in range(0, len(gradients), gradients.batch_size):
-                positions = np.arange(start, min(start + gradients.batch_size, len(gradients)))
-                batch = to_model(gradients.samples.batch(positions), gradients.model)
+            for _, batch in gradients.each_batch(lambda _, batch: batch, bar=bar):
                 yield {"batch": batch}, self._labels(batch)
-                bar.advance(len(positions))
 
     def _labels(self, batch: Any) -> Tensor:
         task = self._gradients.task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -12,16 +12,17 @@ from torch import nn
 from gradsift.curvature.loss import Batches, MeanLoss, wide
 from gradsift.curvature.vectors import Directions, count
 from gradsift.data import Samples, has_fingerprint
+from gradsift.data.batch import Batch
 from gradsift.data.batch import batch_size as batch_size_of
-from gradsift.errors import DataError, SampleError, SettingError
+from gradsift.errors import DataError, SettingError, naming_samples
 from gradsift.gradients import Batcher, Layers, PerSampleGradients, Precision, check_mode, device_of, probe
+from gradsift.gradients.batches import check_finite_inputs, each_batch
 from gradsift.gradients.closed_form import outer_product
 from gradsift.gradients.forms import Dense, Form
 from gradsift.gradients.model_state import unwrapped
-from gradsift.gradients.probe import check_finite_inputs
 from gradsift.gradients.road import Take
 from gradsift.gradients.selection import refuse_complex
-from gradsift.progress import progress
+from gradsift.progress import Bar, progress
 from gradsift.store import RunDirectory, fingerprint_model
 from gradsift.tasks import Task, task_for
 
@@ -30,6 +31,7 @@ KEPT_BYTES = 256 * 2**20
 CHUNK_BYTES = 128 * 2**20
 """Most bytes of directions that are handled at a time."""
 
+T = TypeVar("T")
 Visitor = Callable[[np.ndarray, str, Form], None]
 
 
@@ -79,15 +81,13 @@ class SampleGradients:
         self.model, self.samples = unwrapped(model), Samples(train_set)
         self.layers, self.precision, self.show_progress = layers, precision, show_progress
         self.keep_bytes = keep_bytes
-        positions = np.unique(np.linspace(0, len(self.samples) - 1, min(8, len(self.samples))).astype(int))
+        positions = self.samples.evenly_spaced(8)
         example = self.samples.batch(positions)
         check_finite_inputs(example, positions)
         check_mode(self.model)
         self.task = task_for(task, self.model, self.samples)
-        try:
+        with naming_samples(positions):
             self._gradients = PerSampleGradients(self.model, self.task, example, layers=layers, precision=precision)
-        except SampleError as error:
-            raise error.at(positions.tolist()) from error
         self.parameters = self._gradients.parameters
         refuse_complex(self.parameters, "influence")
         self.batch_size = Batcher.fitting(self.model, self.task, example).size if batch_size == "auto" else batch_size
@@ -170,19 +170,22 @@ class SampleGradients:
                 for name, form in forms.items():
                     visitor(positions, name, form)
             return
-        kept: list[tuple[np.ndarray, dict[str, Form]]] = []
-        with progress(what, len(self.samples), show=self.show_progress) as bar:
-            for start in range(0, len(self), self.batch_size):
-                positions = np.arange(start, min(start + self.batch_size, len(self)))
-                kept.append((positions, {}))
 
-                def take(name: str, form: Form, positions: np.ndarray = positions) -> None:
-                    visitor(positions, name, form)
-                    if self._keeps:
-                        kept[-1][1][name] = smallest(form)
+        def take(positions: np.ndarray, batch: Batch) -> dict[str, Form]:
+            forms: dict[str, Form] = {}
 
-                self._run(positions, take)
-                bar.advance(len(positions))
+            def take_form(name: str, form: Form) -> None:
+                visitor(positions, name, form)
+                if self._keeps:
+                    forms[name] = smallest(form)
+
+            self._gradients_of(positions, batch, take_form)
+            return forms
+
+        positions = np.arange(len(self))
+        with progress(what, len(self), show=self.show_progress) as bar:
+            visited = each_batch(take, self.samples.batch, positions, self.batch_size, bar=bar)
+            kept = [part for part in visited if self._keeps]
         if self._keeps:
             self._kept = kept
 
@@ -265,15 +268,17 @@ class SampleGradients:
         Returns:
             len(positions) vectors.
         """
-        found = self.zeros(len(positions))
-        for start in range(0, len(positions), self.batch_size):
-            part = np.asarray(positions[start : start + self.batch_size])
+        rows, done = self.zeros(len(positions)), 0
 
-            def take(name: str, form: Form, start: int = start) -> None:
-                found[name][start : start + form.dense().shape[0]] = form.dense().to(found[name])
+        def take(some: np.ndarray, batch: Batch) -> None:
+            def put(name: str, form: Form) -> None:
+                rows[name][done : done + len(some)] = form.dense().to(rows[name])
 
-            self._run(part, take)
-        return found
+            self._gradients_of(some, batch, put)
+
+        for some, _ in each_batch(take, self.samples.batch, np.asarray(positions), self.batch_size):
+            done += len(some)
+        return rows
 
     def zeros(self, columns: int) -> Directions:
         """Vectors of zeros.
@@ -289,14 +294,26 @@ class SampleGradients:
             for name, parameter in self.parameters.items()
         }
 
-    def _run(self, positions: np.ndarray, take: Take) -> None:
+    def each_batch(
+        self, function: Callable[[np.ndarray, Batch], T], samples: Samples | None = None, *, bar: Bar | None = None
+    ) -> Iterator[tuple[np.ndarray, T]]:
+        """Calls a function with one batch after the other, on the model's device.
+
+        Args:
+            function: Called with positions and batch.
+            samples: Of another data set; the store's own where left out.
+            bar: Counts samples that are done.
+
+        Returns:
+            The positions of each batch, and what the function gave.
+        """
+        samples = self.samples if samples is None else samples
+        positions = np.arange(len(samples))
+        return each_batch(function, samples.batch, positions, self.batch_size, model=self.model, bar=bar)
+
+    def _gradients_of(self, positions: np.ndarray, batch: Batch, take: Take) -> None:
         """The gradients of one batch, handed over parameter by parameter."""
-        batch = self.samples.batch(positions)
-        check_finite_inputs(batch, positions)
-        try:
-            losses = self._gradients.visit(batch, take)
-        except SampleError as error:
-            raise error.at(positions.tolist()) from error
+        losses = self._gradients.visit(batch, take)
         broken = positions[(~torch.isfinite(losses)).cpu().numpy()]
         if len(broken):
             raise DataError(f"the loss is NaN or infinite at positions {broken[:10].tolist()}: leave these samples out")

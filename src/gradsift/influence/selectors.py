@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradsift.data import Samples, to_model
+from gradsift.data import Samples
+from gradsift.data.batch import Batch
 from gradsift.errors import ModelError, SettingError
 from gradsift.gradients.model_state import precision_of
 from gradsift.influence.sample_gradients import SampleGradients
@@ -178,15 +179,16 @@ def unit_means(
         sums[place] += rows.double().sum(dim=0).cpu()
         counts[place] += len(rows)
 
+    def run(_positions: np.ndarray, batch: Batch) -> None:
+        with torch.set_grad_enabled(of_gradients), precision_of(gradients.model, gradients.precision):
+            losses = sample_losses(gradients.task, gradients.task.outputs(gradients.model, batch), batch)
+            if of_gradients and losses.requires_grad:
+                torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
+
     with _watching(layers, note, of_gradients):
-        for start in range(0, len(samples), gradients.batch_size):
-            positions = np.arange(start, min(start + gradients.batch_size, len(samples)))
-            batch = to_model(samples.batch(positions), gradients.model)
-            with torch.set_grad_enabled(of_gradients), precision_of(gradients.model, gradients.precision):
-                losses = sample_losses(gradients.task, gradients.task.outputs(gradients.model, batch), batch)
-                if of_gradients and losses.requires_grad:
-                    torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
-    return [(one / max(1, number)).abs().numpy() for one, number in zip(sums, counts, strict=True)]
+        for _ in gradients.each_batch(run, samples):
+            pass
+    return [(total / max(1, number)).abs().numpy() for total, number in zip(sums, counts, strict=True)]
 
 
 @contextmanager

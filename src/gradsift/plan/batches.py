@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from gradsift.data import Samples
+from gradsift.data.batch import Batch
 from gradsift.gradients import Batcher
+from gradsift.gradients.batches import on_batch
 from gradsift.gradients.batching import is_out_of_memory
 from gradsift.preparation import Preparation
 from gradsift.store.collect import ReadAhead, reduce_batch
@@ -134,13 +137,17 @@ def run_batches(
     order = [place for place in by_weight[_spread(len(batches))].tolist() if place not in last] + last
     fewest = FEWEST if seconds.alike else FEWEST_UNLIKE
     kept: list[dict[str, np.ndarray]] = []
+
+    def reduce(positions: np.ndarray, batch: Batch) -> dict[str, np.ndarray]:
+        return reduce_batch(ready.gradients, ready.task, batch, positions)
+
     began = before = time.perf_counter()
     with ReadAhead(samples, ready.gradients.parameters, on=overlap) as reader:
         while order:
             place, *order = order
-            reader.expect(np.arange(*batches[order[0]]) if order else None)
+            following = np.arange(*batches[order[0]]) if order else None
             try:
-                arrays = reduce_batch(ready.gradients, ready.task, reader, np.arange(*batches[place]))
+                arrays = on_batch(reduce, partial(reader.batch, following=following), np.arange(*batches[place]))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

@@ -9,7 +9,8 @@ import logging
 import random
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, Self
+from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,23 +19,16 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from gradsift.data import Samples
 from gradsift.data.batch import Batch
-from gradsift.errors import ModelError, SampleError
+from gradsift.errors import ModelError
 from gradsift.gradients import Batcher, PerSampleGradients, Reduced
-from gradsift.gradients.batching import is_out_of_memory
-from gradsift.gradients.probe import check_finite_inputs, refuse_not_finite
+from gradsift.gradients.batches import each_batch
+from gradsift.gradients.probe import refuse_not_finite
 from gradsift.progress import progress
 from gradsift.store.processes import rank_and_count
 from gradsift.store.run_directory import RunDirectory
 from gradsift.tasks import LabelledTask, Task, kind_of
 
 logger = logging.getLogger(__name__)
-
-
-class Reader(Protocol):
-    """What batches are read from: the samples themselves, or :class:`ReadAhead`."""
-
-    def batch(self, positions: np.ndarray, /) -> Batch:
-        """Several samples, collated."""
 
 
 class ReadAhead:
@@ -55,7 +49,6 @@ class ReadAhead:
         self._samples, self._parameters = samples, parameters
         self._on: bool | None = None if on and samples.arrays is None else False  # None: the first read decides
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gradsift-read")
-        self._expected: np.ndarray | None = None
         self._ahead: tuple[np.ndarray, Future[Batch]] | None = None
 
     def __enter__(self) -> Self:
@@ -66,28 +59,21 @@ class ReadAhead:
         """Forgets what was read ahead."""
         self._thread.shutdown(cancel_futures=True)
 
-    def expect(self, positions: np.ndarray | None) -> None:
-        """Says which batch will be asked for after the next one.
-
-        Args:
-            positions: Its positions; ``None`` where it is not known.
-        """
-        self._expected = positions
-
-    def batch(self, positions: np.ndarray, /) -> Batch:
-        """Several samples, collated; then begins to read what is expected.
+    def batch(self, positions: np.ndarray, following: np.ndarray | None = None) -> Batch:
+        """Several samples, collated; then begins to read those that follow.
 
         Args:
             positions: Which ones, in order.
+            following: Those that will be asked for next; ``None`` where that is not known.
 
         Returns:
             As :meth:`gradsift.data.Samples.batch`.
         """
-        found = self._take(positions)
-        if self._on and self._expected is not None:
-            reading = self._thread.submit(_read, self._samples, self._expected, torch.is_grad_enabled())
-            self._ahead = self._expected, reading
-        return found
+        batch = self._take(positions)
+        if self._on and following is not None:
+            reading = self._thread.submit(_read, self._samples, following, torch.is_grad_enabled())
+            self._ahead = following, reading
+        return batch
 
     def _take(self, positions: np.ndarray) -> Batch:
         if self._ahead is not None:
@@ -99,8 +85,8 @@ class ReadAhead:
             elif np.array_equal(expected, positions):
                 return reading.result()
         if self._on is None:
-            found, self._on = _read_apart(self._samples, positions, self._parameters)
-            return found
+            batch, self._on = _read_apart(self._samples, positions, self._parameters)
+            return batch
         return self._samples.batch(positions)
 
 
@@ -182,9 +168,18 @@ def collect(
     lengths = [min(start + shard_size, len(samples)) - start for start in starts]
     left = [shard for shard in mine if not run.has_shard(checkpoint, shard)]
 
-    def batch_at(position: int) -> np.ndarray:
-        stop = min((position // shard_size + 1) * shard_size, len(samples))
-        return np.arange(position, min(position + batcher.size, stop))
+    following = dict(pairwise(left))
+
+    def read(positions: np.ndarray) -> Batch:
+        shard, after = int(positions[0]) // shard_size, int(positions[-1]) + 1
+        if after == starts[shard] + lengths[shard]:
+            if shard not in following:
+                return reader.batch(positions)
+            shard, after = following[shard], starts[following[shard]]
+        return reader.batch(positions, np.arange(after, min(after + batcher.size, starts[shard] + lengths[shard])))
+
+    def reduce(positions: np.ndarray, batch: Batch) -> dict[str, np.ndarray]:
+        return reduce_batch(gradients, task, batch, positions)
 
     total = sum(lengths[shard] for shard in mine)
     with (
@@ -193,56 +188,37 @@ def collect(
         WriteBehind(run, checkpoint, on=overlap) as writer,
     ):
         bar.advance(total - sum(lengths[shard] for shard in left))
-        for place, shard in enumerate(left):
-            following = starts[left[place + 1]] if place + 1 < len(left) else None
-            position, stop = starts[shard], starts[shard] + lengths[shard]
-            parts: list[dict[str, np.ndarray]] = []
-            while position < stop:
-                positions = batch_at(position)
-                after = position + len(positions) if position + len(positions) < stop else following
-                reader.expect(batch_at(after) if after is not None else None)
-                try:
-                    parts.append(reduce_batch(gradients, task, reader, positions))
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    batcher.shrink(error)
-                    continue
-                position += len(positions)
-                bar.advance(len(positions))
-            writer.write(shard, parts)
+        for shard in left:
+            positions = np.arange(starts[shard], starts[shard] + lengths[shard])
+            writer.write(shard, [part for _, part in each_batch(reduce, read, positions, batcher, bar=bar)])
     return lengths
 
 
 def reduce_batch(
-    gradients: PerSampleGradients, task: Task, samples: Reader, positions: np.ndarray
+    gradients: PerSampleGradients, task: Task, batch: Batch, positions: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Everything that is stored about one batch.
 
     Args:
         gradients: What to compute.
         task: The task.
-        samples: What the batch is read from.
-        positions: Which samples.
+        batch: The batch.
+        positions: Position of every row.
 
     Returns:
         Name of the statistic to array, first axis = samples.
 
     Raises:
-        DataError: Samples cannot be used, or have infinite losses or gradients; names them.
+        DataError: Samples have infinite losses or gradients; names them.
+        SampleError: Samples cannot be used.
     """
-    batch = samples.batch(positions)
-    check_finite_inputs(batch, positions)
-    try:
-        reduced = gradients(batch)
-        stored = {"loss": reduced.losses, **reduced.statistics, **_labels(task, reduced, batch)}
-    except SampleError as error:
-        raise error.at(positions.tolist()) from error
+    reduced = gradients(batch)
+    stored = {"loss": reduced.losses, **reduced.statistics, **_labels(task, reduced, batch)}
     masked = {"label"} if kind_of(task) in ("multilabel", "value") else set()  # NaN there is the task's business
     refuse_not_finite({name: values for name, values in stored.items() if name not in masked}, positions)
     arrays = {name: values.detach().cpu().numpy() for name, values in stored.items()}
     if isinstance(batch, dict) and "id" in batch:
-        arrays["id"] = np.asarray([str(one.item() if isinstance(one, Tensor) else one) for one in batch["id"]])
+        arrays["id"] = np.asarray([str(name.item() if isinstance(name, Tensor) else name) for name in batch["id"]])
     return arrays
 
 
@@ -275,10 +251,10 @@ def _read_apart(samples: Samples, positions: np.ndarray, parameters: Mapping[str
 
     before, handle = _shared_generators(), register_module_forward_pre_hook(note)
     try:
-        found = samples.batch(positions)
+        batch = samples.batch(positions)
     finally:
         handle.remove()
-    return found, not touched and _shared_generators() == before
+    return batch, not touched and _shared_generators() == before
 
 
 def _shared_generators() -> tuple[Any, ...]:

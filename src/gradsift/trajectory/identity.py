@@ -108,12 +108,12 @@ def _is_drawn_anew(samples: Samples) -> bool:
     samples = samples.raw
     if samples.stored is not None:
         return False
-    positions = np.unique(np.linspace(0, len(samples) - 1, min(READ_TWICE, len(samples))).astype(int))
+    positions = samples.evenly_spaced(READ_TWICE)
     return any(len({_digest(samples.sample(int(position))) for _ in range(2)}) > 1 for position in positions)
 
 
 def _labels(samples: Samples) -> str | None:
-    positions = np.unique(np.linspace(0, len(samples) - 1, min(LABELS, len(samples))).astype(int))
+    positions = samples.evenly_spaced(LABELS)
     try:
         return _digest([np.asarray(labels_of(samples.sample(int(position)))).tolist() for position in positions])
     except DataError:  # samples without a label

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,14 +12,16 @@ from torch import Tensor, nn
 
 from gradsift.curvature.loss import wide
 from gradsift.curvature.vectors import Directions
-from gradsift.data import Samples, to_model
+from gradsift.data import Samples
 from gradsift.data.batch import Batch
-from gradsift.errors import DataError, SampleError
+from gradsift.errors import DataError
 from gradsift.gradients import Batcher, Precision
+from gradsift.gradients.batches import each_batch, on_batch
 from gradsift.gradients.model_state import evaluated, precision_of
-from gradsift.gradients.probe import check_finite_inputs
 from gradsift.influence.sample_gradients import SampleGradients
 from gradsift.tasks import Task, sample_losses
+
+T = TypeVar("T")
 
 
 class Target:
@@ -93,16 +94,14 @@ class Target:
         Raises:
             DataError: Samples cannot be used; names them.
         """
-        parts = []
-        for positions, batch in self._batches(model, task):
-            with naming(positions), precision_of(model, precision):
-                values = evaluated(partial(self._values_at, model, task, batch))
-                check_finite(values, positions)
-            parts.append(values.double().cpu().numpy())
-        return np.concatenate(parts)
 
-    def _values_at(self, model: nn.Module, task: Task, batch: Batch) -> Tensor:
-        return self.values(task, task.outputs(model, batch), batch)
+        def evaluate(positions: np.ndarray, batch: Batch) -> np.ndarray:
+            with precision_of(model, precision):
+                values = evaluated(lambda: self.values(task, task.outputs(model, batch), batch))
+            check_finite(values, positions)
+            return values.double().cpu().numpy()
+
+        return np.concatenate(list(self._each_batch(evaluate, model, task)))
 
     def value(self, model: nn.Module, task: Task, precision: Precision = "float32") -> float:
         """The target itself, ``sum_i w_i f_i``.
@@ -136,17 +135,17 @@ class Target:
             DataError: Samples cannot be used.
         """
         weights = self.weights(self.evaluate(model, task, precision))
-        found = {name: torch.zeros_like(p, dtype=wide(p.dtype))[None] for name, p in parameters.items()}
-        for positions, batch in self._batches(model, task):
-            with naming(positions), torch.enable_grad(), precision_of(model, precision):
+        direction = {name: torch.zeros_like(p, dtype=wide(p.dtype))[None] for name, p in parameters.items()}
+
+        def weighted_sum(positions: np.ndarray, batch: Batch) -> dict[str, Tensor]:
+            with torch.enable_grad(), precision_of(model, precision):
                 values = self.values(task, task.outputs(model, batch), batch)
-                total = values @ torch.from_numpy(weights[positions]).to(values)
-                if not total.requires_grad:
-                    continue
-                parts = torch.autograd.grad(total, list(parameters.values()), allow_unused=True, materialize_grads=True)
-            for name, part in zip(parameters, parts, strict=True):
-                found[name] += part.detach().to_dense().to(found[name])
-        return found
+                return gradient_of(values @ torch.from_numpy(weights[positions]).to(values), parameters)
+
+        for gradient in self._each_batch(weighted_sum, model, task):
+            for name, part in gradient.items():
+                direction[name] += part.to(direction[name])
+        return direction
 
     def directions(self, gradients: SampleGradients) -> Iterator[Directions]:
         """The gradient of every sample's quantity, a chunk of samples at a time.
@@ -157,31 +156,62 @@ class Target:
         Yields:
             Vectors, in the order of the samples.
         """
-        model, task = gradients.model, gradients.task
-        wanted = list(gradients.parameters.values())
         for start in range(0, len(self.samples), gradients.chunk):
-            columns = []
-            for position in range(start, min(start + gradients.chunk, len(self.samples))):
-                one = np.array([position])
-                batch = to_model(self.batch(model, task, one), model)
-                check_finite_inputs(batch, one)
-                with naming(one), torch.enable_grad(), precision_of(model, gradients.precision):
-                    value = self.values(task, task.outputs(model, batch), batch)
-                    check_finite(value, one)
-                    columns.append(torch.autograd.grad(value.sum(), wanted, allow_unused=True, materialize_grads=True))
+            columns = [
+                self.gradient_at(position, gradients)
+                for position in range(start, min(start + gradients.chunk, len(self.samples)))
+            ]
             yield {
-                name: torch.stack([column[place].detach().to_dense() for column in columns]).to(gradients.dtype)
-                for place, name in enumerate(gradients.parameters)
+                name: torch.stack([column[name] for column in columns]).to(gradients.dtype)
+                for name in gradients.parameters
             }
 
-    def _batches(self, model: nn.Module, task: Task) -> Iterator[tuple[np.ndarray, Batch]]:
-        few = self.samples.batch(np.arange(min(4, len(self.samples))))
-        size = Batcher.fitting(model, task, few).size
-        for start in range(0, len(self.samples), size):
-            positions = np.arange(start, min(start + size, len(self.samples)))
-            batch = to_model(self.batch(model, task, positions), model)
-            check_finite_inputs(batch, positions)
-            yield positions, batch
+    def gradient_at(self, position: int, gradients: SampleGradients) -> dict[str, Tensor]:
+        """The gradient of one sample's quantity at the model's present weights.
+
+        Args:
+            position: Which sample.
+            gradients: The training set's, for model, task and parameters.
+
+        Returns:
+            Full name to gradient, of the parameter's shape.
+
+        Raises:
+            DataError: The sample cannot be used, or its quantity is NaN or infinite.
+        """
+        model, task = gradients.model, gradients.task
+
+        def gradient(positions: np.ndarray, batch: Batch) -> dict[str, Tensor]:
+            with torch.enable_grad(), precision_of(model, gradients.precision):
+                value = self.values(task, task.outputs(model, batch), batch)
+                check_finite(value, positions)
+                return gradient_of(value.sum(), gradients.parameters)
+
+        return on_batch(gradient, partial(self.batch, model, task), np.array([position]), model=model)
+
+    def value_at(self, position: int, gradients: SampleGradients) -> float:
+        """One sample's quantity at the model's present weights.
+
+        Args:
+            position: Which sample.
+            gradients: The training set's, for model, task and precision.
+
+        Returns:
+            A number; NaN or infinite where it is.
+        """
+        model, task = gradients.model, gradients.task
+
+        def value(_positions: np.ndarray, batch: Batch) -> float:
+            with torch.no_grad(), precision_of(model, gradients.precision):
+                return float(self.values(task, task.outputs(model, batch), batch).double().sum())
+
+        return on_batch(value, partial(self.batch, model, task), np.array([position]), model=model, finite=False)
+
+    def _each_batch(self, function: Callable[[np.ndarray, Batch], T], model: nn.Module, task: Task) -> Iterator[T]:
+        """What a function gives for each batch of the samples."""
+        size = Batcher.fitting(model, task, self.samples.batch(np.arange(min(4, len(self.samples))))).size
+        read, positions = partial(self.batch, model, task), np.arange(len(self.samples))
+        return (result for _, result in each_batch(function, read, positions, size, model=model))
 
 
 class Utility(Target):
@@ -226,20 +256,17 @@ def check_finite(values: Tensor, positions: np.ndarray) -> None:
         )
 
 
-@contextmanager
-def naming(positions: np.ndarray) -> Iterator[None]:
-    """Turns complaints about rows of a batch into ones about positions in the target set.
+def gradient_of(value: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """The gradient of a number that a model has given.
 
     Args:
-        positions: The position of every row.
+        value: The number.
+        parameters: Full name to parameter.
 
-    Yields:
-        Nothing.
-
-    Raises:
-        DataError: A row cannot be used.
+    Returns:
+        Full name to gradient; zeros where the number does not depend on the parameter.
     """
-    try:
-        yield
-    except SampleError as error:
-        raise error.at(positions.tolist()) from error
+    if not value.requires_grad:
+        return {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    parts = torch.autograd.grad(value, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    return {name: part.detach().to_dense() for name, part in zip(parameters, parts, strict=True)}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradsift.data.batch import Batch, labels_of
 from gradsift.errors import DataError, SettingError
+from gradsift.gradients.batches import each_batch
 from gradsift.influence.targets.base import Target
 from gradsift.tasks import LabelledTask, Task, sample_losses
 from gradsift.tasks.base import as_labels
@@ -144,14 +145,15 @@ class EqualOpportunity(_GroupGap):
         return self._probability(task, outputs)
 
     def _members(self) -> np.ndarray:
-        parts = []
-        for start in range(0, len(self.samples), 1024):
-            batch = self.samples.batch(np.arange(start, min(start + 1024, len(self.samples))))
+        def members(_positions: np.ndarray, batch: Batch) -> np.ndarray:
             labels = as_labels(labels_of(batch)).numpy()
             if labels.size != len(labels):
                 raise DataError(f"labels of shape {labels.shape}: equal opportunity needs one class number a sample")
-            parts.append(labels.reshape(-1) == self.positive)
-        return np.concatenate(parts)
+            return labels.reshape(-1) == self.positive
+
+        positions = np.arange(len(self.samples))
+        parts = each_batch(members, self.samples.batch, positions, 1024, finite=False)
+        return np.concatenate([part for _, part in parts])
 
     def _kind(self) -> str:
         return f"member with the label {self.positive}"

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from gradsift.data import to_model
 from gradsift.data.batch import Batch, label_key
-from gradsift.errors import DataError, SettingError
+from gradsift.errors import DataError, SettingError, naming_samples
 from gradsift.gradients.model_state import frozen
-from gradsift.influence.targets.base import Target, naming
+from gradsift.influence.targets.base import Target
 from gradsift.tasks import Task, sample_losses
 
 OVERSHOOT = 1.3
@@ -87,7 +87,7 @@ class Adversarial(Target):
         def outputs_of(x: Tensor) -> Any:
             return task.outputs(model, put_back(x))
 
-        with naming(positions), frozen(model), torch.enable_grad():
+        with naming_samples(positions), frozen(model), torch.enable_grad():
             if self.attack == "linear":
                 moved = inputs + _across_the_boundary(inputs, outputs_of)
             else:
