@@ -13,8 +13,8 @@ import gradsift
 from gradsift.data import Samples
 from gradsift.errors import DataError, ModelError, SampleError
 from gradsift.gradients import PerSampleGradients, Projection, Reductions, probe
-from gradsift.gradients.hooks import owners
 from gradsift.gradients.layers import find_rule, scaled_embedding_rule
+from gradsift.gradients.uses import owners
 from gradsift.tasks import CausalLM, TokenClassification
 
 tf = pytest.importorskip("transformers")

@@ -215,9 +215,9 @@ def test_a_recorder_that_fails_says_so_and_training_goes_on(blobs, where, caplog
     if where == "losses":
         monkeypatch.setattr(task, "losses", broken, raising=False)
     if where == "rule":
-        monkeypatch.setattr("gradsift.trajectory.passes.find_rule", lambda _module: broken)
+        monkeypatch.setattr("gradsift.gradients.uses.find_rule", lambda _module: broken)
     if where == "select":
-        monkeypatch.setattr("gradsift.trajectory.recorder.select_parameters", broken)
+        monkeypatch.setattr("gradsift.trajectory.own_passes.select_parameters", broken)
     passes = "eval" if where == "dataset" else "train"
     with caplog.at_level(logging.ERROR):
         recorder = gradsift.Recorder(

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, map_tensors
 from gradsift.errors import ModelError
+from gradsift.gradients.backend import Reduced, Take
 from gradsift.gradients.forms import Factored, at_least_float32
 from gradsift.gradients.model_state import frozen, reducing
 from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reducer, Reductions
-from gradsift.gradients.road import Reduced, Take
 from gradsift.tasks import Task, sample_losses
 
 
@@ -32,7 +32,7 @@ class ClosedForm:
         task: The task.
         layer: The linear layer.
         weight_name: Full name of its weight.
-        reductions: What to keep; this road alone has ``factors``.
+        reductions: What to keep; this backend alone has ``factors``.
     """
 
     name = "closed form"

@@ -6,38 +6,22 @@ is formed that nobody reads. Each parameter's per-sample gradient lives only unt
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, batch_size, map_tensors
-from gradsift.errors import ModelError
-from gradsift.gradients.forms import Form, at_least_float32
-from gradsift.gradients.layers import BareParameters, find_rule
-from gradsift.gradients.model_state import device_of, frozen, reducing
+from gradsift.gradients.backend import Reduced, Take
+from gradsift.gradients.layers import BareParameters
+from gradsift.gradients.model_state import frozen
 from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reducer, Reductions
-from gradsift.gradients.road import Reduced, Take
-from gradsift.gradients.tied import merge
+from gradsift.gradients.uses import LayerUses, RuleMismatchError, owners
 from gradsift.tasks import Task, sample_losses
-
-
-class RuleMismatchError(ModelError):
-    """A layer is used in a way that its rule does not cover.
-
-    Args:
-        problem: What was seen.
-        names: Full names of the parameters that the rule cannot serve on this model.
-        shared: Layers that ran without a sample axis, perhaps once for all samples.
-    """
-
-    def __init__(self, problem: str, names: set[str], shared: frozenset[nn.Module] = frozenset()) -> None:
-        self.names, self.shared = names, shared
-        super().__init__(f"{problem}: the layer rules do not cover {', '.join(sorted(names))} on this model")
 
 
 class LayerRules:
@@ -48,7 +32,7 @@ class LayerRules:
         task: The task.
         parameters: Full name to parameter, what is wanted.
         reductions: What to keep.
-        sketches: The projections of all roads' parameters; by default of its own.
+        sketches: The projections of all backends' parameters; by default of its own.
         shared: Layers that run once for all samples and are broadcast over them afterwards, such as the look-up of position
             embeddings; they get a sample axis, so that each sample's gradient arrives on its own.
     """
@@ -67,7 +51,7 @@ class LayerRules:
         self._model, self._task, self._reductions = model, task, reductions
         self._shared = shared
         self._owners = owners(model, parameters)
-        self._rules = {module: find_rule(module) for module in self._owners}
+        self._uses = LayerUses(self._owners)
         owned = {name for pairs in self._owners.values() for _, name in pairs}
         self._bare = {name: parameter for name, parameter in parameters.items() if name not in owned}
         self._sketches = sketches or Sketches(reductions.projection, parameters)
@@ -105,63 +89,15 @@ class LayerRules:
         Raises:
             RuleMismatchError: A layer's input or output does not begin with the sample axis, or a rule failed.
         """
-        uses: Counter[str] = Counter()
-        waiting: defaultdict[str, list[Form]] = defaultdict(list)
-        calls: list[tuple[nn.Module, int, int, bool]] = []
-        take: list[Take] = []
-
-        size = batch_size(batch)
-
-        def forward_hook(
-            module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Tensor
-        ) -> Tensor:
-            given = [value for value in (*inputs, *keywords.values()) if isinstance(value, Tensor)]
-            if len(given) != 1 or not isinstance(output, Tensor):
-                problem = f"{type(module).__name__} maps {len(given)} tensors to a {type(output).__name__}"
-                raise RuleMismatchError(problem, self._names(module))
-            source = given[0].detach()
-            if module in self._shared:
-                source, output = _one_each(source, output, size)
-            calls.append((module, _rows(source), _rows(output), not source.is_floating_point()))
-            for _, name in self._owners[module]:
-                uses[name] += 1
-            if not output.requires_grad:
-                output = _Begin.apply(torch.empty(0, requires_grad=True), output)
-            # Registered before any later in-place change, so autograd hands over the gradient of this very value.
-            held = [source]
-            output.register_hook(lambda gradient: backward_hook(module, held.pop(), gradient))
-            return output
-
-        def backward_hook(module: nn.Module, source: Tensor, gradient: Tensor) -> None:
-            rule = self._rules[module]
-            source = at_least_float32(source) if source.is_floating_point() else source
-            with torch.no_grad(), reducing(gradient.device):
-                try:
-                    forms = rule(module, source, at_least_float32(gradient))  # type: ignore[misc]  # owners() found it
-                except (RuntimeError, ValueError, KeyError) as error:
-                    raise RuleMismatchError(f"{type(module).__name__}: {error}", self._names(module)) from error
-                missing = {name for own, name in self._owners[module] if own not in forms}
-                if missing:
-                    raise RuleMismatchError(f"the rule of {type(module).__name__} gives no gradient", missing)
-                for own_name, name in self._owners[module]:
-                    arrived(name, forms[own_name])
-
-        # No tensor of the graph may be caught in these hooks: the graph holds them, so it would never be freed.
-        device = device_of(self._model)
-
-        def arrived(name: str, form: Form) -> None:
-            waiting[name].append(form)
-            if len(waiting[name]) == uses[name]:
-                with torch.no_grad(), reducing(device):
-                    take[0](name, merge(waiting.pop(name)))
-
-        def used(name: str) -> None:
-            uses[name] += 1
-
-        bare = BareParameters(self._bare, size, used, arrived) if self._bare else nullcontext()
-
+        uses, size = self._uses, batch_size(batch)
+        uses.clear()
+        ran: list[_Ran] = []
+        bare = (
+            BareParameters(self._bare, size, uses.expect_parameter, uses.add_parameter) if self._bare else nullcontext()
+        )
         with frozen(self._model), torch.enable_grad():
-            handles = [module.register_forward_hook(forward_hook, with_kwargs=True) for module in self._owners]
+            hook = partial(self._layer_ran, size, ran)
+            handles = [module.register_forward_hook(hook, with_kwargs=True) for module in self._owners]
             try:
                 with bare:
                     outputs = self._task.outputs(self._model, batch)
@@ -169,43 +105,59 @@ class LayerRules:
                 for handle in handles:
                     handle.remove()
             losses = sample_losses(self._task, outputs, batch)
-            for module, rows_in, rows_out, looked_up in calls:
-                if rows_in != len(losses) or rows_out != len(losses):
-                    problem = f"{type(module).__name__} ran on {rows_in} rows for {len(losses)} samples"
-                    once = rows_in == 1 or looked_up
-                    shared = frozenset({module} if once and module not in self._shared else ())
-                    raise RuleMismatchError(problem, self._names(module), shared)
-            take.append(begin(len(losses)))
+            self._check_rows(ran, len(losses))
+            uses.take = begin(len(losses))
             if losses.requires_grad:
                 losses.sum().backward()
-        with torch.no_grad(), reducing(losses.device):
-            for name, forms in waiting.items():  # uses whose output did not reach the loss
-                take[0](name, merge(forms))
+        uses.finish(losses.device)
         return outputs, losses
 
-    def _names(self, module: nn.Module) -> set[str]:
-        return {name for _, name in self._owners[module]}
+    def _layer_ran(
+        self,
+        size: int,
+        ran: list[_Ran],
+        module: nn.Module,
+        inputs: tuple[Any, ...],
+        keywords: dict[str, Any],
+        output: Tensor,
+    ) -> Tensor:
+        """Forward hook of a layer: notes the use, and what the backward pass brings of it.
+
+        No tensor of the graph may be caught in the hooks: the graph holds them, so it would never be freed.
+        """
+        tensors = [value for value in (*inputs, *keywords.values()) if isinstance(value, Tensor)]
+        if len(tensors) != 1 or not isinstance(output, Tensor):
+            problem = f"{type(module).__name__} maps {len(tensors)} tensors to a {type(output).__name__}"
+            raise RuleMismatchError(problem, self._uses.names(module))
+        source = tensors[0].detach()
+        if module in self._shared:
+            source, output = _one_each(source, output, size)
+        ran.append(_Ran(module, _rows(source), _rows(output), not source.is_floating_point()))
+        self._uses.expect(module)
+        if not output.requires_grad:
+            output = _Begin.apply(torch.empty(0, requires_grad=True), output)
+        # Registered before any later in-place change, so autograd hands over the gradient of this very value.
+        held = [source]
+        output.register_hook(lambda gradient: self._uses.add_layer(module, held.pop(), gradient))
+        return output
+
+    def _check_rows(self, ran: list[_Ran], size: int) -> None:
+        """Refuses layers that did not run on one row a sample."""
+        for module, rows_in, rows_out, looked_up in ran:
+            if rows_in != size or rows_out != size:
+                problem = f"{type(module).__name__} ran on {rows_in} rows for {size} samples"
+                once = rows_in == 1 or looked_up
+                shared = frozenset({module} if once and module not in self._shared else ())
+                raise RuleMismatchError(problem, self._uses.names(module), shared)
 
 
-def owners(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[nn.Module, list[tuple[str, str]]]:
-    """Layers with a rule, and which of the wanted parameters each owns.
+class _Ran(NamedTuple):
+    """A use of a layer: rows of its input and output, and whether the input are indices."""
 
-    Args:
-        model: The model.
-        parameters: Full name to parameter.
-
-    Returns:
-        Layer to pairs (name within the layer, full name); a tied parameter has several layers.
-    """
-    names = {id(parameter): name for name, parameter in parameters.items()}
-    found: dict[nn.Module, list[tuple[str, str]]] = {}
-    for module in model.modules():
-        if find_rule(module) is None:
-            continue
-        pairs = [(own, names[id(p)]) for own, p in module.named_parameters(recurse=False) if id(p) in names]
-        if pairs:
-            found[module] = pairs
-    return found
+    module: nn.Module
+    rows_in: int
+    rows_out: int
+    looked_up: bool
 
 
 def dense_by_rules(
@@ -227,13 +179,13 @@ def dense_by_rules(
     Returns:
         Full name to ``(n, *shape)``, without parameters that no rule has seen.
     """
-    found: dict[str, Tensor] = {}
+    gradients: dict[str, Tensor] = {}
 
     def begin(_size: int) -> Take:
-        return lambda name, form: found.__setitem__(name, form.dense())
+        return lambda name, form: gradients.__setitem__(name, form.dense())
 
     LayerRules(model, task, parameters, Reductions(), shared=shared).visit(batch, begin)
-    return found
+    return gradients
 
 
 class _Begin(torch.autograd.Function):

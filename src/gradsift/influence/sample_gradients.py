@@ -16,11 +16,11 @@ from gradsift.data.batch import Batch
 from gradsift.data.batch import batch_size as batch_size_of
 from gradsift.errors import DataError, SettingError, naming_samples
 from gradsift.gradients import Batcher, Layers, PerSampleGradients, Precision, check_mode, device_of, probe
+from gradsift.gradients.backend import Take
 from gradsift.gradients.batches import check_finite_inputs, each_batch
 from gradsift.gradients.closed_form import outer_product
 from gradsift.gradients.forms import Dense, Form
 from gradsift.gradients.model_state import unwrapped
-from gradsift.gradients.road import Take
 from gradsift.gradients.selection import refuse_complex
 from gradsift.progress import Bar, progress
 from gradsift.store import RunDirectory, fingerprint_model
@@ -179,7 +179,7 @@ class SampleGradients:
                 if self._keeps:
                     forms[name] = smallest(form)
 
-            self._gradients_of(positions, batch, take_form)
+            self._run(positions, batch, take_form)
             return forms
 
         positions = np.arange(len(self))
@@ -274,7 +274,7 @@ class SampleGradients:
             def put(name: str, form: Form) -> None:
                 rows[name][done : done + len(some)] = form.dense().to(rows[name])
 
-            self._gradients_of(some, batch, put)
+            self._run(some, batch, put)
 
         for some, _ in each_batch(take, self.samples.batch, np.asarray(positions), self.batch_size):
             done += len(some)
@@ -311,7 +311,7 @@ class SampleGradients:
         positions = np.arange(len(samples))
         return each_batch(function, samples.batch, positions, self.batch_size, model=self.model, bar=bar)
 
-    def _gradients_of(self, positions: np.ndarray, batch: Batch, take: Take) -> None:
+    def _run(self, positions: np.ndarray, batch: Batch, take: Take) -> None:
         """The gradients of one batch, handed over parameter by parameter."""
         losses = self._gradients.visit(batch, take)
         broken = positions[(~torch.isfinite(losses)).cpu().numpy()]

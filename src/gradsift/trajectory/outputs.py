@@ -50,16 +50,20 @@ def of_outputs(task: Task, outputs: Tensor, losses: Tensor, residual: Tensor, ba
         ``loss``, ``residual_l1``, ``residual_l2`` and, for classes, ``margin``, each of shape (n,).
     """
     flat = residual.reshape(len(residual), -1)
-    found = {"loss": losses, "residual_l1": flat.abs().sum(dim=1), "residual_l2": torch.linalg.vector_norm(flat, dim=1)}
+    statistics = {
+        "loss": losses,
+        "residual_l1": flat.abs().sum(dim=1),
+        "residual_l2": torch.linalg.vector_norm(flat, dim=1),
+    }
     if isinstance(task, LabelledTask) and task.kind == "class" and outputs.ndim == 2 and outputs.shape[1] >= 2:
         labels = task.labels(batch).to(outputs.device)[:, None]
         others = outputs.scatter(1, labels, -torch.inf).amax(dim=1)
-        found["margin"] = outputs.gather(1, labels)[:, 0] - others
-    return found
+        statistics["margin"] = outputs.gather(1, labels)[:, 0] - others
+    return statistics
 
 
-def raw(task: Classification, outputs: Tensor, features: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """What statistics of a classifier's training pass are computed of later, many passes at once, by :func:`ripe`.
+def deferred(task: Classification, outputs: Tensor, features: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """What :func:`deferred_statistics` needs of a classifier's training pass, for many passes at once.
 
     A step of a small model takes a millisecond, and would feel them.
 
@@ -81,8 +85,8 @@ def raw(task: Classification, outputs: Tensor, features: Tensor, batch: Batch) -
     }
 
 
-def ripe(task: Task, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Statistics from what :func:`raw` has kept of one or several passes.
+def deferred_statistics(task: Task, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Statistics from what :func:`deferred` has kept of one or several passes.
 
     Args:
         task: The task.
@@ -94,33 +98,33 @@ def ripe(task: Task, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     outputs, batch = kept["outputs"], (kept["outputs"], kept["labels"])
     losses, residual = own_residual(task, outputs, batch)
-    found = of_outputs(task, outputs, losses, residual, batch)
+    statistics = of_outputs(task, outputs, losses, residual, batch)
     residual = at_least_float32(residual)
     for order in (1, 2):
         lengths = torch.linalg.vector_norm(residual, ord=order, dim=1)
-        found[f"l{order}"] = lengths * kept[f"features_l{order}"]
+        statistics[f"l{order}"] = lengths * kept[f"features_l{order}"]
     probabilities = predicted(task, outputs)
-    return found if probabilities is None else found | {"predictions": probabilities.half()}
+    return statistics if probabilities is None else statistics | {"predictions": probabilities.half()}
 
 
 @dataclass(frozen=True)
-class Seen:
+class OutputStatistics:
     """What the output of a training pass shows.
 
     Attributes:
-        found: Statistic to values, shape (n,).
+        values: Statistic to values, shape (n,).
         residual: Gradient of each sample's own loss with respect to the output, where it is small enough to be formed.
         own: Some of its entries, shape (n, m).
         pick: Takes the same entries out of a gradient of the shape of the outputs.
     """
 
-    found: dict[str, Tensor]
+    values: dict[str, Tensor]
     residual: Tensor | None
     own: Tensor
     pick: Callable[[Tensor], Tensor]
 
 
-def seen_in(task: Task, outputs: Tensor, batch: Batch) -> Seen:
+def training_statistics(task: Task, outputs: Tensor, batch: Batch) -> OutputStatistics:
     """Statistics of a training pass, at the least cost.
 
     Args:
@@ -134,11 +138,11 @@ def seen_in(task: Task, outputs: Tensor, batch: Batch) -> Seen:
     if isinstance(task, TokenLoss):
         return _at_targets(task, outputs, batch)
     losses, residual = own_residual(task, outputs, batch)
-    found = of_outputs(task, outputs, losses, residual, batch)
-    return Seen(found, residual, residual.flatten(1), lambda gradient: gradient.flatten(1))
+    statistics = of_outputs(task, outputs, losses, residual, batch)
+    return OutputStatistics(statistics, residual, residual.flatten(1), lambda gradient: gradient.flatten(1))
 
 
-def _at_targets(task: TokenLoss, outputs: Tensor, batch: Batch) -> Seen:
+def _at_targets(task: TokenLoss, outputs: Tensor, batch: Batch) -> OutputStatistics:
     """Losses from the normaliser of each target token, ``l_t = logsumexp(z_t) - z_t[y_t]``, and the residual at y_t alone.
 
     There the residual is ``p(y_t) - 1 = exp(-l_t) - 1``, over the number of target tokens where losses are means.
@@ -164,4 +168,4 @@ def _at_targets(task: TokenLoss, outputs: Tensor, batch: Batch) -> Seen:
         entries[rows, places] = gradient[rows, places, words].to(entries)
         return entries
 
-    return Seen({"loss": losses}, None, own, pick)
+    return OutputStatistics({"loss": losses}, None, own, pick)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,13 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, to_model
-from gradsift.gradients.forms import Factored, Form, at_least_float32
-from gradsift.gradients.hooks import owners
-from gradsift.gradients.layers import find_rule
-from gradsift.gradients.model_state import reducing
-from gradsift.gradients.tied import merge
+from gradsift.gradients.closed_form import outer_product
+from gradsift.gradients.forms import at_least_float32
+from gradsift.gradients.uses import LayerUses, owners
 from gradsift.tasks import Classification, Task
-from gradsift.trajectory.outputs import Seen, raw, seen_in
+from gradsift.trajectory.outputs import OutputStatistics, deferred, training_statistics
 from gradsift.trajectory.predictions import predicted
 
 logger = logging.getLogger(__name__)
@@ -55,10 +52,10 @@ class TrainingPass:
             self._give_up(f"no layer rule serves {', '.join(sorted(self._wanted - owned)[:3])}")
         self._calls: list[tuple[nn.Module, Tensor, Tensor]] = []
         self._squares: list[Tensor] = []
-        self._uses: Counter[str] = Counter()
-        self._waiting: defaultdict[str, list[Form]] = defaultdict(list)
+        self._uses = LayerUses(self._owners)
+        self._uses.take = lambda _name, form: self._squares.append(form.l2_squared())
         self._weight: Tensor | None = None
-        self._found: dict[str, Tensor] = {}
+        self._statistics: dict[str, Tensor] = {}
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -92,18 +89,17 @@ class TrainingPass:
         alone = len(calls) == 1 and last is not None and self._is_weight_of(last[0])
         alone = alone and last is not None and _is(last[2], outputs, squashed)
         if alone and last is not None and type(self._task) is Classification:
-            self._found = {"positions": positions} | raw(self._task, outputs.detach(), last[1], batch)
+            self._statistics = {"positions": positions} | deferred(self._task, outputs.detach(), last[1], batch)
             return
         batch = to_model(batch, self._model)
-        seen = seen_in(self._task, outputs.detach(), batch)
-        self._found = {"positions": positions} | seen.found
+        shown = training_statistics(self._task, outputs.detach(), batch)
+        self._statistics = {"positions": positions} | shown.values
         probabilities = predicted(self._task, outputs)
         if probabilities is not None:  # in half precision, as all of an epoch's wait on the device
-            self._found["predictions"] = probabilities.half()
-        if alone and seen.residual is not None and last is not None:
-            residual, features = at_least_float32(seen.residual), at_least_float32(last[1])
-            form = Factored(residual[:, None, None], features[:, None, None], (residual.shape[1], features.shape[1]))
-            self._found |= {"l1": form.l1(), "l2": form.l2_squared().sqrt()}
+            self._statistics["predictions"] = probabilities.half()
+        if alone and shown.residual is not None and last is not None:
+            form = outer_product(at_least_float32(shown.residual), at_least_float32(last[1]))
+            self._statistics |= {"l1": form.l1(), "l2": form.l2_squared().sqrt()}
             return
         if squashed:
             self._give_up("the model gives probabilities, of which training's own loss tells no weight of a sample")
@@ -111,7 +107,7 @@ class TrainingPass:
         logits = getattr(returned, "logits", returned)
         if not isinstance(logits, Tensor) or not logits.requires_grad:
             return
-        logits.register_hook(lambda gradient: self._guard(lambda: self._output_gradient(gradient.detach(), seen)))
+        logits.register_hook(lambda gradient: self._guard(lambda: self._output_gradient(gradient.detach(), shown)))
         if self._unseen is None and not self._all_seen(calls, len(positions)):
             self._give_up(
                 "a layer did not run once on each sample's own row (a look-up shared by all samples, gradient "
@@ -120,9 +116,9 @@ class TrainingPass:
         if self._unseen is not None:
             return
         for module, source, output in calls:
-            self._uses.update(name for _, name in self._owners[module])
+            self._uses.expect(module)
             output.register_hook(
-                lambda gradient, m=module, s=source: self._guard(lambda: self._layer_gradient(m, s, gradient))
+                lambda gradient, m=module, s=source: self._guard(lambda: self._uses.add_layer(m, s, gradient.detach()))
             )
 
     def _is_weight_of(self, layer: nn.Module) -> bool:
@@ -147,39 +143,28 @@ class TrainingPass:
             reason,
         )
 
-    def _output_gradient(self, gradient: Tensor, seen: Seen) -> None:
+    def _output_gradient(self, gradient: Tensor, shown: OutputStatistics) -> None:
         """Tells the weight that training's loss gives each sample; NaN where it gives none."""
-        own, observed = seen.own.double(), seen.pick(gradient).double()
+        own, observed = shown.own.double(), shown.pick(gradient).double()
         weight = ((own * observed).sum(dim=1) / own.square().sum(dim=1)).abs()
         self._weight = weight.where(weight > 0, torch.nan)
-        if "residual_l2" not in self._found:
+        if "residual_l2" not in self._statistics:
             lengths = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float32)
-            self._found["residual_l2"] = lengths / self._weight
-
-    def _layer_gradient(self, module: nn.Module, source: Tensor, gradient: Tensor) -> None:
-        rule = find_rule(module)
-        source = at_least_float32(source) if source.is_floating_point() else source
-        with torch.no_grad(), reducing(gradient.device):
-            forms = rule(module, source, at_least_float32(gradient.detach()))  # type: ignore[misc]  # owners() found it
-            for own, name in self._owners[module]:
-                self._waiting[name].append(forms[own])
-                if len(self._waiting[name]) == self._uses[name]:
-                    self._squares.append(merge(self._waiting.pop(name)).l2_squared())
+            self._statistics["residual_l2"] = lengths / self._weight
 
     def finish(self) -> dict[str, Tensor]:
         """What the pass has shown, once its backward pass is over.
 
         Returns:
-            ``positions`` and statistics, each of shape (n,), or what :func:`~gradsift.trajectory.outputs.ripe` makes them
-            of; empty where there was no pass.
+            ``positions`` and statistics, each of shape (n,), or what
+            :func:`~gradsift.trajectory.outputs.deferred_statistics` makes them of; empty where there was no pass.
         """
-        found, self._found = self._found, {}
-        if found and self._squares and self._weight is not None:
-            found["l2"] = torch.stack(self._squares).double().sum(dim=0).sqrt() / self._weight
+        statistics, self._statistics = self._statistics, {}
+        if statistics and self._squares and self._weight is not None:
+            statistics["l2"] = torch.stack(self._squares).double().sum(dim=0).sqrt() / self._weight
         self._squares, self._weight = [], None
         self._uses.clear()
-        self._waiting.clear()
-        return found
+        return statistics
 
 
 class _Returning:

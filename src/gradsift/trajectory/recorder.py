@@ -9,24 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gradsift.data import Samples
-from gradsift.data.batch import Batch
-from gradsift.errors import DataError, GradsiftError, ModelError, SettingError
-from gradsift.gradients import Batcher, Layers, PerSampleGradients, Reductions
+from gradsift.errors import DataError, ModelError, SettingError
+from gradsift.gradients import Layers
 from gradsift.gradients.model_state import in_eval_mode, unwrapped
-from gradsift.gradients.selection import select_parameters
-from gradsift.progress import progress
 from gradsift.store.processes import gathered, rank_and_count
 from gradsift.tasks import Task, get_task, task_for
 from gradsift.trajectory.checkpoints import Checkpoint
+from gradsift.trajectory.eval_pass import EvalPass
 from gradsift.trajectory.identity import DataIdentity
-from gradsift.trajectory.indexed import POSITIONS, UNKNOWN, IndexedSet, split_positions
-from gradsift.trajectory.outputs import of_outputs, own_residual, ripe
-from gradsift.trajectory.passes import TrainingPass
-from gradsift.trajectory.predictions import predicted
+from gradsift.trajectory.indexed import UNKNOWN, IndexedSet, split_positions
+from gradsift.trajectory.own_passes import OwnPasses
 from gradsift.trajectory.recording import Recording
 from gradsift.trajectory.state import STATE_VERSION, checked_state
 from gradsift.trajectory.trajectory import Mode, Trajectory
@@ -34,8 +29,6 @@ from gradsift.trajectory.trajectory import Mode, Trajectory
 logger = logging.getLogger(__name__)
 
 Passes = Literal["eval", "train", "both"]
-RAW = 2**22
-"""Logits of training passes that wait for their statistics, at most."""
 
 
 class Recorder:
@@ -81,9 +74,11 @@ class Recorder:
         show_progress: bool = True,
     ) -> None:
         if passes not in ("eval", "train", "both"):
-            raise SettingError(f"passes is 'eval', 'train' or 'both'; given {passes!r}")
+            raise SettingError(f"passes must be 'eval', 'train' or 'both', got {passes!r}")
         if every < 1 or (every_steps is not None and every_steps < 1):
-            raise SettingError(f"an eval pass every {every_steps or every} is none: give a whole number from 1")
+            raise SettingError(
+                f"every and every_steps must be at least 1, got every={every} and every_steps={every_steps}"
+            )
         if not isinstance(model, nn.Module):
             raise ModelError(f"the model is a {type(model).__name__}: it must be a torch.nn.Module")
         self.model = unwrapped(model)
@@ -94,21 +89,19 @@ class Recorder:
         self.listeners: list[Callable[[int], None]] = []
         self.step, self.epoch = 0, 0
         self._data: DataIdentity | None = None
-        self._batch_size, self._show_progress = batch_size, show_progress
+        self._eval_pass = EvalPass(self.model, self.samples, layers, batch_size, show_progress)
         self._recording, self._finished = Recording(len(self.samples)), False
-        self._raw: list[tuple[int, dict[str, Tensor]]] = []
-        self._pass: TrainingPass | None = None
-        self._batch: tuple[Batch, Tensor] | None = None
-        self._handles: list[Any] = []
         self._spent, self._began = 0.0, time.perf_counter()
         self._open()
 
     def _open(self) -> None:
         """Puts hooks on the model."""
-        # A Trainer hands positions to the model as a keyword: they are taken out even after the recorder has failed.
-        self._taking_out = self.model.register_forward_pre_hook(self._take_positions, with_kwargs=True)
+        self._own_passes = OwnPasses(self.model, self.samples, self._guarded, self._take_pass)
         if self.passes != "eval":
             self._guarded(self._watch)
+
+    def _watch(self) -> None:
+        self.task = self._own_passes.watch(self.task, self.layers)
 
     def see(self, batch: Any) -> Any:
         """Takes the positions out of a batch of training and notes whose passes come next.
@@ -124,7 +117,7 @@ class Recorder:
             if positions is None:
                 self.fail("the batch carries no positions: train on gradsift.indexed(train_set), with its collate")
             else:
-                self._batch = (plain, positions)
+                self._own_passes.expect(plain, positions)
         return plain
 
     def end_step(self) -> None:
@@ -150,34 +143,11 @@ class Recorder:
         checkpoint = Checkpoint(len(self.samples), self.step)
         with in_eval_mode(self.model):
             if len(mine):
-                self._evaluate(mine, checkpoint)
+                self.task = task_for(self.task, self.model, self.samples)
+                self._eval_pass.run(self.task, mine, checkpoint, self._recording.predictions["eval"])
             self._recording.checkpoints["eval"].append(checkpoint)
             for listener in self.listeners:
                 listener(self.step)
-
-    def _evaluate(self, mine: np.ndarray, checkpoint: Checkpoint) -> None:
-        example = self.samples.batch(mine[:8])
-        self.task = task_for(self.task, self.model, self.samples)
-        gradients = PerSampleGradients(
-            self.model, self.task, example, layers=self.layers, reductions=Reductions(l2=True)
-        )
-        if gradients.closed_form:
-            gradients = gradients.keeping(Reductions(l1=True, l2=True))
-        size = self._batch_size or Batcher.fitting(self.model, self.task, example).size
-        with progress("eval pass", len(mine), show=self._show_progress) as bar:
-            for start in range(0, len(mine), size):
-                positions = mine[start : start + size]
-                batch = self.samples.batch(positions)
-                reduced = gradients(batch)
-                found = dict(reduced.statistics) | {"loss": reduced.losses}
-                if isinstance(reduced.outputs, Tensor):
-                    losses, residual = own_residual(self.task, reduced.outputs, batch)
-                    found |= of_outputs(self.task, reduced.outputs, losses, residual, batch)
-                probabilities = predicted(self.task, reduced.outputs)
-                if probabilities is not None:
-                    self._recording.predictions["eval"].add(positions, probabilities)
-                checkpoint.add(positions, found, self.step)
-                bar.advance(len(positions))
 
     def finish(self) -> None:
         """Ends recording: takes the hooks off and puts together what several processes have recorded.
@@ -192,8 +162,7 @@ class Recorder:
             else:
                 self._guarded(lambda: self._take_up(Recording.merged([recording for _, recording in everyone])))
         self._finished = True
-        self.close()
-        self._taking_out.remove()
+        self._own_passes.close()
 
     def _take_up(self, recording: Recording) -> None:
         self._recording = recording
@@ -207,7 +176,7 @@ class Recorder:
             Tensors and plain values alone: ``torch.load(..., weights_only=True)`` reads it.
         """
         self._guarded(self._take_pass)
-        self._guarded(self._ripen)
+        self._guarded(self._compute_deferred)
         self._guarded(self._recognise)
         everyone = [(self.failure, self._recording)] if self._finished else gathered((self.failure, self._recording))
         return {
@@ -233,11 +202,10 @@ class Recorder:
             DataError: It is of another data set, or of the same one in another order.
         """
         loaded = checked_state(state, self._settings(), self.samples, self._recognise())
-        self.close()
-        self._taking_out.remove()
+        self._own_passes.close()
         self.step, self.epoch, self.failure = int(state["step"]), int(state["epoch"]), state["failure"]
         self._recording = loaded if rank_and_count()[0] == 0 else loaded.without_values()
-        self._raw, self._finished = [], False
+        self._finished = False
         self._open()
 
     def _settings(self) -> dict[str, Any]:
@@ -308,71 +276,17 @@ class Recorder:
 
     def close(self) -> None:
         """Takes the hooks off that read passes."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles, self._batch = [], None
-
-    def _watch(self) -> None:
-        """Puts hooks on the model and on the layers chosen."""
-        with in_eval_mode(self.model):
-            self.task = task_for(self.task, self.model, self.samples.in_any_order)
-            chosen = select_parameters(self.model, self.task, self.layers, self.samples.batch([0]))
-        self._pass = TrainingPass(self.model, self.task, chosen, self._guarded)
-        self._handles = [
-            *(layer.register_forward_hook(self._layer_called) for layer in self._pass.layers),
-            self.model.register_forward_hook(self._model_called),
-        ]
-
-    def _take_positions(self, _model: nn.Module, arguments: Any, keywords: dict[str, Any]) -> Any:
-        """Before the model is called: takes out positions that came along as a keyword, as a Trainer passes them."""
-        if POSITIONS not in keywords:
-            return None
-        rest, positions = split_positions(keywords)
-        if positions is not None and self._handles and self.model.training:
-            self._batch = (rest, positions)
-        return arguments, rest
-
-    def _layer_called(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        recording = self._pass
-        if recording is not None and self._batch is not None and self.model.training:
-            self._guarded(lambda: recording.layer_called(module, inputs, output))
-
-    def _model_called(self, _model: nn.Module, _arguments: Any, returned: Any) -> None:
-        if self._batch is not None and self.model.training:
-            self._guarded(lambda: self._note(returned))
-
-    def _note(self, returned: Any) -> None:
-        noted, self._batch = self._batch, None
-        if self._pass is None or noted is None:
-            return
-        batch, positions = noted
-        self._take_pass()
-        try:
-            self._pass.model_called(returned, batch, positions)
-        except GradsiftError:  # labels were taken out before the model was called
-            self._pass.model_called(returned, self.samples.batch(positions.tolist()), positions)
+        self._own_passes.stop()
 
     def _take_pass(self) -> None:
-        found = self._pass.finish() if self._pass is not None else {}
-        if "outputs" in found:
-            self._raw.append((self.step, found))
-            if len(self._raw) * found["outputs"].numel() > RAW:
-                self._ripen()
-        elif found:
-            self._recording.pending.append((np.full(len(found["positions"]), self.step), found))
+        self._own_passes.take(self.step, self._recording.pending)
 
-    def _ripen(self) -> None:
-        """Statistics of the passes that wait for them, all at once."""
-        waiting, self._raw = self._raw, []
-        if waiting:
-            kept = {name: torch.cat([found[name] for _, found in waiting]) for name in waiting[0][1]}
-            positions = kept.pop("positions")
-            steps = np.repeat([step for step, _ in waiting], [len(found["labels"]) for _, found in waiting])
-            self._recording.pending.append((steps, {"positions": positions} | ripe(self.task, kept)))
+    def _compute_deferred(self) -> None:
+        self._own_passes.compute_deferred(self._recording.pending)
 
     def _close_epoch(self) -> None:
-        self._ripen()
-        if any(UNKNOWN in found["positions"] for _, found in self._recording.pending):
+        self._compute_deferred()
+        if any(UNKNOWN in statistics["positions"] for _, statistics in self._recording.pending):
             raise DataError(
                 f"the collate function {self.samples.collation.name} gives rows of which it cannot be told whose they "
                 "are: let it keep the order of the samples"

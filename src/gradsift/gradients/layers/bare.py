@@ -33,7 +33,8 @@ ELEMENTWISE = {
 class BareParameters(TorchFunctionMode):
     """Replaces parameters by one copy a sample in elementwise operations and in ``expand``.
 
-    A use of another kind is left alone; the comparison with the one-sample loop then hands the parameter to the next road.
+    A use of another kind is left alone; the comparison with the one-sample loop then gives the parameter to the next
+    backend.
 
     Args:
         parameters: Full name to parameter, those to watch.

@@ -1,0 +1,152 @@
+"""Training's own passes: whose samples come next, and what hooks see of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradsift.data import Samples
+from gradsift.data.batch import Batch
+from gradsift.errors import GradsiftError
+from gradsift.gradients import Layers
+from gradsift.gradients.model_state import in_eval_mode
+from gradsift.gradients.selection import select_parameters
+from gradsift.tasks import Task, task_for
+from gradsift.trajectory.indexed import POSITIONS, split_positions
+from gradsift.trajectory.outputs import deferred_statistics
+from gradsift.trajectory.passes import TrainingPass
+
+MOST_DEFERRED = 2**22
+"""Logits of training passes that wait for their statistics, at most."""
+
+Pending = list[tuple[np.ndarray, dict[str, Tensor]]]
+"""The step of each row, shape (m,), and statistics with ``positions``, each of shape (m, ...)."""
+
+
+class OwnPasses:
+    """Hooks on a model in training, which read the passes of batches whose positions are known.
+
+    Positions that a Trainer hands to the model as a keyword are always taken out, even after reading has ended.
+
+    Args:
+        model: The model that is called on batches.
+        samples: The training set.
+        guard: Runs what may fail without ending the training.
+        before: Called before a pass is read, to :meth:`take` the last one.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        guard: Callable[[Callable[[], object]], None],
+        before: Callable[[], None],
+    ) -> None:
+        self._model, self._samples, self._guard, self._before = model, samples, guard, before
+        self._pass: TrainingPass | None = None
+        self._batch: tuple[Batch, Tensor] | None = None
+        self._deferred: list[tuple[int, dict[str, Tensor]]] = []
+        self._handles: list[Any] = []
+        self._taking_out = model.register_forward_pre_hook(self._take_positions, with_kwargs=True)
+
+    def watch(self, task: Task, layers: Layers) -> Task:
+        """Puts hooks on the model and on the layers chosen.
+
+        Args:
+            task: The task.
+            layers: Whose gradient norms.
+
+        Returns:
+            The task, told what the model's outputs are.
+        """
+        with in_eval_mode(self._model):
+            task = task_for(task, self._model, self._samples.in_any_order)
+            parameters = select_parameters(self._model, task, layers, self._samples.batch([0]))
+        self._task = task
+        self._pass = TrainingPass(self._model, task, parameters, self._guard)
+        self._handles = [
+            *(layer.register_forward_hook(self._layer_called) for layer in self._pass.layers),
+            self._model.register_forward_hook(self._model_called),
+        ]
+        return task
+
+    def expect(self, batch: Batch, positions: Tensor) -> None:
+        """Says which samples the model is called on next.
+
+        Args:
+            batch: The batch, with labels.
+            positions: Position of each sample.
+        """
+        self._batch = (batch, positions)
+
+    def take(self, step: int, pending: Pending) -> None:
+        """Takes the statistics of the last pass, once its backward pass is over; those of small models are deferred.
+
+        Args:
+            step: Optimizer steps so far.
+            pending: Takes them.
+        """
+        statistics = self._pass.finish() if self._pass is not None else {}
+        if "outputs" in statistics:
+            self._deferred.append((step, statistics))
+            if len(self._deferred) * statistics["outputs"].numel() > MOST_DEFERRED:
+                self.compute_deferred(pending)
+        elif statistics:
+            pending.append((np.full(len(statistics["positions"]), step), statistics))
+
+    def compute_deferred(self, pending: Pending) -> None:
+        """Statistics of deferred passes, all at once.
+
+        Args:
+            pending: Takes them.
+        """
+        deferred, self._deferred = self._deferred, []
+        if deferred:
+            kept = {name: torch.cat([values[name] for _, values in deferred]) for name in deferred[0][1]}
+            positions = kept.pop("positions")
+            steps = np.repeat([step for step, _ in deferred], [len(values["labels"]) for _, values in deferred])
+            pending.append((steps, {"positions": positions} | deferred_statistics(self._task, kept)))
+
+    def stop(self) -> None:
+        """Takes the hooks off that read passes."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._batch = [], None
+
+    def close(self) -> None:
+        """Takes all hooks off."""
+        self.stop()
+        self._taking_out.remove()
+
+    def _take_positions(self, _model: nn.Module, arguments: Any, keywords: dict[str, Any]) -> Any:
+        """Before the model is called: takes out positions that came along as a keyword, as a Trainer passes them."""
+        if POSITIONS not in keywords:
+            return None
+        rest, positions = split_positions(keywords)
+        if positions is not None and self._handles and self._model.training:
+            self.expect(rest, positions)
+        return arguments, rest
+
+    def _layer_called(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        own = self._pass
+        if own is not None and self._batch is not None and self._model.training:
+            self._guard(lambda: own.layer_called(module, inputs, output))
+
+    def _model_called(self, _model: nn.Module, _arguments: Any, returned: Any) -> None:
+        if self._batch is not None and self._model.training:
+            self._guard(lambda: self._read(returned))
+
+    def _read(self, returned: Any) -> None:
+        expected, self._batch = self._batch, None
+        if self._pass is None or expected is None:
+            return
+        batch, positions = expected
+        self._before()
+        try:
+            self._pass.model_called(returned, batch, positions)
+        except GradsiftError:  # labels were taken out before the model was called
+            self._pass.model_called(returned, self._samples.batch(positions.tolist()), positions)
