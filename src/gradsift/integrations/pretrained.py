@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -106,13 +106,7 @@ def load_pretrained(
             options["num_labels"] = _labels_of_adapter(trained) or config.num_labels
         loader = getattr(transformers, HEADS[head][0])
         model, report = loader.from_pretrained(source, output_loading_info=True, **options)
-    random = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
-    random = {key for key in random if not any(own.endswith(key) for own in trained)}
-    if random:
-        raise ModelError(
-            f"{what} has no weights, or of another size, for {', '.join(sorted(random)[:5])}, which would be random: give "
-            "a model that was fine-tuned with this head, as save_pretrained has written it"
-        )
+    _refuse_random_weights(report, trained, what)
     if adapter is not None:
         try:
             import peft
@@ -125,6 +119,17 @@ def load_pretrained(
     if getattr(model, "quantization_method", None) is None:
         model = _on(model, device)
     return Pretrained(model.eval(), processor, head, _task(model.config, head, reduction))
+
+
+def _refuse_random_weights(report: Mapping[str, Any], trained: Mapping[str, Any], what: str) -> None:
+    """Refuses a model some of whose weights are in no file, nor in those of the adapter."""
+    missing = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    missing = {key for key in missing if not any(own.endswith(key) for own in trained)}
+    if missing:
+        raise ModelError(
+            f"{what} has no weights, or of another size, for {', '.join(sorted(missing)[:5])}, which would be random: give "
+            "a model that was fine-tuned with this head, as save_pretrained has written it"
+        )
 
 
 def is_pretrained(name: str) -> bool:

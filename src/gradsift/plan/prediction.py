@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -15,7 +16,7 @@ from gradsift.gradients import Batcher, device_of, probe
 from gradsift.gradients.model_state import unwrapped
 from gradsift.plan.batches import run_batches
 from gradsift.plan.memory import DeviceMemory, HostMemory
-from gradsift.plan.rehearsal import rehearse
+from gradsift.plan.rehearsal import Rehearsal, rehearse
 from gradsift.preparation import prepare
 from gradsift.settings import AuditSettings
 from gradsift.store import fingerprint_model
@@ -112,26 +113,18 @@ def plan(
     host.restart()
 
     size = len(ready.samples)
-    rehearsed = partial(rehearse, model, ready, settings, checked, rows)
-    cold = warm = many = rehearsed(min(size, FEW_ROWS))
-    if size > FEW_ROWS:
-        warm = rehearsed(FEW_ROWS)
-        affordable = int(FEW_ROWS * BUDGET / max(warm.write + warm.scores + warm.page, 1e-6))
-        many = rehearsed(min(size, MANY_ROWS, max(2 * FEW_ROWS, affordable)))
-
-    def followed(stage: str) -> float:
-        first, second, third = (float(getattr(one, stage)) for one in (cold, warm, many))
-        slope = max(0.0, third - second) / max(many.rows - warm.rows, 1)
-        return first + slope * (size - cold.rows)
-
+    rehearsals = _Rehearsals.of(partial(rehearse, model, ready, settings, checked, rows), size)
+    many = rehearsals.many
     row_bytes = sum(values[:1].nbytes for values in rows.values())
     in_shard = min(size, ready.shard_size)
     writing = many.write / many.rows * size
     stages = {
         "prepare": begun - began,
         "gradients": max(batches.total, writing) if overlap else batches.total + writing,
-        "scores": followed("scores"),
-        "report": followed("page") + begun - before,  # the page makes sure once more that the data set is the same
+        "scores": rehearsals.seconds("scores"),
+        "report": rehearsals.seconds("page")
+        + begun
+        - before,  # the page makes sure once more that the data set is the same
     }
     seconds = sum(stages.values())
     unsure = math.hypot(
@@ -155,3 +148,37 @@ def plan(
         disk_bytes=row_bytes * size + HEADER * len(rows) * math.ceil(size / ready.shard_size),
         table_bytes=many.table_file_bytes * size // many.rows + many.page_bytes,
     )
+
+
+class _Rehearsals(NamedTuple):
+    """The first rehearsal, a second one of as many rows, and one of more rows; a single one where rows are few."""
+
+    size: int
+    cold: Rehearsal
+    warm: Rehearsal
+    many: Rehearsal
+
+    @classmethod
+    def of(cls, rehearsed: Callable[[int], Rehearsal], size: int) -> _Rehearsals:
+        """Runs them.
+
+        Args:
+            rehearsed: Runs a rehearsal of so many rows.
+            size: Rows of the audit.
+        """
+        cold = rehearsed(min(size, FEW_ROWS))
+        if size <= FEW_ROWS:
+            return cls(size, cold, cold, cold)
+        warm = rehearsed(FEW_ROWS)
+        affordable = int(FEW_ROWS * BUDGET / max(warm.write + warm.scores + warm.page, 1e-6))
+        return cls(size, cold, warm, rehearsed(min(size, MANY_ROWS, max(2 * FEW_ROWS, affordable))))
+
+    def seconds(self, stage: str) -> float:
+        """Seconds of a stage for all rows.
+
+        Args:
+            stage: Its name among the attributes of a rehearsal.
+        """
+        first, second, third = (float(getattr(rehearsal, stage)) for rehearsal in (self.cold, self.warm, self.many))
+        slope = max(0.0, third - second) / max(self.many.rows - self.warm.rows, 1)
+        return first + slope * (self.size - self.cold.rows)

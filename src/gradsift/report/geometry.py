@@ -69,13 +69,28 @@ def geometry_plots(found: dict[str, Any]) -> list[Plot]:
     Returns:
         The plots.
     """
-    layers = found["collapse"]["layers"]
+    collapse, curvature = found["collapse"], found["curvature"]
+    plots = _of_layers(collapse["layers"])
+    plots += [_spectrum(place, group, len(collapse["classes"])) for place, group in enumerate(curvature)]
+    if curvature:
+        plots.append(_alignment(curvature))
+    along = found.get("along_training")
+    if along and along["steps"]:
+        plots.append(_along_training(along))
+    return plots
+
+
+def _of_layers(layers: list[dict[str, Any]]) -> list[Plot]:
     names = [layer["name"] for layer in layers]
-    plots = [
+
+    def measures(shown: dict[str, str]) -> dict[str, Sequence[float | None]]:
+        return {words: [layer[measure] for layer in layers] for words, measure in shown.items()}
+
+    return [
         _plot(
             "collapse",
             "Collapse by layer",
-            {"variability within classes (DNC1)": [layer["variability"] for layer in layers]},
+            measures({"variability within classes (DNC1)": "variability"}),
             names,
             "What goes into each layer, in the order in which the layers run. Lower = a class is nearer to one point; a "
             "network that has memorised wrong labels has them there, too.",
@@ -83,52 +98,44 @@ def geometry_plots(found: dict[str, Any]) -> list[Plot]:
         _plot(
             "figures",
             "Class means: distance from regular figures",
-            {
-                "orthogonal frame (DNC2)": [layer["frame"] for layer in layers],
-                "simplex (DNC2)": [layer["simplex"] for layer in layers],
-                "nearest mean is the prediction": [layer["nearest_mean"] for layer in layers],
-                "nearest mean is the given label": [layer["nearest_mean_given"] for layer in layers],
-            },
+            measures(
+                {
+                    "orthogonal frame (DNC2)": "frame",
+                    "simplex (DNC2)": "simplex",
+                    "nearest mean is the prediction": "nearest_mean",
+                    "nearest mean is the given label": "nearest_mean_given",
+                }
+            ),
             names,
             "Distances fall to zero in a collapsed network, shares of samples rise to one.",
             logarithmic=False,
         ),
     ]
-    for place, one in enumerate(found["curvature"]):
-        plots.append(_spectrum(place, one, len(found["collapse"]["classes"])))
-    if found["curvature"]:
-        groups = [_group(one["spectrum"]["parameters"]) for one in found["curvature"]]
-        shares = [one["alignment"] for one in found["curvature"]]
-        plots.append(
-            _plot(
-                "alignment",
-                "Share of the mean gradient in the leading eigenspaces",
-                {
-                    "top K": [one["top_classes"] for one in shares],
-                    "top K²": [one["top_squared"] for one in shares],
-                    "K of a random direction": [one["chance"] for one in shares],
-                },
-                groups,
-                "For each group of layers whose spectrum was taken.",
-                logarithmic=False,
-            )
-        )
-    along = found.get("along_training")
-    if along and along["steps"]:
-        chosen = list(along["layers"])
-        picked = sorted({round(place) for place in np.linspace(0, len(chosen) - 1, min(MOST_SERIES, len(chosen)))})
-        series = {chosen[place]: along["layers"][chosen[place]]["variability"] for place in picked}
-        plots.append(
-            _plot(
-                "along",
-                "Collapse along training",
-                series,
-                [f"{step:,}" for step in along["steps"]],
-                "Variability within classes (DNC1) of what goes into each layer, by optimizer step. Gradients tell best "
-                "before it falls steeply.",
-            )
-        )
-    return plots
+
+
+def _alignment(curvature: list[dict[str, Any]]) -> Plot:
+    shown = {"top K": "top_classes", "top K²": "top_squared", "K of a random direction": "chance"}
+    return _plot(
+        "alignment",
+        "Share of the mean gradient in the leading eigenspaces",
+        {words: [group["alignment"][share] for group in curvature] for words, share in shown.items()},
+        [_group(group["spectrum"]["parameters"]) for group in curvature],
+        "For each group of layers whose spectrum was taken.",
+        logarithmic=False,
+    )
+
+
+def _along_training(along: dict[str, Any]) -> Plot:
+    layers = list(along["layers"])
+    places = sorted({round(place) for place in np.linspace(0, len(layers) - 1, min(MOST_SERIES, len(layers)))})
+    return _plot(
+        "along",
+        "Collapse along training",
+        {layers[place]: along["layers"][layers[place]]["variability"] for place in places},
+        [f"{step:,}" for step in along["steps"]],
+        "Variability within classes (DNC1) of what goes into each layer, by optimizer step. Gradients tell best "
+        "before it falls steeply.",
+    )
 
 
 def _spectrum(place: int, one: dict[str, Any], classes: int) -> Plot:
