@@ -281,7 +281,7 @@ def test_norms_that_were_not_wholly_seen_are_left_out(blobs, caplog):
 
 def test_bad_settings_and_inputs_are_refused(blobs):
     inputs, given, _ = blobs
-    with pytest.raises(SettingError, match="passes is"):
+    with pytest.raises(SettingError, match="passes must be"):
         gradsift.Recorder(network(), (inputs, given), passes="often")
     with pytest.raises(SettingError, match="whole number from 1"):
         gradsift.Recorder(network(), (inputs, given), every=0)
