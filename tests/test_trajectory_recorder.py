@@ -283,7 +283,7 @@ def test_bad_settings_and_inputs_are_refused(blobs):
     inputs, given, _ = blobs
     with pytest.raises(SettingError, match="passes must be"):
         gradsift.Recorder(network(), (inputs, given), passes="often")
-    with pytest.raises(SettingError, match="whole number from 1"):
+    with pytest.raises(SettingError, match="must be at least 1"):
         gradsift.Recorder(network(), (inputs, given), every=0)
     with pytest.raises(ModelError, match=r"torch\.nn\.Module"):
         gradsift.Recorder("model", (inputs, given))

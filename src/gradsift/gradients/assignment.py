@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gradsift.data.batch import Batch
-from gradsift.gradients.closed_form import ClosedForm
+from gradsift.gradients.backend import Backend
+from gradsift.gradients.closed_form import ClosedForm, linear_users
 from gradsift.gradients.functional import TorchFunc
 from gradsift.gradients.hooks import LayerRules, dense_by_rules
 from gradsift.gradients.loop import Loop
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 Parameters = Mapping[str, nn.Parameter]
 
+BACKENDS: dict[str, type[Backend]] = {kind.name: kind for kind in (ClosedForm, LayerRules, TorchFunc, Loop)}
+"""Name to backend, the cheapest first."""
 ROUNDING = {torch.float64: (1e-8, 1e-13), torch.float32: (1e-3, 1e-6)}
 """By the dtype of a model's weights, how far two backends may differ: relative to the largest entry of a parameter's
 gradient, and of all parameters'."""
@@ -57,7 +60,7 @@ class Assignment:
             Backend to full names and parameters; backends that serve some, the cheapest first.
         """
         served: dict[str, dict[str, nn.Parameter]] = {}
-        for backend in (ClosedForm.name, LayerRules.name, TorchFunc.name, Loop.name):
+        for backend in BACKENDS:
             own = {name: p for name, p in parameters.items() if self.backends[name] == backend}
             if own:
                 served[backend] = own
@@ -108,24 +111,6 @@ def assign(model: nn.Module, task: Task, parameters: Parameters, example: Batch,
     return assignment
 
 
-def linear_users(model: nn.Module, parameters: Parameters) -> dict[str, nn.Linear]:
-    """Parameters that are the weight of exactly one module, a linear layer.
-
-    Args:
-        model: The model.
-        parameters: Full name to parameter.
-
-    Returns:
-        Full name to layer.
-    """
-    layers = {}
-    for name, parameter in parameters.items():
-        users = [m for m in model.modules() if any(p is parameter for p in m.parameters(recurse=False))]
-        if len(users) == 1 and isinstance(users[0], nn.Linear) and type(users[0]).forward is nn.Linear.forward:
-            layers[name] = users[0]
-    return layers
-
-
 class _Comparison:
     """Compares backends with the one-sample loop on a few samples."""
 
@@ -139,12 +124,11 @@ class _Comparison:
 
     def closed_form(self, wanted: Parameters) -> _Trial:
         """The closed form serves a single parameter, the weight of a linear layer."""
-        layers = linear_users(self._model, wanted)
-        if len(wanted) != 1 or len(layers) != 1 or next(iter(wanted.values())).is_complex():
+        if len(wanted) != 1 or not linear_users(self._model, wanted) or next(iter(wanted.values())).is_complex():
             return _Trial()
-        ((name, layer),) = layers.items()
+        (name,) = wanted
         try:
-            backend = ClosedForm(self._model, self._task, layer, name, Reductions())
+            backend = ClosedForm(self._model, self._task, wanted, Reductions())
             _, _, residual, features = backend.factors(self._example)
         except Exception as error:  # noqa: BLE001  # a task that differentiates by itself fails in its own ways when cut
             return _Trial(reasons={name: f"no closed form: {error}"})

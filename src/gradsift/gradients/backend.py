@@ -5,15 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from gradsift.data.batch import Batch
+from gradsift.data.batch import Batch, map_tensors
 from gradsift.gradients.forms import Dense, Form
-from gradsift.gradients.model_state import evaluated
+from gradsift.gradients.model_state import evaluated, reducing
 from gradsift.gradients.projection import Sketches
-from gradsift.gradients.reductions import Reductions
+from gradsift.gradients.reductions import Reducer, Reductions
 from gradsift.tasks import Task, sample_losses
 
 Take = Callable[[str, Form], None]
@@ -36,37 +37,8 @@ class Reduced:
     statistics: dict[str, Tensor]
 
 
-class Backend(Protocol):
-    """A way to per-sample gradients of some parameters."""
-
-    name: str
-
-    def run(self, batch: Batch) -> Reduced:
-        """Computes and reduces the gradients of one batch.
-
-        Args:
-            batch: The batch, on the model's device.
-
-        Returns:
-            Outputs, losses and reductions.
-        """
-        ...
-
-    def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
-        """Computes the gradients of one batch and hands them over parameter by parameter, unreduced.
-
-        Args:
-            batch: The batch, on the model's device.
-            begin: Called with the number of samples; gives what takes a parameter's name and form.
-
-        Returns:
-            Outputs and losses.
-        """
-        ...
-
-
-class DenseBackend(ABC):
-    """A backend that holds the gradients of its parameters whole.
+class Backend(ABC):
+    """A way to per-sample gradients of some parameters.
 
     Args:
         model: The model.
@@ -75,6 +47,8 @@ class DenseBackend(ABC):
         reductions: What to keep.
         sketches: The projections of all backends' parameters; by default of its own.
     """
+
+    name: str
 
     def __init__(
         self,
@@ -87,6 +61,41 @@ class DenseBackend(ABC):
         self._model, self._task, self._reductions = model, task, reductions
         self._parameters = dict(parameters)
         self._sketches = sketches or Sketches(reductions.projection, parameters)
+
+    @abstractmethod
+    def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
+        """Computes the gradients of one batch and hands them over parameter by parameter, unreduced.
+
+        Args:
+            batch: The batch, on the model's device.
+            begin: Called with the number of samples; gives what takes a parameter's name and form.
+
+        Returns:
+            Outputs and losses.
+        """
+
+    def run(self, batch: Batch) -> Reduced:
+        """Computes and reduces the gradients of one batch.
+
+        Args:
+            batch: The batch, on the model's device.
+
+        Returns:
+            Outputs, losses and reductions.
+        """
+        reducers: list[Reducer] = []
+
+        def begin(size: int) -> Take:
+            reducers.append(Reducer(self._reductions, size, self._sketches))
+            return reducers[0].add
+
+        outputs, losses = self.visit(batch, begin)
+        statistics = reducers[0].result(losses.detach())
+        return Reduced(map_tensors(Tensor.detach, outputs), losses.detach(), statistics)
+
+
+class DenseBackend(Backend):
+    """A backend that holds the gradients of its parameters whole."""
 
     @abstractmethod
     def dense(self, batch: Batch) -> dict[str, Tensor]:
@@ -103,8 +112,10 @@ class DenseBackend(ABC):
         """Hands over the gradients of all parameters; see :meth:`Backend.visit`."""
         outputs, losses = self._forward(batch)
         take = begin(len(losses))
-        for name, gradient in self.dense(batch).items():
-            take(name, Dense(gradient))
+        gradients = self.dense(batch)
+        with torch.no_grad(), reducing(losses.device):
+            for name, gradient in gradients.items():
+                take(name, Dense(gradient))
         return outputs, losses
 
     def _forward(self, batch: Batch) -> tuple[Any, Tensor]:

@@ -8,7 +8,7 @@ case of its own. In softmax cross-entropy the residual is ``p - e_y``. Norms fac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, map_tensors
 from gradsift.errors import ModelError
-from gradsift.gradients.backend import Reduced, Take
+from gradsift.gradients.backend import Backend, Reduced, Take
 from gradsift.gradients.forms import Factored, at_least_float32
 from gradsift.gradients.model_state import frozen, reducing
 from gradsift.gradients.projection import Sketches
@@ -24,25 +24,31 @@ from gradsift.gradients.reductions import Reducer, Reductions
 from gradsift.tasks import Task, sample_losses
 
 
-class ClosedForm:
+class ClosedForm(Backend):
     """Per-sample gradients of one linear layer's weight, where it runs once on inputs of shape (n, D).
+
+    This backend alone has ``factors`` among its reductions.
 
     Args:
         model: The model.
         task: The task.
-        layer: The linear layer.
-        weight_name: Full name of its weight.
-        reductions: What to keep; this backend alone has ``factors``.
+        parameters: Full name to parameter, the one weight.
+        reductions: What to keep.
+        sketches: Its projection.
     """
 
     name = "closed form"
 
     def __init__(
-        self, model: nn.Module, task: Task, layer: nn.Linear, weight_name: str, reductions: Reductions
+        self,
+        model: nn.Module,
+        task: Task,
+        parameters: Mapping[str, nn.Parameter],
+        reductions: Reductions,
+        sketches: Sketches | None = None,
     ) -> None:
-        self._model, self._task, self._layer = model, task, layer
-        self._weight_name, self._reductions = weight_name, reductions
-        self._sketches = Sketches(reductions.projection, [weight_name])
+        super().__init__(model, task, parameters, reductions, sketches)
+        ((self._weight_name, self._layer),) = linear_users(model, parameters).items()
 
     def run(self, batch: Batch) -> Reduced:
         """One forward pass, and a backward pass from the losses to the layer's output.
@@ -103,6 +109,24 @@ class ClosedForm:
                 raise ModelError("the losses do not depend on the output of the last linear layer")
             (residual,) = torch.autograd.grad(losses.sum(), leaf)
         return outputs, losses, at_least_float32(residual), at_least_float32(features)
+
+
+def linear_users(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Linear]:
+    """Parameters that are the weight of exactly one module, a linear layer.
+
+    Args:
+        model: The model.
+        parameters: Full name to parameter.
+
+    Returns:
+        Full name to layer.
+    """
+    layers = {}
+    for name, parameter in parameters.items():
+        users = [m for m in model.modules() if any(p is parameter for p in m.parameters(recurse=False))]
+        if len(users) == 1 and isinstance(users[0], nn.Linear) and type(users[0]).forward is nn.Linear.forward:
+            layers[name] = users[0]
+    return layers
 
 
 def outer_product(residual: Tensor, features: Tensor) -> Factored:

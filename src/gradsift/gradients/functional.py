@@ -5,16 +5,14 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.utils._pytree import tree_map
 
 from gradsift.data.batch import Batch, batch_size, map_tensors
 from gradsift.errors import ModelError
-from gradsift.gradients.backend import DenseBackend, Reduced
+from gradsift.gradients.backend import DenseBackend
 from gradsift.gradients.model_state import frozen
-from gradsift.gradients.reductions import reduce_dense
 from gradsift.tasks import sample_losses
 
 
@@ -25,21 +23,6 @@ class TorchFunc(DenseBackend):
     """
 
     name = "torch.func"
-
-    def run(self, batch: Batch) -> Reduced:
-        """Vectorised gradients, and a plain forward pass for outputs and losses.
-
-        Args:
-            batch: The batch.
-
-        Returns:
-            Outputs, losses and reductions.
-        """
-        outputs, losses = self._forward(batch)
-        gradients = self.dense(batch)
-        with torch.no_grad():
-            statistics = reduce_dense(self._reductions, gradients, self._sketches)
-        return Reduced(outputs, losses, statistics)
 
     def dense(self, batch: Batch) -> dict[str, Tensor]:
         """The gradients themselves.

@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gradsift.data.batch import Batch, batch_size, map_tensors
-from gradsift.gradients.backend import Reduced, Take
+from gradsift.data.batch import Batch, batch_size
+from gradsift.gradients.backend import Backend, Take
 from gradsift.gradients.layers import BareParameters
 from gradsift.gradients.model_state import frozen
 from gradsift.gradients.projection import Sketches
-from gradsift.gradients.reductions import Reducer, Reductions
+from gradsift.gradients.reductions import Reductions
 from gradsift.gradients.uses import LayerUses, RuleMismatchError, owners
 from gradsift.tasks import Task, sample_losses
 
 
-class LayerRules:
+class LayerRules(Backend):
     """Per-sample gradients of parameters that belong to layers with a rule, or to none (:mod:`.layers.bare`).
 
     Args:
@@ -48,32 +48,12 @@ class LayerRules:
         sketches: Sketches | None = None,
         shared: frozenset[nn.Module] = frozenset(),
     ) -> None:
-        self._model, self._task, self._reductions = model, task, reductions
+        super().__init__(model, task, parameters, reductions, sketches)
         self._shared = shared
         self._owners = owners(model, parameters)
         self._uses = LayerUses(self._owners)
         owned = {name for pairs in self._owners.values() for _, name in pairs}
         self._bare = {name: parameter for name, parameter in parameters.items() if name not in owned}
-        self._sketches = sketches or Sketches(reductions.projection, parameters)
-
-    def run(self, batch: Batch) -> Reduced:
-        """A forward and a backward pass; reductions happen inside the latter.
-
-        Args:
-            batch: The batch.
-
-        Returns:
-            Outputs, losses and reductions.
-        """
-        reducer: list[Reducer] = []
-
-        def begin(size: int) -> Take:
-            reducer.append(Reducer(self._reductions, size, self._sketches))
-            return reducer[0].add
-
-        outputs, losses = self.visit(batch, begin)
-        statistics = reducer[0].result(losses.detach())
-        return Reduced(map_tensors(Tensor.detach, outputs), losses.detach(), statistics)
 
     def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
         """Runs both passes and hands over every parameter's form, as soon as all its uses are known.

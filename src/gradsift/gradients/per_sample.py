@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, batch_size, map_tensors, rows, to_model
 from gradsift.errors import SettingError
-from gradsift.gradients.assignment import assign, linear_users
+from gradsift.gradients.assignment import BACKENDS, assign
 from gradsift.gradients.backend import Backend, Reduced, Take
 from gradsift.gradients.closed_form import ClosedForm
-from gradsift.gradients.functional import TorchFunc
 from gradsift.gradients.hooks import LayerRules
 from gradsift.gradients.layout import fast_layout
-from gradsift.gradients.loop import Loop
 from gradsift.gradients.model_state import Precision, coarsest_dtype, evaluated, precision_of, unwrapped
 from gradsift.gradients.probe import check_mode
 from gradsift.gradients.projection import Sketches
@@ -183,22 +181,17 @@ class PerSampleGradients:
         for name, direction in reductions.directions.items():
             if name not in self.parameters or direction.shape[1:] != self.parameters[name].shape:
                 raise SettingError(f"direction {name!r} of shape {tuple(direction.shape)} fits no selected parameter")
-        model, task = self._model, self._task
         self.reductions = reductions
         self._forms_entries = (reductions.l1 or reductions.l2) and not self.closed_form
-        self._backends: list[Backend] = []
         sketches = Sketches(reductions.projection, self.parameters)
         kinds: dict[str, Callable[..., Backend]] = {
+            **BACKENDS,
             LayerRules.name: partial(LayerRules, shared=self.assignment.shared),
-            TorchFunc.name: TorchFunc,
-            Loop.name: Loop,
         }
-        for backend, served in self._served.items():
-            if backend == ClosedForm.name:
-                ((name, layer),) = linear_users(model, served).items()
-                self._backends.append(ClosedForm(model, task, layer, name, reductions))
-            else:
-                self._backends.append(kinds[backend](model, task, served, reductions, sketches))
+        self._backends = [
+            kinds[backend](self._model, self._task, served, reductions, sketches)
+            for backend, served in self._served.items()
+        ]
 
     @contextmanager
     def _passes(self) -> Iterator[None]:
