@@ -71,7 +71,7 @@ def conjugate_gradients(
                 _keep_first(search, sides, product, curvature, rows)
             search.end(rows[curvature <= 0], "negative curvature")
             search.end(rows[curvature.isnan()], "diverged")
-            rows, product, curvature = (one[curvature > 0] for one in (rows, product, curvature))
+            rows, product, curvature = (part[curvature > 0] for part in (rows, product, curvature))
             step = (squares[rows] / curvature)[:, None].to(sides)
             iterate[rows] += step * direction[rows]
             residual[rows] -= step * product

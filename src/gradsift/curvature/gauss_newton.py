@@ -107,7 +107,7 @@ def _pushed_backward(outputs: Tensor, wanted: Sequence[Tensor], along: Sequence[
 
 def _derivative(of: Sequence[Tensor], along: Sequence[Tensor], by: Tensor) -> Tensor:
     """Derivative of ``sum <of, along>`` by a tensor."""
-    inner = torch.stack([(one * other).sum() for one, other in zip(of, along, strict=True)]).sum()
+    inner = torch.stack([(left * right).sum() for left, right in zip(of, along, strict=True)]).sum()
     if not inner.requires_grad:
         return torch.zeros_like(by)
     return torch.autograd.grad(inner, by, retain_graph=True, allow_unused=True, materialize_grads=True)[0]

@@ -65,7 +65,9 @@ def second_products(value: Tensor, wanted: Sequence[Tensor], vectors: Sequence[T
     slopes = torch.autograd.grad(value, wanted, create_graph=True, allow_unused=True, materialize_grads=True)
     try:
         for place in range(len(vectors[0])):
-            parts = [(slope * one[place].to(slope.dtype)).sum() for slope, one in zip(slopes, vectors, strict=True)]
+            parts = [
+                (slope * vector[place].to(slope.dtype)).sum() for slope, vector in zip(slopes, vectors, strict=True)
+            ]
             inner = torch.stack(parts).sum()
             if not inner.requires_grad:  # linear in the parameters
                 continue

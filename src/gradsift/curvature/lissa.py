@@ -77,7 +77,7 @@ def lissa(
     ends: list[End] = [end for report in reports for end in report.ends]
     return mean, SolverReport(
         steps=max(report.steps for report in reports),
-        residuals=tuple(max(residuals) for residuals in zip(*(one.residuals for one in reports), strict=True)),
+        residuals=tuple(max(residuals) for residuals in zip(*(report.residuals for report in reports), strict=True)),
         ends=tuple(ends),
         products=sum(report.products for report in reports),
         scale=1 / scale,

@@ -93,7 +93,7 @@ def lanczos(operator: Product, like: Tensor, *, steps: int = 20, seed: int = 0) 
         diagonal.append(float((product * vector).sum()))
         rest = product - diagonal[-1] * vector - (beta * basis[-2] if beta else 0)
         if keeps:  # rounding would make the estimates depend on the order of the samples
-            rest = rest - sum(((rest * one).sum() * one for one in basis), torch.zeros_like(rest))
+            rest = rest - sum(((rest * vector).sum() * vector for vector in basis), torch.zeros_like(rest))
         beta = float(rest.norm())
         if beta <= 1e-6 * max(map(abs, diagonal)):
             break
@@ -119,15 +119,15 @@ def largest_eigenvalue(operator: Product, like: Tensor, *, steps: int = 8, seed:
         ``|A x|`` for the last unit vector x; 0 for the zero matrix.
     """
     drawn = np.random.default_rng(seed).standard_normal((1, like.shape[1]))
-    vector, found = torch.from_numpy(drawn).to(like), 0.0
+    vector, length = torch.from_numpy(drawn).to(like), 0.0
     vector = vector / vector.norm()
     for _ in range(steps):
         vector = operator(vector)
-        found = float(vector.norm())
-        if not np.isfinite(found) or found == 0:
+        length = float(vector.norm())
+        if not np.isfinite(length) or length == 0:
             break
-        vector = vector / found
-    return found
+        vector = vector / length
+    return length
 
 
 def largest_eigenvalues(

@@ -37,7 +37,7 @@ def flattened(directions: Directions) -> Tensor:
     Returns:
         Shape (m, p), parameters in their order.
     """
-    return torch.cat([one.reshape(len(one), -1) for one in directions.values()], dim=1)
+    return torch.cat([part.reshape(len(part), -1) for part in directions.values()], dim=1)
 
 
 def unflattened(matrix: Tensor, like: Directions) -> Directions:
@@ -50,5 +50,5 @@ def unflattened(matrix: Tensor, like: Directions) -> Directions:
     Returns:
         m vectors.
     """
-    parts = matrix.split([one[0].numel() for one in like.values()], dim=1)
-    return {name: part.reshape(-1, *one.shape[1:]) for (name, one), part in zip(like.items(), parts, strict=True)}
+    parts = matrix.split([vector[0].numel() for vector in like.values()], dim=1)
+    return {name: part.reshape(-1, *vector.shape[1:]) for (name, vector), part in zip(like.items(), parts, strict=True)}

@@ -27,7 +27,7 @@ def sentences(seen: Collapse) -> list[str]:
     return [_signal(seen), _layer(seen), _dimensions(len(seen.classes))]
 
 
-def best_checkpoint(found: Sequence[Collapse]) -> int:
+def best_checkpoint(collapses: Sequence[Collapse]) -> int:
     """The state whose gradients tell best.
 
     While single labels are memorised in the last layer, the nearest class mean agrees less and less with the prediction
@@ -35,15 +35,15 @@ def best_checkpoint(found: Sequence[Collapse]) -> int:
     with the highest NC4 among those that fit less than 97 % of the given labels; the one that fits least where all do.
 
     Args:
-        found: Collapse at several states of a training, in order; the last layer that was measured counts.
+        collapses: Collapse at several states of a training, in order; the last layer that was measured counts.
 
     Returns:
         Its place.
     """
-    usable = [place for place, one in enumerate(found) if one.accuracy < FITTED]
+    usable = [place for place, collapse in enumerate(collapses) if collapse.accuracy < FITTED]
     if not usable:
-        return min(range(len(found)), key=lambda place: found[place].accuracy)
-    return max(usable, key=lambda place: found[place].layers[-1].nearest_mean)
+        return min(range(len(collapses)), key=lambda place: collapses[place].accuracy)
+    return max(usable, key=lambda place: collapses[place].layers[-1].nearest_mean)
 
 
 def _signal(seen: Collapse) -> str:

@@ -72,9 +72,9 @@ class CollapseAlongTraining:
         measures = ("variability", "frame", "simplex", "nearest_mean", "nearest_mean_given")
         return {
             "steps": self.steps,
-            "accuracy": [one.accuracy for one in self.found],
+            "accuracy": [collapse.accuracy for collapse in self.found],
             "layers": {
-                name: {m: [getattr(one.layers[place], m) for one in self.found] for m in measures}
+                name: {m: [getattr(collapse.layers[place], m) for collapse in self.found] for m in measures}
                 for place, name in enumerate(names)
             },
         }

@@ -134,16 +134,18 @@ def collapse(
     classes = np.flatnonzero(counts)
     if len(classes) < 2:
         raise DataError(f"all {len(samples)} samples have one class: there are no means to compare")
-    second = {name: _Scatter(one.means(classes), classes, counts) for name, one in first.items()}
+    second = {name: _Scatter(sums.means(classes), classes, counts) for name, sums in first.items()}
     with progress("scatter within classes", len(samples), show=show_progress) as bar:
         for _, seen in each_batch(look, samples.batch, everyone, size, model=model, bar=bar):
             for name, rows in seen.features.items():
                 second[name].add(rows, seen.labels, seen.predicted)
     last = next(reversed(second))
     return Collapse(
-        layers=tuple(one.measures(name, chosen[name] if name == last else None) for name, one in second.items()),
-        classes=tuple(int(one) for one in classes),
-        counts=tuple(int(one) for one in counts[classes]),
+        layers=tuple(
+            scatter.measures(name, chosen[name] if name == last else None) for name, scatter in second.items()
+        ),
+        classes=tuple(int(label) for label in classes),
+        counts=tuple(int(count) for count in counts[classes]),
         accuracy=right / len(samples),
         loss=losses / len(samples),
         notes=tuple(_notes(counts)),

@@ -97,9 +97,9 @@ def examine(
     example = to_model(samples.batch(np.arange(min(4, len(samples)))), model)
     modules = select_modules(model, task, layers, example)
     classes = len(seen.classes)
-    found = []
+    curvatures = []
     for group in curvature_of:
-        one = spectrum(
+        leading = spectrum(
             model,
             train_set,
             num_classes=classes,
@@ -113,10 +113,10 @@ def examine(
         mean = flattened(store.sums(np.full((len(store), 1), 1 / len(store))))[0].double().cpu().numpy()
         if not np.isfinite(mean).all():
             raise ModelError("the mean gradient is NaN or infinite")
-        found.append(Curvature(one.to_dict(), alignment(mean, one.vectors, classes)))
+        curvatures.append(Curvature(leading.to_dict(), alignment(mean, leading.vectors, classes)))
     return Geometry(
         collapse=seen,
-        curvature=tuple(found),
+        curvature=tuple(curvatures),
         weights=tuple(weight_geometry(modules, classes)),
         sentences=tuple(sentences(seen)),
     )

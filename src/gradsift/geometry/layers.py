@@ -39,7 +39,7 @@ def select_modules(model: nn.Module, task: Task, layers: Layers, example: Batch)
     """
     if layers == "last":
         module = last_layer(model, task, example)
-        return {name: one for name, one in model.named_modules() if one is module}
+        return {name: candidate for name, candidate in model.named_modules() if candidate is module}
     patterns = [layers] if isinstance(layers, str) else list(layers)
     known = {
         name: module
@@ -79,7 +79,7 @@ def watching(modules: dict[str, nn.Module], see: Any) -> Iterator[None]:
 
         return hook
 
-    handles = [one.register_forward_pre_hook(hook_of(name), with_kwargs=True) for name, one in modules.items()]
+    handles = [module.register_forward_pre_hook(hook_of(name), with_kwargs=True) for name, module in modules.items()]
     try:
         yield
     finally:
@@ -103,7 +103,7 @@ def features(hidden: Tensor, module: nn.Module, pooling: Pooling, batch: Batch, 
     Raises:
         ModelError: The input has not one row a sample.
     """
-    size = next((len(one) for one in _tensors(batch)), 0)
+    size = next((len(tensor) for tensor in _tensors(batch)), 0)
     if hidden.ndim < 2 or len(hidden) != size:
         raise ModelError(
             f"the input of {name} has shape {tuple(hidden.shape)} for {size} samples: name layers that see samples one by "
@@ -124,8 +124,8 @@ def _tensors(batch: Any) -> Iterator[Tensor]:
     if isinstance(batch, Tensor):
         yield batch
     elif isinstance(batch, dict):
-        for one in batch.values():
-            yield from _tensors(one)
+        for part in batch.values():
+            yield from _tensors(part)
     elif isinstance(batch, list | tuple):
-        for one in batch:
-            yield from _tensors(one)
+        for part in batch:
+            yield from _tensors(part)

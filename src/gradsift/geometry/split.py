@@ -84,7 +84,7 @@ def gauss_newton_split(
         raise SettingError(f"{num_classes}^2 mean gradients are too many to hold: choose at most 64 classes")
     softmax = isinstance(task, Classification)
     labels, shares = _labels_and_shares(model, task, samples, num_classes, softmax)
-    members = np.stack([labels == one for one in range(num_classes)], axis=1)
+    members = np.stack([labels == label for label in range(num_classes)], axis=1)
     counts = members.sum(axis=0)
     present = np.flatnonzero(counts)
     averaging = members[:, present] / counts[present]
@@ -126,10 +126,10 @@ def _labels_and_shares(
         if softmax:
             with torch.no_grad():
                 shares.append(task.predictions(task.outputs(model, batch)).double().cpu().numpy())
-    found = np.concatenate(labels)
-    if found.max() >= num_classes:
-        raise SettingError(f"num_classes is {num_classes}, but there are labels up to {found.max()}")
-    return found, np.concatenate(shares) if softmax else np.empty((len(found), 0))
+    every = np.concatenate(labels)
+    if every.max() >= num_classes:
+        raise SettingError(f"num_classes is {num_classes}, but there are labels up to {every.max()}")
+    return every, np.concatenate(shares) if softmax else np.empty((len(every), 0))
 
 
 class _Towards:

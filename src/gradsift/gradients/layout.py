@@ -44,11 +44,11 @@ def fast_layout(model: nn.Module, *, entries: bool) -> Iterator[None]:
 
 
 def _lay_out(entries: bool, module: nn.Conv2d, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    given = inputs[0] if inputs else None
-    if not isinstance(given, Tensor) or given.ndim != 4 or given.dtype != torch.float32 or is_traced(given):
+    source = inputs[0] if inputs else None
+    if not isinstance(source, Tensor) or source.ndim != 4 or source.dtype != torch.float32 or is_traced(source):
         return None
-    positions = given.shape[2] * given.shape[3] // (module.stride[0] * module.stride[1])
+    positions = source.shape[2] * source.shape[3] // (module.stride[0] * module.stride[1])
     small = positions <= SMALL_MAP and module.out_channels >= MANY_CHANNELS
     narrow = entries and 4 < module.in_channels < FEW_CHANNELS  # the image itself is turned at no cost
     layout = torch.contiguous_format if small or narrow else torch.channels_last
-    return (given.contiguous(memory_format=layout), *inputs[1:])
+    return (source.contiguous(memory_format=layout), *inputs[1:])

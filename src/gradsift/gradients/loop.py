@@ -32,7 +32,7 @@ class Loop(DenseBackend):
         for row in range(size):
             alone = rows(batch, row, row + 1, size)
             reduced.append(reduce_dense(self._reductions, self.dense(alone), self._sketches))
-        return Reduced(outputs, losses, {key: torch.cat([one[key] for one in reduced]) for key in reduced[0]})
+        return Reduced(outputs, losses, {key: torch.cat([part[key] for part in reduced]) for key in reduced[0]})
 
     def dense(self, batch: Batch) -> dict[str, Tensor]:
         """The gradients themselves.
@@ -70,5 +70,5 @@ class Loop(DenseBackend):
             losses = sample_losses(self._task, self._task.outputs(self._model, alone), alone)
             if not losses.requires_grad:
                 return [torch.zeros_like(parameter) for parameter in wanted]
-            found = torch.autograd.grad(losses.sum(), wanted, allow_unused=True, materialize_grads=True)
-        return [gradient.to_dense() for gradient in found]
+            gradients = torch.autograd.grad(losses.sum(), wanted, allow_unused=True, materialize_grads=True)
+        return [gradient.to_dense() for gradient in gradients]

@@ -60,7 +60,7 @@ def sum_norms(pieces: Pieces, like: Tensor, *, l1: bool, l2: bool) -> tuple[Tens
     Returns:
         Sums of absolute values and of squares, shape (n,) each.
     """
-    found: dict[int, Tensor] = {}
+    by_start: dict[int, Tensor] = {}
     for part, entries in pieces:
         axes = tuple(range(1, entries.ndim))
         sums = like.new_zeros(2, len(entries))
@@ -69,6 +69,6 @@ def sum_norms(pieces: Pieces, like: Tensor, *, l1: bool, l2: bool) -> tuple[Tens
         if l1:
             torch.sum(entries.abs_(), dim=axes, out=sums[0])
         start = part.start or 0
-        found[start] = found[start].add_(sums) if start in found else sums
-    absolute, squares = torch.cat([found[start] for start in sorted(found)], dim=1)
+        by_start[start] = by_start[start].add_(sums) if start in by_start else sums
+    absolute, squares = torch.cat([by_start[start] for start in sorted(by_start)], dim=1)
     return absolute, squares

@@ -105,11 +105,11 @@ def input_embeddings(model: nn.Module) -> nn.Module:
     for module in model.modules():
         find = getattr(module, "get_input_embeddings", None)
         try:
-            found = find() if callable(find) else None
+            embeddings = find() if callable(find) else None
         except (AttributeError, NotImplementedError):  # of a part of the model that embeds nothing
             continue
-        if isinstance(found, nn.Module):
-            return found
+        if isinstance(embeddings, nn.Module):
+            return embeddings
     raise ModelError(
         f"{type(model).__name__} has no input embeddings (get_input_embeddings), so it is not known which of the "
         "gradient comes through which token"

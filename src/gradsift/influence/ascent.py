@@ -51,30 +51,32 @@ def ascended(
     """
     saved = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     wide = {
-        name: nn.Parameter(one.to(torch.promote_types(one.dtype, torch.float32), copy=True))
-        for name, one in saved.items()
+        name: nn.Parameter(parameter.to(torch.promote_types(parameter.dtype, torch.float32), copy=True))
+        for name, parameter in saved.items()
     }
     weights, move = length(wide), Move()
     kind = torch.optim.SGD if optimizer == "sgd" else torch.optim.Adam
     ascent, current = kind(list(wide.values()), lr=0.0, maximize=True), 0.0
     try:
         for step in range(steps):
-            given = direction()
+            gradient = direction()
             if step == 0 or optimizer == "sgd":
-                current = _rate(rate, optimizer, relative_step * (weights or 1.0), given)
+                current = _rate(rate, optimizer, relative_step * (weights or 1.0), gradient)
             if not current:
                 break
-            for name, one in wide.items():
-                one.grad = given[name].to(one)
+            for name, parameter in wide.items():
+                parameter.grad = gradient[name].to(parameter)
             ascent.param_groups[0]["lr"] = current
             ascent.step()
             move.rate += current
             with torch.no_grad():
                 for name, parameter in parameters.items():
                     parameter.copy_(wide[name])
-        move.relative = length({name: one.detach() - saved[name] for name, one in wide.items()}) / (weights or 1.0)
-        for one in wide.values():
-            one.grad = None
+        move.relative = length({name: parameter.detach() - saved[name] for name, parameter in wide.items()}) / (
+            weights or 1.0
+        )
+        for parameter in wide.values():
+            parameter.grad = None
         yield move
     finally:
         with torch.no_grad():
@@ -91,13 +93,13 @@ def length(vectors: Mapping[str, Tensor]) -> float:
     Returns:
         The length.
     """
-    return math.sqrt(sum(float(one.detach().double().square().sum()) for one in vectors.values()))
+    return math.sqrt(sum(float(vector.detach().double().square().sum()) for vector in vectors.values()))
 
 
-def _rate(rate: float | None, optimizer: str, wanted: float, given: Mapping[str, Tensor]) -> float:
-    steep = length(given)
+def _rate(rate: float | None, optimizer: str, wanted: float, gradient: Mapping[str, Tensor]) -> float:
+    steep = length(gradient)
     if steep == 0:
         return 0.0
     if rate is not None:
         return rate
-    return wanted / (steep if optimizer == "sgd" else math.sqrt(sum(one.numel() for one in given.values())))
+    return wanted / (steep if optimizer == "sgd" else math.sqrt(sum(part.numel() for part in gradient.values())))

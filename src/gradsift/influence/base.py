@@ -115,16 +115,16 @@ class Influence:
             Shape (n_train,), float64; high = the model leans on this sample alone, as it does on wrong labels.
         """
         gradients = self._fitted()
-        found = np.empty(len(gradients))
+        influence = np.empty(len(gradients))
         size = min(gradients.chunk, gradients.batch_size)
         with self._solving(gradients.samples) as solve:
             for start in range(0, len(gradients), size):
                 own = gradients.rows(np.arange(start, min(start + size, len(gradients))))
                 # The solved vectors may share memory with what they were solved from.
-                solved = solve({name: one.clone() for name, one in own.items()})
+                solved = solve({name: vectors.clone() for name, vectors in own.items()})
                 products = sum(torch.einsum("nd,nd->n", own[n].flatten(1), solved[n].flatten(1)).double() for n in own)
-                found[start : start + len(next(iter(own.values())))] = torch.as_tensor(products).cpu().numpy()
-        return found
+                influence[start : start + len(next(iter(own.values())))] = torch.as_tensor(products).cpu().numpy()
+        return influence
 
     def with_settings(self, **settings: Any) -> Self:
         """The same method, not yet fitted, with some settings changed.

@@ -126,16 +126,16 @@ class ForwardInfluence(Influence):
         gradients, target = self._fitted(), as_target(target)
         warn_of_overlap(gradients.samples, target.samples)
         places = range(len(target.samples)) if each else [-1]
-        found, moves = np.empty((len(gradients), len(places))), []
+        influence, moves = np.empty((len(gradients), len(places))), []
         self.report_ = {"memorised": {}, "kept": []}
         with progress("forward influence", len(places), unit="targets", show=self.show_progress) as bar:
             for column, place in enumerate(places):
-                one = self._raised(target, place)
-                with self._moved(one, place) as move:
-                    found[:, column] = self._losses() - self._base if move.rate else 0.0
+                raised = self._raised(target, place)
+                with self._moved(raised, place) as move:
+                    influence[:, column] = self._losses() - self._base if move.rate else 0.0
                 moves.append(move)
                 bar.advance()
-        result = self._finished(found, moves, list(places))
+        result = self._finished(influence, moves, list(places))
         return result if each else result[:, 0]
 
     def self_influence(self) -> np.ndarray:
@@ -185,16 +185,16 @@ class ForwardInfluence(Influence):
             relative_step=self.relative_step,
         )
 
-    def _finished(self, found: np.ndarray, moves: list[Move], places: list[int]) -> np.ndarray:
+    def _finished(self, differences: np.ndarray, moves: list[Move], places: list[int]) -> np.ndarray:
         """Checks differences of losses, says what was measured, and gives them their final scale."""
         rates = np.array([move.rate for move in moves])
-        if not np.isfinite(found).all():
-            broken = int((~np.isfinite(found)).sum())
+        if not np.isfinite(differences).all():
+            broken = int((~np.isfinite(differences)).sum())
             raise SettingError(
                 f"at the moved weights {broken} losses are NaN or infinite (rate up to {rates.max():.3g}): "
                 "take a lower rate or fewer steps"
             )
-        typical = float(np.median(np.abs(found)))
+        typical = float(np.median(np.abs(differences)))
         numbers = str(self.gradients_.precision)
         if numbers == "float32":
             numbers = str(self.gradients_.dtype).removeprefix("torch.")
@@ -212,8 +212,8 @@ class ForwardInfluence(Influence):
                 numbers, 100 * min(rounding, 1.0),
             )  # fmt: skip
         if self.rate == "auto" and self.optimizer == "sgd":
-            found = np.divide(found, rates, out=np.zeros_like(found), where=rates > 0)
-        return np.abs(found) if self.absolute else found
+            differences = np.divide(differences, rates, out=np.zeros_like(differences), where=rates > 0)
+        return np.abs(differences) if self.absolute else differences
 
     def _raised(self, target: Target, place: int) -> Target:
         """The target with memorised samples replaced, where it is one that needs it."""
@@ -242,7 +242,7 @@ class ForwardInfluence(Influence):
             self.report_["memorised"][position] = {"draws": draw.draws, "radius": draw.radius}
             if not draw.enough:
                 self.report_["kept"].append(position)
-        unmoved = [place for place, one in self.report_["memorised"].items() if place in low and not one["draws"]]
+        unmoved = [place for place, draws in self.report_["memorised"].items() if place in low and not draws["draws"]]
         if unmoved:
             logger.warning(
                 "target samples %s have a loss below %g, so their gradients say little, and their inputs are no "

@@ -187,8 +187,8 @@ class GeneralizedInfluence(Influence):
             target = Utility(gradients.samples.keep(positions))
         direction = target.direction(gradients.model, gradients.task, gradients.parameters, gradients.precision)
         if self.weight_decay:
-            weights = {name: one.detach()[None] for name, one in gradients.parameters.items()}
-            direction = {name: one + self.weight_decay * weights[name].to(one) for name, one in direction.items()}
+            weights = {name: parameter.detach()[None] for name, parameter in gradients.parameters.items()}
+            direction = {name: part + self.weight_decay * weights[name].to(part) for name, part in direction.items()}
         system = self._system(target.samples, kept)
         moved, report = system.step(flattened(direction))
         self._conclude(report)
@@ -221,19 +221,22 @@ class GeneralizedInfluence(Influence):
         """Which weights may move, as one vector."""
         gradients, choice = self._fitted(), self.selector
         if choice is None:
-            return {name: torch.ones_like(one, dtype=torch.bool)[None] for name, one in gradients.parameters.items()}
-        given = choice if isinstance(choice, Mapping) else choice(gradients, samples)
-        mask = {name: torch.zeros_like(one, dtype=torch.bool) for name, one in gradients.parameters.items()}
-        for name, one in given.items():
-            if name not in mask or one.shape != mask[name].shape or one.dtype != torch.bool:
+            return {
+                name: torch.ones_like(parameter, dtype=torch.bool)[None]
+                for name, parameter in gradients.parameters.items()
+            }
+        chosen = choice if isinstance(choice, Mapping) else choice(gradients, samples)
+        mask = {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in gradients.parameters.items()}
+        for name, part in chosen.items():
+            if name not in mask or part.shape != mask[name].shape or part.dtype != torch.bool:
                 raise SettingError(
-                    f"the mask's {name!r} is {one.dtype} of shape {tuple(one.shape)}: give bool tensors of the shapes of "
+                    f"the mask's {name!r} is {part.dtype} of shape {tuple(part.shape)}: give bool tensors of the shapes of "
                     f"the parameters, which are {', '.join(mask)}"
                 )
-            mask[name] = one.to(gradients.device)
-        if not any(bool(one.any()) for one in mask.values()):
+            mask[name] = part.to(gradients.device)
+        if not any(bool(part.any()) for part in mask.values()):
             raise SettingError("the mask lets no weight move: set some of its entries to true")
-        return {name: one[None] for name, one in mask.items()}
+        return {name: part[None] for name, part in mask.items()}
 
     def _conclude(self, report: SolverReport) -> None:
         """Notes how systems were solved, and warns of those that were not."""

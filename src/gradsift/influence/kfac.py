@@ -102,10 +102,10 @@ class KFAC(Influence):
 
     def _solve(self, directions: Directions) -> Directions:
         types = {name: parameter.dtype for name, parameter in self.gradients_.parameters.items()}
-        columns = [one.to(types[name]).movedim(0, -1).contiguous() for name, one in directions.items()]
+        columns = [vectors.to(types[name]).movedim(0, -1).contiguous() for name, vectors in directions.items()]
         solved = self._inverse @ columns
         scale = len(self.gradients_)
-        rows = (scale * one.movedim(-1, 0).to(self.gradients_.dtype) for one in solved)
+        rows = (scale * column.movedim(-1, 0).to(self.gradients_.dtype) for column in solved)
         return dict(zip(directions, rows, strict=True))
 
 
@@ -155,13 +155,13 @@ def _check_layers(gradients: SampleGradients) -> None:
             owners.setdefault(id(parameter), []).append((name or "the model itself", module))
     strangers = Counter[str]()
     for name, parameter in gradients.parameters.items():
-        found = owners.get(id(parameter), [("?", gradients.model)])
-        strange = [module for _, module in found if not isinstance(module, nn.Linear | nn.Conv2d)]
+        users = owners.get(id(parameter), [("?", gradients.model)])
+        strange = [module for _, module in users if not isinstance(module, nn.Linear | nn.Conv2d)]
         if strange:
             strangers[f"{type(strange[0]).__name__} ({name})"] += 1
-        elif len(found) > 1:
+        elif len(users) > 1:
             raise ModelError(
-                f"{name} is shared by {', '.join(n for n, _ in found)}, which KFAC does not cover: {_INSTEAD}"
+                f"{name} is shared by {', '.join(n for n, _ in users)}, which KFAC does not cover: {_INSTEAD}"
             )
     if strangers:
         shown = ", ".join(list(strangers)[:5]) + (f" and {len(strangers) - 5} more" if len(strangers) > 5 else "")

@@ -209,14 +209,14 @@ class SampleGradients:
         Returns:
             Full name to shape (n, m), float64.
         """
-        found = {name: np.zeros((len(self), count(directions))) for name in directions}
+        products = {name: np.zeros((len(self), count(directions))) for name in directions}
 
         def add(positions: np.ndarray, name: str, form: Form) -> None:
-            if name in found:
-                found[name][positions] = form.products(directions[name]).double().cpu().numpy()
+            if name in products:
+                products[name][positions] = form.products(directions[name]).double().cpu().numpy()
 
         self.visit(add, "inner products")
-        return found
+        return products
 
     def squares(self) -> np.ndarray:
         """Squared length of every sample's gradient.
@@ -232,13 +232,13 @@ class SampleGradients:
         Returns:
             Full name to shape (n,), float64.
         """
-        found = {name: np.zeros(len(self)) for name in self.parameters}
+        squares = {name: np.zeros(len(self)) for name in self.parameters}
 
         def add(positions: np.ndarray, name: str, form: Form) -> None:
-            found[name][positions] = form.l2_squared().double().cpu().numpy()
+            squares[name][positions] = form.l2_squared().double().cpu().numpy()
 
         self.visit(add, "gradient norms")
-        return found
+        return squares
 
     def sums(self, weights: np.ndarray | Mapping[str, np.ndarray]) -> Directions:
         """Weighted sums of the samples' gradients, ``sum_i w_ic g_i``.
@@ -251,13 +251,13 @@ class SampleGradients:
         """
         of = {name: weights if isinstance(weights, np.ndarray) else weights[name] for name in self.parameters}
         columns = next(iter(of.values())).shape[1]
-        found = self.zeros(columns)
+        sums = self.zeros(columns)
 
         def add(positions: np.ndarray, name: str, form: Form) -> None:
-            found[name] += form.sums(torch.from_numpy(of[name][positions]).to(self.device)).to(found[name])
+            sums[name] += form.sums(torch.from_numpy(of[name][positions]).to(self.device)).to(sums[name])
 
         self.visit(add, "weighted gradients")
-        return found
+        return sums
 
     def rows(self, positions: Sequence[int] | np.ndarray) -> Directions:
         """Some samples' gradients as directions, held whole.
@@ -355,7 +355,9 @@ class _StoredFactors:
     def __iter__(self) -> Iterator[tuple[np.ndarray, Mapping[str, Form]]]:
         for start in range(0, len(self._residual), 2048):
             positions = np.arange(start, min(start + 2048, len(self._residual)))
-            parts = [torch.from_numpy(one.rows(positions)).to(self._device) for one in (self._residual, self._features)]
+            parts = [
+                torch.from_numpy(factor.rows(positions)).to(self._device) for factor in (self._residual, self._features)
+            ]
             yield positions, {self._name: outer_product(*parts)}
 
 

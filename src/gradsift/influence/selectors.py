@@ -71,18 +71,21 @@ class Selector(ABC):
         layers, generator = unit_layers(gradients), np.random.default_rng(self.seed)
         statistics = self._statistics(gradients, Samples(samples), layers)
         parameters = gradients.parameters
-        mask = {name: torch.zeros(one.shape, dtype=torch.bool, device=one.device) for name, one in parameters.items()}
+        mask = {
+            name: torch.zeros(parameter.shape, dtype=torch.bool, device=parameter.device)
+            for name, parameter in parameters.items()
+        }
         for layer, values in zip(layers, statistics, strict=True):
             weight = parameters[layer.weight]
             units, inside = weight.shape[0], weight[0].numel()
             width = inside + (layer.bias is not None)
             chosen = np.zeros((units, width), dtype=bool)
             self._choose(chosen, values, int(self.ratio * units * width), generator)
-            found = torch.from_numpy(chosen).to(weight.device)
-            mask[layer.weight] |= found[:, :inside].reshape(weight.shape)
+            allowed = torch.from_numpy(chosen).to(weight.device)
+            mask[layer.weight] |= allowed[:, :inside].reshape(weight.shape)
             if layer.bias is not None:
-                mask[layer.bias] |= found[:, inside]
-        if not any(bool(one.any()) for one in mask.values()):
+                mask[layer.bias] |= allowed[:, inside]
+        if not any(bool(part.any()) for part in mask.values()):
             raise SettingError(f"ratio {self.ratio} chooses no weight of any layer: take a larger one")
         return mask
 
@@ -143,17 +146,17 @@ def unit_layers(gradients: SampleGradients) -> list[Layer]:
         ModelError: There is none.
     """
     names = {id(parameter): name for name, parameter in gradients.parameters.items()}
-    found: dict[str, Layer] = {}
+    layers: dict[str, Layer] = {}
     for module in gradients.model.modules():
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) and id(module.weight) in names:
             weight = names[id(module.weight)]
-            found.setdefault(weight, Layer(module, weight, names.get(id(module.bias))))
-    if not found:
+            layers.setdefault(weight, Layer(module, weight, names.get(id(module.bias))))
+    if not layers:
         raise ModelError(
             "none of the parameters is the weight of a Linear or Conv layer: give a mask (name to bool tensor) instead of "
             "a selector, or other layers"
         )
-    return list(found.values())
+    return list(layers.values())
 
 
 def unit_means(

@@ -28,18 +28,18 @@ class Checkpoint:
         self.size, self.step = size, step
         self.columns: dict[str, np.ndarray] = {}
 
-    def add(self, positions: np.ndarray, found: Mapping[str, Tensor], step: int | np.ndarray) -> None:
+    def add(self, positions: np.ndarray, statistics: Mapping[str, Tensor], step: int | np.ndarray) -> None:
         """Puts values into the places of their samples; what is there already stays.
 
         Args:
             positions: Position of each value.
-            found: Statistic to values, shape (n,).
+            statistics: Statistic to values, shape (n,).
             step: Optimizer step at which they were taken, or that of each value.
         """
         _, first = np.unique(positions, return_index=True)  # a sample that pads a batch stands in it twice
         steps = self._column(STEP)
         places = first[np.isnan(steps[positions[first]])]
-        for name, values in found.items():
+        for name, values in statistics.items():
             self._column(name)[positions[places]] = values.detach().float().cpu().numpy()[places]
         steps[positions[places]] = np.broadcast_to(step, positions.shape)[places]
 
@@ -116,8 +116,8 @@ def trajectory_of(
     Returns:
         The trajectory, with the statistics that all checkpoints have.
     """
-    names = sorted(set.intersection(*(set(one.columns) for one in checkpoints)) - {STEP})
-    statistics = {name: np.stack([one.columns[name] for one in checkpoints]) for name in names}
-    steps = np.stack([np.nan_to_num(one.columns[STEP], nan=-1).astype(np.int64) for one in checkpoints])
+    names = sorted(set.intersection(*(set(checkpoint.columns) for checkpoint in checkpoints)) - {STEP})
+    statistics = {name: np.stack([checkpoint.columns[name] for checkpoint in checkpoints]) for name in names}
+    steps = np.stack([np.nan_to_num(checkpoint.columns[STEP], nan=-1).astype(np.int64) for checkpoint in checkpoints])
     recorded_at = steps if mode == "train" else None
-    return Trajectory(mode, statistics, [one.step for one in checkpoints], recorded_at, predictions, data)
+    return Trajectory(mode, statistics, [checkpoint.step for checkpoint in checkpoints], recorded_at, predictions, data)

@@ -52,12 +52,12 @@ class Recording:
                 "an epoch went by without a batch whose positions are known: train on gradsift.indexed(...)"
             )
         checkpoint = Checkpoint(self.size, step)
-        for steps, found in self.pending:
-            rest = dict(found)
-            positions = rest.pop("positions").cpu().numpy()
-            if "predictions" in rest:
-                self.predictions["train"].add(positions, rest.pop("predictions"))
-            checkpoint.add(positions, rest, steps)
+        for steps, statistics in self.pending:
+            statistics = dict(statistics)
+            positions = statistics.pop("positions").cpu().numpy()
+            if "predictions" in statistics:
+                self.predictions["train"].add(positions, statistics.pop("predictions"))
+            checkpoint.add(positions, statistics, steps)
         self.pending = []
         self.checkpoints["train"].append(checkpoint)
 
@@ -83,16 +83,18 @@ class Recording:
             One or two sentences.
         """
         counts = ", ".join(
-            f"{len(found)} checkpoints from {mode} passes" for mode, found in self.checkpoints.items() if found
+            f"{len(checkpoints)} checkpoints from {mode} passes"
+            for mode, checkpoints in self.checkpoints.items()
+            if checkpoints
         )
         text = f"Recorded {counts or 'nothing'}, {100 * overhead:.1f} % of the time of training."
         if not all(self.checkpoints.values()):
             return text
         compared = self.trajectory("train", None).compared(self.trajectory("eval", None))
         words = [
-            f"{name} rank correlation {found['rank_correlation']:.2f}, median difference "
-            f"{100 * found['median_relative_difference']:.0f} %"
-            for name, found in sorted(compared.items())
+            f"{name} rank correlation {measures['rank_correlation']:.2f}, median difference "
+            f"{100 * measures['median_relative_difference']:.0f} %"
+            for name, measures in sorted(compared.items())
             if name in ("loss", "l2")
         ]
         return text + (f" Training's own passes against eval passes: {'; '.join(words)}." if words else "")
@@ -109,33 +111,36 @@ class Recording:
         """
         whole = cls(everyone[0].size)
         for mode in MODES:
-            steps = [[checkpoint.step for checkpoint in one.checkpoints[mode]] for one in everyone]
+            steps = [[checkpoint.step for checkpoint in recording.checkpoints[mode]] for recording in everyone]
             whole.checkpoints[mode] = [Checkpoint(whole.size, step) for step in steps[0]]
-            for one in everyone:
-                for own, their in zip(whole.checkpoints[mode], one.checkpoints[mode], strict=True):
+            for recording in everyone:
+                for own, their in zip(whole.checkpoints[mode], recording.checkpoints[mode], strict=True):
                     own.merge(their)
-                whole.predictions[mode].merge(one.predictions[mode])
-        whole.pending = [passes for one in everyone for passes in one.pending]
+                whole.predictions[mode].merge(recording.predictions[mode])
+        whole.pending = [passes for recording in everyone for passes in recording.pending]
         return whole
 
     def without_values(self) -> Recording:
         """The same checkpoints, without numbers: what other processes go on from, as the first one holds them all."""
         empty = Recording(self.size)
         for mode in MODES:
-            empty.checkpoints[mode] = [Checkpoint(self.size, one.step) for one in self.checkpoints[mode]]
+            empty.checkpoints[mode] = [Checkpoint(self.size, checkpoint.step) for checkpoint in self.checkpoints[mode]]
         empty.pending = [
-            (steps[:0], {name: values[:0] for name, values in found.items()}) for steps, found in self.pending
+            (steps[:0], {name: values[:0] for name, values in statistics.items()}) for steps, statistics in self.pending
         ]
         return empty
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and words alone, so that ``torch.load(..., weights_only=True)`` reads it."""
         return {
-            "checkpoints": {mode: [one.state_dict() for one in found] for mode, found in self.checkpoints.items()},
+            "checkpoints": {
+                mode: [checkpoint.state_dict() for checkpoint in checkpoints]
+                for mode, checkpoints in self.checkpoints.items()
+            },
             "predictions": {mode: means.state_dict() for mode, means in self.predictions.items()},
             "pending": [
-                {"steps": torch.from_numpy(steps), "found": {name: values.cpu() for name, values in found.items()}}
-                for steps, found in self.pending
+                {"steps": torch.from_numpy(steps), "found": {name: values.cpu() for name, values in statistics.items()}}
+                for steps, statistics in self.pending
             ],
         }
 
@@ -152,7 +157,9 @@ class Recording:
         """
         loaded = cls(size)
         for mode in MODES:
-            loaded.checkpoints[mode] = [Checkpoint.from_state(size, one) for one in state["checkpoints"][mode]]
+            loaded.checkpoints[mode] = [
+                Checkpoint.from_state(size, checkpoint) for checkpoint in state["checkpoints"][mode]
+            ]
             loaded.predictions[mode] = MeanPredictions.from_state(size, state["predictions"][mode])
-        loaded.pending = [(one["steps"].cpu().numpy(), dict(one["found"])) for one in state["pending"]]
+        loaded.pending = [(passes["steps"].cpu().numpy(), dict(passes["found"])) for passes in state["pending"]]
         return loaded

@@ -90,7 +90,7 @@ class Trajectory:
             Statistic to the median relative difference and Spearman's rank correlation, averaged over the checkpoints
             that end at the same step; statistics that both hold.
         """
-        found: dict[str, dict[str, float]] = {}
+        compared: dict[str, dict[str, float]] = {}
         own_steps, other_steps = list(self.steps), list(reference.steps)
         pairs = [(place, other_steps.index(step)) for place, step in enumerate(own_steps) if step in other_steps]
         if own_steps == other_steps:  # also where the loop counts no steps, so that all are zero
@@ -105,11 +105,11 @@ class Trajectory:
                     differences.append(float(np.median(np.abs(a[both] - b[both]) / scale)))
                     correlations.append(float(spearmanr(a[both], b[both]).statistic))
             if differences:
-                found[name] = {
+                compared[name] = {
                     "median_relative_difference": float(np.mean(differences)),
                     "rank_correlation": float(np.mean(correlations)),
                 }
-        return found
+        return compared
 
     def describe(self) -> dict[str, Any]:
         """How it was recorded, in plain values for the manifest."""
