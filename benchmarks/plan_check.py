@@ -509,7 +509,7 @@ has sides r and s, about `sqrt(dim)` each.
 | L2, one row | 2 (p + q) | T = 1: norms of the two factors |
 | L1 or L2, direct | 2 T p q + 2 p q | where T (p + q) is at least p q; L1 always |
 | L2, ghost form | 2 T^2 (p + q) | where T (p + q) < p q |
-| projection, Kronecker | 2 T (p r + q s + r s) | always the same road, nothing of size p q is formed |
+| projection, Kronecker | 2 T (p r + q s + r s) | always the same backend, nothing of size p q is formed |
 | bias, norm layer | about T p, 3 T p | |
 | embedding of width q | 2 T^2 + 2 T q | the gradient's rows are added up by word; the table is never formed |
 | isolation forest, 100 trees | 100 x depth (at most 8) a sample | after all gradients, from stored rows |

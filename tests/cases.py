@@ -1,4 +1,4 @@
-"""The table of models, batches and tasks over which every road to per-sample gradients is compared with the oracle."""
+"""The table of models, batches and tasks over which every backend to per-sample gradients is compared with the oracle."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Case:
         labels: (generator, n) to the labels.
         task: The task.
         layers: Which parameters are wanted.
-        expected_roads: The roads that should serve; ``None`` where that depends on torch.
+        expected_backends: The backends that should serve; ``None`` where that depends on torch.
         closed: Whether ``layers="last"`` has a closed form: a linear head on one row a sample.
     """
 
@@ -36,7 +36,7 @@ class Case:
     labels: Callable
     task: object = "classification"
     layers: object = "all"
-    expected_roads: set | None = None
+    expected_backends: set | None = None
     closed: bool = True
 
     def make_model(self, dtype=torch.float32):
@@ -297,17 +297,17 @@ class Margin:
 WEIGHTS = torch.tensor([0.5, 2.0, 1.2])
 
 CASES = [
-    Case("mlp", mlp, floats(5), CLASSES, expected_roads={RULES}),
-    Case("mlp_last", mlp, floats(5), CLASSES, layers="last", expected_roads={CLOSED}),
-    Case("mlp_globs", mlp, floats(5), CLASSES, layers=["0", "*.bias"], expected_roads={RULES}),
-    Case("long_sequence", sequence(3), floats(9, 4), CLASSES, expected_roads={RULES}),
-    Case("short_sequence_wide_layer", sequence(24), floats(2, 4), CLASSES, expected_roads={RULES}),
+    Case("mlp", mlp, floats(5), CLASSES, expected_backends={RULES}),
+    Case("mlp_last", mlp, floats(5), CLASSES, layers="last", expected_backends={CLOSED}),
+    Case("mlp_globs", mlp, floats(5), CLASSES, layers=["0", "*.bias"], expected_backends={RULES}),
+    Case("long_sequence", sequence(3), floats(9, 4), CLASSES, expected_backends={RULES}),
+    Case("short_sequence_wide_layer", sequence(24), floats(2, 4), CLASSES, expected_backends={RULES}),
     Case(
         "two_sequence_axes",
         lambda: Net(
             lambda net, x: net.head(net.one(x).tanh().mean(dim=(1, 2))), one=nn.Linear(4, 5), head=nn.Linear(5, 3)
         ),
-        floats(2, 3, 4), CLASSES, expected_roads={RULES},
+        floats(2, 3, 4), CLASSES, expected_backends={RULES},
     ),
     Case(
         # as many positions as samples are tried: lengths agree by accident
@@ -316,10 +316,10 @@ CASES = [
             lambda net, x: net.head(net.one(x.transpose(0, 1)).tanh().mean(dim=0)),
             one=nn.Linear(4, 5), head=nn.Linear(5, 3),
         ),
-        floats(3, 4), CLASSES, expected_roads={RULES, FUNC},
+        floats(3, 4), CLASSES, expected_backends={RULES, FUNC},
     ),
     Case("linear_head_over_positions", lambda: Net(lambda net, x: net.head(x.tanh()).mean(dim=1), head=nn.Linear(4, 3)),
-         floats(6, 4), CLASSES, layers="last", expected_roads={RULES}, closed=False),
+         floats(6, 4), CLASSES, layers="last", expected_backends={RULES}, closed=False),
     Case(
         "conv2d_stride_padding_dilation_groups",
         convolutional(
@@ -328,27 +328,27 @@ CASES = [
             lambda: nn.Conv2d(8, 8, (1, 3), groups=8, padding="valid"),
             lambda: nn.Conv2d(8, 6, 1),
         ),
-        floats(4, 8, 8), CLASSES, expected_roads={RULES},
+        floats(4, 8, 8), CLASSES, expected_backends={RULES},
     ),
     Case(
         "conv2d_same",
         convolutional(lambda: nn.Conv2d(2, 6, 4, padding="same"), nn.Tanh,
                       lambda: nn.Conv2d(6, 6, (2, 3), padding="same", dilation=(3, 1))),
-        floats(2, 6, 5), CLASSES, expected_roads={RULES},
+        floats(2, 6, 5), CLASSES, expected_backends={RULES},
     ),
     Case(
         "conv2d_padding_modes",
         convolutional(lambda: nn.Conv2d(2, 4, 3, padding=(1, 2), padding_mode="circular"), nn.Tanh,
                       lambda: nn.Conv2d(4, 4, 3, padding=(2, 1), padding_mode="reflect"), nn.Tanh,
                       lambda: nn.Conv2d(4, 6, 2, padding="same", padding_mode="replicate")),
-        floats(2, 5, 6), CLASSES, expected_roads={RULES},
+        floats(2, 5, 6), CLASSES, expected_backends={RULES},
     ),
     Case(
         "conv1d_groups",
         convolutional(lambda: nn.Conv1d(4, 6, 3, stride=2, padding=2, groups=2), nn.GELU,
                       lambda: nn.Conv1d(6, 6, 3, padding=1, padding_mode="reflect"), nn.GELU,
                       lambda: nn.Conv1d(6, 6, 2, padding="same", dilation=3, groups=3), axes=2),
-        floats(4, 9), CLASSES, expected_roads={RULES},
+        floats(4, 9), CLASSES, expected_backends={RULES},
     ),
     Case(
         "conv3d_transposed_prelu_bilinear",  # no rule of their own; Bilinear takes two tensors
@@ -356,33 +356,33 @@ CASES = [
             lambda net, x: net.head(*[net.up(net.prelu(net.conv(x))[:, :, 0]).mean(dim=(2, 3))] * 2),
             conv=nn.Conv3d(1, 3, 2), prelu=nn.PReLU(3), up=nn.ConvTranspose2d(3, 4, 2), head=nn.Bilinear(4, 4, 3),
         ),
-        floats(1, 2, 4, 4), CLASSES, expected_roads={RULES, FUNC}, closed=False,
+        floats(1, 2, 4, 4), CLASSES, expected_backends={RULES, FUNC}, closed=False,
     ),
     Case(
         "norms_of_language_models",
         lambda: Net(lambda net, x: net.head(net.plus_one(net.inner(net.norm(x))).tanh().mean(dim=1)),
                     norm=FamilyNorm(4), inner=nn.Linear(4, 6), plus_one=FamilyNorm(6, plus=1.0), head=nn.Linear(6, 3)),
-        floats(5, 4), CLASSES, expected_roads={RULES},
+        floats(5, 4), CLASSES, expected_backends={RULES},
     ),
     Case("row_broadcast_over_samples",
          lambda: Net(lambda net, x: net.head((x + net.shift(net.norm(torch.ones(1, 5, 4).to(x)))).tanh().mean(dim=1)),
                      norm=nn.LayerNorm(4), shift=nn.Linear(4, 4), head=nn.Linear(4, 3)),
-         floats(5, 4), CLASSES, expected_roads={RULES}),
+         floats(5, 4), CLASSES, expected_backends={RULES}),
     Case("conv_head", lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.Tanh(), nn.Conv2d(4, 3, 3), nn.Flatten()),
-         floats(2, 5, 5), CLASSES, layers="last", expected_roads={RULES}, closed=False),
+         floats(2, 5, 5), CLASSES, layers="last", expected_backends={RULES}, closed=False),
     Case(
         "embedding_padding_repeated_ids",
         lambda: Net(lambda net, x: net.head(net.embedding(x).tanh().mean(dim=1)),
                     embedding=nn.Embedding(5, 6, padding_idx=0), head=nn.Linear(6, 3)),
-        ids(8, high=5), CLASSES, expected_roads={RULES},
+        ids(8, high=5), CLASSES, expected_backends={RULES},
     ),
     Case("embedding_one_id", lambda: nn.Sequential(nn.Embedding(5, 6), nn.Tanh(), nn.Linear(6, 3)),
-         ids(high=5), CLASSES, expected_roads={RULES}),
+         ids(high=5), CLASSES, expected_backends={RULES}),
     Case(
         "embedding_sparse",
         lambda: Net(lambda net, x: net.head(net.embedding(x).tanh().mean(dim=1)),
                     embedding=nn.Embedding(5, 6, sparse=True), head=nn.Linear(6, 3)),
-        ids(8, high=5), CLASSES, expected_roads={RULES},
+        ids(8, high=5), CLASSES, expected_backends={RULES},
     ),
     Case(
         "embedding_scaled_by_frequency",  # in a batch the frequency is the batch's, alone the sample's
@@ -390,9 +390,9 @@ CASES = [
                     embedding=nn.Embedding(5, 6, scale_grad_by_freq=True), head=nn.Linear(6, 3)),
         ids(8, high=5), CLASSES,
     ),
-    Case("position_embedding", position_embedding(6), ids(6), CLASSES, expected_roads={RULES}),
+    Case("position_embedding", position_embedding(6), ids(6), CLASSES, expected_backends={RULES}),
     Case("position_embedding_as_long_as_the_example", position_embedding(3), ids(3), CLASSES,
-         expected_roads={RULES, FUNC}),
+         expected_backends={RULES, FUNC}),
     Case(
         "layer_norm_rms_norm",
         lambda: Net(
@@ -400,51 +400,51 @@ CASES = [
             norm=nn.LayerNorm(4, eps=0.1), inner=nn.Linear(4, 6), rms=nn.RMSNorm(6, eps=0.2),
             whole=nn.LayerNorm((5, 6), bias=False), head=nn.Linear(6, 3),
         ),
-        floats(5, 4), CLASSES, expected_roads={RULES},
+        floats(5, 4), CLASSES, expected_backends={RULES},
     ),
     Case("group_norm", convolutional(lambda: nn.Conv2d(2, 6, 3), lambda: nn.GroupNorm(3, 6, eps=0.1), nn.GELU),
-         floats(2, 6, 6), CLASSES, expected_roads={RULES}),
+         floats(2, 6, 6), CLASSES, expected_backends={RULES}),
     Case("batch_norm_2d", convolutional(lambda: nn.BatchNorm2d(2), lambda: nn.Conv2d(2, 6, 3),
                                         lambda: nn.BatchNorm2d(6), nn.GELU),
-         floats(2, 6, 6), CLASSES, expected_roads={RULES}),
-    Case("batch_norm_1d_group_norm_rows", norms_1d, floats(5), CLASSES, expected_roads={RULES}),
+         floats(2, 6, 6), CLASSES, expected_backends={RULES}),
+    Case("batch_norm_1d_group_norm_rows", norms_1d, floats(5), CLASSES, expected_backends={RULES}),
     Case("batch_norm_1d_signal", convolutional(lambda: nn.Conv1d(2, 6, 3), lambda: nn.BatchNorm1d(6, eps=0.1), nn.GELU,
                                                axes=2),
-         floats(2, 6), CLASSES, expected_roads={RULES}),
+         floats(2, 6), CLASSES, expected_backends={RULES}),
     Case("resnet_in_place", convolutional(lambda: nn.Conv2d(2, 6, 3), lambda: nn.BatchNorm2d(6),
                                           lambda: nn.ReLU(inplace=True), lambda: Residual(6), lambda: Residual(6)),
-         floats(2, 7, 7), CLASSES, expected_roads={RULES}),
+         floats(2, 7, 7), CLASSES, expected_backends={RULES}),
     Case("bare_parameters_transformer_layer", VisionTransformer, floats(2, 6, 6), CLASSES),
     Case("multihead_attention", attention, floats(5, 8), CLASSES),
     Case("bare_parameters", lambda: Net(lambda net, x: net.body(x + net.shift) * net.scale, body=mlp(),
                                         shift=parameter(5), scale=parameter(3)),
-         floats(5), CLASSES, expected_roads={RULES}),
+         floats(5), CLASSES, expected_backends={RULES}),
     Case("scalar_parameter", lambda: Net(lambda net, x: net.body(x) * net.scale, body=mlp(), scale=parameter()),
-         floats(5), CLASSES, expected_roads={RULES}),
-    Case("module_used_twice", used_twice, floats(5), CLASSES, expected_roads={RULES}),
+         floats(5), CLASSES, expected_backends={RULES}),
+    Case("module_used_twice", used_twice, floats(5), CLASSES, expected_backends={RULES}),
     Case("conv_used_twice", lambda: Net(
         lambda net, x: net.head(net.norm(net.conv(net.norm(net.conv(x)).tanh())).square().mean(dim=(2, 3))),
         conv=nn.Conv2d(4, 4, 3, padding=1, groups=2), norm=nn.BatchNorm2d(4), head=nn.Linear(4, 3)),
-        floats(4, 5, 5), CLASSES, expected_roads={RULES}),
+        floats(4, 5, 5), CLASSES, expected_backends={RULES}),
     Case("one_use_does_not_reach_the_loss", lambda: Net(
         lambda net, x: (net.inner(x), net.head(net.inner(x + 1).tanh()))[1],
-        inner=nn.Linear(5, 6), head=nn.Linear(6, 3)), floats(5), CLASSES, expected_roads={RULES}),
+        inner=nn.Linear(5, 6), head=nn.Linear(6, 3)), floats(5), CLASSES, expected_backends={RULES}),
     Case("rows_in_another_order_inside", lambda: Net(
         lambda net, x: net.head(net.inner(x.flip(0)).flip(0).tanh()),
-        inner=nn.Linear(5, 6), head=nn.Linear(6, 3)), floats(5), CLASSES, expected_roads={RULES, FUNC}),
-    Case("tied_embedding_and_head", tied_embedding, ids(7), ids(high=11), expected_roads={RULES}, closed=False),
-    Case("tied_linear", tied_linear, floats(5), CLASSES, expected_roads={RULES}),
+        inner=nn.Linear(5, 6), head=nn.Linear(6, 3)), floats(5), CLASSES, expected_backends={RULES, FUNC}),
+    Case("tied_embedding_and_head", tied_embedding, ids(7), ids(high=11), expected_backends={RULES}, closed=False),
+    Case("tied_linear", tied_linear, floats(5), CLASSES, expected_backends={RULES}),
     Case("weight_also_used_by_function", lambda: Net(
         lambda net, x: net.head(F.linear(net.inner(x).tanh(), net.inner.weight)), inner=nn.Linear(5, 5),
-        head=nn.Linear(5, 3)), floats(5), CLASSES, expected_roads={RULES, FUNC}),
+        head=nn.Linear(5, 3)), floats(5), CLASSES, expected_backends={RULES, FUNC}),
     Case("called_by_keyword", lambda: Net(lambda net, x: net.head(input=net.inner(x).tanh()), inner=nn.Linear(5, 6),
                                           head=nn.Linear(6, 3)), floats(5), CLASSES, closed=False),
     Case("lstm", Recurrent, ids(6), CLASSES),
-    Case("frozen_part", frozen_part, floats(5), CLASSES, expected_roads={RULES}),
+    Case("frozen_part", frozen_part, floats(5), CLASSES, expected_backends={RULES}),
     Case("parameters_that_do_not_reach_the_loss", unused_part, floats(5), CLASSES),
     Case("only_parameters_that_do_not_reach_the_loss", unused_part, floats(5), CLASSES, layers=["layer", "bare"]),
     Case("only_a_layer_that_does_not_reach_the_loss", unused_part, floats(5), CLASSES, layers="layer"),
-    Case("routed_experts", experts, routed_inputs, CLASSES, expected_roads={RULES, LOOP}),
+    Case("routed_experts", experts, routed_inputs, CLASSES, expected_backends={RULES, LOOP}),
     Case("checkpointed", lambda: Net(
         lambda net, x: net.head(checkpoint(net.block, net.stem(x), use_reentrant=False)), stem=nn.Linear(5, 6),
         block=nn.Sequential(nn.Linear(6, 6), nn.Tanh()), head=nn.Linear(6, 3)), floats(5), CLASSES),
@@ -453,25 +453,25 @@ CASES = [
     Case("pruned", changed_layers(lambda layer: prune.l1_unstructured(layer, "weight", 0.4)), floats(5), CLASSES,
          closed=False),
     Case("extra_parameter_on_a_layer", extra_parameter, floats(5), CLASSES),
-    Case("dict_batch", Text, text_inputs, CLASSES, expected_roads={RULES}),
+    Case("dict_batch", Text, text_inputs, CLASSES, expected_backends={RULES}),
     Case("smoothed_weighted", mlp, floats(5), CLASSES,
-         task=Classification(label_smoothing=0.1, class_weights=WEIGHTS), expected_roads={RULES}),
+         task=Classification(label_smoothing=0.1, class_weights=WEIGHTS), expected_backends={RULES}),
     Case("smoothed_weighted_last", mlp, floats(5), CLASSES, layers="last",
-         task=Classification(label_smoothing=0.1, class_weights=WEIGHTS), expected_roads={CLOSED}),
-    Case("binary", lambda: mlp(1), floats(5), ids(high=2), task="binary", expected_roads={RULES}),
+         task=Classification(label_smoothing=0.1, class_weights=WEIGHTS), expected_backends={CLOSED}),
+    Case("binary", lambda: mlp(1), floats(5), ids(high=2), task="binary", expected_backends={RULES}),
     Case("binary_weighted_bare", lambda: Net(lambda net, x: net.body(x)[:, 0] + net.shift, body=mlp(1),
                                              shift=parameter(1)),
-         floats(5), ids(high=2), task=BinaryClassification(positive_weight=3.0), expected_roads={RULES}),
-    Case("multilabel", lambda: mlp(4), floats(5), ids(4, high=2), task="multilabel", expected_roads={RULES}),
+         floats(5), ids(high=2), task=BinaryClassification(positive_weight=3.0), expected_backends={RULES}),
+    Case("multilabel", lambda: mlp(4), floats(5), ids(4, high=2), task="multilabel", expected_backends={RULES}),
     Case("multilabel_bare", lambda: Net(lambda net, x: net.body(x) + net.shift, body=mlp(4), shift=parameter(4)),
-         floats(5), ids(4, high=2), task=MultiLabel(), expected_roads={RULES}),
-    Case("regression", lambda: mlp(1), floats(5), floats(), task="regression", expected_roads={RULES}),
+         floats(5), ids(4, high=2), task=MultiLabel(), expected_backends={RULES}),
+    Case("regression", lambda: mlp(1), floats(5), floats(), task="regression", expected_backends={RULES}),
     Case("regression_two_targets_bare", lambda: Net(lambda net, x: net.body(x) + net.shift, body=mlp(2),
                                                     shift=parameter(2)),
-         floats(5), floats(2), task=Regression(loss="huber"), expected_roads={RULES}),
+         floats(5), floats(2), task=Regression(loss="huber"), expected_backends={RULES}),
     Case("own_task", lambda: mlp(2), lambda generator, n: {"features": floats(5)(generator, n)},
-         lambda generator, n: ids(high=2)(generator, n) * 2.0 - 1, task=Margin(), expected_roads={RULES}),
+         lambda generator, n: ids(high=2)(generator, n) * 2.0 - 1, task=Margin(), expected_backends={RULES}),
     Case("own_task_bare", lambda: Net(lambda net, x: net.body(x) * net.scale, body=mlp(2), scale=parameter(2)),
          lambda generator, n: {"features": floats(5)(generator, n)},
-         lambda generator, n: ids(high=2)(generator, n) * 2.0 - 1, task=Margin(), expected_roads={RULES}),
+         lambda generator, n: ids(high=2)(generator, n) * 2.0 - 1, task=Margin(), expected_backends={RULES}),
 ]  # fmt: skip

@@ -104,9 +104,9 @@ def test_a_batch_leaves_no_tensor_behind():
 
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
     batch = torch.randn(4, 5), torch.arange(4) % 3
-    road = PerSampleGradients(model, "classification", batch, layers="all")
-    road(batch)
+    backend = PerSampleGradients(model, "classification", batch, layers="all")
+    backend(batch)
     before = alive()
     for _ in range(3):
-        road(batch)
+        backend(batch)
     assert alive() == before

@@ -335,7 +335,7 @@ def test_dora_falls_through_and_says_so(name):
     gradients = compare(model, family.task, family.batch(3), family.batch(5))
     assert_adapters_alone(model, gradients)
     magnitudes = numbers(p for name, p in model.named_parameters() if "magnitude" in name)
-    others = sum(count for road, count in gradients.coverage.numbers.items() if road != "layer rules")
+    others = sum(count for backend, count in gradients.coverage.numbers.items() if backend != "layer rules")
     assert others >= magnitudes > 0
     assert "by loop" in str(gradients.coverage) or "by torch.func" in str(gradients.coverage)
 

@@ -96,11 +96,11 @@ class Odd(nn.Linear):
 
 
 @pytest.mark.parametrize(
-    ("error", "rows", "road"),
+    ("error", "rows", "backend"),
     [(1e-2, 3, "layer rules"), (1e-2, 6, "torch.func"), (0.5, 3, "torch.func")],
     ids=["small, on few samples", "small, on all samples", "large, on few samples"],
 )
-def test_a_small_difference_on_few_samples_alone_is_taken_for_rounding(error, rows, road):
+def test_a_small_difference_on_few_samples_alone_is_taken_for_rounding(error, rows, backend):
     def faulty(module, inputs, output_gradient):
         forms = linear_rule(module, inputs, output_gradient)
         weight = forms["weight"].dense()
@@ -116,6 +116,6 @@ def test_a_small_difference_on_few_samples_alone_is_taken_for_rounding(error, ro
         inputs[:rows, 0] *= -1
         model, batch = nn.Sequential(Odd(4, 4), nn.Tanh(), nn.Linear(4, 3)).eval(), (inputs, torch.randint(3, (8,)))
         gradients = PerSampleGradients(model, "classification", batch, layers=["0.weight"])
-        assert gradients.coverage.numbers.keys() == {road}
+        assert gradients.coverage.numbers.keys() == {backend}
     finally:
         del RULES[Odd]

@@ -1,4 +1,4 @@
-"""Every road to per-sample gradients equals a plain loop, over models, tasks, precisions and reductions."""
+"""Every backend to per-sample gradients equals a plain loop, over models, tasks, precisions and reductions."""
 
 import contextlib
 from functools import cache
@@ -162,8 +162,10 @@ def test_coverage_adds_up_to_the_selected_parameters(name):
     assert set(gradients.parameters) <= trainable
     if case.layers == "all":
         assert set(gradients.parameters) == trainable
-    if case.expected_roads is not None:
-        assert {road for road, count in numbers.items() if count} == case.expected_roads, str(gradients.coverage)
+    if case.expected_backends is not None:
+        assert {backend for backend, count in numbers.items() if count} == case.expected_backends, str(
+            gradients.coverage
+        )
 
 
 @every_case
@@ -322,7 +324,7 @@ def test_a_batch_that_runs_unlike_the_example_is_served_rightly_or_refused():
         check(gradients((x, y)).statistics["l2"], l2, l2, torch.float64)
 
 
-def test_a_layer_with_a_rule_that_gives_less_than_its_parameters_is_left_to_other_roads(monkeypatch):
+def test_a_layer_with_a_rule_that_gives_less_than_its_parameters_is_left_to_other_backends(monkeypatch):
     from gradsift.gradients.layers import RULES, linear_rule
 
     monkeypatch.setitem(RULES, nn.Linear, lambda *call: {"weight": linear_rule(*call)["weight"]})

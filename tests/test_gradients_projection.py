@@ -110,7 +110,7 @@ def test_a_projection_per_layer_keeps_every_layer_apart():
         torch.testing.assert_close(found, whole_of(Projection(8), parts))
 
 
-def test_layers_apart_have_their_columns_on_all_roads():
+def test_layers_apart_have_their_columns_on_all_backends():
     torch.manual_seed(0)
     attention = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
     model = nn.Sequential(nn.Linear(6, 8), attention, nn.Flatten(), nn.Linear(24, 3)).eval()

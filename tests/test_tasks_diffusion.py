@@ -106,11 +106,11 @@ def test_per_sample_gradients_equal_the_loop_by_layer_rules(model, batch, condit
     if not conditional and isinstance(model, Convolutional):
         del model.kind
     truth = oracle(model, task, batch)
-    road = PerSampleGradients(model, task, batch, layers="all", reductions=Reductions(l1=True, l2=True))
-    assert set(road.coverage.numbers) == {"layer rules"}
-    assert road.parameters.keys() == truth.keys()
+    backend = PerSampleGradients(model, task, batch, layers="all", reductions=Reductions(l1=True, l2=True))
+    assert set(backend.coverage.numbers) == {"layer rules"}
+    assert backend.parameters.keys() == truth.keys()
     found = {}
-    road.visit(batch, lambda name, form: found.update({name: form.dense()}))
+    backend.visit(batch, lambda name, form: found.update({name: form.dense()}))
     for name, gradients in truth.items():
         torch.testing.assert_close(found[name], gradients, rtol=1e-9, atol=1e-12)
     store = SampleGradients(model, batch, task=task, show_progress=False)

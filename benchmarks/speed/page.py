@@ -29,7 +29,7 @@ timed; ratios are medians of the ratios within a round, so a busy machine slows 
 faster. *Serves*: the share of the trained numbers whose gradients the tool takes in. *Error*: the largest relative error
 of a norm against the one-sample loop in float64, all tools in float32; a projection has instead the mean of |Pg|^2 / |g|^2,
 which is 1 on average over its random matrices.
-Setting a tool up (hooks, random matrices that are kept, gradsift's own check of its roads) is not timed.
+Setting a tool up (hooks, random matrices that are kept, gradsift's own check of its backends) is not timed.
 """
 
 MEMORY = """Peak memory of a job in a fresh process, in MB, less what is resident once the tool is imported, the model and

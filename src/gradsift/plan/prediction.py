@@ -45,7 +45,7 @@ class Plan:
     Attributes:
         samples: Samples in the data set.
         batch_size: Samples a batch.
-        coverage: Which road serves how many parameters.
+        coverage: Which backend serves how many parameters.
         seconds: Predicted seconds of the whole audit, from a model and a data set that are loaded.
         seconds_low: Lower end of what it may be.
         seconds_high: Upper end.

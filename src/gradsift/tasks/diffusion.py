@@ -27,7 +27,7 @@ class Denoising:
     Times are stratified, one in each of ``draws`` equal parts of the schedule.
 
     The model is called once a draw, as ``model(x_t, t)`` with t of shape (n,), int64, so every layer sees one row a
-    sample and the fast roads to per-sample gradients stay open.
+    sample and the fast backends of per-sample gradients stay open.
 
     Args:
         draws: Number S of shared draws.
