@@ -10,7 +10,7 @@ ROOMS = [
     "errors", "printable", "imports", "ranges", "fields", "progress", "writing", "data", "tasks", "gradients", "store",
     "trajectory", "evidence", "detectors", "curvature", "influence", "geometry", "table", "cleaning", "evaluation",
     "report", "result", "integrations", "settings", "loading", "conventions", "stages", "preparation", "jobs", "audit",
-    "plan", "demo", "cli",
+    "improve", "plan", "demo", "cli",
 ]  # fmt: skip
 LATE = {("cleaning", "stages")}
 """The former place of a public name."""

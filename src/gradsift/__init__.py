@@ -12,6 +12,7 @@ from gradsift.errors import (
 )
 from gradsift.evaluation import Verification, accuracy, choose_cure, correct, verify
 from gradsift.evidence import Evidence, cross_fit
+from gradsift.improve import Improvement, improve
 from gradsift.integrations import ImageSet, PromptSet, TargetSet, TextSet, corrected_loss, weighted_rows
 from gradsift.plan import Plan, plan
 from gradsift.result import Audit
@@ -26,6 +27,7 @@ __all__ = [
     "Evidence",
     "GradsiftError",
     "ImageSet",
+    "Improvement",
     "ModelError",
     "Plan",
     "PromptSet",
@@ -44,6 +46,7 @@ __all__ = [
     "correct",
     "corrected_loss",
     "cross_fit",
+    "improve",
     "indexed",
     "plan",
     "rescore",

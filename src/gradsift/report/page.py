@@ -45,12 +45,31 @@ def write_report(
         OutputError: A page that gradsift has not made stands there, or it cannot be written.
         SettingError: The path is not named ``*.html``, so it may be something else that must not be overwritten.
     """
+    own = Path(path).resolve() == (audit.run.path / "report.html").resolve()
+    return write_page(path, "page.html.j2", _content(audit, train_set, verification), replaces_any=own)
+
+
+def write_page(path: str | Path, template: str, content: dict[str, Any], *, replaces_any: bool = False) -> Path:
+    """Writes a page from a template.
+
+    Args:
+        path: Where to, ``*.html``.
+        template: Name of the template.
+        content: What it shows.
+        replaces_any: Whether a page of other origin may be replaced, too, because it lies in a folder of gradsift's own.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: A page that gradsift has not made stands there, or it cannot be written.
+        SettingError: The path is not named ``*.html``, so it may be something else that must not be overwritten.
+    """
     path = Path(path)
     if path.suffix not in (".html", ".htm"):
         raise SettingError(f"the report is a page, {path.name} is not: name it *.html")
-    page = fill("page.html.j2", _content(audit, train_set, verification))
-    own = path.resolve() == (audit.run.path / "report.html").resolve()
-    with new_file(path, replaces=always if own else _is_own_page) as file:
+    page = fill(template, content)
+    with new_file(path, replaces=always if replaces_any else _is_own_page) as file:
         file.write_text(page, encoding="utf-8")
     return path
 
@@ -85,12 +104,21 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
     }
 
 
-def _name(audit: AuditedRun, label: Any) -> str:
+def class_name(audit: AuditedRun, label: Any) -> str:
+    """A label in words.
+
+    Args:
+        audit: The audit, which may know names of classes.
+        label: A class number, a value, or several labels.
+
+    Returns:
+        The name of the class where it is known.
+    """
     if label is None:
         return "none"
     if isinstance(label, list):
-        on = [_name(audit, place) for place, value in enumerate(label) if value == 1]
-        masked = [_name(audit, place) for place, value in enumerate(label) if value is None]
+        on = [class_name(audit, place) for place, value in enumerate(label) if value == 1]
+        masked = [class_name(audit, place) for place, value in enumerate(label) if value is None]
         if set(label) <= {0, 1, None}:
             return (", ".join(on) or "none") + (f" (not known: {', '.join(masked)})" if masked else "")
         return ", ".join("not known" if value is None else f"{value:.4g}" for value in label)
@@ -109,7 +137,7 @@ def _cards(audit: AuditedRun, train_set: Any, highlights: dict[int, Highlight]) 
             preview = render_tokens(highlights[row["position"]])
         elif samples is not None:
             preview = render_sample(samples.sample(row["position"]), audit.feature_names)
-        labels = {key: _name(audit, row[f"{key}_label"]) for key in ("given", "predicted", "suggested")}
+        labels = {key: class_name(audit, row[f"{key}_label"]) for key in ("given", "predicted", "suggested")}
         cards.append(row | labels | {"preview": preview})
     return cards
 
@@ -132,7 +160,7 @@ def _matrix(audit: AuditedRun) -> dict[str, Any] | None:
     shown = np.sort(classes[np.argsort(-counts, kind="stable")[:LARGEST_MATRIX]])
     cells = np.array([[int(((given == g) & (predicted == p)).sum()) for p in shown] for g in shown])
     return {
-        "names": [_name(audit, int(label)) for label in shown],
+        "names": [class_name(audit, int(label)) for label in shown],
         "cells": cells.tolist(),
         "most": max(int(cells.max()), 1),
         "left_out": len(classes) - len(shown),
@@ -149,7 +177,7 @@ def _removed(audit: AuditedRun) -> list[dict[str, Any]] | None:
     counts = np.bincount(given[audit.table["flagged"].to_numpy()], minlength=len(classes))
     return [
         {
-            "name": _name(audit, int(classes[k])),
+            "name": class_name(audit, int(classes[k])),
             "size": int(sizes[k]),
             "removed": int(counts[k]),
             "share": counts[k] / sizes[k],

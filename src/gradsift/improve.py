@@ -1,0 +1,338 @@
+"""From a training function and its data to a better data set, the model of it, and the proof."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradsift.audit import audit
+from gradsift.cleaning.corrected import accepted, apply
+from gradsift.data import Samples
+from gradsift.data.overlap import overlap
+from gradsift.detectors import WrongLabelPosterior
+from gradsift.errors import DataError, OutputError, SettingError
+from gradsift.evaluation import Choice, Verification, accuracy, choose, verify
+from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
+from gradsift.evaluation.cured_training import CuredTraining
+from gradsift.evaluation.heads import HeadTrainer
+from gradsift.evaluation.timed import TimedTraining
+from gradsift.evaluation.verify import Metric
+from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_arrays, evidence_of_features
+from gradsift.evidence.cross_fit import Predict, takes
+from gradsift.evidence.predictions import given_labels
+from gradsift.report.improvement import write_improvement
+from gradsift.store.checksums import to_json
+from gradsift.table import Audit
+from gradsift.tasks import Task, get_task
+from gradsift.writing import always, new_file
+
+logger = logging.getLogger(__name__)
+
+HEAD_TRAININGS = 33
+"""Trainings of heads for the choice, where there are more than :data:`MANY` samples."""
+MANY = 20_000
+"""With fewer samples every cure is tried on every fold by heads."""
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """What was done to a training set, why, and what it gains.
+
+    Attributes:
+        train_set: The better data set, of the same kind as came in; the given one where nothing was changed.
+        model: What the training gave on it; ``None`` without a training function.
+        choice: The cure with the comparisons that speak for it.
+        audit: The audit of the given data set, from predictions that have not seen their sample.
+        proof: Retrainings with controls, where there is a test set and something was changed.
+        notices: What may make these results say little.
+        trainings: How many trainings were needed: of cross-fitting, the choice, the final model and the proof. Finished
+            ones of an earlier call count.
+    """
+
+    train_set: Any
+    model: Any
+    choice: Choice
+    audit: Audit
+    proof: Verification | None
+    notices: list[str]
+    trainings: dict[str, int]
+
+    def sentence(self) -> str:
+        """What was found by held-out samples, and by the proof."""
+        return self.choice.sentence() + ("" if self.proof is None else f" On the test set: {self.proof.sentence()}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "sentence": self.sentence(),
+            "choice": self.choice.to_dict(),
+            "proof": None if self.proof is None else self.proof.to_dict(),
+            "notices": self.notices,
+            "trainings": self.trainings,
+        }
+
+    def report(self, path: str | Path) -> Path:
+        """Writes one self-contained HTML page: before and after, and what was changed.
+
+        Args:
+            path: Where to, ``*.html``.
+
+        Returns:
+            The path.
+        """
+        return write_improvement(self.audit, self.choice, path, proof=self.proof, notices=self.notices)
+
+    def __repr__(self) -> str:
+        """The sentence."""
+        return f"<Improvement: {self.sentence()}>"
+
+
+def improve(
+    train_fn: TrainFunction | None,
+    train_set: Any,
+    test_set: Any = None,
+    *,
+    features: Any = None,
+    metric: Metric = accuracy,
+    trainings: int = 12,
+    folds: int = 4,
+    seeds: int = 5,
+    task: str | Task = "classification",
+    predict: Predict | None = None,
+    groups: Any = None,
+    seed: int = 0,
+    output: str | Path | None = None,
+    tell: Callable[[str], None] = logger.info,
+    show_progress: bool = True,
+) -> Improvement:
+    """Makes a training set better where held-out samples say that this helps, trains on it, and proves it.
+
+    Cross-fitted predictions say which labels are wrong; cures (drop, relabel, soft targets, weights) are compared by samples
+    that were held out, with the labels they were given; no change wins ties. No clean label is read before the proof.
+
+    Example:
+        >>> import numpy as np
+        >>> from sklearn.neighbors import KNeighborsClassifier
+        >>> def train(dataset, *, seed):
+        ...     return KNeighborsClassifier(1).fit(*dataset)
+        >>> generator = np.random.default_rng(0)
+        >>> y = np.repeat([0, 1], 40)
+        >>> X = y[:, None] + 0.1 * generator.standard_normal((80, 2))
+        >>> result = improve(train, (X, y), show_progress=False)
+        >>> result.choice.cure.how
+        'none'
+
+    Args:
+        train_fn: Trains from scratch, ``train_fn(dataset, seed=seed)``. ``train_fn.accepts = {"soft", "weight"}`` says that it
+            takes soft targets and weights. ``None`` with features: nothing is trained but heads on these.
+        train_set: The training set, whatever an audit takes.
+        test_set: Read by the proof alone; no proof where left out.
+        features: Features of a frozen model, shape (n, D): evidence and choice come from small heads on them in seconds.
+        metric: ``metric(model, test_set) -> float``, higher is better, for the proof.
+        trainings: Most trainings for cross-fitting and choice.
+        folds: How many of them are the cross-fit.
+        seeds: Seeds of the proof; each trains once for each arm.
+        task: The task or its name; it must have classes.
+        predict: ``predict(model, dataset) -> probabilities``; see :func:`~gradsift.cross_fit`.
+        groups: Group of each sample, shape (n,); none is split over folds.
+        seed: Seed of folds and trainings.
+        output: Folder that keeps every finished training, the audit, ``result.json`` and ``report.html``: the same call goes
+            on where a killed one stopped. Nothing is kept where left out.
+        tell: Called with sentences about what is planned, and what it costs once the first training was timed.
+        show_progress: Whether to show progress bars.
+
+    Returns:
+        The better data set, the model, the choice and the proof.
+
+    Raises:
+        DataError: A class has fewer samples than there are folds, or the test set is part of the training set.
+        SettingError: There are too few trainings, or ``train_fn`` does not read its data.
+        OutputError: The folder holds another job.
+    """
+    samples = Samples(train_set)
+    if train_fn is None and features is None:
+        raise SettingError("improve needs a training function, or features=... of a frozen model")
+    if features is None and trainings < 2 * folds:
+        raise SettingError(
+            f"{trainings} trainings are too few for {folds} folds and the choice: give at least {2 * folds}, or fewer folds"
+        )
+    folder = None if output is None else Path(output)
+    notices = _notices_before(train_fn, samples, test_set, features)
+    timed = None if train_fn is None else TimedTraining(train_fn, tell, _planned(trainings, seeds, features, test_set))
+    tell(_plan_in_words(trainings, folds, seeds, features is not None, test_set is not None))
+    evidence = (
+        cross_fit(
+            timed, train_set, folds=folds, task=task, predict=predict, groups=groups, seed=seed,
+            output=_inside(folder, "folds"), show_progress=show_progress,
+        )
+        if features is None and timed is not None
+        else _evidence_of(features, samples, task, folds, groups, seed, show_progress)
+    )  # fmt: skip
+    audited = _audit(evidence, train_set, folder, seed, show_progress)
+    choice = _choose(
+        timed, train_set, evidence, features, trainings - folds, task=task, predict=predict, seed=seed, folder=folder
+    )
+    tell(choice.sentence())
+    names = evidence.class_names
+    better = train_set if choice.cure.how == "none" else apply(choice.cure, train_set, class_names=names)
+    model = None if timed is None else timed(better, seed=seed)
+    proof = None
+    if timed is not None and test_set is not None and choice.cure.how != "none":
+        proof = verify(
+            timed, train_set, audited, test_set, metric, arms={choice.cure.name: choice.cure}, seeds=seeds,
+            task=task, predict=predict, output=_inside(folder, "proof.jsonl"), show_progress=show_progress,
+        )  # fmt: skip
+        notices += _notices_of(proof)
+    counted = {
+        "cross-fit": folds if features is None else 0,
+        "choice": choice.trainings if features is None else 0,
+        "final": 0 if timed is None else 1,
+        "proof": 0 if proof is None else len(proof.trials),
+    }
+    result = Improvement(better, model, choice, audited, proof, notices, counted)
+    _write(result, folder)
+    return result
+
+
+def _choose(
+    timed: TimedTraining | None,
+    train_set: Any,
+    evidence: Evidence,
+    features: Any,
+    trainings: int,
+    *,
+    task: str | Task,
+    predict: Predict | None,
+    seed: int,
+    folder: Path | None,
+) -> Choice:
+    """Compares cures by heads where there are features, and by the training itself otherwise."""
+    labels, fold_of = evidence.labels, evidence.folds
+    if labels is None or fold_of is None or evidence.predictions is None:
+        raise SettingError("the choice needs labels, and predictions that have not seen their sample")
+    posterior = WrongLabelPosterior(random_state=seed).fit(evidence, labels)
+    true = posterior.true_class_probabilities(np.arange(len(labels)))
+    wrong = 1 - true[np.arange(len(labels)), labels]
+    takes_numbers = {"soft", "weight"} if timed is None else accepted(timed)
+    if features is not None:
+        heads = HeadTrainer(np.asarray(features), labels, fold_of, classes=true.shape[1], seed=seed)
+        most = HEAD_TRAININGS if len(labels) > MANY else None
+        return choose(heads, cures_on_grid(wrong, true, labels, accepted=takes_numbers), labels, fold_of, trainings=most)
+    training = CuredTraining(
+        timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=evidence.class_names,
+        output=_inside(folder, "choice"),
+    )  # type: ignore[arg-type]  # without features there is a training  # fmt: skip
+    cures = cures_by_count(wrong, true, labels, float(wrong.sum()), accepted=takes_numbers)
+    unchanged = None if evidence.by_epoch is None else evidence.by_epoch[-1]
+    return choose(training, cures, labels, fold_of, unchanged=unchanged, trainings=trainings)
+
+
+def _evidence_of(
+    features: Any, samples: Samples, task: str | Task, folds: int, groups: Any, seed: int, show_progress: bool
+) -> Evidence:
+    if groups is not None:
+        raise SettingError("groups are not served with features: leave features out, so that train_fn is cross-fitted")
+    known = evidence_of_arrays(given_labels(get_task(task), samples), features=features, class_names=samples.class_names)
+    return evidence_of_features(known, folds=folds, seed=seed, show_progress=show_progress)
+
+
+def _audit(evidence: Evidence, train_set: Any, folder: Path | None, seed: int, show_progress: bool) -> Audit:
+    """The audit of the evidence; one that is there is opened."""
+    place = _inside(folder, "audit")
+    if place is not None and (place / "scores.parquet").is_file():
+        finished = Audit.open(place, train_set)
+        finished.samples_of(train_set)  # refuses another data set
+        return finished
+    return audit(evidence=evidence, data=train_set, output=place, seed=seed, show_progress=show_progress)
+
+
+def _notices_before(
+    train_fn: TrainFunction | None, samples: Samples, test_set: Any, features: Any
+) -> list[str]:
+    """What can be said before anything is trained.
+
+    Raises:
+        DataError: The whole test set stands in the training set.
+    """
+    notices = []
+    if features is None and not takes(train_fn, "after_epoch"):
+        notices.append(
+            "train_fn does not take after_epoch, so only its last epoch is read: a training that calls after_epoch(model) "
+            "after each epoch tells more of wrong labels."
+        )
+    try:
+        tested = None if test_set is None else Samples(test_set)
+    except DataError:  # a test set of the user's own kind, which only the metric reads
+        tested = None
+    if tested is not None:
+        shared = overlap(samples, tested)
+        if len(shared) == len(tested):
+            raise DataError(
+                f"all {len(tested)} samples of the test set also stand in the training set, so the proof would measure what was "
+                "memorised: give a test set that training has not seen"
+            )
+        if len(shared):
+            notices.append(
+                f"{len(shared)} of {len(tested)} samples of the test set also stand in the training set (test positions "
+                f"{', '.join(map(str, shared[:10]))}): the proof favours what memorises them, so remove them from either set."
+            )
+    for notice in notices:
+        logger.warning(notice)
+    return notices
+
+
+def _notices_of(proof: Verification) -> list[str]:
+    """Whether the trainings of different seeds are all the same one."""
+    values = {trial.value for trial in proof.trials if trial.arm == proof.arms[0]}
+    if len(values) > 1 or len({trial.seed for trial in proof.trials}) < 2:
+        return []
+    notice = (
+        "train_fn gives the same metric for every seed, so it ignores its seed: the intervals over seeds say nothing. Let the "
+        "seed decide initial weights and the order of samples."
+    )
+    logger.warning(notice)
+    return [notice]
+
+
+def _plan_in_words(trainings: int, folds: int, seeds: int, by_heads: bool, tested: bool) -> str:
+    first = (
+        "Heads on the features give evidence and choice"
+        if by_heads
+        else f"At most {trainings} trainings for evidence ({folds} folds) and choice"
+    )
+    proof = f"the proof, {seeds} seeds of 2 to 5 arms, up to {5 * seeds} trainings, if something is changed"
+    return f"{first}; 1 for the final model; {proof if tested else 'no proof without a test set'}."
+
+
+def _planned(trainings: int, seeds: int, features: Any, test_set: Any) -> dict[str, int]:
+    """Most trainings of each stage."""
+    return {
+        "evidence, choice and final model": 1 + (trainings if features is None else 0),
+        "proof": 5 * seeds if test_set is not None else 0,
+    }
+
+
+def _inside(folder: Path | None, name: str) -> Path | None:
+    return None if folder is None else folder / name
+
+
+def _write(result: Improvement, folder: Path | None) -> None:
+    """Writes ``result.json``, the cure and the page."""
+    if folder is None:
+        return
+    if (folder / "manifest.json").exists():
+        raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own")
+    with new_file(folder / "result.json", replaces=always) as aside:
+        aside.write_text(to_json(result.to_dict()), encoding="utf-8")
+    cure = result.choice.cure
+    arrays = {"labels": cure.labels, "targets": cure.targets, "weights": cure.weights}
+    with new_file(folder / "cure.npz", replaces=always) as aside:
+        np.savez(aside, kept=cure.kept, **{name: array for name, array in arrays.items() if array is not None})  # type: ignore[arg-type]
+    write_improvement(
+        result.audit, result.choice, folder / "report.html", proof=result.proof, notices=result.notices
+    )
