@@ -89,6 +89,24 @@ def test_a_limit_of_trainings_halves_the_candidates_fold_by_fold():
         scripted(accuracies, trainings=3)
 
 
+def test_a_cure_that_leaves_a_fold_without_a_class_is_left_out(caplog):
+    _, true, given = blobs(300)
+    fold_of = assign_folds(given, 2)
+
+    class LosesAClass(Scripted):
+        def held_out(self, cures, fold):
+            return [
+                part[:, : 2 if cure.how == "drop" else 3]
+                for part, cure in zip(super().held_out(cures, fold), cures, strict=True)
+            ]
+
+    trainer = LosesAClass(true, fold_of, {"no change": 0.8})
+    choice = choose(trainer, [drop((true != given) * 1.0, given, 90)], given, fold_of)
+    assert choice.cure.how == "none"
+    assert choice.comparisons == []
+    assert "drop 30 % leaves a class without training samples on fold 0: left out" in caplog.text
+
+
 def test_a_fold_with_one_class_is_refused():
     labels = np.array([0, 0, 0, 1, 1, 1])
     with pytest.raises(DataError, match="fold 1 holds 2 samples of class 1 alone"):

@@ -21,13 +21,13 @@ from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
 from gradsift.evaluation.timed import TimedTraining
-from gradsift.evaluation.verify import Metric
+from gradsift.evaluation.trainings import Metric
 from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_arrays, evidence_of_features
 from gradsift.evidence.cross_fit import Predict, takes
 from gradsift.evidence.predictions import given_labels
 from gradsift.report.improvement import write_improvement
 from gradsift.store.checksums import to_json
-from gradsift.table import Audit
+from gradsift.result import Audit
 from gradsift.tasks import Task, get_task
 from gradsift.writing import always, new_file
 
@@ -112,8 +112,9 @@ def improve(
 ) -> Improvement:
     """Makes a training set better where held-out samples say that this helps, trains on it, and proves it.
 
-    Cross-fitted predictions say which labels are wrong; cures (drop, relabel, soft targets, weights) are compared by samples
-    that were held out, with the labels they were given; no change wins ties. No clean label is read before the proof.
+    Cross-fitted predictions say which labels are wrong; cures (drop, relabel, soft targets, weights) are compared by
+    samples that were held out, with the labels they were given; no change wins ties. No clean label is read before the
+    proof.
 
     Example:
         >>> import numpy as np
@@ -128,8 +129,8 @@ def improve(
         'none'
 
     Args:
-        train_fn: Trains from scratch, ``train_fn(dataset, seed=seed)``. ``train_fn.accepts = {"soft", "weight"}`` says that it
-            takes soft targets and weights. ``None`` with features: nothing is trained but heads on these.
+        train_fn: Trains from scratch, ``train_fn(dataset, seed=seed)``. ``train_fn.accepts = {"soft", "weight"}`` says that
+            it takes soft targets and weights. ``None`` with features: nothing is trained but heads on these.
         train_set: The training set, whatever an audit takes.
         test_set: Read by the proof alone; no proof where left out.
         features: Features of a frozen model, shape (n, D): evidence and choice come from small heads on them in seconds.
@@ -141,8 +142,8 @@ def improve(
         predict: ``predict(model, dataset) -> probabilities``; see :func:`~gradsift.cross_fit`.
         groups: Group of each sample, shape (n,); none is split over folds.
         seed: Seed of folds and trainings.
-        output: Folder that keeps every finished training, the audit, ``result.json`` and ``report.html``: the same call goes
-            on where a killed one stopped. Nothing is kept where left out.
+        output: Folder that keeps every finished training, the audit, ``result.json`` and ``report.html``: the same call
+            goes on where a killed one stopped. Nothing is kept where left out.
         tell: Called with sentences about what is planned, and what it costs once the first training was timed.
         show_progress: Whether to show progress bars.
 
@@ -162,6 +163,8 @@ def improve(
             f"{trainings} trainings are too few for {folds} folds and the choice: give at least {2 * folds}, or fewer folds"
         )
     folder = None if output is None else Path(output)
+    if folder is not None and (folder / "manifest.json").exists():
+        raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own")
     notices = _notices_before(train_fn, samples, test_set, features)
     timed = None if train_fn is None else TimedTraining(train_fn, tell, _planned(trainings, seeds, features, test_set))
     tell(_plan_in_words(trainings, folds, seeds, features is not None, test_set is not None))
@@ -219,14 +222,16 @@ def _choose(
     true = posterior.true_class_probabilities(np.arange(len(labels)))
     wrong = 1 - true[np.arange(len(labels)), labels]
     takes_numbers = {"soft", "weight"} if timed is None else accepted(timed)
-    if features is not None:
+    if timed is None or features is not None:
         heads = HeadTrainer(np.asarray(features), labels, fold_of, classes=true.shape[1], seed=seed)
         most = HEAD_TRAININGS if len(labels) > MANY else None
-        return choose(heads, cures_on_grid(wrong, true, labels, accepted=takes_numbers), labels, fold_of, trainings=most)
+        return choose(
+            heads, cures_on_grid(wrong, true, labels, accepted=takes_numbers), labels, fold_of, trainings=most
+        )
+    place, names = _inside(folder, "choice"), evidence.class_names
     training = CuredTraining(
-        timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=evidence.class_names,
-        output=_inside(folder, "choice"),
-    )  # type: ignore[arg-type]  # without features there is a training  # fmt: skip
+        timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=names, output=place
+    )
     cures = cures_by_count(wrong, true, labels, float(wrong.sum()), accepted=takes_numbers)
     unchanged = None if evidence.by_epoch is None else evidence.by_epoch[-1]
     return choose(training, cures, labels, fold_of, unchanged=unchanged, trainings=trainings)
@@ -237,7 +242,9 @@ def _evidence_of(
 ) -> Evidence:
     if groups is not None:
         raise SettingError("groups are not served with features: leave features out, so that train_fn is cross-fitted")
-    known = evidence_of_arrays(given_labels(get_task(task), samples), features=features, class_names=samples.class_names)
+    known = evidence_of_arrays(
+        given_labels(get_task(task), samples), features=features, class_names=samples.class_names
+    )
     return evidence_of_features(known, folds=folds, seed=seed, show_progress=show_progress)
 
 
@@ -251,9 +258,7 @@ def _audit(evidence: Evidence, train_set: Any, folder: Path | None, seed: int, s
     return audit(evidence=evidence, data=train_set, output=place, seed=seed, show_progress=show_progress)
 
 
-def _notices_before(
-    train_fn: TrainFunction | None, samples: Samples, test_set: Any, features: Any
-) -> list[str]:
+def _notices_before(train_fn: TrainFunction | None, samples: Samples, test_set: Any, features: Any) -> list[str]:
     """What can be said before anything is trained.
 
     Raises:
@@ -273,13 +278,13 @@ def _notices_before(
         shared = overlap(samples, tested)
         if len(shared) == len(tested):
             raise DataError(
-                f"all {len(tested)} samples of the test set also stand in the training set, so the proof would measure what was "
-                "memorised: give a test set that training has not seen"
+                f"all {len(tested)} samples of the test set also stand in the training set, so the proof would "
+                "measure what was memorised: give a test set that training has not seen"
             )
         if len(shared):
             notices.append(
                 f"{len(shared)} of {len(tested)} samples of the test set also stand in the training set (test positions "
-                f"{', '.join(map(str, shared[:10]))}): the proof favours what memorises them, so remove them from either set."
+                f"{', '.join(map(str, shared[:10]))}): the proof favours what memorises them; remove them from one set."
             )
     for notice in notices:
         logger.warning(notice)
@@ -292,8 +297,8 @@ def _notices_of(proof: Verification) -> list[str]:
     if len(values) > 1 or len({trial.seed for trial in proof.trials}) < 2:
         return []
     notice = (
-        "train_fn gives the same metric for every seed, so it ignores its seed: the intervals over seeds say nothing. Let the "
-        "seed decide initial weights and the order of samples."
+        "train_fn gives the same metric for every seed, so it ignores its seed: the intervals over seeds say nothing. Let "
+        "the seed decide initial weights and the order of samples."
     )
     logger.warning(notice)
     return [notice]
@@ -325,14 +330,10 @@ def _write(result: Improvement, folder: Path | None) -> None:
     """Writes ``result.json``, the cure and the page."""
     if folder is None:
         return
-    if (folder / "manifest.json").exists():
-        raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own")
     with new_file(folder / "result.json", replaces=always) as aside:
         aside.write_text(to_json(result.to_dict()), encoding="utf-8")
     cure = result.choice.cure
     arrays = {"labels": cure.labels, "targets": cure.targets, "weights": cure.weights}
     with new_file(folder / "cure.npz", replaces=always) as aside:
         np.savez(aside, kept=cure.kept, **{name: array for name, array in arrays.items() if array is not None})  # type: ignore[arg-type]
-    write_improvement(
-        result.audit, result.choice, folder / "report.html", proof=result.proof, notices=result.notices
-    )
+    write_improvement(result.audit, result.choice, folder / "report.html", proof=result.proof, notices=result.notices)

@@ -61,18 +61,10 @@ def cures_by_count(
     size = len(labels)
     expected = float(np.clip(count, SMALLEST * size, LARGEST * size))
     by_numbers = _by_numbers(posterior, labels, accepted)
-    halves = [drop(scores, labels, round(part * expected)) for part in (1.0, 0.5, 1.5, 0.25)]
+    counts = [round(min(part * expected, LARGEST * size)) for part in (1.0, 0.5, 1.5, 0.25)]
+    halves = [drop(scores, labels, number) for number in dict.fromkeys(counts)]
     relabelled = [relabel(posterior, scores, labels, round(part * expected)) for part in (0.5, 1.0)]
-    ordered = [
-        *by_numbers[:1],
-        halves[0],
-        halves[1],
-        relabelled[0],
-        halves[2],
-        *by_numbers[1:],
-        relabelled[1],
-        halves[3],
-    ]
+    ordered = [*by_numbers[:1], *halves[:2], relabelled[0], *halves[2:3], *by_numbers[1:], relabelled[1], *halves[3:]]
     return [cure for cure in ordered if cure.how not in ("drop", "relabel") or len(cure.changed)]
 
 

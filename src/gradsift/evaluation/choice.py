@@ -8,6 +8,7 @@ differences are paired, and a cure is taken only where both of its measures say 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from gradsift.cleaning.cure import Cure, none
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.noisy_likelihood import noisy_likelihood
 from gradsift.evaluation.statistics import Estimate, estimate
+
+logger = logging.getLogger(__name__)
 
 Verdict = Literal["helps", "no help", "cannot tell"]
 """Whether a cure was chosen; or none helps; or the held-out samples are too few to see a gain of :data:`WORTH`."""
@@ -197,7 +200,12 @@ def choose(
         seen = np.concatenate([np.flatnonzero(fold_of == earlier) for earlier in range(fold + 1)])
         likely = noisy_likelihood(unchanged[seen], labels[seen])
         for one, predicted in zip(alive, trainer.held_out([one.cure for one in alive], fold), strict=True):
-            one.compare(predicted, unchanged[seen], likely, labels[seen])
+            if predicted.shape[1] == unchanged.shape[1]:
+                one.compare(predicted, unchanged[seen], likely, labels[seen])
+            else:  # an estimator predicts only the classes that it has seen
+                logger.warning("%s leaves a class without training samples on fold %d: left out", one.cure.name, fold)
+                one.give_up()
+        alive = [one for one in alive if not one.given_up]
         spent += number
         told(number)
     return _decided([one.comparison for one in tried if one.comparison is not None], labels, spent)
@@ -209,7 +217,12 @@ class _Tried:
     def __init__(self, cure: Cure) -> None:
         self.cure = cure
         self.comparison: Comparison | None = None
+        self.given_up = False
         self._predicted: list[np.ndarray] = []
+
+    def give_up(self) -> None:
+        """Compares it no further."""
+        self.given_up, self.comparison = True, None
 
     def compare(self, predicted: np.ndarray, unchanged: np.ndarray, likely: np.ndarray, labels: np.ndarray) -> None:
         """Adds a fold's predictions, and compares all folds so far with no change."""

@@ -44,7 +44,9 @@ class TimedTraining:
         if not self._told:
             self._told = True
             seconds = time.perf_counter() - started
-            parts = [f"{stage} at most {_duration(number * seconds)}" for stage, number in self._planned.items() if number]
+            parts = [
+                f"{stage} at most {_duration(number * seconds)}" for stage, number in self._planned.items() if number
+            ]
             self._tell(f"The first training took {_duration(seconds)}: {', '.join(parts)}.")
         return model
 

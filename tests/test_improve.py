@@ -1,0 +1,175 @@
+import json
+import logging
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+from test_evaluation_choice import blobs
+
+import gradsift
+from gradsift.errors import DataError, OutputError, SettingError
+
+TRAIN, TEST = blobs(400, seed=0), blobs(300, rate=0, seed=1)
+DATA, CLEAN_TEST = (TRAIN[0], TRAIN[2]), (TEST[0], TEST[1])
+
+
+def memorising(dataset, *, seed):
+    """The nearest neighbour of a part of the data that the seed draws: it memorises every label."""
+    inputs, labels = dataset
+    kept = np.random.default_rng(seed).permutation(len(labels))[: max(1, int(0.9 * len(labels)))]
+    return KNeighborsClassifier(1).fit(np.asarray(inputs)[kept], np.asarray(labels)[kept])
+
+
+def improved(train=memorising, data=DATA, **options):
+    return gradsift.improve(train, data, **{"folds": 2, "trainings": 8, "show_progress": False} | options)
+
+
+def test_wrong_labels_that_are_memorised_are_cured_and_the_gain_is_proven(tmp_path):
+    told = []
+    result = improved(test_set=CLEAN_TEST, seeds=3, output=tmp_path / "better", tell=told.append)
+    assert result.choice.verdict == "helps"
+    assert result.choice.cure.how in ("drop", "relabel")
+    proof = result.proof.difference(result.choice.cure.name, "no change")
+    assert proof.sign > 0
+    assert proof.mean > 5
+    assert gradsift.accuracy(result.model, CLEAN_TEST) > gradsift.accuracy(memorising(DATA, seed=0), CLEAN_TEST) + 5
+    assert len(result.train_set[1]) == len(result.choice.cure.kept)
+    assert result.trainings["cross-fit"] + result.trainings["choice"] <= 8
+    assert "train_fn does not take after_epoch" in result.notices[0]
+    assert told[0].startswith(
+        "At most 8 trainings for evidence (2 folds) and choice; 1 for the final model; the proof, 3"
+    )
+    assert "The first training took" in told[1]
+    assert result.sentence().startswith("Held-out samples say that this helps: ")
+    assert "On the test set: " in result.sentence()
+    stored = json.loads((tmp_path / "better" / "result.json").read_text())
+    assert stored["choice"]["verdict"] == "helps"
+    page = (tmp_path / "better" / "report.html").read_text()
+    assert "What was changed, class by class" in page
+    assert page.count('<article class="card">') == 40
+    assert "Before and after, on the test set" in page
+
+
+def test_clean_data_are_left_alone_and_it_is_said_why(tmp_path):
+    result = improved(data=(TRAIN[0], TRAIN[1]), test_set=CLEAN_TEST, output=tmp_path)
+    assert result.choice.cure.how == "none"
+    assert result.proof is None
+    assert result.train_set[1] is TRAIN[1]
+    assert "The data stay as they are" in result.sentence()
+    assert "<h1>No change</h1>" in (tmp_path / "report.html").read_text()
+
+
+def test_features_alone_are_enough():
+    features, true, given = blobs(700, seed=3)
+    wide = np.tile(features, 12)
+    result = gradsift.improve(None, {"x": features, "y": given}, features=wide, folds=2, show_progress=False)
+    assert result.model is None
+    assert result.proof is None
+    assert result.trainings == {"cross-fit": 0, "choice": 0, "final": 0, "proof": 0}
+    assert result.choice.verdict == "helps"
+    assert (given != true)[result.choice.cure.changed].mean() > 0.5  # of all labels 30 % are wrong
+
+
+def test_a_killed_run_goes_on(tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import os, signal, sys
+        sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parent)!r})
+        import gradsift
+        from test_improve import CLEAN_TEST, DATA, memorising
+        from pathlib import Path
+        calls, last = Path({str(tmp_path / "calls")!r}), int(sys.argv[1])
+        def train(dataset, *, seed):
+            done = len(calls.read_text()) if calls.exists() else 0
+            if done == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            calls.write_text("x" * (done + 1))
+            return memorising(dataset, seed=seed)
+        result = gradsift.improve(train, DATA, CLEAN_TEST, folds=2, trainings=8, seeds=2, output={str(tmp_path / "out")!r})
+        """)
+    )
+
+    def run(last):
+        done = subprocess.run([sys.executable, script, str(last)], capture_output=True, text=True, check=False)
+        return done.returncode, len((tmp_path / "calls").read_text()), done.stderr
+
+    for last in (4, 11):  # in the choice, in the proof
+        code, calls, errors = run(last)
+        assert (code, calls) == (-signal.SIGKILL, last), errors
+    code, calls, errors = run(100)
+    assert code == 0, errors
+    stored = json.loads((tmp_path / "out" / "result.json").read_text())
+    repeated = 1  # the final model, which nothing keeps: finished before the second kill
+    assert calls == sum(stored["trainings"].values()) + repeated
+    whole = improved(test_set=CLEAN_TEST, seeds=2)
+    assert stored["choice"] == json.loads(json.dumps(whole.to_dict()["choice"]))
+
+
+def test_bad_input_is_refused_before_anything_is_trained(tmp_path):
+    calls = []
+
+    def never(dataset, *, seed):
+        calls.append(seed)
+
+    with pytest.raises(SettingError, match="needs a training function, or features"):
+        gradsift.improve(None, DATA)
+    with pytest.raises(SettingError, match="7 trainings are too few for 4 folds and the choice: give at least 8"):
+        gradsift.improve(never, DATA, trainings=7)
+    with pytest.raises(DataError, match="all 100 samples of the test set also stand in the training set"):
+        gradsift.improve(never, DATA, (DATA[0][:100], DATA[1][:100]))
+    rare = DATA[1].copy()
+    rare[0] = 3
+    with pytest.raises(DataError, match="fewer samples than there are folds"):
+        gradsift.improve(never, (DATA[0], rare))
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(OutputError, match="run directory of an audit"):
+        gradsift.improve(never, DATA, output=tmp_path)
+    assert not calls
+
+
+def test_a_training_that_ignores_its_data_is_refused():
+    fixed = memorising(DATA, seed=0)
+    with pytest.raises(SettingError, match="must train on the data set that it is called with"):
+        improved(lambda dataset, *, seed: fixed)
+
+
+def test_a_training_that_ignores_its_seed_is_told(caplog):
+    def train(dataset, *, seed):
+        return memorising(dataset, seed=0)
+
+    with caplog.at_level(logging.WARNING):
+        result = improved(train, test_set=CLEAN_TEST, seeds=2)
+    assert "ignores its seed" in result.notices[-1]
+    assert "ignores its seed" in caplog.text
+
+
+def test_test_samples_that_leaked_into_the_training_set_are_told():
+    mixed = np.concatenate([CLEAN_TEST[0], DATA[0][:5]]), np.concatenate([CLEAN_TEST[1], DATA[1][:5]])
+    result = improved(test_set=mixed, seeds=2)
+    assert any("5 of 305 samples of the test set also stand in the training set" in notice for notice in result.notices)
+
+
+def test_groups_are_not_split_over_folds():
+    groups = np.arange(400) // 4
+    result = improved(groups=groups)
+    folds = gradsift.cross_fit(memorising, DATA, folds=2, groups=groups, show_progress=False).folds
+    assert all(len(set(folds[groups == group])) == 1 for group in np.unique(groups))
+    assert result.choice.comparisons
+    with pytest.raises(SettingError, match="groups are not served with features"):
+        gradsift.improve(None, DATA, features=DATA[0], groups=groups)
+
+
+def test_every_epoch_is_read_where_the_training_gives_it():
+    def train(dataset, *, seed, after_epoch=None):
+        model = memorising(dataset, seed=seed)
+        for _ in range(2):
+            if after_epoch is not None:
+                after_epoch(model)
+        return model
+
+    assert improved(train).notices == []
