@@ -26,8 +26,8 @@ from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_ar
 from gradsift.evidence.cross_fit import Predict, takes
 from gradsift.evidence.predictions import given_labels
 from gradsift.report.improvement import write_improvement
-from gradsift.store.checksums import to_json
 from gradsift.result import Audit
+from gradsift.store.checksums import to_json
 from gradsift.tasks import Task, get_task
 from gradsift.writing import always, new_file
 
@@ -118,9 +118,9 @@ def improve(
 
     Example:
         >>> import numpy as np
-        >>> from sklearn.neighbors import KNeighborsClassifier
+        >>> from sklearn.linear_model import LogisticRegression
         >>> def train(dataset, *, seed):
-        ...     return KNeighborsClassifier(1).fit(*dataset)
+        ...     return LogisticRegression().fit(*dataset)
         >>> generator = np.random.default_rng(0)
         >>> y = np.repeat([0, 1], 40)
         >>> X = y[:, None] + 0.1 * generator.standard_normal((80, 2))
