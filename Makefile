@@ -27,7 +27,7 @@ help:  ## Show what can be made
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
 
-demo: .venv/core  ## The whole job on scikit-learn's digits: audit, report, verification
+demo: .venv/core  ## The whole job on scikit-learn's digits: cross-fit, audit, report, verification
 	$(BIN)/gradsift demo
 
 test: check test-fast  ## Lint, types and the fast tests (under 10 minutes on 2 cores)
