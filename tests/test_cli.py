@@ -229,7 +229,9 @@ def test_the_demo(tmp_path):
     gains = {(one["arm"], one["control"]): one["mean"] for one in found["verification"]["comparisons"]}
     assert min(gains["drop", "no change"], gains["soft", "no change"], gains["drop", "random drop"]) > 3
     assert "Two seeds cannot decide" in found["verification"]["sentence"]
-    assert (tmp_path / found["report"]).stat().st_size > 50_000
+    page = (tmp_path / found["report"]).read_text()
+    assert page.count("data:image/png;base64,") == 24  # previews of the worst digits
+    assert found["verification"]["sentence"] in page
 
 
 def test_flags_beside_a_config_are_not_silently_ignored(folder):

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_tutorial_runs(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     script = "import torch\ntorch.set_num_threads(1)\n" + "\n".join(blocks)
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
