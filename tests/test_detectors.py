@@ -27,7 +27,7 @@ from gradsift.detectors import (
     trees,
 )
 from gradsift.detectors.belief import Belief
-from gradsift.detectors.posterior import label_posterior
+from gradsift.detectors.flip_pattern import label_posterior
 from gradsift.detectors.trees import IsolationTrees, average_path_length, grow
 from gradsift.errors import DataError, SettingError
 from gradsift.evidence import Evidence

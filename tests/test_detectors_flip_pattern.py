@@ -8,8 +8,7 @@ from scipy.sparse import csr_array
 
 from gradsift.detectors import Belief, FlipPattern, WrongLabelPosterior
 from gradsift.detectors import belief as beliefs
-from gradsift.detectors.flip_pattern import CAUTION, SUREST, concentration, flips
-from gradsift.detectors.posterior import label_posterior
+from gradsift.detectors.flip_pattern import CAUTION, SUREST, concentration, flips, label_posterior
 from gradsift.evidence import Evidence
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gradsift.detectors import Belief
+from gradsift.detectors import Belief, WrongLabels
 from gradsift.store import ArrayMatrix, GradientMatrix
 
 LARGEST = 0.5
@@ -45,11 +45,13 @@ def decide(
     kind: str | None = None,
     labels: np.ndarray | None = None,
     predictions: np.ndarray | GradientMatrix | Belief | None = None,
+    wrong: WrongLabels | None = None,
     held: bool = False,
 ) -> Decision:
     """Decides how many samples are flagged.
 
-    A number is taken as it is. ``"auto"`` counts confident disagreements where there are classes
+    A number is taken as it is. ``"auto"`` flags as many samples as have labels that are more probably wrong than right,
+    where predictions that have not seen them tell it. Else it counts confident disagreements where there are classes
     (:func:`count_disagreements`), and outliers of the score elsewhere (:func:`count_outliers`). No test data is used.
     Where samples share the score at the cut, ``"auto"`` moves it to the nearer end of them, so that all or none are
     flagged; of a share that was given, they are drawn at random, and the words say so.
@@ -60,6 +62,7 @@ def decide(
         kind: The task's kind.
         labels: Given labels, shape (n,).
         predictions: Predicted probabilities, or the belief of a detector that has one, shape (n, K).
+        wrong: How many labels are wrong, where predictions that have not seen them tell it.
         held: Whether every group loses the same share, so that there is no one cut.
 
     Returns:
@@ -68,12 +71,25 @@ def decide(
     automatic = contamination == "auto"
     if contamination != "auto":
         count = round(contamination * len(scores))
-        decision = Decision(count, count / len(scores), contamination, contamination, "The share was given.")
+        words = "The share was given." if wrong is None else f"The share was given. {wrong.words(len(scores))}"
+        decision = Decision(count, count / len(scores), contamination, contamination, words)
+    elif wrong is not None:
+        decision = _more_probably_wrong(wrong, len(scores))
     elif kind == "class" and labels is not None and predictions is not None:
         decision = count_disagreements(labels, predictions)
     else:
         decision = count_outliers(scores)
     return decision if held or not decision.count else _at_ties(decision, scores, automatic=automatic)
+
+
+def _more_probably_wrong(wrong: WrongLabels, size: int) -> Decision:
+    """As many samples as have labels that are more probably wrong than right, at most half of all."""
+    count = round(min(wrong.likely, LARGEST) * size)
+    words = (
+        f"{wrong.words(size)} {round(wrong.likely * size):,} are more probably wrong than right; it is proposed to change "
+        f"{'as many' if wrong.likely <= LARGEST else 'half of all'} samples, those with the highest scores."
+    )
+    return Decision(count, count / size, wrong.low, wrong.high, words)
 
 
 def _at_ties(decision: Decision, scores: np.ndarray, *, automatic: bool) -> Decision:

@@ -11,6 +11,7 @@ from gradsift.detectors.per_class import PerClass
 from gradsift.detectors.posterior import WrongLabelPosterior, WrongLabelPosteriorAlongTraining
 from gradsift.detectors.registry import DETECTORS, get_detector
 from gradsift.detectors.scores import detrimental_scores, influence_scores
+from gradsift.detectors.wrong_labels import WrongLabels
 
 __all__ = [
     "DETECTORS",
@@ -28,6 +29,7 @@ __all__ = [
     "SelfConfidence",
     "WrongLabelPosterior",
     "WrongLabelPosteriorAlongTraining",
+    "WrongLabels",
     "detrimental_scores",
     "get_detector",
     "influence_scores",

@@ -16,6 +16,7 @@ from scipy.sparse import csr_matrix
 from gradsift.detectors.neighbours import CHUNK, Nearest, drawn
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
+from gradsift.evidence.calibration import tempered
 from gradsift.store import ArrayMatrix, GradientMatrix, ShardedArray
 from gradsift.writing import writing
 
@@ -41,6 +42,7 @@ class Belief:
         neighbours: At most how many neighbours; no more than one in 50 samples, and at least one.
         references: At most so many samples are searched for neighbours, drawn at random.
         seed: Seed of this draw.
+        temperature: Temperature that predictions are given; 1 leaves them as they are.
 
     Attributes:
         shape: (n, K).
@@ -50,10 +52,20 @@ class Belief:
         DataError: There are no predictions, or they are no probabilities.
     """
 
-    def __init__(self, evidence: Evidence, weight: float, *, neighbours: int, references: int, seed: int) -> None:
+    def __init__(
+        self,
+        evidence: Evidence,
+        weight: float,
+        *,
+        neighbours: int,
+        references: int,
+        seed: int,
+        temperature: float = 1.0,
+    ) -> None:
         self._predictions, self._features = _checked(evidence.predictions), evidence.features
         self.shape = self._predictions.shape
         self._neighbours, self._references, self._seed = neighbours, references, seed
+        self._temperature = temperature
         self.weight = weight if self._features is not None and len(self) > 1 else 0.0
 
     def __len__(self) -> int:
@@ -69,7 +81,7 @@ class Belief:
         Returns:
             Shape (len(positions), K), float64.
         """
-        own = self._predictions.rows(positions).astype(np.float64)
+        own = self._tempered(self._predictions.rows(positions).astype(np.float64))
         if not self.weight:
             return own
         return (1 - self.weight) * own + self.weight * self._neighbours_mean(positions)
@@ -94,11 +106,16 @@ class Belief:
             needed, column = np.unique(near.rows(positions[start : start + together]), return_inverse=True)
             ends = np.arange(0, column.size + 1, count)
             rows = theirs.rows(needed)  # where they are not held, in float32 as stored: a copy in float64 takes longer
+            if not _held(theirs.shape):
+                rows = self._tempered(rows).astype(rows.dtype)
             shares = np.full(column.size, 1 / count, dtype=rows.dtype)
             means[start : start + together] = (
                 csr_matrix((shares, column.ravel(), ends), (len(ends) - 1, len(needed))) @ rows
             )
         return means
+
+    def _tempered(self, rows: np.ndarray) -> np.ndarray:
+        return rows if self._temperature == 1 else tempered(rows, self._temperature)
 
     @cached_property
     def _near(self) -> tuple[ShardedArray, GradientMatrix]:
@@ -125,7 +142,7 @@ class Belief:
             failed.pop_all()
         theirs = self._predictions.subset(references)
         if _held(theirs.shape):
-            theirs = ArrayMatrix(theirs.rows(np.arange(len(theirs))).astype(np.float64))
+            theirs = ArrayMatrix(self._tempered(theirs.rows(np.arange(len(theirs))).astype(np.float64)))
         return ShardedArray(paths, lengths), theirs
 
 

@@ -97,16 +97,30 @@ def flips(likeliest: np.ndarray, sureness: np.ndarray, labels: np.ndarray, class
     Returns:
         The share of given labels that differ from the believed class, and where those go.
     """
+    looked_at = surest(likeliest, sureness, classes)
+    flipped = looked_at[labels[looked_at] != likeliest[looked_at]]
+    rate = len(flipped) / max(len(looked_at), 1)
+    counts = csr_array((np.ones(len(flipped)), (likeliest[flipped], labels[flipped])), shape=(classes, classes))
+    counts.sum_duplicates()
+    return float(np.clip(rate, 0.01, 0.6)), FlipPattern(counts, CAUTION * concentration(counts))
+
+
+def surest(likeliest: np.ndarray, sureness: np.ndarray, classes: int) -> np.ndarray:
+    """The samples of which the model is surest, of every class that it predicts.
+
+    Args:
+        likeliest: The class that each sample is believed to be of, shape (n,).
+        sureness: Its probability, shape (n,).
+        classes: Number of classes K.
+
+    Returns:
+        Their positions, by class.
+    """
     order = np.lexsort((-sureness, likeliest))  # by class, the surest first; of equals, the first
     members = np.bincount(likeliest, minlength=classes)
     place = np.arange(len(order)) - np.repeat(np.cumsum(members) - members, members)
     looked_at = np.maximum(FEWEST, (SUREST * members).astype(np.int64))
-    surest = order[place < np.repeat(looked_at, members)]
-    flipped = surest[labels[surest] != likeliest[surest]]
-    rate = len(flipped) / max(len(surest), 1)
-    counts = csr_array((np.ones(len(flipped)), (likeliest[flipped], labels[flipped])), shape=(classes, classes))
-    counts.sum_duplicates()
-    return float(np.clip(rate, 0.01, 0.6)), FlipPattern(counts, CAUTION * concentration(counts))
+    return order[place < np.repeat(looked_at, members)]
 
 
 def concentration(counts: csr_array) -> float:
@@ -128,3 +142,30 @@ def concentration(counts: csr_array) -> float:
         return float(own + len(totals) * gammaln(a) - gammaln(a + totals).sum())
 
     return float(max(CONCENTRATIONS[::-1], key=likelihood))
+
+
+def label_posterior(
+    belief: np.ndarray, labels: np.ndarray, rate: float, pattern: FlipPattern, *, odds: float = 1.0
+) -> np.ndarray:
+    """``r_k = q_k T[k, y] / sum_j q_j T[j, y]`` with ``T = (1 - rate) I + rate pattern``.
+
+    With two classes, or flips that are spread evenly, the order of ``1 - r_y`` is that of ``1 - q_y``.
+
+    Args:
+        belief: Distribution q over the true class, shape (n, K).
+        labels: Given labels y, shape (n,).
+        rate: Share of flipped labels.
+        pattern: Where they go.
+        odds: What the odds of a wrong label are multiplied with.
+
+    Returns:
+        Shape (n, K); zeros where no class explains the label.
+    """
+    given = np.arange(len(labels)), labels
+    own = belief[given] * (1 - rate)
+    joint = pattern.into(labels)
+    joint *= rate * odds
+    joint *= belief
+    joint[given] = own
+    total = joint.sum(axis=1, keepdims=True)
+    return np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)

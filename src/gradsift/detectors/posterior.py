@@ -8,15 +8,18 @@ and Patrini et al. 2017, estimated without clean labels).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from gradsift.detectors.base import Detector, given_labels
 from gradsift.detectors.belief import Belief
-from gradsift.detectors.flip_pattern import FlipPattern, flips
+from gradsift.detectors.flip_pattern import flips, label_posterior
+from gradsift.detectors.wrong_labels import WrongLabels, estimate_wrong_labels
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
+from gradsift.evidence.calibration import choose_temperature, drawn
 from gradsift.store import GradientMatrix
 
 MEMORY = 4
@@ -29,7 +32,9 @@ class WrongLabelPosterior(Detector):
     """``score_samples = -P(given label is wrong | x, y)``.
 
     The more of the given labels, wrong ones included, a model fits, the less its own prediction says: the neighbours'
-    weight is the fourth power of their share. Predictions that are out of fold and their neighbours' weigh the same.
+    weight is the fourth power of their share. Predictions that are out of fold and their neighbours' weigh the same; they
+    are given the temperature that makes the given labels likeliest, and tell how many labels are wrong
+    (:func:`~gradsift.detectors.wrong_labels.estimate_wrong_labels`). P(wrong) then has the mean that this says.
 
     Args:
         neighbours: At most how many neighbours have a say; see :class:`~gradsift.detectors.belief.Belief`.
@@ -43,6 +48,9 @@ class WrongLabelPosterior(Detector):
         rate_: Share of the surest samples whose given label is another class.
         pattern_: Where flipped labels go.
         labels_: Given labels of the fitted samples, shape (n,).
+        temperature_: Temperature of the predictions; 1 where they have seen the labels.
+        wrong_labels_: How many given labels are wrong; ``None`` where predictions are not out of fold.
+        odds_: What the odds of a wrong label are multiplied with, so that P(wrong) has the mean of ``wrong_labels_``.
 
     Example:
         >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.1, 0.9]])
@@ -71,12 +79,17 @@ class WrongLabelPosterior(Detector):
         Returns:
             The detector itself.
         """
-        self._fitted_on = None
+        self._fitted_on, self.temperature_, self.odds_ = None, 1.0, 1.0
+        self.wrong_labels_ = self._calibrate(X, y) if isinstance(X, Evidence) and _unseen(self.believed(X)) else None
         self.belief_, self.labels_ = self._belief(X, y)
         self._fitted_on = X
         found = [(rows.argmax(axis=1), rows.max(axis=1)) for _, rows in self.belief_.chunks()]
         likeliest, sureness = (np.concatenate(parts) for parts in zip(*found, strict=True))
         self.rate_, self.pattern_ = flips(likeliest, sureness, self.labels_, self.belief_.shape[1])
+        if self.wrong_labels_ is not None:
+            self.odds_ = odds_for_mean(-self.score_samples(X, y), self.wrong_labels_.share)
+            likely = float((self.score_samples(X, y) < -0.5).mean())
+            self.wrong_labels_ = replace(self.wrong_labels_, likely=likely)
         return self
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
@@ -111,7 +124,16 @@ class WrongLabelPosterior(Detector):
         return self._posterior(self.belief_.rows(positions), self.labels_[positions])
 
     def _posterior(self, belief: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return label_posterior(belief, labels, self.rate_, self.pattern_)
+        return label_posterior(belief, labels, self.rate_, self.pattern_, odds=self.odds_)
+
+    def _calibrate(self, evidence: Evidence, y: Any) -> WrongLabels:
+        """Chooses the temperature by the given labels, and estimates how many of these are wrong."""
+        labels = self._belief(evidence, y)[1]
+        believed = self.believed(evidence)
+        own = self._belief_of(believed, 0.0)
+        read = drawn(*own.shape)
+        self.temperature_, _ = choose_temperature(own.rows(read), labels[read])
+        return estimate_wrong_labels(self._belief_of(believed, 0.0), labels)
 
     def believed(self, evidence: Evidence) -> Evidence:
         """The evidence with the predictions that are believed.
@@ -136,12 +158,22 @@ class WrongLabelPosterior(Detector):
     def _believe(self, evidence: Evidence, labels: np.ndarray) -> Belief:
         believed = self.believed(evidence)
         weight = self.weight
-        if weight is None and evidence.comes_from("predictions") == "out-of-fold":
+        if weight is None and _unseen(evidence):
             weight = UNSEEN
         elif weight is None:
             own = evidence.predictions if evidence.predictions is not None else believed.predictions
             weight = 0.0 if own is None or believed.features is None else fitted_share(own, labels) ** MEMORY
-        return Belief(believed, weight, neighbours=self.neighbours, references=self.references, seed=self.random_state)
+        return self._belief_of(believed, weight)
+
+    def _belief_of(self, evidence: Evidence, weight: float) -> Belief:
+        return Belief(
+            evidence,
+            weight,
+            neighbours=self.neighbours,
+            references=self.references,
+            seed=self.random_state,
+            temperature=self.temperature_,
+        )
 
 
 class WrongLabelPosteriorAlongTraining(WrongLabelPosterior):
@@ -163,6 +195,29 @@ class WrongLabelPosteriorAlongTraining(WrongLabelPosterior):
         return evidence.with_(predictions=evidence.trajectory.predictions, provenance={"predictions": "along training"})
 
 
+def odds_for_mean(wrong: np.ndarray, mean: float) -> float:
+    """What all odds ``p / (1 - p)`` are to be multiplied with, so that probabilities have a mean.
+
+    Args:
+        wrong: Probabilities, shape (n,).
+        mean: The mean that they shall have.
+
+    Returns:
+        The factor, between 1e-6 and 1e6.
+    """
+    odds, low, high = wrong / np.maximum(1 - wrong, 1e-12), -6.0, 6.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        scaled = odds * 10**middle
+        low, high = (middle, high) if (scaled / (1 + scaled)).mean() < mean else (low, middle)
+    return float(10 ** ((low + high) / 2))
+
+
+def _unseen(evidence: Evidence) -> bool:
+    """Whether predictions are of models that have not seen the sample."""
+    return evidence.comes_from("predictions") == "out-of-fold"
+
+
 def fitted_share(predictions: GradientMatrix, labels: np.ndarray) -> float:
     """Share of given labels that are the most probable class.
 
@@ -177,27 +232,3 @@ def fitted_share(predictions: GradientMatrix, labels: np.ndarray) -> float:
         (rows.argmax(axis=1) == labels[start : start + len(rows)]).sum() for start, rows in predictions.chunks()
     ]
     return float(sum(agreeing) / len(labels))
-
-
-def label_posterior(belief: np.ndarray, labels: np.ndarray, rate: float, pattern: FlipPattern) -> np.ndarray:
-    """``r_k = q_k T[k, y] / sum_j q_j T[j, y]`` with ``T = (1 - rate) I + rate pattern``.
-
-    With two classes, or flips that are spread evenly, the order of ``1 - r_y`` is that of ``1 - q_y``.
-
-    Args:
-        belief: Distribution q over the true class, shape (n, K).
-        labels: Given labels y, shape (n,).
-        rate: Share of flipped labels.
-        pattern: Where they go.
-
-    Returns:
-        Shape (n, K); zeros where no class explains the label.
-    """
-    given = np.arange(len(labels)), labels
-    own = belief[given] * (1 - rate)
-    joint = pattern.into(labels)
-    joint *= rate
-    joint *= belief
-    joint[given] = own
-    total = joint.sum(axis=1, keepdims=True)
-    return np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)

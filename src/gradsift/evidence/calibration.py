@@ -25,6 +25,8 @@ SMALLEST = 1e-6
 """Probabilities below are taken for this."""
 UNSURE = 1e-3
 """Probability that is spread over all classes, so that no label is impossible."""
+FEWEST = 200
+"""With fewer samples the temperature stays 1: their likelihood tells too little."""
 READ = 10_000
 """At most so many samples, drawn at random, choose window and temperature."""
 READ_CELLS = 200_000
@@ -68,7 +70,7 @@ def choose_window(by_epoch: np.ndarray, labels: np.ndarray) -> Window:
     """
     epochs, size, classes = by_epoch.shape
     cuts = sorted({round(part * epochs / PARTS) for part in range(PARTS + 1)})
-    read = _read(size, classes)
+    read = drawn(size, classes)
     found = []
     for start, stop in sorted({*combinations(cuts, 2), (epochs - 1, epochs)}):
         mean = by_epoch[start:stop, read].mean(axis=0, dtype=np.float64)
@@ -93,15 +95,17 @@ def choose_temperature(probabilities: np.ndarray, labels: np.ndarray) -> tuple[f
         labels: Given labels, shape (n,).
 
     Returns:
-        The temperature, and the mean logarithm of the probability of a given label, in nats.
+        The temperature, 1 for fewer than 200 samples, and the mean logarithm of the probability of a given label, in nats.
     """
-    read = _read(*probabilities.shape)
+    read = drawn(*probabilities.shape)
     read = read[np.argsort(labels[read], kind="stable")]
     logs, given = np.log(np.maximum(probabilities[read], SMALLEST, dtype=np.float64)), labels[read]
 
     def unlikeliness(logarithm: float) -> float:
         return -_likelihood(_smoothed(logs / np.exp(logarithm)), given)
 
+    if len(read) < FEWEST:
+        return 1.0, -unlikeliness(0.0)
     best = minimize_scalar(
         unlikeliness, bounds=(np.log(SHARPEST), np.log(FLATTEST)), method="bounded", options={"xatol": 0.02}
     )
@@ -121,14 +125,22 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return _smoothed(np.log(np.maximum(probabilities, SMALLEST, dtype=np.float64)) / temperature)
 
 
-def _smoothed(logs: np.ndarray) -> np.ndarray:
-    return (1 - UNSURE) * softmax(logs, axis=1) + UNSURE / logs.shape[1]
+def drawn(size: int, classes: int) -> np.ndarray:
+    """The samples by which window and temperature are chosen.
 
+    Args:
+        size: Number of samples n.
+        classes: Number of classes K.
 
-def _read(size: int, classes: int) -> np.ndarray:
-    """Positions of the samples that are read, in order."""
+    Returns:
+        Positions in order, all or as many as need to be read; the same ones in every call.
+    """
     most = min(READ, max(1000, READ_CELLS // classes))
     return np.arange(size) if size <= most else np.sort(np.random.default_rng(0).choice(size, most, replace=False))
+
+
+def _smoothed(logs: np.ndarray) -> np.ndarray:
+    return (1 - UNSURE) * softmax(logs, axis=1) + UNSURE / logs.shape[1]
 
 
 def _likelihood(belief: np.ndarray, labels: np.ndarray) -> float:

@@ -58,6 +58,7 @@ def decide_cut(
         kind=evidence.kind,
         labels=evidence.labels,
         predictions=scores.belief(evidence),
+        wrong=scores.wrong_labels,
         held=held is not None,
     )
     if held is not None:

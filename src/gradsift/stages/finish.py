@@ -72,6 +72,8 @@ def finish(
         "contamination": cut.decision.to_dict(),
         "notices": [notice.to_dict() for notice in notices],
     }
+    if scores.wrong_labels is not None:
+        decided["wrong_labels"] = scores.wrong_labels.to_dict()
     if found.memorised is not None:
         decided["memorised"] = found.memorised.to_dict()
     if never_drawn:

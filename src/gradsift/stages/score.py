@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradsift.detectors import Belief, Detector, WrongLabelPosterior, detrimental_scores
+from gradsift.detectors import Belief, Detector, WrongLabelPosterior, WrongLabels, detrimental_scores
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.progress import progress
@@ -32,6 +32,11 @@ class Scores:
     def main(self) -> np.ndarray:
         """Scores of the detector that ranks, shape (n,); high = detrimental."""
         return self.by_detector[self.ranking]
+
+    @property
+    def wrong_labels(self) -> WrongLabels | None:
+        """How many labels are wrong; ``None`` where no prediction is out of fold, so that it cannot be told."""
+        return None if self.posterior is None else self.posterior.wrong_labels_
 
     def belief(self, evidence: Evidence) -> Belief | GradientMatrix | None:
         """What is believed of the true classes: the posterior's belief, or the predictions.

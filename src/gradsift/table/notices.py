@@ -24,6 +24,11 @@ CHANCE = 0.001
 """Classes that lose most of their samples are named where drawing as many at random does so in fewer audits than this."""
 NAMED = 5
 """So many classes are named in a sentence."""
+NO_COUNT = (
+    "How many labels are wrong cannot be told from a model that has seen these labels: gradsift.cross_fit gives "
+    "predictions that tell it."
+)
+"""Said where labels are memorised."""
 SAME = 1e-6
 """Scores that differ by less, as a share of their size, are the same: float32 rounding."""
 
@@ -176,7 +181,7 @@ def _vanished(labels: np.ndarray, predicted: np.ndarray, losses: np.ndarray) -> 
         "vanished_gradients",
         f"The model fits {100 * fitted:.2f} % of its given labels (median loss {np.median(losses):.2g}), so wrong "
         "labels, if there are any, are memorised and their gradients have vanished: scores of this model say little. "
-        "Audit an earlier checkpoint, or train for fewer epochs or with more regularisation.",
+        f"Audit an earlier checkpoint, or train for fewer epochs or with more regularisation. {NO_COUNT}",
     )
 
 
@@ -189,7 +194,7 @@ def _memorised(seen: Memorised | None) -> Notice | None:
         f"The model fits {100 * seen.fitted:.1f} % of its given labels, but only {100 * seen.nearest_given:.1f} % of the "
         "samples are nearest to the mean of their given class in the features before the last layer: it has memorised "
         "single labels, and wrong ones among them have lost most of their gradient. An earlier checkpoint, or scores along "
-        "training, may tell more (gradsift geometry).",
+        f"training, may tell more (gradsift geometry). {NO_COUNT}",
     )
 
 
