@@ -87,11 +87,11 @@ def test_an_audit_says_how_many_are_wrong_and_how_many_it_proposes_to_change():
     audit = gradsift.audit_predictions(given, belief, out_of_fold=True)
     known = audit.details["wrong_labels"]
     assert known["low"] <= (given != true).mean() <= known["high"]
-    assert len(audit.flagged) == round(4000 * known["likely"])
+    assert len(audit.flagged_positions) == round(4000 * known["likely"])
     assert "given labels" in audit.summary()
     assert "more probably wrong than right" in audit.summary()
     given_share = gradsift.audit_predictions(given, belief, out_of_fold=True, contamination=0.1)
-    assert len(given_share.flagged) == 400
+    assert len(given_share.flagged_positions) == 400
     assert "The share was given. Probably" in given_share.summary()
 
 
