@@ -371,3 +371,8 @@ def test_a_training_says_which_cures_it_can_take():
     train.accepts = {"weights"}
     with pytest.raises(SettingError, match=r"accepts is \{'weights'\}.*soft, weight"):
         accepted(train)
+
+
+def test_what_was_added_is_no_feature_of_a_frame():
+    frame = apply(CURES["weight"], pd.DataFrame({"x": X[:, 0], "label": GIVEN}))
+    assert Samples(frame).batch([0, 1])[0].shape == (2, 1)

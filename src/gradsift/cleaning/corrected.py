@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gradsift.cleaning.corrected_set import CorrectedSet, collate_of, label_key_of
 from gradsift.cleaning.cure import HOWS, Cure
-from gradsift.data.added_columns import has_columns, with_columns
+from gradsift.data.added_columns import as_column, has_columns, with_columns
 from gradsift.data.batch import GIVEN_LABEL, LABEL_KEYS, TARGET, WEIGHT
 from gradsift.data.frames import is_frame, is_series
 from gradsift.data.samples import Samples, is_splits, loader_over, one_split, rows_of, with_split
@@ -127,10 +127,9 @@ def _changed_rows(rows: Any, cure: Cure, of_class: dict[int, Any], label: str | 
     """Rows with more columns, and another label where the cure says so."""
     added: dict[str, pa.Array] = {}
     if cure.targets is not None:
-        flat = pa.array(cure.targets.reshape(-1), pa.float32())
-        added[TARGET] = pa.FixedSizeListArray.from_arrays(flat, cure.targets.shape[1])
+        added[TARGET] = as_column(cure.targets)
     if cure.weights is not None:
-        added[WEIGHT] = pa.array(cure.weights, pa.float32())
+        added[WEIGHT] = as_column(cure.weights)
     if isinstance(rows, dict):
         tensors = next((column for column in rows.values() if isinstance(column, Tensor)), None)
         rows = with_columns(rows, added)

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradsift.cli import audit, demo, geometry, influence, plan, report, trim, verify
+from gradsift.cli import audit, correct, demo, geometry, influence, plan, report, trim, verify
 from gradsift.cli.console import console, log_to_terminal, warn
 from gradsift.errors import GradsiftError
 from gradsift.imports import user_frames
@@ -28,7 +28,8 @@ app = typer.Typer(
     help=(
         "Finds the training samples that work against a model, by outlier analysis over per-sample gradients, says why, "
         "removes them, and proves by retraining whether that helped.\n\n"
-        "Start with **gradsift demo**. For your own model: **plan**, **audit**, look at the report, **trim**, **verify**; "
+        "Start with **gradsift demo**. For your own model: **plan**, **audit**, look at the report, **correct** or **trim**, "
+        "**verify**; "
         "**influence** asks which samples help or harm a target."
         "\n\nExit codes: 0 done, 1 something you gave does not work (the message says what to do), 2 wrong usage, "
         "130 interrupted; the same audit command resumes."
@@ -40,6 +41,7 @@ app.command("audit")(audit.audit)
 app.command("influence")(influence.influence)
 app.command("geometry")(geometry.geometry)
 app.command("trim")(trim.trim)
+app.command("correct")(correct.correct)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
 

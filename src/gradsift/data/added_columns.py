@@ -63,6 +63,19 @@ def with_columns(rows: Any, columns: Mapping[str, Any]) -> Any:
     return rows
 
 
+def as_column(values: np.ndarray) -> pa.Array:
+    """Numbers as a column.
+
+    Args:
+        values: Shape (n,) or (n, K).
+
+    Returns:
+        Float32; fixed-size lists of K values.
+    """
+    flat = pa.array(values.reshape(-1), pa.float32())
+    return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
 def as_array(column: Any) -> np.ndarray:
     """A column as an array.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gradsift.data.batch import LABEL_KEYS
+from gradsift.data.batch import LABEL_KEYS, PREFIX
 from gradsift.data.images import ImageBytes, ImageFolder, Transform
 from gradsift.data.labels import encode_labels
 from gradsift.data.records import CsvFile, FileRows, ImageFiles, NpzFile, Table, open_records, stored
@@ -21,7 +21,7 @@ from gradsift.errors import DataError
 logger = logging.getLogger(__name__)
 
 NO_FEATURES = ("id", "true_label")
-"""Columns that are never taken for features."""
+"""Columns that are never taken for features, nor those that gradsift adds."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def load_column(path: str | Path, name: str) -> np.ndarray:
 def _from_arrays(records: NpzFile, label: str | None, ignore: Sequence[str], names: list[str] | None) -> Loaded:
     path = records.path
     key = label_name(list(records.arrays), label, path)
-    inputs = [name for name in records.arrays if name != key and name not in (*NO_FEATURES, *ignore)]
+    inputs = [name for name in records.arrays if name != key and not _is_no_feature(name, ignore)]
     if len(inputs) != 1 and "x" not in (name.lower() for name in inputs):
         raise DataError(f"{path} holds the arrays {inputs} besides {key!r}: name the inputs x")
     name = inputs[0] if len(inputs) == 1 else next(name for name in inputs if name.lower() == "x")
@@ -145,6 +145,10 @@ def _from_arrays(records: NpzFile, label: str | None, ignore: Sequence[str], nam
     else:
         features = records.read(name)
     return Loaded((features, labels), class_names)
+
+
+def _is_no_feature(name: str, ignore: Sequence[str]) -> bool:
+    return name in (*NO_FEATURES, *ignore) or name.startswith(PREFIX)
 
 
 def _labels(records: Table, key: str) -> pa.ChunkedArray:
@@ -175,7 +179,7 @@ def _features(
     like: Loaded | None,
 ) -> Loaded:
     path = records.path
-    candidates = [column for column in records.schema if column.name not in (key, *NO_FEATURES, *ignore)]
+    candidates = [column for column in records.schema if column.name != key and not _is_no_feature(column.name, ignore)]
     numeric = [column.name for column in candidates if is_number(column.type)]
     if like is not None and like.feature_names is not None:
         missing = sorted(set(like.feature_names) - set(records.names))

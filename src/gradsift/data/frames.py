@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradsift.data.batch import LABEL_KEYS
+from gradsift.data.batch import LABEL_KEYS, PREFIX
 from gradsift.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def split_label(frame: Any) -> tuple[Any, Any]:
         frame: The frame.
 
     Returns:
-        The other columns, and the column of labels.
+        The other columns but those that gradsift adds, and the column of labels.
 
     Raises:
         DataError: Not exactly one column has the name of labels.
@@ -75,7 +75,8 @@ def split_label(frame: Any) -> tuple[Any, Any]:
             f"the data frame has the columns {_listed(names)}, and {len(found) or 'none'} of them "
             f"named like labels ({', '.join(LABEL_KEYS)}): rename one to label, or pass (frame of features, labels)"
         )
-    return frame.drop(columns=found), frame[found[0]]
+    added = [name for name in names if str(name).startswith(PREFIX)]
+    return frame.drop(columns=[*found, *added]), frame[found[0]]
 
 
 def features_of_frame(frame: Any) -> np.ndarray:

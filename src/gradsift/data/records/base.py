@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from gradsift.data.records.access import AsideReader, RowReader
+from gradsift.data.records.changes import Changes
 from gradsift.errors import DataError
 from gradsift.writing import new_file
 
@@ -47,12 +48,43 @@ class Records(ABC):
             DataError: The output is named like another kind of file, or the file holds another number of records.
             OutputError: Something stands at the output, or it cannot be written.
         """
-        if output.suffix.lower() != self.path.suffix.lower():
-            raise DataError(f"{output.name} must be of the kind that came in: name it *{self.path.suffix}")
+        self._refuse_suffix(output)
         self._refuse_other(keep)
         with new_file(output) as aside:
             written, removed = self._copy(keep, aside)
             check_counts(self.path, keep, written, removed)
+
+    def write_changed(self, changes: Changes, output: Path) -> None:
+        """Copies all records with more columns, or with other labels, into a new file of the same kind.
+
+        Args:
+            changes: The changes.
+            output: The new file.
+
+        Raises:
+            DataError: The output is named like another kind of file, the file holds another number of records or has such
+                columns already, or its kind has no place for them.
+            OutputError: Something stands at the output, or it cannot be written.
+        """
+        self._refuse_other(np.ones(changes.size, dtype=bool))
+        self._refuse_suffix(output)
+        with new_file(output) as aside:
+            self._copy_changed(changes, aside)
+
+    @abstractmethod
+    def _copy_changed(self, changes: Changes, output: Path) -> None:
+        """Writes all records with the changes."""
+
+    def _refuse_suffix(self, output: Path) -> None:
+        if output.suffix.lower() != self.path.suffix.lower():
+            raise DataError(f"{output.name} must be of the kind that came in: name it *{self.path.suffix}")
+
+    def _refuse_present(self, changes: Changes, names: Sequence[str]) -> None:
+        present = [name for name in changes.added if name in names]
+        if present:
+            raise DataError(
+                f"{self.path} has a column {present[0]!r} already, of an earlier correction: correct the file without it"
+            )
 
     def _refuse_other(self, keep: np.ndarray) -> None:
         """Refuses a choice among another number of records, before anything is written."""

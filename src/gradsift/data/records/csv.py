@@ -85,6 +85,41 @@ class CsvFile(LinesFile):
             table = self._parsed(span, names, {name: self.schema.field(name).type for name in names})
             yield from table.combine_chunks().to_batches()
 
+    def _value(self, raw: bytes, name: str) -> str:
+        return self._split(raw.decode())[self._columns.index(name)]
+
+    def _with_names(self, names: Sequence[str]) -> bytes:
+        return self._longer(self._head.decode(), self._line(names)).encode()
+
+    def _with_values(
+        self, raw: bytes, label: str | None, new: tuple[Any, ...], given: str | None, texts: Mapping[str, str]
+    ) -> bytes:
+        text, beside = raw.decode(), []
+        if label is not None:
+            fields = self._split(text)
+            place = self._columns.index(label)
+            beside = [] if given is None else [fields[place]]
+            if new:
+                fields[place] = new[0]
+                text = self._line(fields) + text[len(text.rstrip("\r\n")) :]
+        return self._longer(text, self._line([*beside, *texts.values()])).encode()
+
+    def _longer(self, line: str, more: str) -> str:
+        """A line with more values before its end."""
+        body = line.rstrip("\r\n")
+        return f"{body}{self._separator}{more}{line[len(body) :]}" if more else line
+
+    def _split(self, line: str) -> list[str]:
+        try:
+            return next(csv.reader(io.StringIO(line, newline=""), delimiter=self._separator))
+        except csv.Error as error:
+            raise DataError(f"{self.path}: the record {line:.80} cannot be split ({error})") from error
+
+    def _line(self, values: Sequence[str]) -> str:
+        line = io.StringIO()
+        csv.writer(line, delimiter=self._separator, lineterminator="").writerow(values) if values else None
+        return line.getvalue()
+
     def _spans(self, head: bytes, header: bool = False) -> Iterator[Span]:
         """Splits the file into records: a line end ends one unless it stands in quotation marks."""
         with self.path.open("rb") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,26 @@ class JsonLinesFile(LinesFile):
         with self.path.open("rb") as file:
             file.seek(start)
             return file.read(length)
+
+    def _value(self, raw: bytes, name: str) -> Any:
+        return json.loads(raw).get(name)
+
+    def _with_names(self, names: Sequence[str]) -> bytes:
+        return self._head
+
+    def _with_values(
+        self, raw: bytes, label: str | None, new: tuple[Any, ...], given: str | None, texts: Mapping[str, str]
+    ) -> bytes:
+        body, more = raw.rstrip(), dict(texts)
+        end = raw[len(body) :]
+        if label is not None:
+            row = json.loads(raw)
+            if given is not None:
+                more[given] = json.dumps(row.get(label), ensure_ascii=False)
+            if new:
+                body = json.dumps(row | {label: new[0]}, ensure_ascii=False).encode()
+        added = ", ".join(f"{json.dumps(name)}: {text}" for name, text in more.items()).encode()
+        return body[:-1].rstrip() + (b", " + added if added else b"") + b"}" + end
 
     def _blocks(self) -> Iterator[list[tuple[bytes, dict[str, Any]]]]:
         block, held = [], 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradsift.data.records.base import Table
+from gradsift.data.records.changes import Changes
 from gradsift.errors import DataError
 
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -91,6 +92,38 @@ class LinesFile(Table):
                 written += int(chosen.sum())
                 removed += len(span.ends) - int(chosen.sum())
         return written, removed
+
+    def _copy_changed(self, changes: Changes, output: Path) -> None:
+        self._refuse_present(changes, self.names)
+        given, label = changes.given_name(self.names), changes.label
+        wanted, values = set(changes.like.values()), dict[int, Any]()
+        if label is not None:
+            values = {place: self._value(raw, label) for place, raw in enumerate(self._raw()) if place in wanted}
+        with output.open("wb") as copy:
+            copy.write(self._with_names(changes.new_names(self.names)))
+            for place, raw in enumerate(self._raw()):
+                new = (values[changes.like[place]],) if place in changes.like else ()
+                copy.write(self._with_values(raw, label, new, given, changes.texts(place)))
+
+    def _raw(self) -> Iterator[bytes]:
+        """Records as they stand."""
+        for span in self.spans():
+            for start, end in zip(span.starts.tolist(), span.ends.tolist(), strict=True):
+                yield span.content[start:end]
+
+    @abstractmethod
+    def _value(self, raw: bytes, name: str) -> Any:
+        """A value of a record, as it is written."""
+
+    @abstractmethod
+    def _with_names(self, names: Sequence[str]) -> bytes:
+        """The head with more columns."""
+
+    @abstractmethod
+    def _with_values(
+        self, raw: bytes, label: str | None, new: tuple[Any, ...], given: str | None, texts: Mapping[str, str]
+    ) -> bytes:
+        """A record with the new label, if any, the given one beside it, and more values as JSON."""
 
 
 def refuse_wide(path: Path, beginning: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from gradsift.data.records.base import BLOCK, Records, check_counts
+from gradsift.data.records.changes import Changes
 from gradsift.errors import DataError, UnsafeFileError
 
 
@@ -110,9 +112,7 @@ class NpzFile(Records):
         with self._opened() as archive, zipfile.ZipFile(output, "w") as copy:
             for name, array in self.arrays.items():
                 info = archive.getinfo(self._members[name])
-                new = zipfile.ZipInfo(self._members[name], info.date_time)
-                new.compress_type = info.compress_type
-                with copy.open(new, "w", force_zip64=True) as member:
+                with copy.open(_like(info), "w", force_zip64=True) as member:
                     if not array.shape or array.shape[0] != len(keep):
                         with archive.open(info) as whole:
                             while piece := whole.read(BLOCK):
@@ -120,6 +120,27 @@ class NpzFile(Records):
                         continue
                     counts.add(self._copy_rows(name, keep, member))
         return counts.pop() if len(counts) == 1 else (0, 0)
+
+    def _copy_changed(self, changes: Changes, output: Path) -> None:
+        names = list(self.arrays)
+        self._refuse_present(changes, names)
+        given, new = changes.given_name(names), dict(changes.added)
+        if changes.label is not None:
+            labels = self.read(changes.label)
+            new |= {} if given is None else {given: labels}
+            new[changes.label] = labels[[changes.like.get(place, place) for place in range(len(labels))]]
+        with self._opened() as archive, zipfile.ZipFile(output, "w") as copy:
+            infos = {name: archive.getinfo(self._members[name]) for name in names}
+            kind = next(iter(infos.values())).compress_type
+            for name, info in infos.items():
+                if name not in new:
+                    with archive.open(info) as member, copy.open(_like(info), "w", force_zip64=True) as place:
+                        shutil.copyfileobj(member, place, BLOCK)
+            for name, values in new.items():
+                info = infos.get(name) or zipfile.ZipInfo(f"{name}.npy")
+                info.compress_type = kind
+                with copy.open(_like(info), "w", force_zip64=True) as place:
+                    npy.write_array(place, np.ascontiguousarray(values), allow_pickle=False)
 
     def _copy_rows(self, name: str, keep: np.ndarray, member: IO[bytes]) -> tuple[int, int]:
         array = self.arrays[name]
@@ -148,6 +169,13 @@ class NpzFile(Records):
             if isinstance(error, DataError | UnsafeFileError):
                 raise
             raise DataError(f"{self.path} is no readable npz file ({error})") from error
+
+
+def _like(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """A member of a copy, of the same name, date and compression."""
+    new = zipfile.ZipInfo(info.filename, info.date_time)
+    new.compress_type = info.compress_type
+    return new
 
 
 def _header(member: IO[bytes]) -> Array:

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gradsift.data.added_columns import as_column
 from gradsift.data.records.access import BlockReader, RowReader
 from gradsift.data.records.base import BLOCK, Table, refuse_twice
+from gradsift.data.records.changes import Changes
 from gradsift.errors import DataError
 
 STREAM = 64 * 2**10
@@ -91,6 +93,27 @@ class ParquetFile(Table):
                     waiting, held = [], 0
             writer.write_table(pa.Table.from_batches(waiting, self.schema))
         return written, removed
+
+    def _copy_changed(self, changes: Changes, output: Path) -> None:
+        self._refuse_present(changes, self.names)
+        given, label = changes.given_name(self.names), changes.label
+        schema, start = self.schema, 0
+        if label is not None:
+            known = self.read([label])[label]
+            if given is not None:
+                schema = schema.append(self.schema.field(label).with_name(given))
+        for name, values in changes.added.items():
+            schema = schema.append(pa.field(name, as_column(values[:0]).type))
+        with pq.ParquetWriter(output, schema, compression=self._compression(), write_page_checksum=True) as writer:
+            for batch in self.batches():
+                stop, columns = start + len(batch), dict(zip(batch.schema.names, batch.columns, strict=True))
+                if label is not None:
+                    like = [changes.like.get(place, place) for place in range(start, stop)]
+                    columns |= {} if given is None else {given: columns[label]}
+                    columns[label] = known.take(pa.array(like)).combine_chunks()
+                columns |= {name: as_column(values[start:stop]) for name, values in changes.added.items()}
+                writer.write_table(pa.table([columns[name] for name in schema.names], schema=schema))
+                start = stop
 
     def _compression(self) -> dict[str, str] | str:
         """Each column's compression in the source."""

@@ -1,0 +1,96 @@
+"""``gradsift correct``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gradsift.cleaning.corrected import apply
+from gradsift.cleaning.corrected_file import write_corrected
+from gradsift.cleaning.cures_of import cure_of
+from gradsift.cli.console import print_json, print_table, say
+from gradsift.cli.options import JsonOption, RunArgument, TableOption
+from gradsift.cli.source import Source
+from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
+from gradsift.data import Samples
+from gradsift.errors import DataError, SettingError
+from gradsift.evaluation import choose_cure
+from gradsift.evaluation.correct import UNPROVEN
+from gradsift.imports import import_function
+from gradsift.result import Audit
+from gradsift.trajectory import read_trajectory
+from gradsift.writing import new_file
+
+
+def correct(
+    run: RunArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="New file or folder of the same kind as the data.")],
+    how: Annotated[
+        str, typer.Option(help="drop, relabel, soft, weight or none; auto chooses by held-out samples, or nothing.")
+    ] = "auto",
+    share: Annotated[
+        float | None, typer.Option(help="Share of samples to drop or relabel; what is flagged where left out.")
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(help="With auto: import path of train(dataset, *, seed) -> model, which chooses."),
+    ] = None,
+    trainings: Annotated[int, typer.Option(min=1, help="With auto: most trainings.")] = 12,
+    folds: Annotated[int, typer.Option(min=2, help="With auto: number of folds.")] = 4,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="With auto: the model's body was not trained on these labels.")
+    ] = False,
+    table: TableOption = None,
+    trust_run: TrustRunOption = False,
+    trust: TrustOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Writes the training set with labels mended, softened, weighted or dropped as a new file; never in place.
+
+    Given labels stay: new ones stand beside gradsift_given_label, soft targets in gradsift_target, weights in
+    gradsift_weight. With --table, what a person has changed in the run's table stands above what the model says.
+
+    For example: **gradsift correct runs/x -o better.parquet --how relabel**
+    """
+    if run.resolve() in output.resolve().parents:
+        raise DataError(f"{output} lies in the run directory, which may be replaced: choose another place")
+    if how != "auto" and (train is not None or frozen):
+        raise SettingError(f"--{'train' if train else 'frozen'} belongs to --how auto; given --how {how}")
+    if how == "auto" and share is not None:
+        raise SettingError("--how auto chooses the share itself: leave --share out, or name a cure")
+    train_function = None if train is None else import_function(train, "--train", "dataset", seed=0)
+    audit = Audit.open(run, table=table)
+    source = Source.from_config(audit.run.config.get("source", {}), Trust.given(run / "config.yaml", trust_run, trust))
+    pretrained = source.load_pretrained() if train is not None and source.is_pretrained else None
+    samples = audit.samples_of(source.load_data(pretrained=pretrained).dataset)
+    trajectory = source.trajectory if how in ("soft", "auto") else None
+    choice = None
+    if how == "auto":
+        choice = choose_cure(
+            audit, samples.source, train_fn=train_function, trainings=trainings, folds=folds, frozen=frozen,
+            trajectory=trajectory,
+        )  # fmt: skip
+        cure, proof = choice.cure, choice.sentence()
+    else:
+        cure = cure_of(audit, how, share=share, trajectory=read_trajectory(trajectory))
+        proof = "" if how == "none" else UNPROVEN.format(how=how)
+    rows = samples.raw.source
+    if callable(getattr(rows, "to_parquet", None)):  # a data set of the hub
+        if output.suffix != ".parquet":
+            raise DataError(f"{output.name} must be a .parquet file: name it *.parquet")
+        cured = apply(cure, rows, label=source.label, class_names=audit.class_names)
+        with new_file(output) as aside:
+            Samples(cured).source.to_parquet(aside)
+    else:
+        write_corrected(source.data, cure, output, label=source.label)
+    changed = len(cure.changed)
+    if as_json:
+        told = {"how": cure.how, "changed": changed, "kept": len(cure.kept), "output": str(output), "words": proof}
+        print_json(told | ({} if choice is None else {"choice": choice.to_dict()}))
+        return
+    if choice is not None and choice.comparisons:
+        print_table([one.row() for one in choice.comparisons], "Held out, against no change")
+    say(f"{cure.name}: {changed:,} of {len(audit):,} samples change, in {output}; {source.data} is as it was.")
+    say(proof, "bold")
