@@ -28,8 +28,8 @@ app = typer.Typer(
     help=(
         "Finds the training samples that work against a model, by outlier analysis over per-sample gradients, says why, "
         "removes them, and proves by retraining whether that helped.\n\n"
-        "Start with **gradsift demo**. For your own model: **plan**, **audit**, look at the report, **correct** or **trim**, "
-        "**verify**; "
+        "Start with **gradsift demo**. For your own model: **plan**, **audit**, look at the report, **correct** or "
+        "**trim**, **verify**; "
         "**influence** asks which samples help or harm a target."
         "\n\nExit codes: 0 done, 1 something you gave does not work (the message says what to do), 2 wrong usage, "
         "130 interrupted; the same audit command resumes."
