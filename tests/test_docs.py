@@ -56,6 +56,7 @@ def test_the_page_on_fine_tuning_runs(tmp_path):
     ("page", "count", "words"),
     [
         ("any-framework", 4, ("likely", "emov")),
+        ("correct", 5, ("Held-out samples say that this helps",)),
         ("influence", 3, ("precision", "at random")),
         ("geometry", 1, ("of the curvature within classes", "memorised")),
     ],
