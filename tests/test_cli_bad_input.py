@@ -292,6 +292,7 @@ BAD_SETTINGS = {
     "detector": [3, [], True, "l7"],
     "contamination": ["half", 0, -0.1, 0.7, True, float("nan"), float("inf"), [0.1], None, 10**400],
     "hold_classes": ["yes", 1, None],
+    "cross_fit_heads": ["yes", 1, True, None],
     "projection": [0, -1, "many", 2.5, True, 10**30],
     "projection_kind": ["dense", 3, None],
     "projection_per_layer": ["no", 0],

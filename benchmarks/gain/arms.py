@@ -20,7 +20,8 @@ from gain.regimes import Training
 from gradsift.cleaning import cure
 from gradsift.cleaning.cure import Cure
 from gradsift.detectors import WrongLabelPosterior
-from gradsift.evidence import Evidence, evidence_of_arrays, evidence_of_features
+from gradsift.evidence import Evidence, evidence_of_arrays
+from gradsift.stages.cross_fit_heads import evidence_of_features
 
 
 @dataclass

@@ -15,13 +15,13 @@ from gradsift.evidence import (
     Evidence,
     evidence_of_arrays,
     evidence_of_estimator,
-    evidence_of_features,
     is_estimator,
 )
 from gradsift.gradients import Layers, Precision
 from gradsift.jobs import Request, audit_evidence, audit_model
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
+from gradsift.stages.cross_fit_heads import evidence_of_features
 from gradsift.tasks import Task
 from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
@@ -39,6 +39,7 @@ def audit(
     contamination: float | Literal["auto"] = "auto",
     hold_classes: bool = False,
     groups: Any = None,
+    cross_fit_heads: Literal["auto", "always", "never"] = "auto",
     projection: int = 512,
     projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker",
     projection_per_layer: bool = False,
@@ -83,6 +84,10 @@ def audit(
         hold_classes: Whether every given class loses the same share of its samples, so that rare ones are not thinned out.
         groups: Group of each sample, shape (n,), such as a column of the data; each loses the same share of its samples.
             With ``hold_classes``, each combination of class and group does. Groups are read, not kept.
+        cross_fit_heads: Whether predictions, and the posterior that is read off them, are those of small heads that are
+            cross-fitted on the last layer's features, instead of the model's own. Right where the features were not
+            trained on these labels: ``"auto"`` does it where all layers but the last are frozen (``requires_grad=False``);
+            ``"always"`` and ``"never"`` decide it.
         projection: Dimensions of the random projection, where gradients are not kept in factors.
         projection_kind: ``"kronecker"``, ``"sparse"`` or ``"gaussian"``.
         projection_per_layer: Whether ``projection`` dimensions are kept of every layer, instead of their sum.
@@ -113,6 +118,7 @@ def audit(
         detectors=(detectors,) if isinstance(detectors, str) else tuple(detectors) if detectors is not None else None,
         contamination=contamination,
         hold_classes=hold_classes,
+        cross_fit_heads=cross_fit_heads,
         projection=projection,
         projection_kind=projection_kind,
         projection_per_layer=projection_per_layer,

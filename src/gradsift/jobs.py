@@ -34,6 +34,7 @@ from gradsift.report.highlights import write_highlights
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages import Expected, OpenRun, choose_detectors, collect_arrays, finish, open_run
+from gradsift.stages.cross_fit_heads import add_head_predictions
 from gradsift.store import collect, fingerprint_model
 from gradsift.store.processes import leading, rank_and_count, together
 from gradsift.table.audited_run import OF_PREDICTIONS
@@ -42,7 +43,7 @@ from gradsift.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 
-SHARDS_DO_NOT_DEPEND_ON = ("contamination", "hold_classes", "batch_size")
+SHARDS_DO_NOT_DEPEND_ON = ("contamination", "hold_classes", "cross_fit_heads", "batch_size")
 """Settings that may change before a run is taken up again."""
 
 
@@ -149,6 +150,11 @@ def audit_model(
         leading(lambda: opened.run.record_shards(lengths))
 
         def complete() -> Audit:
+            if ready.cross_fit_heads:
+                with clock.stage("heads"):
+                    add_head_predictions(opened.run, settings, request.groups, show_progress=request.show_progress)
+            elif opened.run.read_json("manifest.json").get("heads"):  # by unfinished work with another setting
+                opened.run.update({"heads": None})
             evidence = stored_evidence(opened.run, kind_of(ready.task), trajectory=trajectory).with_(
                 class_names=ready.class_names
             )

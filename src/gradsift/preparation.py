@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten
 from gradsift.conventions import check_labels, check_outputs, class_names_for
 from gradsift.data import Samples, fingerprint_samples, to_model
 from gradsift.detectors import Detector
-from gradsift.errors import GradsiftError, ModelError, naming_samples
+from gradsift.errors import GradsiftError, ModelError, SettingError, naming_samples
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
 from gradsift.gradients.batches import on_batch
 from gradsift.gradients.batching import is_out_of_memory
@@ -44,6 +44,7 @@ class Preparation:
         shard_size: Samples a shard: as the settings say, fewer where they would take more than 128 MiB.
         fingerprint: The data set's fingerprint and what it covers, where a trajectory needed it already.
         class_names: Names of the classes, where they are known.
+        cross_fit_heads: Whether heads are cross-fitted on the features.
     """
 
     task: Task
@@ -56,6 +57,7 @@ class Preparation:
     shard_size: int
     fingerprint: tuple[str, str] | None = None
     class_names: Sequence[str] | None = None
+    cross_fit_heads: bool = False
 
 
 def prepare(
@@ -97,9 +99,10 @@ def prepare(
     class_names = class_names_for(model, task, samples, outputs, class_names)
     with naming_samples(positions):
         gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
-    detectors, ranking = choose_detectors(settings, _expected(task, gradients.closed_form, trajectory))
+    heads = heads_wanted(settings.cross_fit_heads, model, gradients, task)
+    detectors, ranking = choose_detectors(settings, _expected(task, gradients.closed_form, trajectory, heads))
     size = settings.batch_size
-    reduced = gradients.keeping(_reductions(detectors, settings, gradients.closed_form))
+    reduced = gradients.keeping(_reductions(detectors, settings, gradients.closed_form, heads))
     return Preparation(
         task=task,
         samples=samples,
@@ -115,15 +118,44 @@ def prepare(
         ),
         fingerprint=fingerprint,
         class_names=class_names,
+        cross_fit_heads=heads,
     )
 
 
-def _expected(task: Task, closed_form: bool, trajectory: Trajectory | None) -> Expected:
+def heads_wanted(setting: str, model: nn.Module, gradients: PerSampleGradients, task: Task) -> bool:
+    """Whether heads are cross-fitted on the features of a model.
+
+    Args:
+        setting: What the user said; ``"auto"`` where all parameters but the last layer's are frozen.
+        model: The model.
+        gradients: Its per-sample gradients.
+        task: What a sample's loss is.
+
+    Returns:
+        Whether they are.
+
+    Raises:
+        SettingError: They are asked for where there are no classes or no features of the last layer.
+    """
+    possible = gradients.closed_form and isinstance(task, LabelledTask) and task.kind == "class"
+    if setting == "always" and not possible:
+        raise SettingError(
+            "cross_fit_heads=\"always\" needs one class a sample and features of the last layer: leave layers at 'last', or "
+            "leave cross_fit_heads out"
+        )
+    if setting != "auto" or not possible:
+        return setting == "always"
+    last = {name.rpartition(".")[0] for name in gradients.parameters}
+    body = [parameter for name, parameter in model.named_parameters() if name.rpartition(".")[0] not in last]
+    return bool(body) and not any(parameter.requires_grad for parameter in body)
+
+
+def _expected(task: Task, closed_form: bool, trajectory: Trajectory | None, heads: bool) -> Expected:
     """What evidence the model's passes will give."""
     fields = {"losses", "gradients"} | ({"labels", "predictions"} if isinstance(task, LabelledTask) else set())
     fields |= ({"features"} if closed_form else set()) | ({"trajectory"} if trajectory is not None else set())
     classes = isinstance(task, LabelledTask) and task.kind == "class"
-    return Expected(frozenset(fields), classes, closed_form, trajectory, type(task).__name__)
+    return Expected(frozenset(fields), classes, closed_form, trajectory, type(task).__name__, heads)
 
 
 def _outputs(model: nn.Module, task: Task, example: Any) -> Any:
@@ -160,8 +192,10 @@ def _sample_bytes(gradients: PerSampleGradients, task: Task, outputs: Any, count
     return 4 * numbers
 
 
-def _reductions(detectors: Mapping[str, Detector], settings: AuditSettings, closed_form: bool) -> Reductions:
-    needs_rows = any(one.rows for one in detectors.values())
+def _reductions(
+    detectors: Mapping[str, Detector], settings: AuditSettings, closed_form: bool, heads: bool
+) -> Reductions:
+    needs_rows = heads or any(one.rows for one in detectors.values())
     projection = Projection(
         settings.projection, settings.projection_kind, settings.seed, per_layer=settings.projection_per_layer
     )

@@ -57,6 +57,11 @@ class AuditSettings:
     batch_size: int | Literal["auto"] = setting(
         "Samples a batch; auto finds it, and halves it when memory runs out.", "auto", panel=GRADIENTS, number=whole(1)
     )
+    cross_fit_heads: Literal["auto", "always", "never"] = setting(
+        "Whether predictions are those of heads cross-fitted on the last layer's features; auto: where the body is frozen.",
+        "auto",
+        panel=SCORES,
+    )
     shard_size: int = setting(
         "Samples a shard, which a killed run loses at most; fewer where they would take more than 128 MiB.",
         2048,

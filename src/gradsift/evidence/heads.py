@@ -19,9 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradsift.errors import DataError
-from gradsift.evidence.arrays import evidence_of_arrays
 from gradsift.evidence.folds import assign_folds
-from gradsift.evidence.hub import Evidence
 from gradsift.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -62,6 +60,7 @@ def cross_fit_heads(
     classes: int | None = None,
     folds: int = 4,
     groups: Any = None,
+    learn_from: np.ndarray | None = None,
     seed: int = 0,
     show_progress: bool = True,
 ) -> Heads:
@@ -76,6 +75,8 @@ def cross_fit_heads(
         classes: Number of classes K; the largest label and one where left out.
         folds: Number of folds.
         groups: Group of each sample, shape (n,); none is split over folds.
+        learn_from: Samples that heads are trained and stopped on, shape (n,), boolean; all where left out. All are
+            predicted.
         seed: Seed of folds, initialisation and order.
         show_progress: Whether to show a progress bar.
 
@@ -92,15 +93,16 @@ def cross_fit_heads(
     mean, spread = features.mean(axis=0), features.std(axis=0)
     inputs = torch.from_numpy(((features - mean) / np.where(spread > 0, spread, 1.0)).astype(np.float32))
     targets = torch.from_numpy(labels.astype(np.int64))
+    read = np.arange(len(labels)) if learn_from is None else np.flatnonzero(learn_from)
     logs, rounds, losses = [], {}, {}
     with progress("heads", 2 * ROUNDS, unit="rounds", show=show_progress) as bar:
         for kind, hidden in (("linear", 0), ("perceptron", HIDDEN)):
             best, log_probabilities = np.inf, None
-            training = _SideBySide(inputs, targets, fold_of, classes, hidden, seed)
+            training = _SideBySide(inputs, targets, fold_of, read, classes, hidden, seed)
             for number in range(1, ROUNDS + 1):
                 training.advance()
                 held_out = training.held_out()
-                loss = float(functional.nll_loss(held_out, targets))
+                loss = float(functional.nll_loss(held_out[read], targets[read]))
                 bar.advance()
                 if loss < best:
                     best, log_probabilities, rounds[kind], losses[kind] = loss, held_out, number, loss
@@ -112,44 +114,22 @@ def cross_fit_heads(
     return Heads(pooled.numpy(), fold_of, rounds, losses)
 
 
-def evidence_of_features(known: Evidence, *, folds: int = 4, seed: int = 0, show_progress: bool = True) -> Evidence:
-    """Adds what cross-fitted heads predict to evidence that has labels and features alone.
-
-    Args:
-        known: Labels and features.
-        folds: Number of folds.
-        seed: Seed of folds and heads.
-        show_progress: Whether to show a progress bar.
-
-    Returns:
-        Evidence with out-of-fold predictions, losses, folds and the gradients of a last layer on these features.
-
-    Raises:
-        DataError: There are no features, or a class has fewer samples than there are folds.
-    """
-    if known.features is None or known.labels is None:
-        raise DataError("give probabilities, logits, or features on which heads can be trained")
-    features = known.features.rows(np.arange(len(known)))
-    heads = cross_fit_heads(features, known.labels, folds=folds, seed=seed, show_progress=show_progress)
-    return evidence_of_arrays(
-        known.labels,
-        heads.predictions,
-        features=features,
-        folds=heads.folds,
-        class_names=known.class_names,
-        provenance="out-of-fold",
-    )
-
-
 class _SideBySide:
     """One head for each fold, trained together: parameters have a leading axis over folds."""
 
     def __init__(
-        self, inputs: Tensor, targets: Tensor, fold_of: np.ndarray, classes: int, hidden: int, seed: int
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        fold_of: np.ndarray,
+        read: np.ndarray,
+        classes: int,
+        hidden: int,
+        seed: int,
     ) -> None:
         self._inputs, self._targets, self._classes = inputs, targets, classes
         self._held = [torch.from_numpy(np.flatnonzero(fold_of == fold)) for fold in range(fold_of.max() + 1)]
-        self._kept = [torch.from_numpy(np.flatnonzero(fold_of != fold)) for fold in range(fold_of.max() + 1)]
+        self._kept = [torch.from_numpy(read[fold_of[read] != fold]) for fold in range(fold_of.max() + 1)]
         self._generator = torch.Generator().manual_seed(seed)
         sizes = [inputs.shape[1], *([hidden] if hidden else []), classes]
         self._weights: list[Tensor] = []

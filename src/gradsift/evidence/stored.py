@@ -10,6 +10,23 @@ from gradsift.tasks import Kind
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.unseen import completed, unseen
 
+HEADS = 1
+"""Number of the checkpoint under which the predictions of cross-fitted heads are stored: the model itself is number 0."""
+HELD_OUT = "held_out_prediction"
+
+
+def store_head_predictions(run: RunDirectory, predictions: np.ndarray) -> None:
+    """Writes what cross-fitted heads predict beside what the model predicts; :func:`stored_evidence` reads it from then on.
+
+    Args:
+        run: The run directory, with all shards of its first checkpoint.
+        predictions: Shape (n, K).
+    """
+    lengths = run.read_json("manifest.json")["shards"]
+    for shard, end in enumerate(np.cumsum(lengths)):
+        run.write_shard(HEADS, shard, {HELD_OUT: predictions[end - lengths[shard] : end]})
+    run.record_shards(lengths, HEADS)
+
 
 def stored_evidence(
     run: RunDirectory,
@@ -19,6 +36,8 @@ def stored_evidence(
     provenance: Provenance = "in-sample",
 ) -> Evidence:
     """The evidence of a run directory; matrices stay on disk and are read in pieces.
+
+    Where heads were cross-fitted on the model's features, predictions are theirs; losses and gradients stay the model's.
 
     Args:
         run: The run directory, with all shards of its first checkpoint.
@@ -31,15 +50,23 @@ def stored_evidence(
     """
     stored = run.stored()
     labels = run.statistic("label").load() if "label" in stored else None
+    of_heads = bool(run.read_json("manifest.json").get("heads"))
+    predictions = run.statistic(HELD_OUT, HEADS) if of_heads else None
+    if predictions is None and "prediction" in stored:
+        predictions = run.statistic("prediction")
     return Evidence(
-        predictions=ArrayMatrix(run.statistic("prediction")) if "prediction" in stored else None,
+        predictions=None if predictions is None else ArrayMatrix(predictions),
         features=ArrayMatrix(run.statistic("features")) if "features" in stored else None,
         labels=labels,
         losses=run.statistic("loss").load().astype(np.float64),
         gradients=stored_gradients(run),
         trajectory=trajectory,
         kind=kind,
-        provenance=dict.fromkeys(("predictions", "losses", "gradients"), provenance),
+        provenance={
+            "predictions": "out-of-fold" if of_heads else provenance,
+            "losses": "in-sample" if of_heads else provenance,
+            "gradients": "in-sample" if of_heads else provenance,
+        },
     )
 
 

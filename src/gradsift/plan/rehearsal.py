@@ -21,6 +21,7 @@ from gradsift.report.highlights import write_highlights
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages import finish
+from gradsift.stages.cross_fit_heads import add_head_predictions
 from gradsift.store import RunDirectory
 from gradsift.tasks import LabelledTask, kind_of
 
@@ -89,6 +90,8 @@ def rehearse(
         run = RunDirectory.begin(Path(folder) / "run", "plan", {"settings": settings.to_dict()})
         write = _write_shards(run, given, chosen, ready.shard_size, generator)
         began = time.perf_counter()
+        if ready.cross_fit_heads:
+            add_head_predictions(run, settings, show_progress=False)
         evidence = stored_evidence(run, kind_of(ready.task)).with_(class_names=ready.class_names)
         table = finish(
             run, evidence, ready.detectors, ready.detector, settings,

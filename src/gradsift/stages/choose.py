@@ -24,6 +24,7 @@ class Expected:
         last_layer: Whether it is about the last layer, or predictions alone, and not about gradients of other layers.
         trajectory: What was recorded along training.
         task: What the labels belong to, for messages.
+        held_out: Whether predictions will be those of cross-fitted heads.
     """
 
     fields: frozenset[str]
@@ -31,6 +32,7 @@ class Expected:
     last_layer: bool
     trajectory: Trajectory | None = None
     task: str = "predictions"
+    held_out: bool = False
 
 
 def usual_detector(expected: Expected) -> str:
@@ -40,12 +42,12 @@ def usual_detector(expected: Expected) -> str:
         expected: What evidence there will be.
 
     Returns:
-        The posterior of a wrong label for classes and the last layer, along training where that was recorded; gradient
-        norms elsewhere, or losses where there are no gradients.
+        The posterior of a wrong label for classes and the last layer, along training where that was recorded and no
+        heads are cross-fitted; gradient norms elsewhere, or losses where there are no gradients.
     """
     trajectory = expected.trajectory
     if expected.classes and expected.last_layer:
-        recorded = trajectory is not None and trajectory.predictions is not None
+        recorded = trajectory is not None and trajectory.predictions is not None and not expected.held_out
         return "posterior_along_training" if recorded else "posterior"
     if trajectory is not None and "l2" in trajectory.statistics:
         return "l2_along_training"

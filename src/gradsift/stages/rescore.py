@@ -42,7 +42,8 @@ def rescore(audit: Run, scores: np.ndarray, name: str, *, contamination: float |
     if scores.shape != (len(audit),) or not np.isfinite(scores).all():
         raise DataError(f"rescore takes one finite number for each of {len(audit)} samples, given shape {scores.shape}")
     settings = AuditSettings.from_dict(audit.run.config["settings"])
-    evidence = stored_evidence(audit.run, audit.kind).with_(class_names=audit.class_names)
+    provenance = audit.details.get("provenance", {}).get("predictions", "in-sample")
+    evidence = stored_evidence(audit.run, audit.kind, provenance=provenance).with_(class_names=audit.class_names)
     posterior = None
     if evidence.kind == "class" and evidence.features is not None:  # as in an audit of the final model
         posterior = WrongLabelPosterior(random_state=settings.seed).fit(evidence, evidence.labels)

@@ -190,7 +190,8 @@ class AuditedRun:
         """How many samples are flagged, how that was decided, and what to beware of: a weak model before all else."""
         notices = self.notices
         before, after = ([notice.words for notice in notices if notice.first == first] for first in (True, False))
-        return " ".join([*before, self.cut, *after])
+        heads = self.details.get("heads") or {}
+        return " ".join([*before, self.cut, *([heads["words"]] if heads else []), *after])
 
     def samples_of(self, train_set: Any) -> Samples:
         """A data set read by position, once it is sure to be the one that was audited.
