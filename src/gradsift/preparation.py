@@ -140,7 +140,7 @@ def heads_wanted(setting: str, model: nn.Module, gradients: PerSampleGradients, 
     possible = gradients.closed_form and isinstance(task, LabelledTask) and task.kind == "class"
     if setting == "always" and not possible:
         raise SettingError(
-            "cross_fit_heads=\"always\" needs one class a sample and features of the last layer: leave layers at 'last', or "
+            'cross_fit_heads="always" needs one class a sample and features of the last layer: leave layers at "last", or '
             "leave cross_fit_heads out"
         )
     if setting != "auto" or not possible:
