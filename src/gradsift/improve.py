@@ -22,11 +22,12 @@ from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
 from gradsift.evaluation.timed import TimedTraining
 from gradsift.evaluation.trainings import Metric
-from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_arrays, evidence_of_features
+from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_arrays
 from gradsift.evidence.cross_fit import Predict, takes
 from gradsift.evidence.predictions import given_labels
 from gradsift.report.improvement import write_improvement
 from gradsift.result import Audit
+from gradsift.stages.cross_fit_heads import evidence_of_features
 from gradsift.store.checksums import to_json
 from gradsift.tasks import Task, get_task
 from gradsift.writing import always, new_file

@@ -20,7 +20,7 @@ from gradsift.store import RunDirectory
 logger = logging.getLogger(__name__)
 
 FOLDS = 4
-"""Folds; as many as the smallest class has samples where these are fewer."""
+"""Folds where no number is asked for."""
 LEFT_OUT = 1.5
 """The second round leaves out so many times the number of wrong labels that the first, which counts too few, expects."""
 MOST = 0.5
@@ -32,6 +32,7 @@ def heads_in_two_rounds(
     labels: np.ndarray,
     *,
     classes: int | None = None,
+    folds: int = FOLDS,
     groups: Any = None,
     seed: int = 0,
     show_progress: bool = True,
@@ -42,6 +43,7 @@ def heads_in_two_rounds(
         features: Shape (n, D).
         labels: Given labels, shape (n,).
         classes: Number of classes K; the largest label and one where left out.
+        folds: Number of folds; as many as the smallest class has samples where these are fewer.
         groups: Group of each sample, shape (n,); none is split over folds.
         seed: Seed of folds and heads.
         show_progress: Whether to show progress bars.
@@ -53,7 +55,6 @@ def heads_in_two_rounds(
         DataError: A class has a single sample, or there is one class alone.
     """
     fewest = int(np.unique(labels, return_counts=True)[1].min())
-    folds = FOLDS
     if 2 <= fewest < folds:
         logger.warning("the smallest class has %d samples: %d folds are used instead of %d", fewest, fewest, folds)
         folds = fewest
@@ -89,11 +90,12 @@ def probably_wrong(wrong_probability: np.ndarray, labels: np.ndarray) -> np.ndar
     return first
 
 
-def evidence_of_features(known: Evidence, *, seed: int = 0, show_progress: bool = True) -> Evidence:
+def evidence_of_features(known: Evidence, *, folds: int = FOLDS, seed: int = 0, show_progress: bool = True) -> Evidence:
     """Adds what cross-fitted heads predict to evidence that has labels and features alone.
 
     Args:
         known: Labels and features.
+        folds: Number of folds; as many as the smallest class has samples where these are fewer.
         seed: Seed of folds and heads.
         show_progress: Whether to show progress bars.
 
@@ -106,7 +108,7 @@ def evidence_of_features(known: Evidence, *, seed: int = 0, show_progress: bool 
     if known.features is None or known.labels is None:
         raise DataError("give probabilities, logits, or features on which heads can be trained")
     features = known.features.rows(np.arange(len(known)))
-    heads = heads_in_two_rounds(features, known.labels, seed=seed, show_progress=show_progress)
+    heads = heads_in_two_rounds(features, known.labels, folds=folds, seed=seed, show_progress=show_progress)
     return evidence_of_arrays(
         known.labels,
         heads.predictions,
