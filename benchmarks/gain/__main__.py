@@ -26,7 +26,7 @@ sys.path[0] = str(HERE.parent)  # modules are imported as gain.<module> and qual
 
 from quality.rows import RESULTS, add, machine, read  # noqa: E402
 
-from gain.arms import Draw, cures, details  # noqa: E402
+from gain.arms import Draw, chosen, cures, details  # noqa: E402
 from gain.baselines import averaged_weights  # noqa: E402
 from gain.regimes import REGIMES  # noqa: E402
 
@@ -42,6 +42,9 @@ def run(name: str, seed: int, arguments: argparse.Namespace) -> None:
     done = {row["arm"] for row in read(ROWS) if row.items() >= here.items()}
     draw = Draw(problem, seed, arguments.cache / "folds" / f"{name}-{seed}-{problem.key}", regime.pretrained)
     arms: dict[str, Any] = {arm: _cured(draw, make) for arm, make in cures(draw)}
+    arms["auto"] = lambda: chosen(draw, by_heads=False)
+    if regime.pretrained:
+        arms["heads, auto"] = lambda: chosen(draw, by_heads=True)
     arms["averaged weights"] = lambda: {"accuracy": averaged_weights(problem, seed)}
     for arm, row_of in arms.items():
         if arm in done or (arguments.arms and arm not in arguments.arms):

@@ -74,7 +74,11 @@ class Draw:
         return self._timed(
             "cross_fit",
             lambda: gradsift.cross_fit(
-                Training(self.problem), self.train_set, seed=self.seed, output=self.folder, show_progress=False
+                Training(self.problem),
+                self.train_set,
+                seed=self.seed,
+                output=self.folder / "folds",
+                show_progress=False,
             ),
         )
 
@@ -83,6 +87,21 @@ class Draw:
         """Heads cross-fitted on the features; no training of the user's."""
         known = evidence_of_arrays(self.given, features=self.train_set[0])
         return self._timed("heads", lambda: evidence_of_features(known, seed=self.seed, show_progress=False))
+
+    def improved(self, *, by_heads: bool) -> gradsift.Improvement:
+        """What ``gradsift.improve`` makes of it: by 12 trainings of the user's recipe, or by heads on the features."""
+        if by_heads:
+            return gradsift.improve(
+                None, self.train_set, features=self.train_set[0], seed=self.seed, show_progress=False
+            )
+        return gradsift.improve(
+            Training(self.problem),
+            self.train_set,
+            trainings=12,
+            seed=self.seed,
+            output=self.folder,
+            show_progress=False,
+        )
 
     @cached_property
     def final_model(self) -> Evidence:
@@ -108,6 +127,16 @@ class Draw:
         found = compute()
         self.seconds[name] = time.perf_counter() - started
         return found
+
+
+def chosen(draw: Draw, *, by_heads: bool) -> dict[str, Any]:
+    """Row of what ``gradsift.improve`` chooses by itself."""
+    result = draw.improved(by_heads=by_heads)
+    choice, gain = result.choice, result.choice.expected_gain
+    row = {"accuracy": draw.tested(choice.cure), "verdict": choice.verdict, "cure": choice.cure.name}
+    row |= {"trainings": result.trainings["cross-fit"] + result.trainings["choice"]}
+    row |= {"expected": None if gain is None else gain.mean}
+    return row | details(draw, choice.cure)
 
 
 def cures(draw: Draw) -> Iterator[tuple[str, Callable[[], Cure]]]:

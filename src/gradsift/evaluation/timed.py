@@ -22,6 +22,9 @@ class TimedTraining:
 
     def __init__(self, train_fn: TrainFunction, tell: Callable[[str], None], planned: Mapping[str, int]) -> None:
         functools.update_wrapper(self, train_fn)
+        self.__qualname__ = getattr(train_fn, "__qualname__", type(train_fn).__qualname__)
+        if hasattr(train_fn, "accepts"):  # of an object its class may say so
+            self.accepts = train_fn.accepts
         self._train_fn, self._tell, self._planned, self._told = train_fn, tell, planned, False
 
     def __call__(self, dataset: Any, /, **options: Any) -> Any:
