@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,7 @@ def improve(
     task: str | Task = "classification",
     predict: Predict | None = None,
     groups: Any = None,
+    class_names: Sequence[str] | None = None,
     seed: int = 0,
     output: str | Path | None = None,
     tell: Callable[[str], None] = logger.info,
@@ -142,6 +143,7 @@ def improve(
         task: The task or its name; it must have classes.
         predict: ``predict(model, dataset) -> probabilities``; see :func:`~gradsift.cross_fit`.
         groups: Group of each sample, shape (n,); none is split over folds.
+        class_names: Names of the classes in the order of their numbers, where the data set does not know them.
         seed: Seed of folds and trainings.
         output: Folder that keeps every finished training, the audit, ``result.json`` and ``report.html``: the same call
             goes on where a killed one stopped. Nothing is kept where left out.
@@ -177,6 +179,8 @@ def improve(
         if features is None and timed is not None
         else _evidence_of(features, samples, task, folds, groups, seed, show_progress)
     )  # fmt: skip
+    if class_names is not None:
+        evidence = evidence.with_(class_names=list(class_names))
     audited = _audit(evidence, train_set, folder, seed, show_progress)
     choice = _choose(
         timed, train_set, evidence, features, trainings - folds, task=task, predict=predict, seed=seed, folder=folder

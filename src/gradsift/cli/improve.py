@@ -1,0 +1,75 @@
+"""``gradsift improve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from safetensors.torch import save_file
+from torch import nn
+
+from gradsift import improve as job
+from gradsift.cleaning.corrected_file import write_corrected
+from gradsift.cli.console import print_json, print_table, resumable, say, warn
+from gradsift.cli.options import JsonOption
+from gradsift.data.files import load, load_column
+from gradsift.errors import DataError
+from gradsift.imports import import_function
+from gradsift.writing import always, new_file
+
+
+def improve(
+    train: Annotated[str, typer.Option(help="Import path of train(dataset, *, seed) -> model.")],
+    data: Annotated[Path, typer.Option(help="Training set: .parquet, .csv, .jsonl, .npz, or a folder of images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of all results; the same command resumes.")],
+    test: Annotated[
+        Path | None, typer.Option(help="Test set of the same layout, for the proof alone; no proof where left out.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Column or array of labels; found by itself if usual.")] = None,
+    ignore: Annotated[str | None, typer.Option(help="Columns that are no features, with commas.")] = None,
+    groups: Annotated[str | None, typer.Option(help="Column of groups, none of which is split over folds.")] = None,
+    metric: Annotated[
+        str, typer.Option(help="Import path of metric(model, test_set) -> float; accuracy in percent by default.")
+    ] = "gradsift:accuracy",
+    trainings: Annotated[int, typer.Option(min=2, help="Most trainings for evidence and choice.")] = 12,
+    folds: Annotated[int, typer.Option(min=2, help="How many of them give the evidence.")] = 4,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the proof; each trains once for each arm.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of folds and trainings.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Makes a training set better, trains on it and proves it; leaves it alone where held-out samples see no gain.
+
+    The folder gets the better data set (better.parquet for a .parquet), report.html with what was changed, result.json,
+    the audit, and model.safetensors of a torch model.
+
+    For example: **gradsift improve --train my.training:train --data train.parquet --test test.parquet -o runs/better**
+    """
+    train_function = import_function(train, "--train", "dataset", seed=0)
+    metric_function = import_function(metric, "--metric", "model", "test_set")
+    better = output / f"better{data.suffix}"
+    if data.resolve() == better.resolve():
+        raise DataError(f"{data} is what an improvement in {output} would write: choose another folder")
+    columns = {"label": label, "ignore": [*(ignore.split(",") if ignore else []), *([groups] if groups else [])]}
+    loaded = load(data, **columns)  # type: ignore[arg-type]  # by name
+    tested = None if test is None else load(test, like=loaded, **columns).dataset  # type: ignore[arg-type]
+    with resumable("the trainings"):
+        result = job(
+            train_function, loaded.dataset, tested, metric=metric_function, trainings=trainings, folds=folds,
+            seeds=seeds, seed=seed, groups=None if groups is None else load_column(data, groups),
+            class_names=loaded.class_names, output=output, tell=warn,
+        )  # fmt: skip
+    if result.choice.cure.how != "none" and not better.exists():
+        write_corrected(data, result.choice.cure, better, label=label)
+    if isinstance(result.model, nn.Module):
+        with new_file(output / "model.safetensors", replaces=always) as aside:
+            save_file({name: value.contiguous() for name, value in result.model.state_dict().items()}, aside)
+    if as_json:
+        print_json(result.to_dict())
+        return
+    if result.choice.comparisons:
+        print_table([comparison.row() for comparison in result.choice.comparisons], "Cures beside no change")
+    if result.proof is not None:
+        print_table(result.proof.rows(), "Retrained with controls")
+    say(result.sentence(), "bold")
+    say(f"The page: {output / 'report.html'}" + (f"; the data: {better}" if better.exists() else ""))
