@@ -57,6 +57,7 @@ def test_the_page_on_fine_tuning_runs(tmp_path):
     [
         ("any-framework", 4, ("likely", "emov")),
         ("correct", 5, ("Held-out samples say that this helps",)),
+        ("improve", 2, ("Held-out samples say that this helps", "On the test set")),
         ("influence", 3, ("precision", "at random")),
         ("geometry", 1, ("of the curvature within classes", "memorised")),
     ],
