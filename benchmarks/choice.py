@@ -6,7 +6,7 @@
 
 Heads on features (for tables: their columns) are cross-fitted and give the posterior of a wrong label; candidates are
 compared by ``gradsift.evaluation.choose`` on held-out samples with their given labels, and afterwards each one, and
-dropping exactly the wrong labels, on clean test labels. Regimes and seeds that the rule was designed on are listed in DESIGNED.
+dropping exactly the wrong labels, on clean test labels. Regimes and seeds that the rule was designed on stand in DESIGNED.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from gradsift.evidence import cross_fit_heads, evidence_of_arrays
 RESULTS = Path(__file__).resolve().parent / "results"
 ROWS, PAGE = RESULTS / "choice.jsonl", RESULTS.parent.parent / "docs" / "results-choice.md"
 DESIGNED = {
-    **dict.fromkeys(("adult-symmetric-20", "bank-class-10-30", "hausa-distant"), (0, 1)),
+    **dict.fromkeys(("adult-symmetric-20", "bank-class-10-30"), (0, 1)),
+    **dict.fromkeys(("adult-class-10-30", "bank-symmetric-20"), (0,)),
+    "hausa-distant": (0, 1, 2),
     **dict.fromkeys(("n_worse_label", "n_aggre_label", "n_random_label1"), (0,)),
 }
 """Regimes with the seeds on which the rule of the choice was designed."""
@@ -95,10 +97,10 @@ def page(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# The choice without clean labels",
         "",
-        "Written by `python benchmarks/choice.py --write` from `benchmarks/results/choice.jsonl`. Heads on features; 17 cures",
-        "are compared on held-out samples with their given labels within 33 trainings, one seed a row. Gains are points of",
+        "Written by `python benchmarks/choice.py --write` from `benchmarks/results/choice.jsonl`. Heads on features; 17",
+        "cures are compared on held-out samples with their given labels within 33 trainings, one seed a row. Gains are points of",
         "accuracy on clean test labels, which the choice has not read, against training on the data as they are. The best",
-        "candidate is the one that clean test labels would have picked, on this very seed, so it is an optimistic bound.",
+        "candidate is the one that clean test labels would have picked, on this very seed, an optimistic bound.",
         "The expected gain is that on held-out samples. Seconds were taken while the machine did other work.",
         "",
         "| regime | seed | designed on | samples | wrong | pick | gain | expected | best candidate | its gain "
@@ -110,7 +112,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         expected = "" if row["expected"] is None else f"{row['expected'][0]:+.1f} ± {row['expected'][1]:.1f}"
         lines.append(
             f"| {row['regime']} | {row['seed']} | {designed} | {row['samples']:,} | {100 * row['wrong']:.1f} % "
-            f"| {row['pick']} | {row['gain']:+.2f} | {expected} | {row['best']} | {row['best_gain']:+.2f} | {row['oracle_drop']:+.2f} "
+            f"| {row['pick']} | {row['gain']:+.2f} | {expected} | {row['best']} | {row['best_gain']:+.2f} "
+            f"| {row['oracle_drop']:+.2f} "
             f"| {row['seconds']:.0f} |"
         )
     fresh = [row["gain"] for row in rows if row["seed"] not in DESIGNED.get(row["regime"], ())]

@@ -64,7 +64,7 @@ def test_clean_data_are_left_alone_and_it_is_said_why(tmp_path):
 
 
 def test_features_alone_are_enough():
-    features, true, given = blobs(700, seed=3)
+    features, true, given = blobs(1600, seed=3)
     wide = np.tile(features, 12)
     result = gradsift.improve(None, {"x": features, "y": given}, features=wide, folds=2, show_progress=False)
     assert result.model is None

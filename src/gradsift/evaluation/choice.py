@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from scipy.stats import norm
 
 from gradsift.cleaning.cure import Cure, none
 from gradsift.errors import DataError, SettingError
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 Verdict = Literal["helps", "no help", "cannot tell"]
 """Whether a cure was chosen; or none helps; or the held-out samples are too few to see a gain of :data:`WORTH`."""
 
+ERROR = 0.05
+"""Probability that any of the intervals of all cures fails to cover (Bonferroni: each one's is a part of it)."""
 WORTH = 1.0
 """A gain that is worth seeing, in points of held-out accuracy: where intervals reach beyond it, nobody can tell."""
 
@@ -53,7 +56,7 @@ class Comparison:
     Attributes:
         cure: The cure.
         folds: How many folds it was tried on.
-        accuracy: Gain in accuracy on given labels, in points.
+        accuracy: Gain in accuracy on given labels, in points; its interval holds for all cures at once with 95 %.
         likelihood: Gain in the likelihood of given labels, in nats a sample.
     """
 
@@ -113,7 +116,9 @@ class Choice:
         if self.best is None:
             return "No cure was tried, so the data stay as they are."
         gain, name = self.best.accuracy, self.best.cure.name
-        measured = f"{gain.mean:+.2f} ± {gain.half_width:.2f} points (95 % interval, {gain.count:,} held-out samples)"
+        measured = (
+            f"{gain.mean:+.2f} ± {gain.half_width:.2f} points (95 % over all cures, {gain.count:,} held-out samples)"
+        )
         if self.verdict == "helps":
             return (
                 f"Held-out samples say that this helps: {name}. Accuracy on their given labels changes by {measured}."
@@ -160,7 +165,9 @@ def choose(
     """Chooses among cures by held-out samples with their given labels; no change wins ties.
 
     All candidates are tried on the first fold, the better half of them on the next one, and so on (successive halving);
-    without a limit all are tried on all folds. A cure helps where held-out accuracy rises beyond its 95 % interval and the
+    without a limit all are tried on all folds. A cure helps where held-out accuracy rises beyond its interval, which
+    holds for all
+    cures at once with 95 %, and the
     likelihood of the given labels does not fall; of those whose accuracy is within one standard error of the best the
     likeliest is taken.
 
@@ -193,7 +200,8 @@ def choose(
         spent = folds
         told(folds)
     survivors = _survivors(len(candidates), folds, None if trainings is None else trainings - spent)
-    tried = [_Tried(cure) for cure in candidates[: survivors[0]]]
+    confidence = 1 - ERROR / max(1, survivors[0])
+    tried = [_Tried(cure, confidence) for cure in candidates[: survivors[0]]]
     alive = tried
     for fold, number in enumerate(survivors):
         alive = sorted(alive, key=lambda one: -one.merit)[:number]
@@ -214,8 +222,8 @@ def choose(
 class _Tried:
     """A cure with what was predicted after it, fold by fold."""
 
-    def __init__(self, cure: Cure) -> None:
-        self.cure = cure
+    def __init__(self, cure: Cure, confidence: float) -> None:
+        self.cure, self._confidence = cure, confidence
         self.comparison: Comparison | None = None
         self.given_up = False
         self._predicted: list[np.ndarray] = []
@@ -230,7 +238,10 @@ class _Tried:
         every = np.concatenate(self._predicted)
         right = (every.argmax(axis=1) == labels) * 1.0 - (unchanged.argmax(axis=1) == labels)
         gain = noisy_likelihood(every, labels) - likely
-        self.comparison = Comparison(self.cure, len(self._predicted), estimate(100 * right), estimate(gain))
+        self.comparison = Comparison(self.cure, len(self._predicted), *self._estimates(100 * right, gain))
+
+    def _estimates(self, right: np.ndarray, gain: np.ndarray) -> tuple[Estimate, Estimate]:
+        return estimate(right, confidence=self._confidence), estimate(gain, confidence=self._confidence)
 
     @property
     def merit(self) -> float:
@@ -266,7 +277,7 @@ def _decided(tried: Sequence[Comparison], labels: np.ndarray, trainings: int) ->
     last = [one for one in compared if one.folds == compared[0].folds]
     helping = [one for one in last if one.helps]
     if helping:
-        error = helping[0].accuracy.half_width / 1.96
+        error = helping[0].accuracy.half_width / float(norm.ppf(1 - ERROR / len(tried) / 2))
         close = [one for one in helping if one.accuracy.mean >= helping[0].accuracy.mean - error]
         best = max(close, key=lambda one: one.likelihood.mean)
         rest = [one for one in compared if one is not best]
