@@ -98,7 +98,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         "# The choice without clean labels",
         "",
         "Written by `python benchmarks/choice.py --write` from `benchmarks/results/choice.jsonl`. Heads on features; 17",
-        "cures are compared on held-out samples with their given labels within 33 trainings, one seed a row. Gains are points of",
+        "cures are compared on held-out samples with given labels within 33 trainings, one seed a row. Gains are points of",
         "accuracy on clean test labels, which the choice has not read, against training on the data as they are. The best",
         "candidate is the one that clean test labels would have picked, on this very seed, an optimistic bound.",
         "The expected gain is that on held-out samples. Seconds were taken while the machine did other work.",

@@ -241,7 +241,8 @@ class _Tried:
         self.comparison = Comparison(self.cure, len(self._predicted), *self._estimates(100 * right, gain))
 
     def _estimates(self, right: np.ndarray, gain: np.ndarray) -> tuple[Estimate, Estimate]:
-        return estimate(right, confidence=self._confidence), estimate(gain, confidence=self._confidence)
+        accuracy = estimate(right.tolist(), confidence=self._confidence)
+        return accuracy, estimate(gain.tolist(), confidence=self._confidence)
 
     @property
     def merit(self) -> float:
