@@ -283,7 +283,7 @@ def _decided(tried: Sequence[Comparison], labels: np.ndarray, trainings: int) ->
         best = max(close, key=lambda one: one.likelihood.mean)
         rest = [one for one in compared if one is not best]
         return Choice(best.cure, "helps", [best, *rest], trainings)
-    possible = max((one.accuracy.mean + one.accuracy.half_width for one in last), default=0.0)
+    possible = 0.0 if not last else last[0].accuracy.mean + last[0].accuracy.half_width  # of the best, which is named
     return Choice(none(labels), "cannot tell" if possible > WORTH else "no help", compared, trainings)
 
 
