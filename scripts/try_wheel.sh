@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the built wheel in a fresh environment, with the newest or the lowest versions allowed, and uses it in an empty folder.
+# Installs the built wheel in a fresh environment, with the newest or the lowest versions allowed, uses it in an empty folder, and
+# runs the fast core of the tests on it.
 set -eu
 which=$1
 here=$(cd "$(dirname "$0")/.." && pwd)
