@@ -40,7 +40,9 @@ class Family:
 
     def on_meta(self):
         with torch.device("meta"):
-            return self.model(self.config(**self.published))
+            model = self.model(self.config(**self.published))
+        model.tie_weights()  # transformers 5.0 leaves that out on the meta device
+        return model
 
     def batch(self, n=4, dtype=torch.float32, *, length=LENGTH, left=False):
         """Rows of several lengths, padded at one side; nothing is padded that is shorter than LENGTH."""

@@ -1,6 +1,8 @@
 """Small random models of transformers with their tokenizers, written to folders as save_pretrained writes them."""
 
+import json
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,7 @@ def tokenizer(*, special=False, template=None, limit=16, words=WORDS, **options)
     names = {"pad_token": "<pad>", "eos_token": "</s>", "bos_token": "<s>", "unk_token": "<unk>"} | options
     return tf.PreTrainedTokenizerFast(
         tokenizer_object=made, model_max_length=limit, chat_template=template,
+        model_input_names=["input_ids", "attention_mask"],  # the default of transformers 4 adds token types
         **{name: token for name, token in names.items() if token is not None},
     )  # fmt: skip
 
@@ -47,6 +50,14 @@ def letters(**options):
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     return tf.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", **options)
+
+
+def image_processor(side):
+    """ViT's, loaded as a model's own is: what needs no torchvision has another name in transformers 4 and 5."""
+    settings = {"image_processor_type": "ViTImageProcessor", "size": {"height": side, "width": side}}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "preprocessor_config.json").write_text(json.dumps(settings))
+        return tf.AutoImageProcessor.from_pretrained(folder)
 
 
 def texts(size=40, classes=("bad", "good", "fine"), seed=0):

@@ -18,6 +18,7 @@ from pretrained import (
     TEMPLATE,
     WORDS,
     chats,
+    image_processor,
     needs_model,
     save,
     save_adapter,
@@ -222,10 +223,8 @@ def test_pairs_of_texts_and_a_person_reading(gradsift, folder):
 
 def test_a_folder_of_images(gradsift, folder):
     image = pytest.importorskip("PIL.Image")
-    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
-
     names = {"id2label": {0: "cat", 1: "ant", 2: "bee"}, "label2id": {"cat": 0, "ant": 1, "bee": 2}}
-    save(folder / "vit", "vit_image", ViTImageProcessorPil(size={"height": 16, "width": 16}), **names)
+    save(folder / "vit", "vit_image", image_processor(16), **names)
     for place in range(12):
         (folder / "pictures" / ("ant", "bee", "cat")[place % 3]).mkdir(parents=True, exist_ok=True)
         values = np.random.default_rng(place).integers(0, 255, (16, 16, 3)).astype(np.uint8)

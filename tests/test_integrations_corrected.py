@@ -9,7 +9,7 @@ import scipy.sparse
 import torch
 import transformers
 from families import BY_NAME
-from pretrained import tokenizer
+from pretrained import image_processor, tokenizer
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.utils.data import DataLoader
@@ -123,7 +123,7 @@ def test_a_plain_loop_and_lightning(how):
 def test_images_reach_the_trainer_as_rows_of_targets():
     image_set = gradsift.ImageSet(
         [{"image": np.full((8, 8, 3), i, dtype=np.uint8), "label": int(y)} for i, y in enumerate(GIVEN)],
-        transformers.ViTImageProcessorPil(size={"height": 8, "width": 8}),
+        image_processor(8),
     )
     batch = next(iter(DataLoader(TargetSet(apply(CURES["soft"], image_set), K), batch_size=5)))
     assert torch.equal(batch["labels"], torch.from_numpy(POSTERIOR[:5]))

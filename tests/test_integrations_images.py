@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 from families import BY_NAME
-from pretrained import save
+from pretrained import image_processor, save
 
 import gradsift
 from gradsift.data import Samples
@@ -18,15 +18,10 @@ from gradsift.integrations.pretrained import encode_rows, load_pretrained
 from gradsift.integrations.rows import load_rows
 
 Image = pytest.importorskip("PIL.Image")
-from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil  # noqa: E402  # needs Pillow
 
 CLASSES = ["ant", "bee", "cat"]
 LABEL2ID = {"cat": 0, "ant": 1, "bee": 2}
 QUIET = {"detectors": "l2", "show_progress": False}
-
-
-def processor():
-    return ViTImageProcessorPil(size={"height": 16, "width": 16})
 
 
 def picture(place, mode="RGB"):
@@ -62,8 +57,8 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("form", ["Pillow", "bytes", "struct", "Dataset"])
 def test_every_kind_of_image_is_prepared_by_the_processor(form):
-    train_set = gradsift.ImageSet(forms()[form], processor())
-    expected = processor()(picture(4), return_tensors="pt")["pixel_values"][0]
+    train_set = gradsift.ImageSet(forms()[form], image_processor(16))
+    expected = image_processor(16)(picture(4), return_tensors="pt")["pixel_values"][0]
     assert torch.equal(train_set[4]["pixel_values"], expected)
     batch = Samples(train_set).batch([3, 4, 5])
     assert batch["pixel_values"].shape == (3, 3, 16, 16)
@@ -72,7 +67,7 @@ def test_every_kind_of_image_is_prepared_by_the_processor(form):
 
 
 def test_classes_are_matched_by_name():
-    train_set = gradsift.ImageSet(forms()["Dataset"], processor(), label2id=LABEL2ID)
+    train_set = gradsift.ImageSet(forms()["Dataset"], image_processor(16), label2id=LABEL2ID)
     assert [int(train_set[i]["labels"]) for i in range(3)] == [1, 2, 0]
     assert train_set.classes == ["cat", "ant", "bee"]
 
@@ -80,12 +75,15 @@ def test_classes_are_matched_by_name():
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
 def test_other_modes_become_rgb(mode):
     rows = [{"image": picture(0, mode), "label": 0}]
-    assert gradsift.ImageSet(rows, processor())[0]["pixel_values"].shape == (3, 16, 16)
+    assert gradsift.ImageSet(rows, image_processor(16))[0]["pixel_values"].shape == (3, 16, 16)
 
 
 def test_several_labels_an_image_stay_a_row():
     rows = [{"image": picture(i), "label": [0, 1, i % 2]} for i in range(2)]
-    assert Samples(gradsift.ImageSet(rows, processor())).batch([0, 1])["labels"].tolist() == [[0, 1, 0], [0, 1, 1]]
+    assert Samples(gradsift.ImageSet(rows, image_processor(16))).batch([0, 1])["labels"].tolist() == [
+        [0, 1, 0],
+        [0, 1, 1],
+    ]
 
 
 def test_a_folder_gives_rows_whose_class_is_the_subfolder(folder):
@@ -94,10 +92,10 @@ def test_a_folder_gives_rows_whose_class_is_the_subfolder(folder):
     assert len(rows) == 9
     assert [rows[i]["label"] for i in range(9)] == [name for name in CLASSES for _ in range(3)]
     assert np.array_equal(np.asarray(rows[1]["image"]), np.asarray(picture(3)))
-    train_set = gradsift.ImageSet(rows, processor(), label2id=LABEL2ID)
+    train_set = gradsift.ImageSet(rows, image_processor(16), label2id=LABEL2ID)
     assert [int(train_set[i]["labels"]) for i in (0, 3, 6)] == [1, 2, 0]
     with pytest.raises(DataError, match="words such as 'ant'"):
-        gradsift.ImageSet(rows, processor())
+        gradsift.ImageSet(rows, image_processor(16))
 
 
 @pytest.mark.parametrize(
@@ -110,16 +108,16 @@ def test_a_folder_gives_rows_whose_class_is_the_subfolder(folder):
     ],
 )
 def test_rows_that_hold_no_image_are_named(row, phrase):
-    train_set = gradsift.ImageSet([{"image": picture(0), "label": 0}, row], processor())
+    train_set = gradsift.ImageSet([{"image": picture(0), "label": 0}, row], image_processor(16))
     with pytest.raises(DataError, match=phrase):
         train_set[1]
 
 
 def test_columns_and_processors_that_are_none_are_refused():
     with pytest.raises(DataError, match="no column 'photo': the columns are image, label"):
-        gradsift.ImageSet(forms()["bytes"], processor(), image="photo")
+        gradsift.ImageSet(forms()["bytes"], image_processor(16), image="photo")
     with pytest.raises(DataError, match="no column 'kind'"):
-        gradsift.ImageSet(forms()["bytes"], processor(), label="kind")
+        gradsift.ImageSet(forms()["bytes"], image_processor(16), label="kind")
     with pytest.raises(SettingError, match="the processor is a str: give the model's own, AutoImageProcessor"):
         gradsift.ImageSet(forms()["bytes"], "vit")
 
@@ -127,7 +125,7 @@ def test_columns_and_processors_that_are_none_are_refused():
 @pytest.mark.parametrize("family", ["vit_image", "resnet_image"])
 def test_an_audit_of_images_trims_and_annotates_them(family, tmp_path):
     names = {"id2label": dict(enumerate(CLASSES)), "label2id": {name: i for i, name in enumerate(CLASSES)}}
-    loaded = load_pretrained(save(tmp_path / "model", family, processor(), **names))
+    loaded = load_pretrained(save(tmp_path / "model", family, image_processor(16), **names))
     rows = forms(12)["Dataset"]
     train_set = encode_rows(loaded, rows, {})
     found = gradsift.audit(loaded.model, train_set, task=loaded.task, contamination=0.25, **QUIET)
@@ -146,7 +144,7 @@ def test_an_audit_of_images_trims_and_annotates_them(family, tmp_path):
 def test_a_folder_can_be_audited_and_trimmed(folder, tmp_path):
     model = BY_NAME["vit_image"].make()
     rows = load_rows(folder)
-    train_set = gradsift.ImageSet(rows, processor(), label2id=LABEL2ID)
+    train_set = gradsift.ImageSet(rows, image_processor(16), label2id=LABEL2ID)
     found = gradsift.audit(model, train_set, contamination=0.3, output=tmp_path / "run", **QUIET)
     assert "data:image/png" in (tmp_path / "run" / "report.html").read_text()
     assert [row["label"] for row in found.trim(rows)] == [rows[int(i)]["label"] for i in found.kept]

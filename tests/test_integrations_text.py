@@ -172,7 +172,7 @@ def test_classes_that_the_model_does_not_name_are_refused(names, unknown):
 def test_names_in_the_metadata_of_a_parquet_file_count(tmp_path):
     kinds = {
         "label": datasets.ClassLabel(names=["good", "fine", "bad"]),
-        "tags": datasets.List(datasets.ClassLabel(names=["good", "fine", "bad"])),
+        "tags": datasets.Sequence(datasets.ClassLabel(names=["good", "fine", "bad"])),
     }
     features = datasets.Features({"text": datasets.Value("string")} | kinds)
     rows = datasets.Dataset.from_dict(
@@ -189,8 +189,8 @@ def test_names_in_the_metadata_of_a_parquet_file_count(tmp_path):
 
 
 def test_a_list_of_named_classes_is_matched_by_name_too():
-    tags = datasets.List(datasets.ClassLabel(names=["B", "O"]))
-    features = datasets.Features({"words": datasets.List(datasets.Value("string")), "tags": tags})
+    tags = datasets.Sequence(datasets.ClassLabel(names=["B", "O"]))
+    features = datasets.Features({"words": datasets.Sequence(datasets.Value("string")), "tags": tags})
     rows = datasets.Dataset.from_dict({"words": [["w8", "w9"]], "tags": [[0, 1]]}, features=features)
     train_set = gradsift.TextSet(rows, tokenizer(), text="words", label="tags", label2id={"O": 0, "B": 1})
     assert train_set[0]["labels"] == [1, 0]

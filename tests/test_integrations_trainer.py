@@ -21,8 +21,9 @@ def tokenizer():
     made = Tokenizer(models.WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="w0"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="w1", eos_token="w2", unk_token="w0", model_max_length=16
-    )
+        tokenizer_object=made, pad_token="w1", eos_token="w2", unk_token="w0", model_max_length=16,
+        model_input_names=["input_ids", "attention_mask"],  # the default of transformers 4 adds token types
+    )  # fmt: skip
 
 
 def texts(size=22):

@@ -123,7 +123,10 @@ def load_pretrained(
 
 def _refuse_random_weights(report: Mapping[str, Any], trained: Mapping[str, Any], what: str) -> None:
     """Refuses a model some of whose weights are in no file, nor in those of the adapter."""
-    missing = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    mismatched = (
+        key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]
+    )  # names, or with two shapes
+    missing = {*report["missing_keys"], *mismatched}
     missing = {key for key in missing if not any(own.endswith(key) for own in trained)}
     if missing:
         raise ModelError(
