@@ -24,7 +24,11 @@ def collect_arrays(run: RunDirectory, evidence: Evidence, *, shard_size: int) ->
         DataError: There are no predictions.
     """
     if evidence.predictions is None or evidence.labels is None or evidence.losses is None:
-        raise DataError("an audit without a model needs labels and predictions: give probabilities, logits or features")
+        missing = [name for name in ("labels", "predictions", "losses") if getattr(evidence, name) is None]
+        raise DataError(
+            f"an audit without a model needs labels, predictions and losses, and this evidence has no {' and no '.join(missing)}: "
+            "make it with gradsift.evidence.evidence_of_arrays, from probabilities, logits or features"
+        )
     lengths = []
     for shard, start in enumerate(range(0, len(evidence), shard_size)):
         positions = np.arange(start, min(start + shard_size, len(evidence)))

@@ -1,0 +1,96 @@
+"""Writes the figures of README.md from committed rows and from the demo's own data.
+
+    python scripts/readme_figures.py [--check]
+
+What cures gain comes from ``benchmarks/results/gain.parquet``; the five rows are those of an audit of the demo's digits.
+``--check`` writes nothing and fails where the page would change.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from gain.page import ROWS, WORTH, Gains  # noqa: E402
+from gain.regimes import REGIMES  # noqa: E402
+from quality.rows import read  # noqa: E402
+
+README = ROOT / "README.md"
+ARMS = {
+    "**gradsift**, `improve`": "auto",
+    "confident learning (cleanlab's cut), same predictions": "confident learning",
+    "label smoothing 0.3": "label smoothing 0.3",
+}
+COLUMNS = ("position", "given_label", "suggested_label", "score", "reason")
+
+
+def gains() -> str:
+    """Share of the oracle's gain by kind of regime, and the worst regime of each method."""
+    rows = read(ROWS)
+    found = Gains(rows)
+    run = [name for name in found.regimes if found.of(name, "auto")]
+    kinds = {"frozen features": [], "from scratch": []}
+    for name in run:
+        kinds["frozen features" if REGIMES[name].pretrained else "from scratch"].append(name)
+    seeds = sorted({len(found.of(name, "auto")) for name in run})
+    worth = {
+        kind: [name for name in names if np.mean(found.of(name, "oracle drop") or [0]) >= WORTH]
+        for kind, names in kinds.items()
+    }
+    lines = [
+        "Test accuracy gained, as a share of what removing exactly the wrong labels gains (which needs the truth; ratio of",
+        f"means), on regimes that are trained with {_range(seeds)} seed{'s' if seeds[-1] > 1 else ''} each; nothing reads a",
+        f"clean label. {rows[0]['machine']}.",
+        "",
+        "| | " + " | ".join(f"{kind}, {len(names)} regimes" for kind, names in worth.items()) + " | worst regime, points |",
+        "|---|---|---|---|",
+    ]
+    for words, arm in ARMS.items():
+        cells = [_share(found, arm, names) for names in worth.values()]
+        lowest = min((float(np.mean(found.of(name, arm))), name) for name in run if found.of(name, arm))
+        lines.append(f"| {words} | {' | '.join(cells)} | {lowest[0]:+.1f} ({REGIMES[lowest[1]].words}) |")
+    return "\n".join(lines)
+
+
+def _share(found: Gains, arm: str, names: list[str]) -> str:
+    ratio, _, count = found.shares(arm, [name for name in names if found.of(name, arm)])
+    return f"{100 * ratio:.0f} %" if count else "–"
+
+
+def _range(seeds: list[int]) -> str:
+    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+
+
+def rows() -> str:
+    """The five most suspect digits of the demo."""
+    import gradsift
+    from gradsift.demo import load
+
+    train = load()[0]
+    features = train["x"].reshape(len(train["x"]), -1)
+    audit = gradsift.audit_predictions(train["label"], features=features, show_progress=False)
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    for row in audit.worst(5).select(list(COLUMNS)).to_pylist():
+        lines.append("| " + " | ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
+    return "\n".join(lines)
+
+
+def written(text: str) -> str:
+    """The page with its figures."""
+    for name, make in (("rows", rows), ("gains", gains)):
+        pattern = rf"(<!-- {name}: [^>]*-->\n).*?(<!-- end of {name} -->)"
+        text = re.sub(pattern, lambda match, body=make(): f"{match[1]}\n{body}\n\n{match[2]}", text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    page = written(README.read_text())
+    if "--check" in sys.argv:
+        sys.exit(page != README.read_text())
+    README.write_text(page)
