@@ -23,6 +23,8 @@ SHOWN_IN_LINE = 4
 """Most feature values in a line of text."""
 LINE = 100
 """Most characters of a text in a line."""
+PIXELS: list[str] = []
+"""Stands for the names of features where the numbers are the pixels of a Pillow image, however small."""
 
 
 def on_cards(audit: AuditedRun) -> pa.Table:
@@ -50,7 +52,7 @@ def render_sample(sample: Any, feature_names: list[str] | None = None) -> Markup
     content, names = _content(sample, feature_names)
     if isinstance(content, str):
         return _text(content) if content else Markup("")
-    return _image(content) if is_image(content) else _features(content.reshape(-1), names)
+    return _image(content) if names is PIXELS or is_image(content) else _features(content.reshape(-1), names)
 
 
 def describe_sample(sample: Any, feature_names: list[str] | None = None) -> str:
@@ -67,7 +69,7 @@ def describe_sample(sample: Any, feature_names: list[str] | None = None) -> str:
     if isinstance(content, str):
         text = printable(" ".join(content.split()))
         return text if len(text) <= LINE else text[:LINE] + " …"
-    if is_image(content):
+    if names is PIXELS or is_image(content):
         return f"image of shape {tuple(content.shape)}"
     values = content.reshape(-1)
     shown = [f"{_feature_name(names, place)}={value:.4g}" for place, value in enumerate(values[:SHOWN_IN_LINE])]
@@ -75,7 +77,7 @@ def describe_sample(sample: Any, feature_names: list[str] | None = None) -> str:
 
 
 def _content(sample: Any, feature_names: list[str] | None) -> tuple[str | np.ndarray, list[str] | None]:
-    """A sample's input as a text or an array of numbers, and the names of its features."""
+    """A sample's input as a text or numbers, and the names of its features; :data:`PIXELS` of a Pillow image."""
     if isinstance(sample, dict):
         inputs = {str(key): value for key, value in sample.items() if key not in (*LABEL_KEYS, "id")}
         texts = [value for value in inputs.values() if isinstance(value, str)]
@@ -90,8 +92,11 @@ def _content(sample: Any, feature_names: list[str] | None) -> tuple[str | np.nda
     if isinstance(sample, str):
         return sample, None
     if hasattr(sample, "convert"):  # a Pillow image
-        return np.asarray(to_rgb(sample)), None
-    array = sample.detach().cpu().numpy() if isinstance(sample, Tensor) else np.asarray(sample)
+        return np.asarray(to_rgb(sample)), PIXELS
+    if isinstance(sample, Tensor):
+        sample = sample.detach().cpu()
+        sample = sample.double() if sample.is_floating_point() else sample  # numpy has no bfloat16
+    array = np.asarray(sample)
     return (array, feature_names) if array.dtype.kind in "fiub" else (str(sample), None)
 
 

@@ -26,8 +26,8 @@ def collect_arrays(run: RunDirectory, evidence: Evidence, *, shard_size: int) ->
     if evidence.predictions is None or evidence.labels is None or evidence.losses is None:
         missing = [name for name in ("labels", "predictions", "losses") if getattr(evidence, name) is None]
         raise DataError(
-            f"an audit without a model needs labels, predictions and losses, and this evidence has no {' and no '.join(missing)}: "
-            "make it with gradsift.evidence.evidence_of_arrays, from probabilities, logits or features"
+            f"this evidence has no {' and no '.join(missing)}, which an audit without a model needs: make it with "
+            "gradsift.evidence.evidence_of_arrays, from probabilities, logits or features"
         )
     lengths = []
     for shard, start in enumerate(range(0, len(evidence), shard_size)):
