@@ -27,7 +27,7 @@ ARMS = {
     "confident learning (cleanlab's cut), same predictions": "confident learning",
     "label smoothing 0.3": "label smoothing 0.3",
 }
-COLUMNS = ("position", "given_label", "suggested_label", "score", "reason")
+COLUMNS = ("position", "given_label", "predicted_label", "suggested_label", "score", "flagged", "reason_kind")
 
 
 def gains() -> str:
@@ -39,14 +39,14 @@ def gains() -> str:
     for name in run:
         kinds["frozen features" if REGIMES[name].pretrained else "from scratch"].append(name)
     seeds = sorted({len(found.of(name, "auto")) for name in run})
+    number = f"{_range(seeds)} seed{'s' if seeds[-1] > 1 else ''}"
     worth = {
         kind: [name for name in names if np.mean(found.of(name, "oracle drop") or [0]) >= WORTH]
         for kind, names in kinds.items()
     }
     lines = [
         "Test accuracy gained, as a share of what removing exactly the wrong labels gains, which needs the truth (ratio of",
-        f"means; {_range(seeds)} seed{'s' if seeds[-1] > 1 else ''} each). Only the oracle reads clean labels.",
-        f"Machine: {rows[0]['machine']}.",
+        f"means; {number} each). Only the oracle reads clean labels. {rows[0]['machine']}.",
         "",
         "| | "
         + " | ".join(f"{kind}, {len(names)} regimes" for kind, names in worth.items())

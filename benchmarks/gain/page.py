@@ -50,13 +50,20 @@ class Gains:
         values = self.of(regime, arm)
         return estimate(values) if values else None
 
+    def paired(self, regime: str, arm: str, other: str) -> tuple[float, float] | None:
+        """Mean gains of two arms over the seeds that both have; ``None`` where there are none."""
+        accuracy = self._accuracy
+        seeds = {seed for name, one, seed in accuracy if name == regime and one == arm}
+        seeds = {s for s in seeds if (regime, other, s) in accuracy and (regime, "no change", s) in accuracy}
+        if not seeds:
+            return None
+        gained = [[accuracy[regime, one, s] - accuracy[regime, "no change", s] for s in seeds] for one in (arm, other)]
+        return float(np.mean(gained[0])), float(np.mean(gained[1]))
+
     def shares(self, arm: str, regimes: Iterable[str]) -> tuple[float, float, int]:
         """Share of the oracle's gain: ratio of means, mean of ratios, and of how many regimes."""
-        pairs = []
-        for name in regimes:
-            own, best = self.estimate(name, arm), self.estimate(name, "oracle drop")
-            if own is not None and best is not None and best.mean >= WORTH:
-                pairs.append((own.mean, best.mean))
+        found = [self.paired(name, arm, "oracle drop") for name in regimes]
+        pairs = [pair for pair in found if pair is not None and pair[1] >= WORTH]
         if not pairs:
             return float("nan"), float("nan"), 0
         gains, oracle = np.array(pairs).T
