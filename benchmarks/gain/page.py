@@ -104,7 +104,7 @@ def _share_table(gains: Gains, kinds: dict[str, list[str]]) -> list[str]:
         "## Share of what removing exactly the wrong labels gains",
         "",
         f"Over regimes where that is at least {WORTH:g} point. First the ratio of mean gains, then the mean of the",
-        "regimes' ratios. *Unseen* are regimes on which no constant of the program was chosen.",
+        "regimes' ratios. *Unseen* are data sets that were not in view when constants of the program were chosen.",
         "",
         "| arm | "
         + " | ".join(f"{kind}, {part}" for kind in ("frozen", "scratch") for part in ("all", "unseen"))
@@ -129,10 +129,8 @@ def _table(gains: Gains, names: list[str]) -> list[str]:
     lines = ["| regime | seeds | " + " | ".join(arms) + " |", "|---|---|" + "---|" * len(arms)]
     for name in names:
         cells = [_cell(gains.estimate(name, arm)) for arm in arms]
-        star = " (constants chosen here)" if REGIMES[name].chosen_on else ""
-        lines.append(
-            f"| {REGIMES[name].words}{star} | {len(gains.of(name, 'no change'))} | " + " | ".join(cells) + " |"
-        )
+        words = REGIMES[name].words + ("" if REGIMES[name].chosen_on else ", unseen")
+        lines.append(f"| {words} | {len(gains.of(name, 'no change'))} | " + " | ".join(cells) + " |")
     return lines
 
 
