@@ -42,6 +42,15 @@ def test_a_cure_of_some_samples_is_what_a_data_set_of_them_sees():
     assert cure.relabel(POSTERIOR, SCORES, LABELS, 2).of(np.array([2, 5])).labels.tolist() == [2, 2]
 
 
+def test_a_digest_tells_cures_apart():
+    cures = (
+        cure.none(LABELS), cure.drop(SCORES, LABELS, 1), cure.drop(SCORES, LABELS, 2), cure.soft(POSTERIOR, LABELS),
+        cure.relabel(POSTERIOR, SCORES, LABELS, 2), cure.weight(SCORES, LABELS),
+    )  # fmt: skip
+    assert len({each.digest for each in cures}) == len(cures)
+    assert cure.drop(SCORES, LABELS, 2).digest == cures[2].digest
+
+
 def test_names():
     names = [one.name for one in (cure.none(LABELS), cure.drop(SCORES, LABELS, 3), cure.soft(POSTERIOR, LABELS))]
     assert names == ["no change", "drop 50 %", "soft targets"]

@@ -75,6 +75,16 @@ def test_features_alone_are_enough():
     assert (given != true)[result.choice.cure.changed].mean() > 0.5  # of all labels 40 % are wrong
 
 
+def test_other_features_in_the_same_folder_are_audited_anew(tmp_path):
+    features, _, given = blobs(300, rate=0.2, seed=3)
+    data = (features, given)
+    first = gradsift.improve(None, data, features=features, folds=2, output=tmp_path, show_progress=False)
+    again = gradsift.improve(None, data, features=features, folds=2, output=tmp_path, show_progress=False)
+    assert again.audit.table.equals(first.audit.table)
+    other = gradsift.improve(None, data, features=-features[:, :2], folds=2, output=tmp_path, show_progress=False)
+    assert not other.audit.table["score"].equals(first.audit.table["score"])
+
+
 def test_a_killed_run_goes_on(tmp_path):
     script = tmp_path / "job.py"
     script.write_text(

@@ -20,6 +20,7 @@ from gain.regimes import Training
 from gradsift.cleaning import cure
 from gradsift.cleaning.cure import Cure
 from gradsift.detectors import WrongLabelPosterior
+from gradsift.evaluation.arms import smoothed
 from gradsift.evidence import Evidence, evidence_of_arrays
 from gradsift.stages.cross_fit_heads import evidence_of_features
 
@@ -149,7 +150,7 @@ def cures(draw: Draw) -> Iterator[tuple[str, Callable[[], Cure]]]:
     noise = np.random.default_rng([draw.seed, 90]).random(len(given))
     yield "random drop, as many", lambda: cure.drop(noise, given, int(wrong.sum()))
     for share in (0.1, 0.3):
-        yield f"label smoothing {share}", _smoothed(draw, share)
+        yield f"label smoothing {share}", lambda share=share: smoothed(given, draw.classes, share)
     yield "confident learning", lambda: _confident(draw)
     yield (
         "averaged margin, true number",
@@ -164,10 +165,6 @@ def cures(draw: Draw) -> Iterator[tuple[str, Callable[[], Cure]]]:
         yield f"{name}, soft", lambda evidence=evidence: cure.soft(draw.posterior(evidence())[0], given)
         yield f"{name}, relabel", lambda evidence=evidence: _relabelled(draw, evidence())
         yield f"{name}, weight", lambda evidence=evidence: cure.weight(draw.posterior(evidence())[1], given)
-
-
-def _smoothed(draw: Draw, share: float) -> Callable[[], Cure]:
-    return lambda: cure.soft(baselines.smoothed(draw.given, draw.classes, share), draw.given)
 
 
 def _confident(draw: Draw) -> Cure:

@@ -1,4 +1,4 @@
-"""What others do with the same predictions: confident learning's own cut, averaged margins, smoothing, averaged weights."""
+"""What others do with the same predictions: confident learning's own cut, averaged margins, averaged weights."""
 
 from __future__ import annotations
 
@@ -76,8 +76,3 @@ def averaged_weights(problem: Problem, seed: int) -> float:
         for own, *others in zip(model.parameters(), *(one.parameters() for one in kept), strict=True):
             own.copy_(torch.stack([other.detach() for other in others]).mean(dim=0))
     return accuracy(model, *problem.test)
-
-
-def smoothed(labels: np.ndarray, classes: int, share: float) -> np.ndarray:
-    """Label smoothing: ``1 - share`` on the given class and the rest spread over all, shape (n, K)."""
-    return (1 - share) * np.eye(classes)[labels] + share / classes

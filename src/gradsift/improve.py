@@ -16,13 +16,12 @@ from gradsift.data import Samples
 from gradsift.data.overlap import overlap
 from gradsift.detectors import WrongLabelPosterior
 from gradsift.errors import DataError, OutputError, SettingError
-from gradsift.evaluation import Choice, Verification, accuracy, choose, verify
-from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
+from gradsift.evaluation import Choice, Verification, accuracy, verify
+from gradsift.evaluation.choose_cure import choose_by_heads, choose_by_training
 from gradsift.evaluation.cured_training import CuredTraining
-from gradsift.evaluation.heads import HeadTrainer
 from gradsift.evaluation.timed import TimedTraining
 from gradsift.evaluation.trainings import Metric
-from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_arrays
+from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_arrays, stored_evidence
 from gradsift.evidence.cross_fit import Predict, takes
 from gradsift.evidence.predictions import given_labels
 from gradsift.report.improvement import write_improvement
@@ -33,11 +32,6 @@ from gradsift.tasks import Task, get_task
 from gradsift.writing import always, new_file
 
 logger = logging.getLogger(__name__)
-
-HEAD_TRAININGS = 33
-"""Trainings of heads for the choice, where there are more than :data:`MANY` samples."""
-MANY = 20_000
-"""With fewer samples every cure is tried on every fold by heads."""
 
 
 @dataclass(frozen=True)
@@ -228,18 +222,15 @@ def _choose(
     wrong = 1 - true[np.arange(len(labels)), labels]
     takes_numbers = {"soft", "weight"} if timed is None else accepted(timed)
     if timed is None or features is not None:
-        heads = HeadTrainer(np.asarray(features), labels, fold_of, classes=true.shape[1], seed=seed)
-        most = HEAD_TRAININGS if len(labels) > MANY else None
-        return choose(
-            heads, cures_on_grid(wrong, true, labels, accepted=takes_numbers), labels, fold_of, trainings=most
-        )
+        return choose_by_heads(np.asarray(features), wrong, true, labels, fold_of, accepts=takes_numbers, seed=seed)
     place, names = _inside(folder, "choice"), evidence.class_names
     training = CuredTraining(
         timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=names, output=place
     )
-    cures = cures_by_count(wrong, true, labels, float(wrong.sum()), accepted=takes_numbers)
     unchanged = None if evidence.by_epoch is None else evidence.by_epoch[-1]
-    return choose(training, cures, labels, fold_of, unchanged=unchanged, trainings=trainings)
+    return choose_by_training(
+        training, wrong, true, labels, fold_of, accepts=takes_numbers, trainings=trainings, unchanged=unchanged
+    )
 
 
 def _evidence_of(
@@ -254,13 +245,28 @@ def _evidence_of(
 
 
 def _audit(evidence: Evidence, train_set: Any, folder: Path | None, seed: int, show_progress: bool) -> Audit:
-    """The audit of the evidence; one that is there is opened."""
-    place = _inside(folder, "audit")
+    """The audit of the evidence; a finished one of the same evidence is opened."""
+    place, other = _inside(folder, "audit"), False
     if place is not None and (place / "scores.parquet").is_file():
         finished = Audit.open(place, train_set)
         finished.samples_of(train_set)  # refuses another data set
-        return finished
-    return audit(evidence=evidence, data=train_set, output=place, seed=seed, show_progress=show_progress)
+        other = not _same_predictions(finished, evidence)
+        if not other:
+            return finished
+    return audit(
+        evidence=evidence, data=train_set, output=place, seed=seed, overwrite=other, show_progress=show_progress
+    )
+
+
+def _same_predictions(finished: Audit, evidence: Evidence) -> bool:
+    """Whether an audit was made of these predictions, to the last digit."""
+    stored, known = stored_evidence(finished.run, finished.kind).predictions, evidence.predictions
+    if stored is None or known is None or stored.shape != known.shape:
+        return False
+    return all(
+        np.array_equal(rows, known.rows(np.arange(start, start + len(rows))).astype(np.float32))
+        for start, rows in stored.chunks()
+    )
 
 
 def _notices_before(train_fn: TrainFunction | None, samples: Samples, test_set: Any, features: Any) -> list[str]:
@@ -340,5 +346,5 @@ def _write(result: Improvement, folder: Path | None) -> None:
     cure = result.choice.cure
     arrays = {"labels": cure.labels, "targets": cure.targets, "weights": cure.weights}
     with new_file(folder / "cure.npz", replaces=always) as aside:
-        np.savez(aside, kept=cure.kept, **{name: array for name, array in arrays.items() if array is not None})  # type: ignore[arg-type]
+        np.savez(aside, kept=cure.kept, **{name: array for name, array in arrays.items() if array is not None})  # type: ignore[arg-type]  # array names, none of them an option of savez
     write_improvement(result.audit, result.choice, folder / "report.html", proof=result.proof, notices=result.notices)

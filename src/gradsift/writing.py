@@ -23,7 +23,7 @@ from gradsift.errors import OutputError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # looked at before it is used
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The system's numbers for a full disk and for a quota that is used up."""

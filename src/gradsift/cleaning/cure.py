@@ -6,6 +6,7 @@ form (:mod:`gradsift.cleaning.corrected` applies it) and claims nothing: whether
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -66,6 +67,14 @@ class Cure:
         if self.how in ("drop", "relabel"):
             return f"{self.how} {100 * len(self.changed) / max(1, len(self)):.3g} %"
         return {"none": "no change", "soft": "soft targets", "weight": "weights"}[self.how]
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of what it does, which tells it from every other cure of the same data."""
+        digest = hashlib.sha256(self.how.encode() + np.ascontiguousarray(self.kept).tobytes())
+        for part in (self.labels, self.targets, self.weights):
+            digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+        return digest.digest()
 
     def of(self, positions: np.ndarray) -> Cure:
         """The same cure of some samples, as a data set that holds these alone sees it.

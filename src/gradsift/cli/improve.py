@@ -52,7 +52,7 @@ def improve(
         raise DataError(f"{data} is what an improvement in {output} would write: choose another folder")
     columns = {"label": label, "ignore": [*(ignore.split(",") if ignore else []), *([groups] if groups else [])]}
     loaded = load(data, **columns)  # type: ignore[arg-type]  # by name
-    tested = None if test is None else load(test, like=loaded, **columns).dataset  # type: ignore[arg-type]
+    tested = None if test is None else load(test, like=loaded, **columns).dataset  # type: ignore[arg-type]  # by name
     with resumable("the trainings"):
         result = job(
             train_function, loaded.dataset, tested, metric=metric_function, trainings=trainings, folds=folds,

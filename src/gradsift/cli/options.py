@@ -93,7 +93,7 @@ def with_options(
         first = next(place for place, parameter in enumerate(own) if parameter.name == "options")
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         own[first : first + 1] = taken.values()
-        run.__signature__ = inspect.Signature([context, *own])  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature([context, *own])  # type: ignore[attr-defined]  # read by inspect.signature
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in [context, *own]}
         run.__doc__ = command.__doc__
         return run
@@ -137,7 +137,7 @@ def _parameter(declared: Field[Any], members: Sequence[Any]) -> inspect.Paramete
     option = typer.Option(
         flag(declared.name), *declared.metadata["flags"], help=text, rich_help_panel=declared.metadata["panel"]
     )
-    hint = Annotated[read_as | None if needed or declared.default is None else read_as, option]  # type: ignore[valid-type]
+    hint = Annotated[read_as | None if needed or declared.default is None else read_as, option]  # type: ignore[valid-type]  # known at run time alone
     default = None if needed else declared.default
     return inspect.Parameter(declared.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,21 +45,6 @@ class Arm:
     def distils(self) -> bool:
         """Whether it is self-distillation."""
         return self.name == DISTILLED
-
-    def digest(self, seed: int) -> bytes:
-        """What tells this arm from every other one, whatever their names.
-
-        Args:
-            seed: The seed.
-
-        Returns:
-            A digest of its cure.
-        """
-        cure = self.cures[seed]
-        digest = hashlib.sha256(self.how.encode() + cure.kept.tobytes())
-        for part in (cure.labels, cure.targets, cure.weights):
-            digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
-        return digest.digest()
 
     @property
     def judged(self) -> Judged | None:
@@ -157,8 +141,8 @@ def _cures(audit: AuditedRun, asked: Asked, trajectory: Trajectory | None) -> di
     if isinstance(asked, str | Cure):
         raise SettingError(f"arms is a {type(asked).__name__}, give a list, such as arms=['drop', 'soft']")
     cures: dict[str, Cure] = {}
-    for one in asked.items() if isinstance(asked, Mapping) else asked:
-        name, cure = _named(audit, one, trajectory)
+    for arm in asked.items() if isinstance(asked, Mapping) else asked:
+        name, cure = _named(audit, arm, trajectory)
         if name in cures or name in (UNCHANGED, *CONTROLS) or name.startswith(("oracle ", RANDOM)):
             raise SettingError(
                 f"the name {name!r} of an arm is taken: give every cure a name of its own, arms={{name: cure}}"
@@ -174,14 +158,17 @@ def _cures(audit: AuditedRun, asked: Asked, trajectory: Trajectory | None) -> di
     return cures
 
 
-def _named(audit: AuditedRun, one: Any, trajectory: Trajectory | None) -> tuple[str, Cure]:
-    name, cure = one if isinstance(one, tuple) else (one.name, one) if isinstance(one, Cure) else (one, one)
+def _named(audit: AuditedRun, arm: Any, trajectory: Trajectory | None) -> tuple[str, Cure]:
+    if isinstance(arm, tuple):
+        name, cure = arm
+    else:
+        name, cure = arm.name if isinstance(arm, Cure) else arm, arm
     if isinstance(cure, AuditedRun):
         cure = cure_of(cure, "drop")
     elif isinstance(cure, str):
         cure = cure_of(audit, cure, trajectory=trajectory)
     if not isinstance(name, str) or not isinstance(cure, Cure):
-        raise SettingError(f"an arm is a kind of cure, a Cure, or a name with a Cure or an Audit; given {one!r}")
+        raise SettingError(f"an arm is a kind of cure, a Cure, or a name with a Cure or an Audit; given {arm!r}")
     return name, cure
 
 

@@ -140,14 +140,14 @@ class Choice:
             "trainings": self.trainings,
             "comparisons": [
                 {
-                    "cure": one.cure.name,
-                    "how": one.cure.how,
-                    "changed": len(one.cure.changed),
-                    "folds": one.folds,
-                    "accuracy": [one.accuracy.mean, one.accuracy.half_width],
-                    "likelihood": [one.likelihood.mean, one.likelihood.half_width],
+                    "cure": comparison.cure.name,
+                    "how": comparison.cure.how,
+                    "changed": len(comparison.cure.changed),
+                    "folds": comparison.folds,
+                    "accuracy": [comparison.accuracy.mean, comparison.accuracy.half_width],
+                    "likelihood": [comparison.likelihood.mean, comparison.likelihood.half_width],
                 }
-                for one in self.comparisons
+                for comparison in self.comparisons
             ],
         }
 
@@ -204,19 +204,23 @@ def choose(
     tried = [_Tried(cure, confidence) for cure in candidates[: survivors[0]]]
     alive = tried
     for fold, number in enumerate(survivors):
-        alive = sorted(alive, key=lambda one: -one.merit)[:number]
+        alive = sorted(alive, key=lambda candidate: -candidate.merit)[:number]
         seen = np.concatenate([np.flatnonzero(fold_of == earlier) for earlier in range(fold + 1)])
         likely = noisy_likelihood(unchanged[seen], labels[seen])
-        for one, predicted in zip(alive, trainer.held_out([one.cure for one in alive], fold), strict=True):
+        held_out = trainer.held_out([candidate.cure for candidate in alive], fold)
+        for candidate, predicted in zip(alive, held_out, strict=True):
             if predicted.shape[1] == unchanged.shape[1]:
-                one.compare(predicted, unchanged[seen], likely, labels[seen])
+                candidate.compare(predicted, unchanged[seen], likely, labels[seen])
             else:  # an estimator predicts only the classes that it has seen
-                logger.warning("%s leaves a class without training samples on fold %d: left out", one.cure.name, fold)
-                one.give_up()
-        alive = [one for one in alive if not one.given_up]
+                logger.warning(
+                    "%s leaves a class without training samples on fold %d: left out", candidate.cure.name, fold
+                )
+                candidate.give_up()
+        alive = [candidate for candidate in alive if not candidate.given_up]
         spent += number
         told(number)
-    return _decided([one.comparison for one in tried if one.comparison is not None], labels, spent)
+    comparisons = [candidate.comparison for candidate in tried if candidate.comparison is not None]
+    return _decided(comparisons, labels, spent)
 
 
 class _Tried:
@@ -274,14 +278,14 @@ def _survivors(candidates: int, folds: int, trainings: int | None) -> list[int]:
 
 def _decided(tried: Sequence[Comparison], labels: np.ndarray, trainings: int) -> Choice:
     """The cure that the comparisons speak for."""
-    compared = sorted(tried, key=lambda one: (-one.folds, -one.accuracy.mean))
-    last = [one for one in compared if one.folds == compared[0].folds]
-    helping = [one for one in last if one.helps]
+    compared = sorted(tried, key=lambda comparison: (-comparison.folds, -comparison.accuracy.mean))
+    last = [comparison for comparison in compared if comparison.folds == compared[0].folds]
+    helping = [comparison for comparison in last if comparison.helps]
     if helping:
         error = helping[0].accuracy.half_width / float(norm.ppf(1 - ERROR / len(tried) / 2))
-        close = [one for one in helping if one.accuracy.mean >= helping[0].accuracy.mean - error]
-        best = max(close, key=lambda one: one.likelihood.mean)
-        rest = [one for one in compared if one is not best]
+        close = [comparison for comparison in helping if comparison.accuracy.mean >= helping[0].accuracy.mean - error]
+        best = max(close, key=lambda comparison: comparison.likelihood.mean)
+        rest = [comparison for comparison in compared if comparison is not best]
         return Choice(best.cure, "helps", [best, *rest], trainings)
     possible = 0.0 if not last else last[0].accuracy.mean + last[0].accuracy.half_width  # of the best, which is named
     return Choice(none(labels), "cannot tell" if possible > WORTH else "no help", compared, trainings)

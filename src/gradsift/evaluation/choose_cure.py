@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gradsift.cleaning.corrected import accepted
-from gradsift.cleaning.cure import Cure, none
+from gradsift.cleaning.cure import none
 from gradsift.cleaning.cures_of import cure_of, detrimental_order
 from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
 from gradsift.evaluation.choice import Choice, choose
@@ -23,6 +24,11 @@ from gradsift.table.audited_run import OF_PREDICTIONS
 from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
 logger = logging.getLogger(__name__)
+
+HEAD_TRAININGS = 33
+"""Trainings of heads for a choice, where there are more than :data:`MANY` samples."""
+MANY = 20_000
+"""With fewer samples every cure is tried on every fold by heads."""
 
 
 def choose_cure(
@@ -75,23 +81,80 @@ def choose_cure(
     scores[detrimental_order(audit)] = np.arange(len(audit), 0, -1)
     fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
     if train_fn is None:
-        evidence = stored_evidence(audit.run, audit.kind)
-        heads = HeadTrainer(
-            np.concatenate([rows for _, rows in evidence.features.chunks()]),
-            labels,
-            fold_of,
-            classes=posterior.shape[1],
-            seed=seed,
-        )
-        return choose(heads, cures_on_grid(scores, posterior, labels, accepted=()), labels, fold_of)
+        stored = stored_evidence(audit.run, audit.kind).features
+        features = np.concatenate([rows for _, rows in stored.chunks()])
+        return choose_by_heads(features, scores, posterior, labels, fold_of, accepts=(), seed=seed)
     audit.samples_of(train_set)
     trainer = CuredTraining(
         train_fn, train_set, fold_of, predict=predict, seed=seed, class_names=audit.class_names, output=output
     )  # fmt: skip
-    count = float((1 - posterior[np.arange(len(labels)), labels]).sum())
-    candidates: list[Cure] = cures_by_count(scores, posterior, labels, count, accepted=accepted(train_fn))
     with progress("choosing a cure", trainings, unit="trainings", show=show_progress) as bar:
-        return choose(trainer, candidates, labels, fold_of, trainings=trainings, on_training=bar.advance)
+        return choose_by_training(
+            trainer, scores, posterior, labels, fold_of,
+            accepts=accepted(train_fn), trainings=trainings, on_training=bar.advance,
+        )  # fmt: skip
+
+
+def choose_by_heads(
+    features: np.ndarray,
+    scores: np.ndarray,
+    posterior: np.ndarray,
+    labels: np.ndarray,
+    fold_of: np.ndarray,
+    *,
+    accepts: Collection[str],
+    seed: int = 0,
+) -> Choice:
+    """Compares cures over a grid of budgets by heads on features.
+
+    Args:
+        features: Features of a body that was not trained on these labels, shape (n, D).
+        scores: Shape (n,); high = detrimental.
+        posterior: Probabilities of the true class, shape (n, K).
+        labels: Given labels, shape (n,).
+        fold_of: The fold that holds each sample out, shape (n,).
+        accepts: Which of soft targets and weights the final training takes.
+        seed: Seed of the heads.
+
+    Returns:
+        The choice. Of more than :data:`MANY` samples not every cure is tried on every fold.
+    """
+    heads = HeadTrainer(features, labels, fold_of, classes=posterior.shape[1], seed=seed)
+    cures = cures_on_grid(scores, posterior, labels, accepted=accepts)
+    return choose(heads, cures, labels, fold_of, trainings=HEAD_TRAININGS if len(labels) > MANY else None)
+
+
+def choose_by_training(
+    trainer: CuredTraining,
+    scores: np.ndarray,
+    posterior: np.ndarray,
+    labels: np.ndarray,
+    fold_of: np.ndarray,
+    *,
+    accepts: Collection[str],
+    trainings: int,
+    unchanged: np.ndarray | None = None,
+    on_training: Callable[[int], None] | None = None,
+) -> Choice:
+    """Compares a few cures around the estimated number of wrong labels by the user's own training.
+
+    Args:
+        trainer: The training.
+        scores: Shape (n,); high = detrimental.
+        posterior: Probabilities of the true class, shape (n, K).
+        labels: Given labels, shape (n,).
+        fold_of: The fold that holds each sample out, shape (n,).
+        accepts: Which of soft targets and weights the training takes.
+        trainings: Most trainings.
+        unchanged: Held-out probabilities without a cure, where they are known; see :func:`choose`.
+        on_training: Called with the number of trainings that were done.
+
+    Returns:
+        The choice.
+    """
+    count = float((1 - posterior[np.arange(len(labels)), labels]).sum())
+    cures = cures_by_count(scores, posterior, labels, count, accepted=accepts)
+    return choose(trainer, cures, labels, fold_of, unchanged=unchanged, trainings=trainings, on_training=on_training)
 
 
 def _reason_against(audit: AuditedRun, train_fn: TrainFunction | None, frozen: bool) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ class CuredTraining:
         return [self._predicted(cure, fold) for cure in cures]
 
     def _predicted(self, cure: Cure, fold: int) -> np.ndarray:
-        folder = None if self._output is None else self._output / f"{cure.how}-{digest_of(cure)[:12]}"
+        folder = None if self._output is None else self._output / f"{cure.how}-{cure.digest.hex()[:12]}"
         finished = FinishedFolds(folder, self._fingerprint)
         found = finished.read(fold)
         if found is None:
@@ -75,18 +74,3 @@ class CuredTraining:
             found = self._fitted.train(dataset, unseen, NOTHING_COMPARED)
             finished.write(fold, *found)
         return found[0][-1]
-
-
-def digest_of(cure: Cure) -> str:
-    """What tells a cure from every other one.
-
-    Args:
-        cure: The cure.
-
-    Returns:
-        SHA-256 in hexadecimal.
-    """
-    digest = hashlib.sha256(cure.how.encode() + np.ascontiguousarray(cure.kept).tobytes())
-    for part in (cure.labels, cure.targets, cure.weights):
-        digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
-    return digest.hexdigest()

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from gradsift.data import Samples, labels_of, to_model
-from gradsift.data.batch import inputs_of
+from gradsift.data import Samples, labels_of
+from gradsift.data.batch import Batch, inputs_of
 from gradsift.errors import ModelError
+from gradsift.gradients.batches import each_batch
 
 
 def accuracy(model: Any, test_set: Any, *, batch_size: int = 512) -> float:
@@ -27,18 +28,21 @@ def accuracy(model: Any, test_set: Any, *, batch_size: int = 512) -> float:
     """
     if not isinstance(model, nn.Module):
         return _of_estimator(model, test_set)
-    samples, right = Samples(test_set), 0
+    samples = Samples(test_set)
     model.eval()
+
+    def right(_positions: np.ndarray, batch: Batch) -> int:
+        arguments, keywords = inputs_of(batch)
+        output = model(*arguments, **keywords)
+        output = getattr(output, "logits", output)
+        single = output.ndim == 1 or output.shape[1] == 1
+        predicted = (output.reshape(-1) > 0).long() if single else output.argmax(dim=1)
+        return int((predicted == labels_of(batch).reshape(-1)).sum())
+
+    everything = np.arange(len(samples))
     with torch.no_grad():
-        for start in range(0, len(samples), batch_size):
-            batch = to_model(samples.batch(np.arange(start, min(start + batch_size, len(samples)))), model)
-            arguments, keywords = inputs_of(batch)
-            output = model(*arguments, **keywords)
-            output = getattr(output, "logits", output)
-            single = output.ndim == 1 or output.shape[1] == 1
-            predicted = (output.reshape(-1) > 0).long() if single else output.argmax(dim=1)
-            right += int((predicted == labels_of(batch).reshape(-1)).sum())
-    return 100.0 * right / len(samples)
+        walk = each_batch(right, samples.batch, everything, batch_size, model=model, finite=False)
+        return 100.0 * sum(count for _, count in walk) / len(samples)
 
 
 def _of_estimator(model: Any, test_set: Any) -> float:

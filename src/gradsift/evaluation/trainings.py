@@ -14,7 +14,7 @@ from gradsift.cleaning.corrected import accepted, apply
 from gradsift.cleaning.cure import Cure, soft
 from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError, SettingError
-from gradsift.evaluation.arms import Arm
+from gradsift.evaluation.arms import DISTILLED, Arm
 from gradsift.evaluation.verification import FORMER_NAMES, Trial
 from gradsift.evidence import TrainFunction
 from gradsift.evidence.cross_fit import Predict
@@ -158,7 +158,8 @@ class TrialKeys:
         Returns:
             The same for the same cure of the same data under the same recipe, whatever the arm is called.
         """
-        return _digest(arm.digest(seed) + self._shared)
+        distilled = DISTILLED.encode() if arm.distils else b""  # its cure is the one of its teacher
+        return _digest(distilled + arm.cures[seed].digest + self._shared)
 
     def former(self, arm: Arm, seed: int) -> str | None:
         """The key under which gradsift 0.1 kept it.

@@ -104,20 +104,20 @@ def cross_fit(
     fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
     data = fingerprint_samples(samples)[0]
     finished = FinishedFolds(output, fingerprint_folds(train_fn, data, fold_of, seed))
-    compared = np.unique(np.linspace(0, len(samples) - 1, min(COMPARED, len(samples))).astype(int))
+    compared = samples.evenly_spaced(COMPARED)
     fitted = Fold(
         train_fn, samples, predict or (lambda model, dataset: predicted_probabilities(model, dataset, job)), seed
     )
     held_out, common = [], []
     with progress("cross-fitting", folds, unit="trainings", show=show_progress) as bar:
         for fold in range(folds):
-            found = finished.read(fold)
-            if found is None:
+            predicted = finished.read(fold)
+            if predicted is None:
                 kept = samples.keep(np.flatnonzero(fold_of != fold))
-                found = fitted.train(kept, np.flatnonzero(fold_of == fold), compared)
-                finished.write(fold, *found)
-            held_out.append(found[0])
-            common.append(found[1])
+                predicted = fitted.train(kept, np.flatnonzero(fold_of == fold), compared)
+                finished.write(fold, *predicted)
+            held_out.append(predicted[0])
+            common.append(predicted[1])
             bar.advance()
     _refuse_same_models(common)
     by_epoch = _put_together(held_out, fold_of)

@@ -141,7 +141,7 @@ class Evidence:
         Returns:
             New evidence.
         """
-        provenance = {**self.provenance, **dict(values.pop("provenance", {}))}  # type: ignore[call-overload]
+        provenance = {**self.provenance, **dict(values.pop("provenance", {}))}  # type: ignore[call-overload]  # a mapping, where it is given
         return replace(self, provenance=provenance, **values)  # type: ignore[arg-type]  # checked by the class
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from gradsift.data import Samples, labels_of, to_model
+from gradsift.data import Samples, labels_of
+from gradsift.data.batch import Batch
 from gradsift.errors import ModelError, SettingError
+from gradsift.gradients.batches import each_batch
 from gradsift.gradients.model_state import in_eval_mode
 from gradsift.tasks import LabelledTask, Task
 
@@ -32,8 +34,11 @@ def given_labels(task: Task, samples: Samples) -> np.ndarray:
     """
     if not isinstance(task, LabelledTask) or task.kind != "class":
         raise SettingError(f"cross-fitting needs one class a sample, which the task {type(task).__name__} has not")
-    parts = [labels_of(samples.batch(positions)) for positions in _batches(len(samples))]
-    return np.concatenate([np.asarray(part).reshape(-1) for part in parts])
+    walk = each_batch(
+        lambda _, batch: np.asarray(labels_of(batch)).reshape(-1),
+        samples.batch, np.arange(len(samples)), BATCH, finite=False,
+    )  # fmt: skip
+    return np.concatenate([part for _, part in walk])
 
 
 def predicted_probabilities(model: Any, dataset: Any, task: Task) -> np.ndarray:
@@ -58,12 +63,14 @@ def predicted_probabilities(model: Any, dataset: Any, task: Task) -> np.ndarray:
             f"a {type(model).__name__} has no predict_proba and is no torch module: pass predict=function(model, dataset) "
             "that gives probabilities of shape (n, K)"
         )
-    parts = []
+
+    def predicted(_positions: np.ndarray, batch: Batch) -> np.ndarray:
+        return task.predictions(task.outputs(model, batch)).float().cpu().numpy()
+
+    everything = np.arange(len(samples))
     with in_eval_mode(model), torch.no_grad():
-        for positions in _batches(len(samples)):
-            outputs = task.outputs(model, to_model(samples.batch(positions), model))
-            parts.append(task.predictions(outputs).float().cpu().numpy())
-    return np.concatenate(parts)
+        walk = each_batch(predicted, samples.batch, everything, BATCH, model=model, finite=False)
+        return np.concatenate([part for _, part in walk])
 
 
 def inputs_as_given(samples: Samples) -> Any:
@@ -85,7 +92,3 @@ def inputs_as_given(samples: Samples) -> Any:
         "predict_proba needs a data set of arrays (X, y): pass predict=function(model, dataset) for another "
         "kind of data set"
     )
-
-
-def _batches(size: int) -> list[np.ndarray]:
-    return [np.arange(start, min(start + BATCH, size)) for start in range(0, size, BATCH)]

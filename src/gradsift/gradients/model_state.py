@@ -74,7 +74,7 @@ def evaluated(run: Callable[[], T]) -> T:
         if "does not require grad" not in str(error):
             raise
     with torch.enable_grad():
-        return map_tensors(Tensor.detach, run())  # type: ignore[no-any-return]
+        return map_tensors(Tensor.detach, run())  # type: ignore[no-any-return]  # the kind that run gives
 
 
 @contextmanager

@@ -90,10 +90,10 @@ def merge(forms: Sequence[Form]) -> Form:
     if all(isinstance(form, Indexed) for form in forms):
         index = torch.cat([form.index for form in forms], dim=1)  # type: ignore[attr-defined]  # all are Indexed
         return Indexed(index, torch.cat([form.rows for form in forms], dim=1), first.shape)  # type: ignore[attr-defined]  # all are Indexed
-    if all(type(form) is Factored and form.left.shape[1] == first.left.shape[1] for form in forms):  # type: ignore[attr-defined]  # all are Indexed
-        left = torch.cat([form.left for form in forms], dim=2)  # type: ignore[attr-defined]  # all are Indexed
-        return Factored(left, torch.cat([form.right for form in forms], dim=2), first.shape)  # type: ignore[attr-defined]  # all are Indexed
+    if all(type(form) is Factored and form.left.shape[1] == first.left.shape[1] for form in forms):  # type: ignore[attr-defined]  # all are Factored
+        left = torch.cat([form.left for form in forms], dim=2)  # type: ignore[attr-defined]  # all are Factored
+        return Factored(left, torch.cat([form.right for form in forms], dim=2), first.shape)  # type: ignore[attr-defined]  # all are Factored
     kinds = {type(form): form for form in forms}
-    if len(forms) == 2 and kinds.keys() == {Indexed, Factored} and kinds[Factored].left.shape[1] == 1:  # type: ignore[attr-defined]  # all are Indexed
-        return Tied(kinds[Indexed], kinds[Factored])  # type: ignore[arg-type]
+    if len(forms) == 2 and kinds.keys() == {Indexed, Factored} and kinds[Factored].left.shape[1] == 1:  # type: ignore[attr-defined]  # of the kinds asked for
+        return Tied(kinds[Indexed], kinds[Factored])  # type: ignore[arg-type]  # of these kinds
     return Dense(sum((form.dense() for form in forms[1:]), first.dense()))

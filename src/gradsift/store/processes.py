@@ -76,4 +76,4 @@ def leading(action: Callable[[], T]) -> T | None:
     Returns:
         Its result on the first process, ``None`` on the others.
     """
-    return together(action if rank_and_count()[0] == 0 else lambda: None)  # type: ignore[arg-type,return-value]
+    return together(action if rank_and_count()[0] == 0 else lambda: None)  # type: ignore[arg-type,return-value]  # None on all processes but the first

@@ -57,7 +57,7 @@ def check_outputs(outputs: str) -> Outputs:
     """
     if outputs not in ("auto", "logits", "probabilities"):
         raise SettingError(f"outputs is 'auto', 'logits' or 'probabilities', given {outputs!r}")
-    return outputs  # type: ignore[return-value]
+    return outputs  # type: ignore[return-value]  # it is one of the three
 
 
 class LastSquash(TorchFunctionMode):
@@ -138,7 +138,7 @@ def read_outputs(task: T, model: nn.Module, batches: Iterable[Batch]) -> T:
         seen += len(output)
         if not _are_probabilities(output, reader.link):
             _warn_of_misfit(reader.link, kinds)
-            return reader  # type: ignore[no-any-return]
+            return reader  # type: ignore[no-any-return]  # a copy of the task
     name, certain = type(task).__name__, reader.link == "softmax" or kinds <= {"softmax", "sigmoid"}
     if certain:
         reader.outputs_are = "probabilities"
@@ -153,7 +153,7 @@ def read_outputs(task: T, model: nn.Module, batches: Iterable[Batch]) -> T:
             'task=%s(outputs="probabilities")',
             *(seen, name),
         )
-    return reader  # type: ignore[no-any-return]
+    return reader  # type: ignore[no-any-return]  # a copy of the task
 
 
 def some_batches(samples: Samples, size: int = 8) -> Iterator[Batch]:

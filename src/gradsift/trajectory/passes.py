@@ -82,7 +82,7 @@ class TrainingPass:
             positions: Position of each sample.
         """
         with torch.no_grad():
-            outputs = self._task.outputs(_Returning(returned, self._model), batch)  # type: ignore[arg-type]
+            outputs = self._task.outputs(_Returning(returned, self._model), batch)  # type: ignore[arg-type]  # called as the model is
         calls, self._calls = self._calls, []
         last = calls[-1] if calls else None
         squashed = getattr(self._task, "outputs_are", "logits") == "probabilities"
