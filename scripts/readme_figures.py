@@ -24,7 +24,7 @@ from quality.rows import read  # noqa: E402
 README = ROOT / "README.md"
 ARMS = {
     "**gradsift**, `improve`": "auto",
-    "confident learning (cleanlab's cut), same predictions": "confident learning",
+    "confident learning (cleanlab's cut), same trainings' last epoch": "confident learning",
     "label smoothing 0.3": "label smoothing 0.3",
 }
 COLUMNS = ("position", "given_label", "predicted_label", "suggested_label", "score", "flagged", "reason_kind")
