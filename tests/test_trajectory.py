@@ -14,7 +14,7 @@ from gradsift.errors import DataError, RunDirectoryError
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.checkpoints import Checkpoint, trajectory_of
 
-ALONG = [name for name in DETECTORS if get_detector(name).reads == "trajectory"]
+ALONG = [name for name in DETECTORS if get_detector(name).reads == ("trajectory",)]
 
 
 def example(seed=0, checkpoints=4, size=30):
