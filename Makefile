@@ -69,7 +69,7 @@ wheel: .venv/test  ## Build the wheel and try it in fresh environments, once wit
 	@touch $@
 
 second-opinions: .venv-peers/done  ## Compare per-sample gradients with opacus and BackPACK
-	.venv-peers/bin/python -m pytest tests/test_gradients_second_opinions.py
+	.venv-peers/bin/python -m pytest tests/gradients/test_second_opinions.py
 
 bench: .venv/test  ## Time and memory of gradients against plain passes, the one-sample loop and the peers (an hour)
 	$(PIP) -e '.[bench]'

@@ -20,9 +20,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gradsift.curvature import Hessian, MeanLoss
 from gradsift.tasks import get_task, sample_losses
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from families import BY_NAME
+from tests.support.families import BY_NAME
 
 STEP = 1e-5
 

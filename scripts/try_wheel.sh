@@ -34,11 +34,11 @@ export HF_HUB_OFFLINE=1
 "$bin/python" -W ignore "$here/scripts/try_transformers.py"
 
 # The tests import the wheel, for src/ is not on their path.
-cd "$here/tests"
+cd "$here"
 unset GRADSIFT_DATA
 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 "$bin/python" -m pytest -n 2 -p no:cacheprovider -m 'not slow' \
-    test_gradients_oracle.py test_gradients_families.py test_detectors.py test_audit.py test_audit_predictions.py \
-    test_data_*.py test_evidence*.py test_trajectory*.py test_integrations_prompts.py test_integrations_text.py \
-    test_integrations_trainer.py
+    tests/gradients/test_oracle.py tests/gradients/test_families.py tests/detectors/test_detectors.py tests/test_audit.py \
+    tests/test_audit_predictions.py tests/data tests/evidence tests/trajectory tests/integrations/test_prompts.py \
+    tests/integrations/test_text.py tests/integrations/test_trainer.py
 "$bin/python" -m pip list --disable-pip-version-check | grep -iE '^(torch|transformers|peft|datasets|scikit-learn|numpy|pyarrow) '
 echo "wheel with the $which versions: works"

@@ -4,12 +4,12 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from families import BY_NAME
-from pretrained import tokenizer
 from torch import nn
 
 import gradsift
 from gradsift.errors import DataError, ModelError, SettingError
+from tests.support.families import BY_NAME
+from tests.support.pretrained import tokenizer
 
 QUIET = {"show_progress": False, "detectors": "l2"}
 NAMES = ["bad", "good", "fine"]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
+
+from tests.support.pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,10 +8,10 @@ import textwrap
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
-from test_evaluation_choice import blobs
 
 import gradsift
 from gradsift.errors import DataError, OutputError, SettingError
+from tests.evaluation.test_choice import blobs
 
 TRAIN, TEST = blobs(400, seed=0), blobs(300, rate=0, seed=1)
 DATA, CLEAN_TEST = (TRAIN[0], TRAIN[2]), (TEST[0], TEST[1])
@@ -90,9 +90,9 @@ def test_a_killed_run_goes_on(tmp_path):
     script.write_text(
         textwrap.dedent(f"""
         import os, signal, sys
-        sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parent)!r})
+        sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parents[1])!r})
         import gradsift
-        from test_improve import CLEAN_TEST, DATA, memorising
+        from tests.test_improve import CLEAN_TEST, DATA, memorising
         from pathlib import Path
         calls, last = Path({str(tmp_path / "calls")!r}), int(sys.argv[1])
         def train(dataset, *, seed):

@@ -11,7 +11,7 @@ import pytest
 
 from gradsift.trajectory import Trajectory
 
-SCRIPT = Path(__file__).parent / "processes.py"
+SCRIPT = Path(__file__).parent / "support" / "processes.py"
 
 
 def launch(folder, processes, *arguments):

@@ -1,6 +1,6 @@
 """Rules: how a layer's input and the gradient of its output give the per-sample gradients of its parameters.
 
-One rule a file. To add one, write the file, register it in :data:`RULES`, add the layer to ``tests/cases.py``.
+One rule a file. To add one, write the file, register it in :data:`RULES`, add the layer to ``tests/support/cases.py``.
 """
 
 from gradsift.gradients.layers.bare import BareParameters
