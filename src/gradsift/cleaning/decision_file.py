@@ -1,0 +1,312 @@
+"""``decisions.sqlite``: rows that are added and never changed, whole after a crash at any moment.
+
+SQLite in WAL mode with ``synchronous=FULL``: what was added is on the disk before :meth:`DecisionFile.append` returns.
+Triggers refuse to change or delete a row. One process writes a run's decisions at a time: what a reviewer sees (how far
+undo goes, what is left) would otherwise change below them. The lock is the system's and ends with its process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradsift.cleaning.decision import Decision
+from gradsift.errors import RunDirectoryError
+from gradsift.writing import is_full, locked
+
+NAME = "decisions.sqlite"
+FORMAT = 1
+APPLICATION = 0x67726473
+"""SQLite's application id of these files: the letters ``grds``."""
+_SCHEMA = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE steps (
+    number INTEGER PRIMARY KEY, reviewer TEXT NOT NULL, action TEXT NOT NULL, of_step INTEGER, at TEXT NOT NULL
+);
+CREATE TABLE decisions (
+    row INTEGER PRIMARY KEY, step INTEGER NOT NULL REFERENCES steps, position INTEGER NOT NULL, sample_id TEXT NOT NULL,
+    content TEXT NOT NULL, reviewer TEXT NOT NULL, kind TEXT NOT NULL, label TEXT NOT NULL, note TEXT NOT NULL,
+    milliseconds INTEGER NOT NULL, at TEXT NOT NULL, blind INTEGER NOT NULL, previous INTEGER, stands INTEGER
+);
+CREATE INDEX decisions_by_position ON decisions (position);
+"""
+_LAW = (
+    "CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} BEGIN SELECT RAISE(ABORT, 'rows are never changed'); END;"
+)
+_FIELDS = "position, sample_id, content, reviewer, kind, label, note, milliseconds, at, blind"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was done at once, and is undone at once.
+
+    Attributes:
+        number: Its number, rising from 1.
+        reviewer: Who did it.
+        action: ``"decide"``, ``"undo"`` or ``"redo"``.
+        of_step: Number of the step that was undone or done again.
+        at: When, ISO 8601.
+    """
+
+    number: int
+    reviewer: str
+    action: str
+    of_step: int | None
+    at: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stored row.
+
+    Attributes:
+        number: Its number, rising from 1.
+        step: Number of its step.
+        decision: The decision that it tells of: a new one, or the one that is undone or done again.
+        previous: Number of the row that stood before, of the same reviewer and sample.
+        stands: Number of the row whose decision stands from now on; ``None`` where none does.
+    """
+
+    number: int
+    step: int
+    decision: Decision
+    previous: int | None
+    stands: int | None
+
+
+class DecisionFile:
+    """The file of a run's decisions; see :meth:`to_write` and :meth:`to_read`.
+
+    Args:
+        path: The file.
+        connection: The open database, which threads may share that take turns.
+        held: What is closed with it: the connection, and the lock of who writes.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, held: contextlib.ExitStack) -> None:
+        self.path, self._connection, self._held = path, connection, held
+
+    @classmethod
+    def to_write(cls, folder: Path, fingerprint: str, *, create: bool) -> DecisionFile:
+        """Opens a run's decisions for this process alone to write.
+
+        Args:
+            folder: The run directory.
+            fingerprint: The run's fingerprint, which the file records.
+            create: Whether a new file is made where there is none.
+
+        Returns:
+            The open file.
+
+        Raises:
+            RunDirectoryError: It is missing, damaged, of another run, held by another process, or cannot be written.
+        """
+        path = folder / NAME
+        if not path.exists() and not create:
+            raise RunDirectoryError(f"{folder} has no decisions: gradsift review {folder} collects them")
+        with contextlib.ExitStack() as stack, _explained(path):
+            _refuse_unwritable(folder, path)
+            _take_lock(stack, path)
+            _refuse_other_bytes(path)
+            connection = stack.enter_context(contextlib.closing(_connect(path)))
+            empty = _is_empty(connection)
+            if not empty:
+                _refuse_foreign(connection, path, fingerprint)
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON"):  # the last one is for macOS
+                connection.execute(f"PRAGMA {pragma}")
+            if empty:
+                _create(connection, fingerprint)
+            return cls(path, connection, stack.pop_all())
+
+    @classmethod
+    def to_read(cls, folder: Path, fingerprint: str) -> DecisionFile | None:
+        """Opens a run's decisions for reading, also while another process writes them.
+
+        Args:
+            folder: The run directory.
+            fingerprint: The run's fingerprint, which the file records.
+
+        Returns:
+            The open file; ``None`` where there is none, or one in which nothing was ever written.
+
+        Raises:
+            RunDirectoryError: It is damaged, or of another run.
+        """
+        path = folder / NAME
+        if not path.exists() or not path.stat().st_size:
+            return None
+        with contextlib.ExitStack() as stack, _explained(path):
+            _refuse_other_bytes(path)
+            connection = stack.enter_context(contextlib.closing(_connect(path, _place_to_read(path))))
+            if _is_empty(connection):
+                return None
+            _refuse_foreign(connection, path, fingerprint)
+            return cls(path, connection, stack.pop_all())
+
+    def close(self) -> None:
+        """Closes the file and lets other processes write it."""
+        self._held.close()
+
+    def append(self, step: Step, rows: Sequence[Row]) -> None:
+        """Adds a step with its rows, all or none; they are on the disk when this returns.
+
+        Args:
+            step: The step.
+            rows: Its rows.
+
+        Raises:
+            RunDirectoryError: The file cannot be written; nothing was added.
+        """
+        with _explained(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.execute(
+                    "INSERT INTO steps VALUES (?, ?, ?, ?, ?)",
+                    (step.number, step.reviewer, step.action, step.of_step, step.at),
+                )
+                marks = ", ".join("?" * 14)
+                self._connection.executemany(f"INSERT INTO decisions VALUES ({marks})", map(_values, rows))
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def steps(self) -> Iterator[Step]:
+        """All steps in the order in which they were done."""
+        with _explained(self.path):
+            for values in self._connection.execute(
+                "SELECT number, reviewer, action, of_step, at FROM steps ORDER BY number"
+            ):
+                yield Step(*values)
+
+    def rows(self, position: int | None = None) -> Iterator[Row]:
+        """Rows in the order in which they were added.
+
+        Args:
+            position: Those of one sample alone.
+
+        Yields:
+            The rows.
+        """
+        where, values = ("", ()) if position is None else (" WHERE position = ?", (position,))
+        query = f"SELECT row, step, previous, stands, {_FIELDS} FROM decisions{where} ORDER BY row"
+        with _explained(self.path):
+            for number, step, previous, stands, *fields in self._connection.execute(query, values):
+                fields[5], fields[9] = json.loads(fields[5]), bool(fields[9])
+                yield Row(number, step, Decision(*fields), previous, stands)
+
+
+def _values(row: Row) -> tuple[Any, ...]:
+    one = row.decision
+    return (
+        row.number, row.step, int(one.position), one.sample_id, one.content, one.reviewer, one.kind,
+        json.dumps(one.label, allow_nan=False), one.note, int(one.milliseconds), one.at, int(one.blind), row.previous,
+        row.stands,
+    )  # fmt: skip
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into ones that say what to do."""
+    try:
+        yield
+    except (sqlite3.Error, ValueError) as error:
+        words = " ".join(str(error).split())
+        if is_full(error) or "is full" in words:
+            reason = "the disk is full, and nothing of this step was saved: free some space and decide again"
+        elif "readonly" in words or "unable to open" in words:
+            reason = "the place cannot be written: give yourself the right to write there, or copy the run directory"
+        elif "locked" in words or "busy" in words:
+            reason = "another program has the file open: close it"
+        else:
+            reason = (
+                f"the file is damaged ({words}). Nothing of it was changed: put a copy of it aside, get what is left with "
+                f"'sqlite3 {NAME} .recover', or remove it and import the decisions that were exported last"
+            )
+        raise RunDirectoryError(f"{path}: {reason}") from error
+
+
+def _refuse_unwritable(folder: Path, path: Path) -> None:
+    for place in (folder, path):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise RunDirectoryError(
+                f"{place} cannot be written, so decisions could not be saved: give yourself the right to write there, or "
+                "copy the run directory to a place that is yours"
+            )
+
+
+def _take_lock(stack: contextlib.ExitStack, path: Path) -> None:
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        stack.enter_context(locked(lock, path, RunDirectoryError))
+    except RunDirectoryError as error:
+        raise RunDirectoryError(
+            f"another process reviews {path.parent}: use its page, where several people can decide at once, or end it first"
+        ) from error
+
+
+def _refuse_other_bytes(path: Path) -> None:
+    """Refuses a file that is no database before SQLite is asked to write into it; an empty one is a new one."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(16) != b"SQLite format 3\0":
+                raise sqlite3.DatabaseError("it is no database")
+
+
+def _connect(path: Path, place: str | None = None) -> sqlite3.Connection:
+    return sqlite3.connect(
+        place or path, uri=place is not None, isolation_level=None, check_same_thread=False, timeout=5.0
+    )
+
+
+def _place_to_read(path: Path) -> str:
+    """What SQLite is asked to open: in a folder that cannot be written it finds no room for what readers share."""
+    if os.access(path.parent, os.W_OK):
+        return path.resolve().as_uri() + "?mode=ro"
+    left = path.with_name(path.name + "-wal")
+    if left.exists() and left.stat().st_size:
+        raise RunDirectoryError(
+            f"{left} holds decisions that are not in {path.name} yet, and {path.parent} cannot be written: copy the run "
+            "directory to a place that is yours"
+        )
+    return path.resolve().as_uri() + "?mode=ro&immutable=1"
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether nothing was ever written; its process may have been killed before."""
+    return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0)
+
+
+def _create(connection: sqlite3.Connection, fingerprint: str) -> None:
+    laws = [_LAW.format(table=table, verb=verb) for table in ("steps", "decisions") for verb in ("UPDATE", "DELETE")]
+    connection.executescript(
+        f"BEGIN IMMEDIATE;{_SCHEMA}{''.join(laws)}PRAGMA application_id = {APPLICATION};"
+        f"INSERT INTO about VALUES ('run', '{fingerprint}');PRAGMA user_version = {FORMAT};COMMIT;"
+    )
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path, fingerprint: str) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+        raise sqlite3.DatabaseError("it is a database of another program")
+    if version != FORMAT:
+        raise RunDirectoryError(
+            f"{path} has format {version}, this gradsift reads {FORMAT}: install the one that wrote it"
+        )
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+    known = connection.execute("SELECT value FROM about WHERE name = 'run'").fetchone()
+    if known is None or known[0] != fingerprint:
+        raise RunDirectoryError(
+            f"{path} holds the decisions of another run (another model, data set or settings): put it beside its own run, "
+            "and bring the decisions over by what the samples hold: gradsift review-import"
+        )

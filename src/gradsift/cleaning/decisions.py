@@ -1,0 +1,375 @@
+"""What people decided about the samples of a run: kept for good, undone and done again at any depth."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gradsift.cleaning.decision import KINDS, Decision, Labels
+from gradsift.cleaning.decision_file import DecisionFile, Row, Step
+from gradsift.errors import DataError
+from gradsift.table import AuditedRun
+
+__all__ = ["KINDS", "Decision", "Decisions", "Recorded"]
+
+Slot = tuple[str, bool]
+"""Who read a sample, and whether blindly: each reading has a decision of its own."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An entry of a sample's history.
+
+    Attributes:
+        step: Number of the step.
+        action: ``"decide"``, ``"undo"`` or ``"redo"``.
+        decision: The decision that was made, undone or done again.
+        stands: The decision of this reading that stands from then on.
+    """
+
+    step: int
+    action: str
+    decision: Decision
+    stands: Decision | None
+
+
+class Decisions:
+    """The decisions of people about the samples of a run, in ``decisions.sqlite`` of the run directory.
+
+    Each step adds rows and changes none; all that stands is also held in memory (about 1 kB a decision). One process
+    writes at a time, and a second one is refused: several people share one server, whose threads may call this object at
+    once. Others read meanwhile (:meth:`read`), and see what stood when they opened it.
+
+    Of several readings of one sample the latest stands; but a skip only where all skip, and a blind second reading only
+    where there is no other: it is there to measure agreement.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradsift import audit_predictions
+        >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.95, 0.05]])
+        >>> _ = audit_predictions([0, 0, 1, 1], probabilities, output="run", show_progress=False)
+        >>> with Decisions.open("run") as decisions:
+        ...     step = decisions.add([Decision(3, "3", "table:ab12", "ann", "relabel", 0)])
+        ...     (len(decisions), decisions.undo("ann"), len(decisions))
+        (1, [3], 0)
+
+    Attributes:
+        labels: Which decisions the run allows.
+    """
+
+    def __init__(self, file: DecisionFile, labels: Labels) -> None:
+        self.labels, self._file, self._turn = labels, file, threading.RLock()
+        self._slots: dict[int, dict[Slot, int]] = defaultdict(dict)
+        self._rows: dict[int, Row] = {}
+        self._of_step: dict[int, list[int]] = defaultdict(list)
+        self._current: dict[int, Decision] = {}
+        self._in_conflict: set[int] = set()
+        self._counts: Counter[str] = Counter()
+        self._done: dict[str, list[int]] = defaultdict(list)
+        self._undone: dict[str, list[int]] = defaultdict(list)
+        self._steps, self._last_row = 0, 0
+        self._replay()
+
+    @classmethod
+    def open(cls, run_directory: str | Path, *, create: bool = True) -> Self:
+        """Opens the decisions of a run for writing.
+
+        Args:
+            run_directory: The run directory.
+            create: Whether a new file is made where there is none.
+
+        Returns:
+            The decisions; a context manager that closes them.
+
+        Raises:
+            RunDirectoryError: There is no whole run, or its decisions are damaged, of another run, held by another
+                process, or cannot be written. Nothing of them is changed.
+        """
+        audit = AuditedRun.open(run_directory)
+        return cls._replayed(DecisionFile.to_write(audit.run.path, _fingerprint(audit), create=create), audit)
+
+    @classmethod
+    def read(cls, run_directory: str | Path) -> Self | None:
+        """Opens the decisions of a run for reading, also where the folder cannot be written or a server writes them.
+
+        Args:
+            run_directory: The run directory.
+
+        Returns:
+            The decisions; ``None`` where the run has none.
+
+        Raises:
+            RunDirectoryError: They are damaged, or of another run.
+        """
+        return cls.of(AuditedRun.open(run_directory))
+
+    @classmethod
+    def of(cls, audit: AuditedRun) -> Self | None:
+        """The same of an audit that is open.
+
+        Args:
+            audit: The audit.
+
+        Returns:
+            The decisions; ``None`` where its run has none.
+        """
+        file = DecisionFile.to_read(audit.run.path, _fingerprint(audit))
+        return None if file is None else cls._replayed(file, audit)
+
+    @classmethod
+    def _replayed(cls, file: DecisionFile, audit: AuditedRun) -> Self:
+        try:
+            return cls(file, Labels.of_audit(audit))
+        except BaseException:
+            file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; other processes may write it then."""
+        with self._turn:
+            self._file.close()
+
+    def __len__(self) -> int:
+        """Number of samples about which a decision stands."""
+        return len(self._current)
+
+    def add(self, decisions: Sequence[Decision]) -> int:
+        """Saves decisions of one reviewer as one step, which is undone at once; on the disk when this returns.
+
+        What was undone before by the same reviewer can no longer be done again.
+
+        Args:
+            decisions: At least one, each about another sample. A time that is left out is now.
+
+        Returns:
+            Number of the step.
+
+        Raises:
+            DataError: A decision cannot be meant for this run; none of them is saved.
+            RunDirectoryError: They cannot be written; none of them is saved.
+        """
+        now = _now()
+        decisions = [replace(one, at=one.at or now) for one in decisions]
+        for decision in decisions:
+            self.labels.refuse_unfit(decision)
+        if len({(one.reviewer, one.blind) for one in decisions}) != 1:
+            raise DataError("a step is of one reviewer and one way to read, and of at least one decision: split it")
+        if len({one.position for one in decisions}) < len(decisions):
+            raise DataError("a step decides about each sample once: the same position was given twice")
+        with self._turn:
+            reviewer, first = decisions[0].reviewer, self._last_row + 1
+            step = Step(self._steps + 1, reviewer, "decide", None, now)
+            rows = [
+                Row(number, step.number, decision, self._standing_row(decision), number)
+                for number, decision in enumerate(decisions, first)
+            ]
+            self._append(step, rows)
+            return step.number
+
+    def undo(self, reviewer: str) -> list[int]:
+        """Takes back the last step of a reviewer that stands.
+
+        Args:
+            reviewer: Who.
+
+        Returns:
+            Positions of the samples whose decision changed; none where nothing is left to undo.
+        """
+        return self._turn_back(reviewer, "undo", self._done)
+
+    def redo(self, reviewer: str) -> list[int]:
+        """Does again what a reviewer has undone last, unless they have decided since.
+
+        Args:
+            reviewer: Who.
+
+        Returns:
+            Positions of the samples whose decision changed; none where nothing is left to do again.
+        """
+        return self._turn_back(reviewer, "redo", self._undone)
+
+    def current(self, reviewer: str | None = None) -> dict[int, Decision]:
+        """The decisions that stand.
+
+        Args:
+            reviewer: Those of one reviewer, who reads blindly or not; of all where left out.
+
+        Returns:
+            Position to decision.
+        """
+        with self._turn:
+            if reviewer is None:
+                return dict(self._current)
+            found = {}
+            for position, slots in self._slots.items():
+                own = {slot: number for slot, number in slots.items() if slot[0] == reviewer}
+                if own:
+                    found[position] = self._first_word(own)
+            return found
+
+    def decision(self, position: int) -> Decision | None:
+        """The decision that stands about one sample.
+
+        Args:
+            position: The sample.
+
+        Returns:
+            The decision, where there is one.
+        """
+        return self._current.get(position)
+
+    def readings(self, position: int) -> list[Decision]:
+        """What each reviewer has decided about a sample and stands, the earliest first.
+
+        Args:
+            position: The sample.
+
+        Returns:
+            One decision a reviewer, and one more of who has read it blindly, too.
+        """
+        with self._turn:
+            return [self._rows[number].decision for number in sorted(self._slots.get(position, {}).values())]
+
+    def conflicts(self) -> list[int]:
+        """Samples about which reviewers say different things; who skips says nothing.
+
+        Returns:
+            Positions in rising order.
+        """
+        with self._turn:
+            return sorted(self._in_conflict)
+
+    def history(self, position: int) -> list[Recorded]:
+        """All that was ever decided about a sample, in order.
+
+        Args:
+            position: The sample.
+
+        Returns:
+            The entries; those that were undone, too.
+        """
+        with self._turn:
+            actions = {step.number: step.action for step in self._file.steps()}
+            return [
+                Recorded(row.step, actions[row.step], row.decision, self._decision_of(row.stands))
+                for row in self._file.rows(position)
+            ]
+
+    def counts(self) -> dict[str, int]:
+        """Number of samples by what stands about them.
+
+        Returns:
+            Each of :data:`KINDS` to a number.
+        """
+        with self._turn:
+            return {kind: self._counts[kind] for kind in KINDS}
+
+    def reviewers(self) -> list[str]:
+        """Who has ever decided.
+
+        Returns:
+            Names in order.
+        """
+        with self._turn:
+            return sorted({*self._done, *self._undone})
+
+    def _turn_back(self, reviewer: str, action: str, stack: dict[str, list[int]]) -> list[int]:
+        with self._turn:
+            if not stack.get(reviewer):
+                return []
+            of_step = stack[reviewer][-1]
+            step, first = Step(self._steps + 1, reviewer, action, of_step, _now()), self._last_row + 1
+            rows = []
+            for number, made in enumerate(self._of_step[of_step], first):
+                told = self._rows[made]
+                stands = told.previous if action == "undo" else made
+                rows.append(Row(number, step.number, told.decision, self._standing_row(told.decision), stands))
+            self._append(step, rows)
+            return [row.decision.position for row in rows]
+
+    def _append(self, step: Step, rows: Sequence[Row]) -> None:
+        self._file.append(step, rows)
+        self._take(step, rows)
+        for position in {row.decision.position for row in rows}:
+            self._settle(position)
+
+    def _replay(self) -> None:
+        """Reads the whole file."""
+        of_step: dict[int, list[Row]] = defaultdict(list)
+        for row in self._file.rows():
+            of_step[row.step].append(row)
+        for step in self._file.steps():
+            self._take(step, of_step[step.number])
+        for position in self._slots:
+            self._settle(position)
+
+    def _take(self, step: Step, rows: Iterable[Row]) -> None:
+        """Holds in memory what a step did."""
+        self._steps = step.number
+        for row in rows:
+            self._rows[row.number], self._last_row = row, row.number
+            self._of_step[step.number].append(row.number)
+            slots, slot = self._slots[row.decision.position], (row.decision.reviewer, row.decision.blind)
+            if row.stands is None:
+                slots.pop(slot, None)
+            else:
+                slots[slot] = row.stands
+        done, undone = self._done[step.reviewer], self._undone[step.reviewer]
+        if step.action == "decide":
+            done.append(step.number)
+            undone.clear()
+        elif step.action == "undo":
+            undone.append(done.pop())
+        else:
+            done.append(undone.pop())
+
+    def _settle(self, position: int) -> None:
+        """Brings what stands about a sample up to date."""
+        before = self._current.pop(position, None)
+        if before is not None:
+            self._counts[before.kind] -= 1
+        slots = self._slots[position]
+        if slots:
+            now = self._current[position] = self._first_word(slots)
+            self._counts[now.kind] += 1
+        words = {one.word for one in (self._rows[number].decision for number in slots.values()) if one.kind != "skip"}
+        (self._in_conflict.add if len(words) > 1 else self._in_conflict.discard)(position)
+
+    def _first_word(self, slots: dict[Slot, int]) -> Decision:
+        """The decision that stands above the others."""
+
+        def precedence(number: int) -> tuple[bool, bool, int]:
+            decision = self._rows[number].decision
+            return decision.kind != "skip", not decision.blind, number
+
+        return self._rows[max(slots.values(), key=precedence)].decision
+
+    def _standing_row(self, decision: Decision) -> int | None:
+        return self._slots.get(decision.position, {}).get((decision.reviewer, decision.blind))
+
+    def _decision_of(self, number: int | None) -> Decision | None:
+        return None if number is None else self._rows[number].decision
+
+
+def _fingerprint(audit: AuditedRun) -> str:
+    return str(audit.details.get("fingerprint"))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
