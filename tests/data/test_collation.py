@@ -59,7 +59,7 @@ def test_a_collate_function_that_sorts_is_refused_or_changes_nothing(seed):
     """The data sets of which 3 to 17 in 20 went unnoticed, with given labels at the wrong positions."""
     samples = token_samples(200, short=[0.02, 0.05, 0.1, 0.2][seed % 4], seed=seed)
     loader = DataLoader(samples, batch_size=32, collate_fn=pad_sorted)
-    with pytest.raises(DataError, match=r"collate function .*test_data_collation\.pad_sorted reorders samples"):
+    with pytest.raises(DataError, match=r"collate function .*tests\.data\.test_collation\.pad_sorted reorders samples"):
         gradsift.audit(MeanOfTokens().eval(), loader, batch_size=32, show_progress=False)
 
 
