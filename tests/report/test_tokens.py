@@ -82,7 +82,7 @@ def test_the_page_shows_the_tokens_of_its_cards(runs, kind):
             assert np.mean(known) == pytest.approx(audit.table["loss"][position].as_py(), abs=2e-3)
     page = (audit.run.path / "report.html").read_text()
     cards = page.partition('id="cards"')[2]
-    assert cards.count('class="t"') == sum(len(stored[str(position)]["tokens"]) for position in shown)
+    assert cards.count('class="t ') == sum(len(stored[str(position)]["tokens"]) for position in shown)
     assert "% of the gradient" in cards
     assert ("nats" in cards) == ("Underline" in page) == (kind != "bert_sequence")
     assert "<i>" not in page
@@ -112,13 +112,13 @@ def test_a_replay_gives_the_same_bytes(runs, tmp_path):
 def test_an_audit_without_a_folder_shows_them_too(tmp_path):
     family = BY_NAME["bert_sequence"]
     audit = gradsift.audit(family.make(), a_set("bert_sequence"), show_progress=False)
-    assert 'class="t"' in audit.report(tmp_path / "page.html").read_text()
+    assert 'class="t ' in audit.report(tmp_path / "page.html").read_text()
 
 
 def test_data_without_a_tokenizer_has_no_highlights(blobs, trained, tmp_path):
     audit = gradsift.audit(trained, blobs[:2], output=tmp_path / "run", show_progress=False)
     assert not (audit.run.path / "tokens.json").exists()
-    assert 'class="t"' not in (audit.run.path / "report.html").read_text()
+    assert 'class="t ' not in (audit.run.path / "report.html").read_text()
 
 
 def test_a_failure_leaves_highlights_out_and_the_audit_whole(tmp_path, monkeypatch, caplog):
@@ -165,7 +165,7 @@ def test_a_corrupt_file_is_ignored_and_said(runs, tmp_path, caplog, content):
     with caplog.at_level(logging.WARNING):
         page = gradsift.Audit.open(folder).report(tmp_path / "page.html").read_text()
     assert "tokens.json is corrupt" in caplog.text
-    assert 'class="t"' not in page
+    assert 'class="t ' not in page
     assert "without a preview" in page
 
 
@@ -203,7 +203,7 @@ def test_pieces_read_as_the_text_does():
 
 
 def spans(html):
-    return re.findall(r'style="([^"]*)" title="([^"]*)">([^<]*)</span>', html)
+    return re.findall(r'class="t ([^"]*)" title="([^"]*)">([^<]*)</span>', html)
 
 
 def test_strengths_are_relative_and_titles_hold_the_numbers():
@@ -212,16 +212,16 @@ def test_strengths_are_relative_and_titles_hold_the_numbers():
     )
     assert isinstance(html, Markup)
     assert spans(html) == [
-        ("--s:0.40;--l:0.00", "20 % of the gradient, no target", "a"),
-        ("--s:1.00;--l:1.00", "50 % of the gradient, loss 4.00 nats", "b"),
-        ("--s:0.60;--l:0.62", "30 % of the gradient, loss 2.50 nats (2 tokens)", "&lt;ë"),
-        ("--s:0.00;--l:0.06", "0 % of the gradient, loss 0.25 nats", "↵↵\n"),
+        ("share-8 loss-0", "20 % of the gradient, no target", "a"),
+        ("share-20 loss-20", "50 % of the gradient, loss 4.00 nats", "b"),
+        ("share-12 loss-12", "30 % of the gradient, loss 2.50 nats (2 tokens)", "&lt;ë"),
+        ("share-0 loss-1", "0 % of the gradient, loss 0.25 nats", "↵↵\n"),
     ]
     assert re.sub("<[^>]*>", "", html) == "a b &lt;ë↵↵\n"
     plain = render_tokens(Highlight(["a", ""], [0.0, 0.0], None))
     assert [text for _, _, text in spans(plain)] == ["a", "·"]
     assert "nats" not in plain
-    assert "--l" not in plain
+    assert "loss" not in plain
 
 
 def test_hostile_tokens_are_escaped():

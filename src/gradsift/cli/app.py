@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradsift.cli import audit, correct, demo, geometry, improve, influence, plan, report, trim, verify
+from gradsift.cli import audit, correct, demo, geometry, improve, influence, plan, report, review, trim, verify
 from gradsift.cli.console import console, log_to_terminal, warn
 from gradsift.errors import GradsiftError
 from gradsift.imports import user_frames
@@ -45,6 +45,7 @@ app.command("trim")(trim.trim)
 app.command("correct")(correct.correct)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
+app.command("review")(review.review)
 
 
 def _show_version(value: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,21 +11,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gradsift.printable import printable
 
 
-def fill(name: str, content: Mapping[str, Any]) -> str:
+def fill(name: str, content: Mapping[str, Any], package: str = "gradsift.report") -> str:
     """A template with its content.
 
     Args:
         name: File name of the template.
         content: The names that it uses.
+        package: The package in whose folder ``templates`` it lies.
 
     Returns:
         HTML or SVG.
     """
-    environment = Environment(
-        loader=PackageLoader("gradsift.report"),
+    return _environment(package).get_template(name).render(content)
+
+
+@cache
+def _environment(package: str) -> Environment:
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         finalize=lambda value: printable(value, keep="\n\t") if type(value) is str else value,
     )
-    return environment.get_template(name).render(content)

@@ -12,6 +12,8 @@ from gradsift.report.highlights import Highlight
 
 SHOWN = 120
 """Most tokens on a card."""
+LEVELS = 20
+"""Strengths of a colour, each a class of the style sheet: pages that run no inline style have no other way."""
 EMPTY = "\N{MIDDLE DOT}"
 RETURN = "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}"
 
@@ -76,15 +78,15 @@ def _span(span: _Span, most: float, worst: float, *, with_loss: bool) -> Markup:
     body = span.text.lstrip(" ") or span.text
     space = span.text[: len(span.text) - len(body)]  # outside, so that the colour covers the word alone
     title = f"{_percent(span.share)} of the gradient"
-    style = f"--s:{span.share / most:.2f}"
+    strength = f"share-{round(LEVELS * span.share / most)}"
     if with_loss:
         title += ", no target" if span.loss is None else f", loss {span.loss:.2f} nats"
-        style += f";--l:{(span.loss or 0.0) / worst:.2f}"
+        strength += f" loss-{round(LEVELS * (span.loss or 0.0) / worst)}"
     title += f" ({span.count} tokens)" if span.count > 1 else ""
     if "\n" in body:
         body = body.replace("\r", "").replace("\n", RETURN) + "\n"
     body = printable(body, keep="\n\t")
-    return Markup('{}<span class="t" style="{}" title="{}">{}</span>').format(space, style, title, body)
+    return Markup('{}<span class="t {}" title="{}">{}</span>').format(space, strength, title, body)
 
 
 def _percent(share: float) -> str:

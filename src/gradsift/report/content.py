@@ -1,0 +1,117 @@
+"""What a sample's input is, so that it can be shown: a text, a chat, an image, a sound, a signal, or feature values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from gradsift.data import LABEL_KEYS
+from gradsift.data.images import open_image, to_rgb
+from gradsift.errors import DataError
+from gradsift.report.png import is_image
+
+LONG = 128
+"""A vector without names of this many values is a signal."""
+CHANNELS = 16
+"""Most channels of a signal; its time axis is at least eight times as long."""
+
+Form = Literal["text", "chat", "image", "audio", "signal", "features"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A sample's input.
+
+    Attributes:
+        form: What it is.
+        value: A text; messages, each a role and a text; an image; values of shape (channels, time) or (values,).
+        names: Names of the features.
+        rate: Sampling rate of a sound in hertz.
+    """
+
+    form: Form
+    value: Any
+    names: list[str] | None = None
+    rate: int = 0
+
+
+def content_of(sample: Any, feature_names: list[str] | None = None) -> Content:
+    """Tells what a sample's input is.
+
+    Args:
+        sample: ``(x, y)``, a dict, or the input alone.
+        feature_names: Names of the columns of a vector.
+
+    Returns:
+        Its input.
+    """
+    if isinstance(sample, Mapping):
+        return _of_columns(sample, feature_names)
+    if _is_chat(sample):
+        return Content("chat", [(str(message["role"]), _words(message.get("content"))) for message in sample])
+    if isinstance(sample, tuple | list) and sample and not isinstance(sample[0], int | float):
+        return content_of(sample[0], feature_names)
+    if isinstance(sample, str):
+        return Content("text", sample)
+    if hasattr(sample, "convert"):  # a Pillow image
+        return Content("image", np.asarray(to_rgb(sample)))
+    if isinstance(sample, bytes):
+        try:
+            return Content("image", np.asarray(to_rgb(open_image(sample))))
+        except DataError as error:
+            return Content("text", f"{len(sample):,} bytes: {error}")
+    if isinstance(sample, Tensor):
+        sample = sample.detach().cpu()
+        sample = sample.double() if sample.is_floating_point() else sample  # numpy has no bfloat16
+    array = np.asarray(sample)
+    return _of_numbers(array, feature_names) if array.dtype.kind in "fiub" else Content("text", str(sample))
+
+
+def _of_columns(sample: Mapping[Any, Any], feature_names: list[str] | None) -> Content:
+    """The input of a row with named columns."""
+    inputs = {str(key): value for key, value in sample.items() if key not in (*LABEL_KEYS, "id")}
+    if {"array", "sampling_rate"} <= inputs.keys():
+        return Content("audio", _channels(np.asarray(inputs["array"])), rate=max(1, int(inputs["sampling_rate"])))
+    if isinstance(inputs.get("bytes"), bytes):
+        return content_of(inputs["bytes"])
+    texts = [value for value in inputs.values() if isinstance(value, str)]
+    if texts:
+        return Content("text", " / ".join(texts))
+    values = list(inputs.values())
+    if len(values) > 1 and all(isinstance(value, int | float) for value in values):  # a row of a table
+        return Content("features", np.array(values), list(inputs))
+    return content_of(values[0], feature_names) if values else Content("text", "")
+
+
+def _of_numbers(array: np.ndarray, names: list[str] | None) -> Content:
+    if array.ndim == 2 and min(array.shape) <= CHANNELS and max(array.shape) >= max(32, 8 * min(array.shape)):
+        return Content("signal", _channels(array))
+    if is_image(array):
+        return Content("image", array)
+    flat = array.reshape(-1)
+    if array.ndim == 1 and names is None and len(flat) >= LONG:
+        return Content("signal", flat[None])
+    return Content("features", flat, names)
+
+
+def _channels(array: np.ndarray) -> np.ndarray:
+    """A signal as (channels, time)."""
+    array = np.atleast_2d(array)
+    return array if array.shape[0] <= array.shape[1] else array.T
+
+
+def _is_chat(value: Any) -> bool:
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(part, Mapping) and "role" in part for part in value)
+    )
+
+
+def _words(content: Any) -> str:
+    """The text of a message, whose parts may be texts or dicts with one."""
+    if isinstance(content, list):
+        return "\n".join(_words(part.get("text") if isinstance(part, Mapping) else part) for part in content)
+    return "" if content is None else str(content)

@@ -1,0 +1,146 @@
+"""What a reviewer sees of one sample."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from markupsafe import Markup
+
+from gradsift.data import Samples
+from gradsift.evidence import Evidence
+from gradsift.report import render_sample
+from gradsift.report.highlights import Highlight
+from gradsift.report.page import class_name
+from gradsift.report.tokens import render_tokens
+from gradsift.review.neighbours import Beside
+from gradsift.table import AuditedRun
+
+DIGITS = 10
+"""With at most so many classes, each has the digit of its number; otherwise the likeliest ones have the digits 1 to 9."""
+
+
+class Cards:
+    """Puts together what is shown of samples.
+
+    Args:
+        audit: The audit.
+        evidence: What its run has stored.
+        beside: Finds neighbours and duplicates.
+        samples: The data set, where it is at hand.
+        highlights: Position to tokens, of the samples whose tokens the run has stored.
+        reading: Held while a sample is read, for data sets that threads cannot share.
+    """
+
+    def __init__(
+        self,
+        audit: AuditedRun,
+        evidence: Evidence,
+        beside: Beside,
+        samples: Samples | None,
+        highlights: Mapping[int, Highlight],
+        reading: threading.Lock,
+    ) -> None:
+        self._audit, self._beside, self._highlights = audit, beside, highlights
+        self._samples = None if samples is None else samples.raw
+        self._predictions = evidence.predictions if audit.kind == "class" else None
+        self._reading = reading
+        self.classes = self._class_names(evidence.predictions)
+
+    def card(self, position: int) -> dict[str, Any]:
+        """The content of a sample's card.
+
+        Args:
+            position: The sample.
+
+        Returns:
+            Its row of the table, labels in words, a preview, labels to choose, neighbours and duplicates.
+        """
+        row = self.row(position)
+        near = self._beside.nearest(position)
+        others = [one for one, _ in near]
+        return row | {
+            "preview": self._preview(position),
+            "tokens": position in self._highlights,
+            "choices": self._choices(position, row["labels"], others),
+            "neighbours": [self._small(one) | {"cosine": cosine} for one, cosine in near],
+            "agree": sum(self._label(one) == row["labels"]["given"] for one in others),
+            "searched": self._beside.searched,
+            "duplicates": [self._small(one) for one in self._beside.duplicates(position)],
+        }
+
+    def row(self, position: int) -> dict[str, Any]:
+        """A sample's row of the table.
+
+        Args:
+            position: The sample.
+
+        Returns:
+            Column to value, with the labels also as names of classes (``given``, ...), and as numbers under ``labels``.
+        """
+        row = self._audit.table.slice(position, 1).to_pylist()[0]
+        names = {key: class_name(self._audit, row[f"{key}_label"]) for key in ("given", "predicted", "suggested")}
+        return row | names | {"labels": {key: row[f"{key}_label"] for key in names}}
+
+    def duplicates(self, position: int) -> list[int]:
+        """Samples with the same input and another label.
+
+        Args:
+            position: The sample.
+
+        Returns:
+            Their positions.
+        """
+        return self._beside.duplicates(position)
+
+    def _small(self, position: int) -> dict[str, Any]:
+        """A sample beside another one."""
+        return {
+            "position": position,
+            "given": class_name(self._audit, self._label(position)),
+            "preview": self._preview(position, in_full=False),
+        }
+
+    def _label(self, position: int) -> Any:
+        return self._audit.table["given_label"][position].as_py()
+
+    def _preview(self, position: int, *, in_full: bool = True) -> Markup:
+        if in_full and position in self._highlights:
+            return render_tokens(self._highlights[position])
+        if self._samples is None:
+            return Markup("")
+        with self._reading:
+            sample = self._samples.sample(position)
+        return render_sample(sample, self._audit.feature_names, in_full=in_full)
+
+    def _choices(self, position: int, labels: Mapping[str, Any], neighbours: list[int]) -> list[dict[str, Any]]:
+        """Labels with the digit that gives them, and what the model believes in each."""
+        if self._audit.kind != "class":
+            return []
+        believed: dict[int, float] = {}
+        if self._predictions is not None:
+            row = self._predictions.rows(np.array([position]))[0]
+            believed = dict(enumerate(row.astype(float).tolist()))
+        if len(self.classes) <= DIGITS:
+            chosen, first = list(range(len(self.classes))), 0
+        else:
+            likely = sorted(believed, key=lambda label: -believed[label])[: DIGITS - 1]
+            named = [labels["suggested"], labels["predicted"], *likely, *map(self._label, neighbours)]
+            chosen, first = list(dict.fromkeys(label for label in named if label is not None))[: DIGITS - 1], 1
+        return [
+            {"digit": digit, "label": label, "name": self.classes[label], "believed": believed.get(label)}
+            for digit, label in enumerate(chosen, first)
+        ]
+
+    def _class_names(self, predictions: Any) -> list[str]:
+        """Names of all classes, by number; of several yes-or-no labels, likewise."""
+        if self._audit.kind not in ("class", "multilabel"):
+            return []
+        names = self._audit.class_names
+        size = predictions.shape[1] if predictions is not None else len(names or ())
+        if not size and self._audit.kind == "class":
+            size = 1 + int(pc.max(self._audit.table["given_label"]).as_py() or 0)
+        return [names[label] if names is not None and label < len(names) else str(label) for label in range(size)]

@@ -1,0 +1,239 @@
+"""All that the pages show: an audit, its queue, its cards, and what was decided."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gradsift.cleaning.decision import Decision
+from gradsift.cleaning.decisions import Decisions
+from gradsift.cleaning.sample_content import SampleContent
+from gradsift.evidence import stored_evidence
+from gradsift.report.highlights import read_highlights
+from gradsift.report.page import class_name
+from gradsift.review.book import CODES, Book
+from gradsift.review.cards import Cards
+from gradsift.review.keys import default_keys
+from gradsift.review.neighbours import Beside
+from gradsift.review.order import expected_worth
+from gradsift.review.queue import Query, Queue
+from gradsift.review.texts import texts_of
+from gradsift.table import SCORE_PREFIX, AuditedRun
+
+KIND_WORDS = {"keep": "keep", "drop": "drop", "relabel": "relabel", "ambiguous": "ambiguous", "skip": "skipped"}
+
+
+class Desk:
+    """An audit that is open for review.
+
+    Args:
+        audit: The audit.
+        decisions: The decisions of its run, open for writing.
+        train_set: The data set that was audited, where it is at hand.
+        keys: Action to keys.
+        second_reading: Share of decided samples that the other reviewers read, too.
+        groups: Name to what gives the group of each sample, by which the queue can be ordered.
+
+    Raises:
+        DataError: The data set is not the one that was audited.
+    """
+
+    def __init__(
+        self,
+        audit: AuditedRun,
+        decisions: Decisions,
+        train_set: Any = None,
+        *,
+        keys: dict[str, list[str]] | None = None,
+        second_reading: float = 0.1,
+        groups: dict[str, Callable[[], np.ndarray]] | None = None,
+    ) -> None:
+        samples = None if train_set is None else audit.samples_of(train_set)
+        reading = threading.Lock()
+        evidence = stored_evidence(audit.run, audit.kind)
+        beside = Beside(evidence, np.asarray(audit.table["reason_kind"].to_pylist()), samples)
+        self.audit, self.keys = audit, keys or default_keys()
+        self.has_samples = samples is not None
+        self.cards = Cards(audit, evidence, beside, samples, read_highlights(audit.run), reading)
+        self.book = Book(
+            decisions, audit, SampleContent(audit, samples), second_reading=second_reading, reading=reading
+        )
+        orders = dict(groups or {})
+        if beside.searched:
+            orders["near duplicates"] = lambda: beside.groups(audit.flagged_positions)
+        self.queue = Queue(audit.table, turns(audit.table), texts=lambda: texts_of(samples), groups=orders)
+
+    def about(self) -> dict[str, Any]:
+        """What the page is filled with."""
+        return {
+            "audit": self.audit,
+            "name": Path(self.audit.run.path).name,
+            "classes": self.cards.classes,
+            "orders": self.queue.orders,
+            "reasons": self.queue.reasons,
+            "has_samples": self.has_samples,
+            "reviewers": self.book.decisions.reviewers(),
+        }
+
+    def has(self, position: Any) -> bool:
+        """Whether something is the position of a sample.
+
+        Args:
+            position: Anything.
+
+        Returns:
+            True where it is.
+        """
+        return type(position) is int and 0 <= position < len(self.audit)
+
+    def positions(self, reviewer: str, query: Query, state: str) -> np.ndarray:
+        """The samples that a reviewer asks for.
+
+        Args:
+            reviewer: Who.
+            query: Order and filters.
+            state: Whether they are decided: one of :data:`~gradsift.review.book.STATES`.
+
+        Returns:
+            Positions in order.
+        """
+        found, shown = self.queue.positions(query), self.book.shows(reviewer, state)
+        return found if shown is None else found[shown[found]]
+
+    def rows(self, reviewer: str, positions: Sequence[int]) -> list[dict[str, Any]]:
+        """Rows of the page's table.
+
+        Args:
+            reviewer: Whose decisions are shown.
+            positions: The samples.
+
+        Returns:
+            A row each.
+        """
+        columns = [
+            "id",
+            "given_label",
+            "suggested_label",
+            "predicted_label",
+            "score",
+            "flagged",
+            "reason_kind",
+            "reason",
+        ]
+        rows = self.audit.table.select(columns).take(pa.array(positions, pa.int64())).to_pylist()
+        return [
+            {
+                "position": position,
+                "id": row["id"],
+                "given": class_name(self.audit, row["given_label"]),
+                "suggested": class_name(self.audit, row["suggested_label"])
+                if row["suggested_label"] is not None
+                else "",
+                "score": f"{row['score']:.4g}",
+                "flagged": row["flagged"],
+                "kind": row["reason_kind"].replace("_", " "),
+                "reason": row["reason"],
+                "decision": self.words(reviewer, position),
+            }
+            for position, row in zip(positions, rows, strict=True)
+        ]
+
+    def card(self, reviewer: str, position: int) -> dict[str, Any]:
+        """What is shown of a sample.
+
+        Args:
+            reviewer: Whose decisions are shown; those of others are not.
+            position: The sample.
+
+        Returns:
+            The content of its card.
+        """
+        decision = self.book.own(reviewer, position)
+        return {
+            "card": self.cards.card(position),
+            "decision": self.words(reviewer, position),
+            "note": decision.note if decision is not None else "",
+            "has_samples": self.has_samples,
+            "drawn": not self.queue.flagged[position],
+        }
+
+    def words(self, reviewer: str, position: int) -> str:
+        """What a reviewer has decided about a sample.
+
+        Args:
+            reviewer: Who.
+            position: The sample.
+
+        Returns:
+            Such as ``relabel to dog``; empty where nothing stands.
+        """
+        decision = self.book.own(reviewer, position)
+        return "" if decision is None else self.say(decision)
+
+    def say(self, decision: Decision) -> str:
+        """A decision in words.
+
+        Args:
+            decision: The decision.
+
+        Returns:
+            Such as ``relabel to dog``.
+        """
+        label, classes = decision.label, self.cards.classes
+        if decision.kind == "relabel" and self.audit.kind == "multilabel":
+            return "relabel to " + (", ".join(classes[one] for one in label) or "none")
+        if decision.kind == "relabel":
+            return f"relabel to {class_name(self.audit, label)}"
+        if decision.kind == "ambiguous" and label is not None:
+            likely = sorted((one for one, share in enumerate(label) if share), key=lambda one: -label[one])
+            return "ambiguous: " + ", ".join(f"{classes[one]} {100 * label[one]:.0f} %" for one in likely)
+        return KIND_WORDS[decision.kind]
+
+    def conflicts(self) -> list[dict[str, Any]]:
+        """Samples about which reviewers differ, with what each has said."""
+        return [
+            self.cards.row(position)
+            | {"words": [(one.reviewer, self.say(one)) for one in self.book.decisions.readings(position)]}
+            for position in self.book.decisions.conflicts()[:200]
+        ]
+
+    def progress(self, reviewer: str) -> dict[str, Any]:
+        """What the header shows.
+
+        Args:
+            reviewer: For whom.
+
+        Returns:
+            Numbers of decided samples and of those that are left.
+        """
+        kinds = self.book.kinds(reviewer)
+        left = len(self.positions(reviewer, Query(), "undecided"))
+        done = int(((kinds != 0) & (kinds != CODES["skip"])).sum())
+        return {
+            "done": done,
+            "left": left,
+            "counts": self.book.decisions.counts(),
+            "conflicts": len(self.book.decisions.conflicts()),
+        }
+
+
+def turns(table: pa.Table) -> np.ndarray:
+    """Which samples come first: by expected corrections a second.
+
+    Args:
+        table: The table of the audit.
+
+    Returns:
+        Shape (n,): the higher, the earlier.
+    """
+    size = table.num_rows
+    name = next((one for one in ("wrong_probability", f"{SCORE_PREFIX}posterior") if one in table.column_names), None)
+    probabilities = table["percentile"].to_numpy() / 100 if name is None else table[name].to_numpy(zero_copy_only=False)
+    worth = np.empty(size)
+    worth[expected_worth(probabilities)] = np.arange(size, 0, -1)
+    return worth

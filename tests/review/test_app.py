@@ -1,0 +1,286 @@
+"""What the review server answers, without a browser."""
+
+import re
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+import gradsift
+from gradsift.cleaning.decisions import Decisions
+from gradsift.errors import DataError, RunDirectoryError
+from tests.support.review_page import client_of, desk_of, images, run_on_images, run_on_texts
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_of(run_on_images(tmp_path / "run", size=100, wrong=20)) as desk:
+        yield desk
+
+
+@pytest.fixture
+def client(desk):
+    return client_of(desk)
+
+
+def decide(client, positions, kind, label=None, **more):
+    return client.post("/decide", json={"positions": positions, "kind": kind, "label": label, **more})
+
+
+def queue(client, **query):
+    return client.get("/queue", params={"brief": 1, "limit": 500} | query).json()
+
+
+def test_the_queue_leaves_out_what_is_decided_and_undo_brings_it_back(client):
+    first = queue(client)["rows"]
+    assert decide(client, first[:1], "drop").json() == {"saved": 1, "words": "drop"}
+    assert decide(client, first[1:2], "skip").status_code == 200
+    assert queue(client)["rows"] == first[2:]
+    assert queue(client, state="decided")["rows"] == first[:1]
+    assert queue(client, state="skipped")["rows"] == first[1:2]
+    assert queue(client, state="any")["rows"] == first
+    assert client.post("/undo", json={}).json() == {"positions": first[1:2]}
+    assert client.post("/undo", json={}).json() == {"positions": first[:1]}
+    assert client.post("/undo", json={}).json() == {"positions": []}
+    assert queue(client)["rows"] == first
+    assert client.post("/redo", json={}).json() == {"positions": first[:1]}
+    assert queue(client)["rows"] == first[1:]
+
+
+def test_pages_follow_one_another(client):
+    whole = queue(client, scope="all", state="any")["rows"]
+    pages = [
+        client.get("/queue", params={"scope": "all", "state": "any", "offset": at, "limit": 30}).json()
+        for at in range(0, 100, 30)
+    ]
+    assert [row["position"] for page in pages for row in page["rows"]] == whole
+    assert {page["total"] for page in pages} == {100}
+    row = pages[0]["rows"][0]
+    assert {"given", "suggested", "score", "reason", "decision", "id", "kind", "flagged", "position"} == row.keys()
+
+
+def test_every_kind_of_decision_is_kept_with_who_and_how_long(client, desk):
+    position = queue(client)["rows"][0]
+    words = []
+    for kind, label in (
+        ("keep", None),
+        ("relabel", 2),
+        ("drop", None),
+        ("ambiguous", [0.5, 0, 0.5]),
+        ("ambiguous", None),
+        ("skip", None),
+    ):
+        words.append(decide(client, [position], kind, label, note="so", milliseconds=1500).json()["words"])
+    long = "a rather long name of a class"
+    assert words == ["keep", f"relabel to {long}", "drop", f"ambiguous: cat 50 %, {long} 50 %", "ambiguous", "skipped"]
+    history = desk.book.decisions.history(position)
+    assert [(one.decision.reviewer, one.decision.milliseconds, one.decision.note) for one in history] == [
+        ("ann", 1500, "so")
+    ] * 6
+
+
+@pytest.mark.parametrize(
+    ("positions", "kind", "label", "words"),
+    [
+        ([0], "relabel", 7, "no class"),
+        ([0], "relabel", None, "gives no label"),
+        ([0], "burn", None, "kinds are keep"),
+        ([0], "ambiguous", [1, 1, 1], "sum to 1"),
+        ([100], "drop", None, "positions of the data set"),
+        ([-1], "drop", None, "positions of the data set"),
+        ([True], "drop", None, "positions of the data set"),
+        (["0"], "drop", None, "positions of the data set"),
+        ([], "drop", None, "at least one"),
+        (None, "drop", None, "at least one"),
+        ([0, 0], "drop", None, "twice"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_and_not_saved(client, desk, positions, kind, label, words):
+    answer = decide(client, positions, kind, label)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+    assert len(desk.book.decisions) == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b'{"query": {"given": "x"}, "kind": "drop"}'])
+def test_a_body_that_is_no_request_is_refused(client, body):
+    answer = client.post("/decide", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"given": "a"},
+        {"given": "-1"},
+        {"low": "nan"},
+        {"order": "x"},
+        {"scope": "x"},
+        {"state": "x"},
+        {"offset": "-1"},
+        {"limit": "1.5"},
+    ],
+)
+def test_a_query_that_cannot_be_answered_says_why(client, query):
+    answer = client.get("/queue", params=query)
+    assert answer.status_code == 400
+    assert "given" in answer.json()["error"]
+
+
+def test_a_selection_is_decided_at_once_and_undone_at_once(client):
+    query = {"scope": "flagged", "state": "undecided", "given": 1}
+    found = queue(client, **query)
+    refused = client.post("/decide", json={"query": query, "expected": found["total"] + 1, "kind": "drop"})
+    assert refused.status_code == 400
+    assert "look at it again" in refused.json()["error"]
+    taken = client.post("/decide", json={"query": query, "expected": found["total"], "kind": "drop"}).json()
+    assert taken["saved"] == found["total"] > 1
+    assert queue(client, **query)["total"] == 0
+    assert sorted(client.post("/undo", json={}).json()["positions"]) == sorted(found["rows"])
+    assert queue(client, **query)["total"] == found["total"]
+
+
+def test_a_card_shows_image_labels_reason_and_neighbours(client, desk):
+    position = queue(client)["rows"][0]
+    card = client.get(f"/card/{position}").text
+    assert card.count("data:image/png;base64,") == 9
+    assert "Nearest neighbours" in card
+    assert 'data-digit="2"' in card
+    assert not re.search(r"\sstyle=|<script|\son\w+=", card)
+    near = [int(one) for one in re.findall(r'data-open="(\d+)"', card)]
+    pixels = images(100, 20)[0].reshape(100, -1)
+    units = pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
+    assert (
+        near == [one for one in np.argsort(-(units @ units[position]), kind="stable").tolist() if one != position][:8]
+    )
+
+
+def test_duplicates_are_shown_and_decided_together(tmp_path):
+    pictures, given, probabilities = images(60, 6)
+    pictures[1], probabilities[1] = pictures[0], probabilities[0]
+    given[:2] = 0, 1
+    audit = gradsift.audit_predictions(
+        given, probabilities, features=pictures.reshape(60, -1), data=(pictures, given), contamination=0.15,
+        output=tmp_path / "run", show_progress=False,
+    )  # fmt: skip
+    with desk_of(audit) as desk:
+        client = client_of(desk)
+        flagged = [one for one in (0, 1) if audit.table["reason_kind"][one].as_py() == "duplicate"]
+        assert flagged
+        card = client.get(f"/card/{flagged[0]}").text
+        assert f'data-duplicates="[{1 - flagged[0]}]"' in card
+        assert "Same input, another label" in card
+        near = queue(client, order="near duplicates", scope="flagged")["rows"]
+        assert set(near) == set(audit.flagged_positions.tolist())
+
+
+def test_hostile_texts_and_names_are_escaped_everywhere(tmp_path):
+    with desk_of(run_on_texts(tmp_path / "run")) as desk:
+        client = client_of(desk, "<i>eve")
+        position = queue(client, scope="flagged")["rows"][0]
+        decide(client, [position], "relabel", 0, note="<u>note")
+        for path in ("/", f"/card/{position}", "/header", "/conflicts"):
+            text = client.get(path).text
+            assert not re.search(r"<i>|<u>|<b>ham|<img|\x1b|\u202e|<script>|<style", text), path
+        assert "&lt;script&gt;" in client.get(f"/card/{position}").text
+        found = queue(client, text="NUMBER 7", scope="all", state="any")["rows"]
+        assert found == [7]
+
+
+def test_reviewers_see_their_own_decisions_and_read_a_share_again_blindly(tmp_path):
+    with desk_of(run_on_images(tmp_path / "run", size=200, wrong=60), second_reading=0.3) as desk:
+        ann, bob = client_of(desk), client_of(desk, "bob")
+        flagged = queue(ann, scope="flagged")["rows"]
+        decide(ann, flagged, "drop")
+        again = queue(bob, scope="flagged")["rows"]
+        assert 8 <= len(again) <= 30
+        assert "Your decision" not in bob.get(f"/card/{again[0]}").text
+        decide(bob, again[:1], "keep")
+        decide(bob, again[1:2], "drop")
+        readings = desk.book.decisions.readings(again[0])
+        assert [(one.reviewer, one.blind) for one in readings] == [("ann", False), ("bob", True)]
+        assert queue(bob, scope="flagged")["rows"] == again[2:]
+        assert queue(ann, state="conflict", scope="all")["rows"] == again[:1]
+        conflicts = ann.get("/conflicts").text
+        assert "bob: <b>keep</b>" in conflicts
+        assert "ann: <b>drop</b>" in conflicts
+        assert "1 in conflict" in ann.get("/header").text
+        assert set(queue(ann, state="by:bob", scope="all")["rows"]) == set(again[:2])
+
+
+def test_decisions_are_there_when_the_run_is_opened_again(tmp_path):
+    audit = run_on_images(tmp_path / "run", size=100, wrong=20)
+    with desk_of(audit) as desk:
+        client = client_of(desk)
+        first = queue(client)["rows"]
+        decide(client, first[:3], "drop")
+        with pytest.raises(RunDirectoryError, match="another process reviews"), Decisions.open(audit.run.path):
+            pass
+    with desk_of(audit) as desk:
+        client = client_of(desk)
+        assert queue(client)["rows"] == first[3:]
+        assert "Your decision: <b>drop</b>" in client.get(f"/card/{first[0]}").text
+
+
+def test_twenty_reviewers_at_once_lose_nothing(tmp_path):
+    with desk_of(run_on_images(tmp_path / "run", size=400, wrong=120)) as desk:
+        clients = [client_of(desk, f"reviewer {number}") for number in range(20)]
+        failed = []
+
+        def work(number):
+            for step in range(10):
+                if decide(clients[number], [number * 10 + step], "drop").status_code != 200:
+                    failed.append((number, step))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failed
+        assert desk.book.decisions.counts()["drop"] == 200
+        for number in range(20):
+            assert queue(clients[number], scope="all", state="decided")["total"] == 10
+
+
+def test_without_the_data_set_rows_are_still_decided(tmp_path):
+    audit = run_on_images(tmp_path / "run", size=60, wrong=12)
+    with desk_of(gradsift.Audit.open(audit.run.path)) as desk:
+        client = client_of(desk)
+        assert "not at hand" in client.get("/").text
+        position = queue(client)["rows"][0]
+        assert "No preview" in client.get(f"/card/{position}").text
+        assert decide(client, [position], "drop").status_code == 200
+
+
+def test_another_data_set_is_refused(tmp_path):
+    audit = run_on_images(tmp_path / "run", size=60, wrong=12)
+    pictures, given, _ = images(60, 12)
+    other = gradsift.Audit.open(audit.run.path, (pictures[::-1].copy(), given))
+    with pytest.raises(DataError, match="not the one that was audited"), desk_of(other):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "value"])
+def test_several_labels_and_values_are_edited_as_such(tmp_path, kind):
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(60, 4)).astype(np.float32)
+    if kind == "multilabel":
+        given = (generator.random((60, 3)) < 0.5).astype(np.float32)
+        right, wrong, words = [0, 2], [5], "relabel to 0, 2"
+    else:
+        given = generator.normal(size=(60, 1)).astype(np.float32)
+        right, wrong, words = 1.5, "high", "relabel to 1.5"
+    task = {"multilabel": "multilabel", "value": "regression"}[kind]
+    audit = gradsift.audit(
+        torch.nn.Linear(4, given.shape[1]), (inputs, given), task=task, contamination=0.1, output=tmp_path / "run",
+        show_progress=False,
+    )  # fmt: skip
+    with desk_of(audit) as desk:
+        client = client_of(desk)
+        position = queue(client)["rows"][0]
+        assert client.get("/state").json()["kind"] == kind
+        assert client.get(f"/card/{position}").status_code == 200
+        assert decide(client, [position], "relabel", wrong).status_code == 400
+        assert decide(client, [position], "relabel", right).json()["words"] == words
