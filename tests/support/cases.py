@@ -187,6 +187,39 @@ def attention():
     )
 
 
+def crossed(**options):
+    """A decoder's layer: attention to itself and to a memory of another width."""
+
+    def forward(net, x):
+        memory = net.memory(x).flip(1)
+        hidden = x + net.itself(x, x, x, attn_mask=torch.ones(5, 5).triu(1).bool(), is_causal=True)[0]
+        return net.head(net.other(hidden, memory, memory)[0].tanh().mean(dim=1))
+
+    return lambda: Net(
+        forward, itself=nn.MultiheadAttention(8, 2, batch_first=True), memory=nn.Linear(8, options.get("kdim", 8)),
+        other=nn.MultiheadAttention(8, 4, batch_first=True, **options), head=nn.Linear(8, 3),
+    )  # fmt: skip
+
+
+def recurrent(kind, **options):
+    """A recurrent layer, all of whose outputs and last states are read."""
+
+    def forward(net, x):
+        outputs, last = net.layer(x)
+        last = last if isinstance(last, torch.Tensor) else torch.cat(last, dim=-1)
+        return net.head(outputs).tanh().mean(dim=1) + net.of_last(last.transpose(0, 1).flatten(1))
+
+    def build():
+        layer = kind(4, 5, batch_first=True, **options)
+        ways, widths = (2 if layer.bidirectional else 1), [layer.proj_size or 5] + [5] * (kind is nn.LSTM)
+        return Net(
+            forward, layer=layer, head=nn.Linear(ways * widths[0], 3),
+            of_last=nn.Linear(ways * layer.num_layers * sum(widths), 3),
+        )  # fmt: skip
+
+    return build
+
+
 def position_embedding(length):
     """Positions are looked up once for the whole batch: no sample axis in that layer's input and output."""
 
@@ -414,8 +447,8 @@ CASES = [
     Case("resnet_in_place", convolutional(lambda: nn.Conv2d(2, 6, 3), lambda: nn.BatchNorm2d(6),
                                           lambda: nn.ReLU(inplace=True), lambda: Residual(6), lambda: Residual(6)),
          floats(2, 7, 7), CLASSES, expected_backends={RULES}),
-    Case("bare_parameters_transformer_layer", VisionTransformer, floats(2, 6, 6), CLASSES),
-    Case("multihead_attention", attention, floats(5, 8), CLASSES),
+    Case("bare_parameters_transformer_layer", VisionTransformer, floats(2, 6, 6), CLASSES, expected_backends={RULES}),
+    Case("multihead_attention", attention, floats(5, 8), CLASSES, expected_backends={RULES}),
     Case("bare_parameters", lambda: Net(lambda net, x: net.body(x + net.shift) * net.scale, body=mlp(),
                                         shift=parameter(5), scale=parameter(3)),
          floats(5), CLASSES, expected_backends={RULES}),
@@ -439,7 +472,18 @@ CASES = [
         head=nn.Linear(5, 3)), floats(5), CLASSES, expected_backends={RULES, FUNC}),
     Case("called_by_keyword", lambda: Net(lambda net, x: net.head(input=net.inner(x).tanh()), inner=nn.Linear(5, 6),
                                           head=nn.Linear(6, 3)), floats(5), CLASSES, closed=False),
-    Case("lstm", Recurrent, ids(6), CLASSES),
+    Case("lstm", Recurrent, ids(6), CLASSES, expected_backends={RULES}),
+    Case("lstm_two_ways_projected", recurrent(nn.LSTM, num_layers=2, bidirectional=True, proj_size=3), floats(6, 4),
+         CLASSES, expected_backends={RULES}),
+    Case("gru_two_layers", recurrent(nn.GRU, num_layers=2), floats(6, 4), CLASSES, expected_backends={RULES}),
+    Case("rnn_without_bias", recurrent(nn.RNN, bias=False), floats(6, 4), CLASSES, expected_backends={RULES}),
+    Case("attention_to_a_memory", crossed(), floats(5, 8), CLASSES, expected_backends={RULES}),
+    Case("attention_to_a_memory_of_another_width", crossed(kdim=6, vdim=6, bias=False), floats(5, 8), CLASSES,
+         expected_backends={RULES}),
+    Case("transformer_encoder_samples_second", lambda: Net(
+        lambda net, x: net.head(net.body(x.transpose(0, 1)).mean(dim=0)), body=nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(8, 2, 12, norm_first=True), 2, enable_nested_tensor=False),
+        head=nn.Linear(8, 3)), floats(5, 8), CLASSES),
     Case("frozen_part", frozen_part, floats(5), CLASSES, expected_backends={RULES}),
     Case("parameters_that_do_not_reach_the_loss", unused_part, floats(5), CLASSES),
     Case("only_parameters_that_do_not_reach_the_loss", unused_part, floats(5), CLASSES, layers=["layer", "bare"]),

@@ -20,7 +20,8 @@ from gradsift.gradients.layers import BareParameters
 from gradsift.gradients.model_state import frozen
 from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions
-from gradsift.gradients.uses import LayerUses, RuleMismatchError, owners
+from gradsift.gradients.rewritten import Rewritten, rewritable
+from gradsift.gradients.uses import LayerUses, RuleMismatchError, begin_graph, owners
 from gradsift.tasks import Task, sample_losses
 
 
@@ -53,6 +54,8 @@ class LayerRules(Backend):
         self._owners = owners(model, parameters)
         self._uses = LayerUses(self._owners)
         owned = {name for pairs in self._owners.values() for _, name in pairs}
+        self._rewritten = rewritable(model, parameters)
+        owned = owned.union(*(layer.names for layer in self._rewritten.values()))
         self._bare = {name: parameter for name, parameter in parameters.items() if name not in owned}
 
     def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
@@ -72,14 +75,14 @@ class LayerRules(Backend):
         uses, size = self._uses, batch_size(batch)
         uses.clear()
         ran: list[_Ran] = []
-        bare = (
-            BareParameters(self._bare, size, uses.expect_parameter, uses.add_parameter) if self._bare else nullcontext()
-        )
+        noted = (size, uses.expect_parameter, uses.add_parameter)
+        bare = BareParameters(self._bare, *noted) if self._bare else nullcontext()
+        rewritten = Rewritten(self._rewritten, self._parameters, *noted) if self._rewritten else nullcontext()
         with frozen(self._model), torch.enable_grad():
             hook = partial(self._layer_ran, size, ran)
             handles = [module.register_forward_hook(hook, with_kwargs=True) for module in self._owners]
             try:
-                with bare:
+                with bare, rewritten:
                     outputs = self._task.outputs(self._model, batch)
             finally:
                 for handle in handles:
@@ -114,8 +117,7 @@ class LayerRules(Backend):
             source, output = _one_each(source, output, size)
         ran.append(_Ran(module, _rows(source), _rows(output), not source.is_floating_point()))
         self._uses.expect(module)
-        if not output.requires_grad:
-            output = _Begin.apply(torch.empty(0, requires_grad=True), output)
+        output = begin_graph(output)
         # Registered before any later in-place change, so autograd hands over the gradient of this very value.
         held = [source]
         output.register_hook(lambda gradient: self._uses.add_layer(module, held.pop(), gradient))
@@ -166,23 +168,6 @@ def dense_by_rules(
 
     LayerRules(model, task, parameters, Reductions(), shared=shared).visit(batch, begin)
     return gradients
-
-
-class _Begin(torch.autograd.Function):
-    """Begins the graph at a tensor before which nothing has a gradient, without a copy.
-
-    A leaf would forbid that the model changes the tensor in place.
-    """
-
-    @staticmethod
-    def forward(_context: Any, _anchor: Tensor, output: Tensor) -> Tensor:
-        """The tensor itself, with a graph behind it."""
-        return output.data
-
-    @staticmethod
-    def backward(_context: Any, _gradient: Tensor) -> tuple[None, None]:
-        """Nothing before the tensor has a gradient."""
-        return None, None
 
 
 def _one_each(source: Tensor, output: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -153,3 +154,32 @@ class LayerUses:
             for name, forms in self._waiting.items():
                 self.take(name, merge(forms))
         self.clear()
+
+
+def begin_graph(output: Tensor) -> Tensor:
+    """Begins the graph at a tensor before which nothing has a gradient.
+
+    Args:
+        output: What a layer gave, perhaps without a graph behind it.
+
+    Returns:
+        The tensor, with a graph behind it.
+    """
+    return output if output.requires_grad else _Begin.apply(torch.empty(0, requires_grad=True), output)
+
+
+class _Begin(torch.autograd.Function):
+    """Begins the graph at a tensor before which nothing has a gradient, without a copy.
+
+    A leaf would forbid that the model changes the tensor in place.
+    """
+
+    @staticmethod
+    def forward(_context: Any, _anchor: Tensor, output: Tensor) -> Tensor:
+        """The tensor itself, with a graph behind it."""
+        return output.data
+
+    @staticmethod
+    def backward(_context: Any, _gradient: Tensor) -> tuple[None, None]:
+        """Nothing before the tensor has a gradient."""
+        return None, None

@@ -10,7 +10,7 @@ from gradsift.gradients.layers.embedding import embedding_rule, scaled_embedding
 from gradsift.gradients.layers.linear import linear_rule, transposed_linear_rule
 from gradsift.gradients.layers.local import local_rule
 from gradsift.gradients.layers.norms import batch_norm_rule, group_norm_rule, layer_norm_rule, rms_norm_rule
-from gradsift.gradients.layers.registry import RULES, find_rule, register_rule
+from gradsift.gradients.layers.registry import RULES, find_forward, find_rule, register_rule
 
 __all__ = [
     "RULES",
@@ -19,6 +19,7 @@ __all__ = [
     "batch_norm_rule",
     "conv_rule",
     "embedding_rule",
+    "find_forward",
     "find_rule",
     "group_norm_rule",
     "layer_norm_rule",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from torch import nn
 
+from gradsift.gradients.layers.attention import attention_forward
 from gradsift.gradients.layers.base import LayerRule
 from gradsift.gradients.layers.conv import conv_rule
 from gradsift.gradients.layers.embedding import embedding_rule, scaled_embedding_rule
 from gradsift.gradients.layers.linear import linear_rule, transposed_linear_rule
+from gradsift.gradients.layers.linear_map import RewrittenForward, is_plain
 from gradsift.gradients.layers.local import local_rule
 from gradsift.gradients.layers.norms import batch_norm_rule, group_norm_rule, layer_norm_rule, rms_norm_rule
+from gradsift.gradients.layers.recurrent import recurrent_forward
 
 RULES: dict[type[nn.Module], LayerRule] = {
     nn.Linear: linear_rule,
@@ -27,6 +30,14 @@ RULES: dict[type[nn.Module], LayerRule] = {
 
 NAMED_RULES: dict[str, LayerRule] = {"transformers.pytorch_utils.Conv1D": transposed_linear_rule}
 """Full name of a layer type to rule, for layers of libraries that need not be installed."""
+
+FORWARDS: dict[type[nn.Module], RewrittenForward] = {
+    nn.MultiheadAttention: attention_forward,
+    nn.LSTM: recurrent_forward,
+    nn.GRU: recurrent_forward,
+    nn.RNN: recurrent_forward,
+}
+"""Layers that call no other layers for their linear maps, and an equal forward that shows them."""
 
 
 def register_rule(layer: type[nn.Module], rule: LayerRule) -> None:
@@ -61,4 +72,18 @@ def find_rule(module: nn.Module) -> LayerRule | None:
     if isinstance(module, nn.Embedding) and hasattr(module, "embed_scale"):
         return scaled_embedding_rule
     own = next(module.parameters(recurse=False), None)
+    if find_forward(module) is not None:
+        return None
     return local_rule if own is not None and next(module.children(), None) is None else None
+
+
+def find_forward(module: nn.Module) -> RewrittenForward | None:
+    """The forward by which a layer shows its linear maps, if there is one.
+
+    Args:
+        module: The layer.
+
+    Returns:
+        The forward, or ``None``: the layer is of another kind, or runs a ``forward`` of its own.
+    """
+    return next((forward for kind, forward in FORWARDS.items() if is_plain(module, kind)), None)

@@ -1,0 +1,91 @@
+"""Recurrent layers, which run a whole sequence in one call: the same steps one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradsift.gradients.layers.linear_map import LinearMap, NotRewritableError
+
+State = tuple[Tensor, ...]
+"""Hidden state, and for LSTM the cell's, each of shape (n, width)."""
+
+
+def recurrent_forward(module: nn.RNNBase, linear: LinearMap, inputs: Any, state: Any = None) -> tuple[Tensor, Any]:
+    """``nn.RNN``, ``nn.GRU`` and ``nn.LSTM``: all layers and directions, step by step.
+
+    Args:
+        module: The layer.
+        linear: Applies a linear map of the layer to a tensor whose first axis is the sample.
+        inputs: Shape (n, t, width), or (t, n, width) without ``batch_first``.
+        state: First state, shape (layers x directions, n, width); for LSTM a pair.
+
+    Returns:
+        The outputs, and the last state, as the layer itself gives them.
+
+    Raises:
+        NotRewritableError: The sequences are packed, there is no axis of samples, or the layer drops out.
+    """
+    if not isinstance(inputs, Tensor) or inputs.ndim != 3:
+        raise NotRewritableError("recurrent layers on packed sequences, or without an axis of samples")
+    if module.training and module.dropout and module.num_layers > 1:
+        raise NotRewritableError("recurrent layers with dropout in train mode")
+    steps = inputs if module.batch_first else inputs.transpose(0, 1)
+    first = _first_states(module, state, len(steps), steps)
+    directions = 2 if module.bidirectional else 1
+    last: list[State] = []
+    for layer in range(module.num_layers):
+        sides = []
+        for direction in range(directions):
+            outputs, end = _one_way(module, linear, steps, first[len(last)], layer, backwards=direction == 1)
+            sides.append(outputs)
+            last.append(end)
+        steps = torch.cat(sides, dim=-1) if directions == 2 else sides[0]
+    final = tuple(torch.stack(kind) for kind in zip(*last, strict=True))
+    outputs = steps if module.batch_first else steps.transpose(0, 1)
+    return outputs, final if isinstance(module, nn.LSTM) else final[0]
+
+
+def _first_states(module: nn.RNNBase, state: Any, size: int, like: Tensor) -> list[State]:
+    """The first state of each layer and direction; zero where none is given."""
+    count = module.num_layers * (2 if module.bidirectional else 1)
+    widths = [module.proj_size or module.hidden_size]
+    widths += [module.hidden_size] if isinstance(module, nn.LSTM) else []
+    if state is None:
+        return [tuple(like.new_zeros(size, width) for width in widths)] * count
+    kinds = state if isinstance(module, nn.LSTM) else (state,)
+    return [tuple(kind[number] for kind in kinds) for number in range(count)]
+
+
+def _one_way(
+    module: nn.RNNBase, linear: LinearMap, steps: Tensor, state: State, layer: int, *, backwards: bool
+) -> tuple[Tensor, State]:
+    """One layer in one direction: outputs (n, t, width) and the last state."""
+    ending = f"_l{layer}" + ("_reverse" if backwards else "")
+    bias_in, bias_back = (f"bias_ih{ending}", f"bias_hh{ending}") if module.bias else (None, None)
+    projected = linear(steps, f"weight_ih{ending}", bias_in)
+    outputs: list[Tensor] = []
+    order = range(steps.shape[1])
+    for time in reversed(order) if backwards else order:
+        recurred = linear(state[0], f"weight_hh{ending}", bias_back)
+        state = _stepped(module, projected[:, time], recurred, state)
+        if module.proj_size:
+            state = (linear(state[0], f"weight_hr{ending}", None), *state[1:])
+        outputs.append(state[0])
+    return torch.stack(outputs[::-1] if backwards else outputs, dim=1), state
+
+
+def _stepped(module: nn.RNNBase, new: Tensor, recurred: Tensor, state: State) -> State:
+    """The next state from the projected input and the projected state."""
+    if isinstance(module, nn.LSTM):
+        entering, forgetting, cell, leaving = (new + recurred).chunk(4, dim=-1)
+        memory = forgetting.sigmoid() * state[1] + entering.sigmoid() * cell.tanh()
+        return leaving.sigmoid() * memory.tanh(), memory
+    if isinstance(module, nn.GRU):
+        (reset, update, fresh), (reset_by, update_by, fresh_by) = new.chunk(3, dim=-1), recurred.chunk(3, dim=-1)
+        candidate = (fresh + (reset + reset_by).sigmoid() * fresh_by).tanh()
+        kept = (update + update_by).sigmoid()
+        return (candidate + kept * (state[0] - candidate),)
+    return ((new + recurred).tanh() if module.mode == "RNN_TANH" else (new + recurred).relu(),)
