@@ -19,6 +19,7 @@ import gradsift
 from gradsift import Audit
 from gradsift.cli.app import app
 from gradsift.errors import DataError, ModelError, SettingError
+from gradsift.stages import rescore
 
 
 @pytest.fixture
@@ -35,6 +36,11 @@ def test_wrong_labels_are_found_from_probabilities_alone(blobs, predicted):
     assert set(audit.flagged_positions) <= set(np.flatnonzero(wrong))
     assert "score_l2" not in audit.table.column_names
     assert audit.details["provenance"]["predictions"] == "out-of-fold"
+    p_wrong = audit.table["wrong_probability"].to_numpy()
+    np.testing.assert_array_equal(p_wrong, audit.table["score_posterior"])
+    assert p_wrong.mean() == pytest.approx(wrong.mean(), abs=0.03)
+    assert abs(p_wrong[p_wrong > 0.5].mean() - wrong[p_wrong > 0.5].mean()) < 0.1
+    assert rescore(audit, np.arange(180.0), "x").table["wrong_probability"].to_pylist() == p_wrong.tolist()
     assert audit.details["coverage"] == "none, predictions alone"
 
 
@@ -46,6 +52,7 @@ def test_it_is_the_audit_of_the_model_that_made_them(blobs, trained):
         logits = trained[2](features)
     of_arrays = gradsift.audit_predictions(given, logits=logits, features=features, data=(inputs, given))
     assert of_arrays.table.column_names == of_model.table.column_names
+    assert of_model.table["wrong_probability"].null_count == 180  # a model's word on its own training set
     for column in ("loss", "score", "score_l1", "score_l2", "score_self_confidence"):
         np.testing.assert_allclose(of_arrays.table[column], of_model.table[column], rtol=1e-3, atol=1e-6)
     assert of_arrays.flagged_positions.tolist() == of_model.flagged_positions.tolist()

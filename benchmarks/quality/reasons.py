@@ -11,20 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from frame.rows import RESULTS, Row, add, machine
 
 import gradsift
 from gradsift.cleaning import flag
 from gradsift.detectors import detrimental_scores, get_detector
 from gradsift.evaluation import estimate
 from gradsift.store import ArrayMatrix
-from gradsift.table.kinds import KINDS, Beliefs, Known, kinds
-from gradsift.table.reasons import BEGINNINGS
+from gradsift.table.kinds import KIND_NAMES, KINDS, Beliefs, Known, kinds
 from quality.influence import load_model
 from quality.methods import evidence, evidence_along_training
 from quality.planted import CLEAN, DUPLICATE, WRONG, planted
 from quality.planted import KINDS as PLANTED
 from quality.record import Record, record
-from quality.rows import RESULTS, Row, add, machine
 from quality.tables import cell
 
 REASONS = RESULTS / "quality_reasons.parquet"
@@ -169,7 +168,7 @@ def reason_lines(rows: Sequence[Row]) -> list[str]:
 
 def confusion(title: str, rows: Sequence[Row]) -> list[str]:
     """Planted kinds by given reasons, in percent of the flagged ones."""
-    given = " | ".join(BEGINNINGS[kind] for kind in KINDS)
+    given = " | ".join(KIND_NAMES[kind] for kind in KINDS)
     lines = [
         f"| planted ({title}) | planted | flagged | {given} | suggested label is the true one |",
         "|---" * (len(KINDS) + 4) + "|",
@@ -179,7 +178,7 @@ def confusion(title: str, rows: Sequence[Row]) -> list[str]:
         size, flagged = (np.mean([row[column] for row in mine]) for column in ("size", "flagged"))
         cells = [percent(shares(rows, planted=kind, given=reason)) for reason in KINDS]
         cells = [f"**{one}**" if reason == kind else one for reason, one in zip(KINDS, cells, strict=True)]
-        words = BEGINNINGS.get(kind, "nothing")
+        words = KIND_NAMES.get(kind, "nothing")
         lines.append(
             f"| {words} | {size:.0f} | {flagged:.0f} | {' | '.join(cells)} | "
             f"{percent(shares(rows, planted=kind, given=RIGHT))} |"

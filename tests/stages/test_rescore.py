@@ -30,7 +30,7 @@ def test_the_new_scores_rank_flag_and_trim(audited):
     assert other.flagged_positions.tolist() == [39, 38, 37, 36]
     assert other.table["rank"].to_pylist() == list(range(40, 0, -1))
     assert other.table["score_l2"].equals(before["score_l2"])
-    for unchanged in ("given_label", "predicted_label", "suggested_label", "loss", "id"):
+    for unchanged in ("given_label", "predicted_label", "suggested_label", "wrong_probability", "loss", "id"):
         assert other.table[unchanged].equals(before[unchanged])
     assert len(other.trim(data)[0]) == 36
     assert "The share was given" in other.summary()

@@ -10,12 +10,14 @@ from gradsift.data.samples import is_splits, one_split, rows_of, with_split
 from gradsift.errors import DataError
 from gradsift.table import AuditedRun
 
-ANNOTATIONS = ("score", "rank", "percentile", "flagged", "loss", "suggested_label", "reason_kind", "reason")
+ANNOTATIONS = (
+    "score", "rank", "percentile", "flagged", "loss", "suggested_label", "wrong_probability", "reason_kind", "reason",
+)  # fmt: skip
 """Columns of the table that are added, under names that begin with :data:`PREFIX`."""
 
 
 def annotate(train_set: Any, audit: AuditedRun) -> Any:
-    """The data set with columns for score, rank, percentile, flag, loss, suggested label, kind of reason and reason.
+    """The data set with columns for score, rank, percentile, flag, loss, suggested label, P(wrong) and reason.
 
     Args:
         train_set: The data set that was audited: a ``datasets.Dataset``, a ``DatasetDict`` (its audited split is

@@ -105,7 +105,7 @@ def summary(result: Audit) -> dict[str, Any]:
         "coverage": result.details["coverage"],
         "data_fingerprint_covers": result.details["data_fingerprint_covers"],
         "warnings": result.warnings,
-        "worst": result.worst(10, previews=False).select(["position", "id", "score", "reason"]).to_pylist(),
+        "worst": result.worst(10, previews=False).select(["position", "id", "wrong_probability", "score", "reason"]).to_pylist(),
     }
 
 
@@ -129,6 +129,7 @@ def show(result: Audit) -> None:
         {
             "rank": str(row["rank"]),
             "position": str(row["position"]),
+            **({} if row["wrong_probability"] is None else {"P(wrong)": f"{100 * row['wrong_probability']:.0f} %"}),
             "score": f"{row['score']:.4g}",
             "reason": row["reason"],
         }

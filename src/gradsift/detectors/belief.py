@@ -81,10 +81,34 @@ class Belief:
         Returns:
             Shape (len(positions), K), float64.
         """
-        own = self._tempered(self._predictions.rows(positions).astype(np.float64))
+        own = self.own(positions)
         if not self.weight:
             return own
         return (1 - self.weight) * own + self.weight * self._neighbours_mean(positions)
+
+    def own(self, positions: np.ndarray) -> np.ndarray:
+        """What the model alone predicts of some samples, with its temperature.
+
+        Args:
+            positions: Which ones.
+
+        Returns:
+            Shape (len(positions), K), float64.
+        """
+        return self._tempered(self._predictions.rows(positions).astype(np.float64))
+
+    def neighbour_classes(self, positions: np.ndarray) -> np.ndarray:
+        """The most probable class of each neighbour of some samples.
+
+        Args:
+            positions: Which ones.
+
+        Returns:
+            Shape (len(positions), neighbours), integers; no columns where neighbours have no weight.
+        """
+        if not self.weight:
+            return np.empty((len(positions), 0), dtype=np.int64)
+        return self._reference_classes[self._near[0].rows(positions)]
 
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
         """The belief about all samples, in order, in pieces of at most 8 MiB.
@@ -116,6 +140,11 @@ class Belief:
 
     def _tempered(self, rows: np.ndarray) -> np.ndarray:
         return rows if self._temperature == 1 else tempered(rows, self._temperature)
+
+    @cached_property
+    def _reference_classes(self) -> np.ndarray:
+        """The most probable class of each reference."""
+        return np.concatenate([rows.argmax(axis=1) for _, rows in self._near[1].chunks()])
 
     @cached_property
     def _near(self) -> tuple[ShardedArray, GradientMatrix]:

@@ -109,6 +109,11 @@ class WrongLabelPosterior(Detector):
             parts.append(1.0 - self._posterior(rows, given)[np.arange(len(rows)), given])
         return -np.concatenate(parts)
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether P(wrong) can be taken at its word: where predictions are out of fold."""
+        return self.wrong_labels_ is not None
+
     def true_class_probabilities(self, positions: np.ndarray) -> np.ndarray:
         """Probabilities of the true class of some fitted samples, once their given labels are known.
 

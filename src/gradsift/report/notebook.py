@@ -16,7 +16,7 @@ from gradsift.report.template import fill
 from gradsift.table import AuditedRun
 from gradsift.writing import new_file
 
-SHOWN = ("rank", "position", "id", "given_label", "suggested_label", "score", "reason")
+SHOWN = ("rank", "position", "id", "given_label", "suggested_label", "wrong_probability", "score", "reason")
 """Columns of the table that a notebook shows."""
 
 STYLE = Markup(

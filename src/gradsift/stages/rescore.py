@@ -49,7 +49,10 @@ def rescore(audit: Run, scores: np.ndarray, name: str, *, contamination: float |
         posterior = WrongLabelPosterior(random_state=settings.seed).fit(evidence, evidence.labels)
     columns = [column for column in audit.table.column_names if column.startswith(SCORE_PREFIX)]
     earlier = {column.removeprefix(SCORE_PREFIX): audit.table[column].to_numpy() for column in columns}
-    replaced = Scores({name: scores} | {key: column for key, column in earlier.items() if key != name}, name, posterior)
+    columns_of = {name: scores} | {key: column for key, column in earlier.items() if key != name}
+    known = audit.table["wrong_probability"]
+    wrong_probability = None if known.null_count else known.to_numpy()
+    replaced = Scores(columns_of, name, posterior, wrong_probability)
     cut = decide_cut(
         evidence, replaced, contamination=contamination, hold_classes=settings.hold_classes, seed=settings.seed
     )

@@ -22,11 +22,13 @@ class Scores:
         by_detector: Name to scores, shape (n,); high = detrimental.
         ranking: Name of the detector that ranks.
         posterior: The fitted posterior of a wrong label, which suggests labels and gives reasons, where there is one.
+        wrong_probability: What it says of each label, shape (n,), where that is calibrated.
     """
 
     by_detector: Mapping[str, np.ndarray]
     ranking: str
     posterior: WrongLabelPosterior | None = None
+    wrong_probability: np.ndarray | None = None
 
     @property
     def main(self) -> np.ndarray:
@@ -75,5 +77,8 @@ def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *
         for name, detector in detectors.items():
             scores[name] = detrimental_scores(detector, detector.observed(evidence), labels)
             bar.advance()
-    posteriors = [one for one in (detectors[ranking], *detectors.values()) if isinstance(one, WrongLabelPosterior)]
-    return Scores(scores, ranking, posteriors[0] if posteriors else None)
+    for name in (ranking, *detectors):
+        posterior = detectors[name]
+        if isinstance(posterior, WrongLabelPosterior):
+            return Scores(scores, ranking, posterior, scores[name] if posterior.is_calibrated else None)
+    return Scores(scores, ranking)

@@ -75,6 +75,7 @@ def tabulate(
         ids=ids,
         class_names=names,
         beliefs=Beliefs.of(scores.posterior) if scores.posterior is not None else None,
+        wrong_probability=scores.wrong_probability,
         features=features,
         duplicates=duplicates,
         about=about,

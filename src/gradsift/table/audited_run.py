@@ -51,8 +51,8 @@ class AuditedRun:
         """
         run = RunDirectory.open(path)
         if table is None:
-            return cls(by_position(run.read_table(), run.path), run, train_set)
-        result = cls(by_position(read_table(table), table), run, train_set)
+            return cls(_with_all_columns(by_position(run.read_table(), run.path)), run, train_set)
+        result = cls(_with_all_columns(by_position(read_table(table), table)), run, train_set)
         own, other = result.run.read_json("manifest.json"), result._meta
         if other.get("data_fingerprint") != own.get("data_fingerprint"):
             raise RunDirectoryError(f"{table} is no table of {path}: its samples are others")
@@ -278,6 +278,14 @@ def by_position(table: pa.Table, path: str | Path) -> pa.Table:
             "and set their column flagged instead"
         )
     return table.take(np.argsort(positions))
+
+
+def _with_all_columns(table: pa.Table) -> pa.Table:
+    """The table with an empty column P(wrong), where a version of gradsift before this column has written it."""
+    if "wrong_probability" in table.column_names or "suggested_label" not in table.column_names:
+        return table
+    place = table.column_names.index("suggested_label") + 1
+    return table.add_column(place, pa.field("wrong_probability", pa.float64()), pa.nulls(len(table), pa.float64()))
 
 
 def _first(positions: np.ndarray) -> str:

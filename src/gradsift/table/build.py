@@ -12,7 +12,7 @@ import pyarrow as pa
 from gradsift.store import ArrayMatrix, GradientMatrix
 from gradsift.store.tables import KEY
 from gradsift.table.kinds import Beliefs, Known, kinds
-from gradsift.table.reasons import class_reasons, other_reasons, sizes
+from gradsift.table.reasons import class_reasons, other_reasons, score_sizes
 from gradsift.table.remoteness import remoteness
 from gradsift.table.schema import SCORE_PREFIX
 
@@ -29,6 +29,7 @@ def build_table(
     ids: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     beliefs: Beliefs | None = None,
+    wrong_probability: np.ndarray | None = None,
     features: GradientMatrix | None = None,
     duplicates: Mapping[int, np.ndarray] | None = None,
     about: Mapping[str, Any] | None = None,
@@ -46,6 +47,7 @@ def build_table(
         ids: One id a sample.
         class_names: Names of the classes.
         beliefs: What is believed of the true classes; the predictions where left out.
+        wrong_probability: Calibrated probability that each given label is wrong, shape (n,).
         features: Inputs of the last layer, shape (n, D), by which inputs far from their neighbours are told.
         duplicates: Position of a flagged sample to those with the same input and other labels, as
             :func:`~gradsift.table.duplicates.conflicting_duplicates` finds them.
@@ -58,12 +60,12 @@ def build_table(
     order = np.lexsort((~flagged, -main))
     rank = np.empty(size, dtype=np.int64)
     rank[order] = np.arange(1, size + 1)
-    percentile = 100.0 * np.searchsorted(np.sort(main), main, side="right") / size
     if isinstance(predictions, np.ndarray):
         predictions = ArrayMatrix(predictions)
     given, predicted = _label_columns(kind, labels, predictions)
+    label_type = given.type if given is not None else pa.int64()
     chosen = np.flatnonzero(flagged)
-    suggested, codes = pa.nulls(size, given.type if given is not None else pa.int64()), np.full(size, "", dtype=object)
+    words, codes, suggested = score_sizes(chosen, main, detector), np.full(size, "", dtype=object), None
     if kind == "class" and labels is not None and predictions is not None:
         known = Known(
             labels=labels,
@@ -74,33 +76,36 @@ def build_table(
         classes, meant = known.beliefs.suggested(labels, flagged, known.duplicates)
         suggested = pa.array(classes, mask=~meant)
         codes[chosen] = kinds(chosen, known)
-        words = class_reasons(chosen, codes[chosen], known, class_names)
-    else:
-        parts = (
-            labels[chosen] if labels is not None else None,
-            predictions.rows(chosen) if predictions is not None else None,
-        )
-        words = other_reasons(chosen, kind, *parts, class_names)
-    ends = sizes(chosen, main, detector)
-    nothing = pa.nulls(size, pa.int64())
-    columns: dict[str, object] = {
-        "position": pa.array(np.arange(size, dtype=np.int64)),
-        "id": pa.array(ids) if ids is not None else pa.array(np.arange(size)).cast(pa.string()),
-        "given_label": given if given is not None else nothing,
-        "predicted_label": predicted if predicted is not None else nothing,
+        words = class_reasons(chosen, codes[chosen], known, class_names, words)
+    elif labels is not None and predictions is not None:
+        words |= other_reasons(chosen, kind, labels[chosen], predictions.rows(chosen), class_names)
+    columns = {
+        "position": np.arange(size, dtype=np.int64),
+        "id": np.arange(size).astype(str) if ids is None else ids,
+        "given_label": given,
+        "predicted_label": predicted,
         "suggested_label": suggested,
-        "loss": pa.array(losses.astype(np.float64)),
-        "score": pa.array(main),
-        "rank": pa.array(rank),
-        "percentile": pa.array(percentile),
-        "flagged": pa.array(flagged),
-        "reason_kind": pa.array(codes, pa.string()),
-        "reason": pa.array([words.get(position, "") + ends.get(position, "") for position in range(size)]),
-    }
-    columns |= {SCORE_PREFIX + name: pa.array(values) for name, values in scores.items()}
-    table = pa.table(columns)
+        "wrong_probability": wrong_probability,
+        "loss": losses.astype(np.float64),
+        "score": main,
+        "rank": rank,
+        "percentile": 100.0 * np.searchsorted(np.sort(main), main, side="right") / size,
+        "flagged": flagged,
+        "reason_kind": codes,
+        "reason": [words.get(position, "") for position in range(size)],
+    } | {SCORE_PREFIX + name: values for name, values in scores.items()}
+    types = dict.fromkeys(("given_label", "predicted_label", "suggested_label"), label_type)
+    types |= {"wrong_probability": pa.float64()} | dict.fromkeys(("id", "reason_kind", "reason"), pa.string())
+    table = pa.table({name: _column(values, size, types.get(name)) for name, values in columns.items()})
     described = {"detector": detector, "class_names": class_names, **(about or {})}
     return table.replace_schema_metadata({KEY: json.dumps(described)})
+
+
+def _column(values: Any, size: int, kind: pa.DataType | None) -> pa.Array:
+    """A column of the table; empty where nothing is known."""
+    if values is None:
+        return pa.nulls(size, kind)
+    return values if isinstance(values, pa.Array) else pa.array(values, kind)
 
 
 def predicted_labels(predictions: ArrayMatrix) -> np.ndarray:

@@ -20,10 +20,17 @@ from typing import Protocol
 
 import numpy as np
 
-from gradsift.detectors import FlipPattern, WrongLabelPosterior
+from gradsift.detectors import Belief, FlipPattern, WrongLabelPosterior
 
 WRONG, AMBIGUOUS, ATYPICAL, DUPLICATE = KINDS = ("wrong_label", "ambiguous", "atypical", "duplicate")
 """Codes of the kinds, as in the column ``reason_kind``."""
+KIND_NAMES = {
+    WRONG: "likely wrong label",
+    AMBIGUOUS: "ambiguous",
+    ATYPICAL: "atypical input",
+    DUPLICATE: "conflicting duplicate",
+}
+"""Kind to its name in headings."""
 ODDS = 10.0
 """How many times better than its being right a flip must explain a label that is called wrong."""
 FAR = 0.975
@@ -57,11 +64,13 @@ class Beliefs:
         belief: Distribution over the true class before the given label is looked at, shape (n, K).
         pattern: Where flipped labels go.
         rate: Share of flipped labels, in [0, 1].
+        sources: The model's predictions and its neighbours', of which the belief is made, where they are known.
     """
 
     belief: Rows
     pattern: FlipPattern
     rate: float
+    sources: Belief | None = None
 
     @classmethod
     def of(cls, detector: WrongLabelPosterior) -> Beliefs:
@@ -73,7 +82,7 @@ class Beliefs:
         Returns:
             The beliefs.
         """
-        return cls(detector.belief_, detector.pattern_, detector.rate_)
+        return cls(detector.belief_, detector.pattern_, detector.rate_, detector.belief_)
 
     @classmethod
     def of_predictions(cls, predictions: Rows) -> Beliefs:
@@ -86,6 +95,20 @@ class Beliefs:
             The beliefs.
         """
         return cls(predictions, FlipPattern.even(predictions.shape[1]), 0.0)
+
+    def told_by(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the model alone predicts of some samples, and the classes of their neighbours.
+
+        Args:
+            positions: Which samples, shape (m,).
+
+        Returns:
+            Probabilities, shape (m, K), and the most probable class of each neighbour, shape (m, neighbours); no columns
+            where neighbours are not known.
+        """
+        if self.sources is None:
+            return self.belief.rows(positions), np.empty((len(positions), 0), dtype=np.int64)
+        return self.sources.own(positions), self.sources.neighbour_classes(positions)
 
     def explain(self, belief: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How well a flip explains each label, and how well its being right does; only their ratio means anything.

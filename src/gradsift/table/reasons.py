@@ -1,104 +1,133 @@
-"""Why a sample is flagged, in a sentence that says what the numbers say."""
+"""Why a sample is flagged, in a few words; what they mean stands in the glossary.
+
+==============  ==============================================================================================
+wrong label     ``probably 'cat': model 94 %, neighbours 41 of 50``
+ambiguous       ``'ant' or 'cat': model 50 % and 42 %, neighbours 20 and 18 of 50``
+atypical        ``unusual input: farther from its neighbours than 99.0 % of the samples``, or ``no class above 20 %``, or
+                ``model agrees with 'ant' (60 %), loss 4.5 times the median``
+duplicate       ``same input, other label: position 7 'cat', 9 'dog' and 2 more``
+several labels  ``label 'red' given as 1: model 10 %``
+values          ``given 5: model 5.5``
+nothing known   ``loss 4.5 times the median``, or ``forest: top 0.5 %``
+==============  ==============================================================================================
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from gradsift.table.kinds import AMBIGUOUS, ATYPICAL, DUPLICATE, FAR, WRONG, Known
+from gradsift.table.kinds import AMBIGUOUS, ATYPICAL, DUPLICATE, FAR, Known
 
 MAGNITUDES = {
     "l1": "gradient (L1 norm)",
     "l2": "gradient (L2 norm)",
     "loss": "loss",
-    "l1_along_training": "gradient (L1 norm), averaged along training,",
-    "l2_along_training": "gradient (L2 norm), averaged along training,",
-    "el2n_along_training": "error (EL2N), averaged along training,",
-    "loss_along_training": "loss, averaged along training,",
+    "l1_along_training": "gradient (L1 norm) along training",
+    "l2_along_training": "gradient (L2 norm) along training",
+    "el2n_along_training": "error (EL2N) along training",
+    "loss_along_training": "loss along training",
 }
 """Detectors whose score is a size that can be compared with the median one."""
-PLACES = {
-    "posterior": "the posterior of a wrong label",
-    "posterior_along_training": "the posterior of a wrong label, averaged along training,",
-}
-"""Words for detectors whose score is told by its place among the others; their names stand for the rest."""
-BEGINNINGS = {
-    WRONG: "likely wrong label",
-    AMBIGUOUS: "ambiguous",
-    ATYPICAL: "atypical input",
-    DUPLICATE: "conflicting duplicate",
-}
-"""Kind to the words that its sentences begin with."""
 SHOWN = 3
-"""So many duplicates are named in a sentence."""
+"""So many duplicates are named."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known of one flagged sample.
+
+    Attributes:
+        position: Its position.
+        given: Its given label.
+        belief: Distribution over its true class before the given label is looked at, shape (K,).
+        flips: How well a flip from each class explains the given label, shape (K,).
+        right: How well its being right does.
+        nearer: Share of the samples that are nearer to their neighbours.
+        model: What the model alone predicts, shape (K,).
+        neighbours: The most probable class of each neighbour; empty where they are not known.
+    """
+
+    position: int
+    given: int
+    belief: np.ndarray
+    flips: np.ndarray
+    right: float
+    nearer: float
+    model: np.ndarray
+    neighbours: np.ndarray
+
+    def told(self, *classes: int) -> str:
+        """What model and neighbours say of some classes.
+
+        Args:
+            *classes: Which ones.
+
+        Returns:
+            Such as ``model 94 %, neighbours 41 of 50``.
+        """
+        words = "model " + " and ".join(f"{100 * self.model[k]:.0f} %" for k in classes)
+        if not len(self.neighbours):
+            return words
+        counts = " and ".join(str(int((self.neighbours == k).sum())) for k in classes)
+        return f"{words}, neighbours {counts} of {len(self.neighbours)}"
 
 
 def class_reasons(
-    positions: np.ndarray, kinds_of: np.ndarray, known: Known, names: Sequence[str] | None
+    positions: np.ndarray, kinds_of: np.ndarray, known: Known, names: Sequence[str] | None, sizes: dict[int, str]
 ) -> dict[int, str]:
-    """Says in words what makes flagged samples what they are, but for the score.
+    """Says what makes flagged samples of a task with classes what they are.
 
     Args:
         positions: Which samples, shape (m,).
         kinds_of: Their kinds.
         known: What is known of them.
         names: Names of the classes.
+        sizes: Position to how far out its score is.
 
     Returns:
-        Position to the beginning of a sentence.
+        Position to words.
     """
-    found = {}
-    for part, *explained in known.explained(positions):
-        far = np.zeros(len(positions[part])) if known.nearer is None else known.nearer[part]
-        samples = zip(positions[part].tolist(), kinds_of[part].tolist(), far.tolist(), *explained, strict=True)
-        for position, kind, nearer, belief, flips, right in samples:
-            says = _explanation(position, kind, nearer, belief, flips, right, known, _namer(names))
-            found[position] = f"{BEGINNINGS[kind]}: {says}; "
-    return found
+    reasons, name = {}, _namer(names)
+    for part, belief, flips, right in known.explained(positions):
+        model, neighbours = known.beliefs.told_by(positions[part])
+        given = known.labels[positions[part]].tolist()
+        far = np.zeros(len(given)) if known.nearer is None else known.nearer[part]
+        each = zip(positions[part].tolist(), given, belief, flips, right, far, model, neighbours, strict=True)
+        for kind, sample in zip(kinds_of[part].tolist(), (Sample(*values) for values in each), strict=True):
+            reasons[sample.position] = _reason(kind, sample, known, name, sizes[sample.position])
+    return reasons
 
 
-def _explanation(
-    position: int,
-    kind: str,
-    nearer: float,
-    belief: np.ndarray,
-    flips: np.ndarray,
-    right: float,
-    known: Known,
-    name: Callable[[int], str],
-) -> str:
-    """Why one sample is of its kind, from the belief about it and from how well flips (K,) explain its label."""
-    given, other, likely = int(known.labels[position]), int(flips.argmax()), int(belief.argmax())
-    agrees = flips[other] <= right
-    says = (
-        f"given {name(given)}, but the model says {name(other)} with {100 * belief[other]:.0f} % "
-        f"({100 * belief[given]:.2g} % for the given label)"
-    )
-    if agrees:
-        says = f"the model agrees with the label {name(given)} ({100 * belief[given]:.0f} %)"
-    elif other != likely:
-        says += f", whose labels often turn into {name(given)}"
+def _reason(kind: str, sample: Sample, known: Known, name: Callable[[int], str], size: str) -> str:
+    """Why one sample is of its kind."""
+    likeliest, suggested = int(sample.belief.argmax()), int(sample.flips.argmax())
     if kind == DUPLICATE:
-        twins = known.duplicates[position]
-        shown = [f"{twin} (given {name(int(known.labels[twin]))})" for twin in twins[:SHOWN]]
+        twins = known.duplicates[sample.position]
+        shown = ", ".join(f"{twin} {name(int(known.labels[twin]))}" for twin in twins[:SHOWN])
         more = f" and {len(twins) - SHOWN} more" if len(twins) > SHOWN else ""
-        return f"the same input as position {', '.join(shown)}{more}; {says}"
-    if kind == ATYPICAL and nearer >= FAR:
-        return f"farther from its neighbours than {100 * min(nearer, 0.999):.1f} % of the samples; {says}"
+        return f"same input, other label: position {shown}{more}"
     if kind == ATYPICAL:
-        return f"{says}: an unusual sample rather than a wrong label" if agrees else f"no class is believed in; {says}"
-    if kind == AMBIGUOUS and likely == other:
-        second = int(np.where(np.arange(len(belief)) == likely, -1.0, belief).argmax())
-        says += f", or {name(second)} with {100 * belief[second]:.0f} %" if second != given else ""
-    return says
+        if sample.nearer >= FAR:
+            return f"unusual input: farther from its neighbours than {100 * min(sample.nearer, 0.999):.1f} % of the samples"
+        if sample.flips[suggested] <= sample.right:
+            own = 100 * sample.model[sample.given]
+            return f"unusual input: model agrees with {name(sample.given)} ({own:.0f} %), {size}"
+        return f"unusual input: no class above {100 * sample.belief[likeliest]:.0f} %"
+    if kind == AMBIGUOUS and likeliest == suggested:
+        second = int(np.where(np.arange(len(sample.belief)) == likeliest, -1.0, sample.belief).argmax())
+        return f"{name(likeliest)} or {name(second)}: {sample.told(likeliest, second)}"
+    often = "" if likeliest == suggested else f", often labelled {name(sample.given)}"
+    return f"{'perhaps' if kind == AMBIGUOUS else 'probably'} {name(suggested)}: {sample.told(suggested)}{often}"
 
 
 def other_reasons(
     positions: np.ndarray,
     kind: str | None,
-    labels: np.ndarray | None,
-    predictions: np.ndarray | None,
+    labels: np.ndarray,
+    predictions: np.ndarray,
     names: Sequence[str] | None,
 ) -> dict[int, str]:
     """The same for tasks without classes: what is given and what the model says.
@@ -111,27 +140,21 @@ def other_reasons(
         names: Names of the labels.
 
     Returns:
-        Position to the beginning of a sentence.
+        Position to words; without those of which nothing is known.
     """
-    name, found = _namer(names), dict.fromkeys(positions.tolist(), "")
-    if labels is None or predictions is None or kind not in ("multilabel", "value"):
-        return found
-    for row, position in enumerate(positions.tolist()):
-        given, predicted = labels[row], predictions[row]
+    name, reasons = _namer(names), dict[int, str]()
+    if kind not in ("multilabel", "value"):
+        return reasons
+    for position, given, predicted in zip(positions.tolist(), labels, predictions, strict=True):
         if kind == "value":
-            found[position] = f"given {_numbers(given)}, the model predicts {_numbers(predicted)}; "
-        else:
-            gaps = np.abs(given - predicted)
-            if np.isnan(gaps).all():
-                continue
+            reasons[position] = f"given {_numbers(given)}: model {_numbers(predicted)}"
+        elif not np.isnan(gaps := np.abs(given - predicted)).all():
             worst = int(np.nanargmax(gaps))
-            found[position] = (
-                f"label {name(worst)} is given as {int(given[worst])}, the model says {100 * predicted[worst]:.0f} %; "
-            )
-    return found
+            reasons[position] = f"label {name(worst)} given as {int(given[worst])}: model {100 * predicted[worst]:.0f} %"
+    return reasons
 
 
-def sizes(positions: np.ndarray, scores: np.ndarray, detector: str) -> dict[int, str]:
+def score_sizes(positions: np.ndarray, scores: np.ndarray, detector: str) -> dict[int, str]:
     """Says how far out scores are.
 
     Args:
@@ -140,16 +163,17 @@ def sizes(positions: np.ndarray, scores: np.ndarray, detector: str) -> dict[int,
         detector: Name of the detector they come from.
 
     Returns:
-        Position to the end of a sentence.
+        Position to words.
     """
-    middle, order, found = float(np.median(scores)), np.sort(scores), {}
-    for position in positions.tolist():
-        if detector in MAGNITUDES and middle > 0:
-            found[position] = f"its {MAGNITUDES[detector]} is {scores[position] / middle:,.1f} times the median"
-        else:
-            above = 100 * (1 - np.searchsorted(order, scores[position], side="left") / len(scores))
-            found[position] = f"{PLACES.get(detector, detector)} places it among the top {max(above, 0.1):.1f} %"
-    return found
+    middle, order = float(np.median(scores)), np.sort(scores)
+    if detector in MAGNITUDES and middle > 0:
+        return {
+            position: f"{MAGNITUDES[detector]} {scores[position] / middle:,.1f} times the median"
+            for position in positions.tolist()
+        }
+    above = 100 * (1 - np.searchsorted(order, scores[positions], side="left") / len(scores))
+    name = detector.replace("_", " ")
+    return {p: f"{name}: top {max(share, 0.1):.1f} %" for p, share in zip(positions.tolist(), above, strict=True)}
 
 
 def _namer(names: Sequence[str] | None) -> Callable[[int], str]:

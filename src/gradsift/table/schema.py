@@ -9,13 +9,15 @@ COLUMNS = {
     "predicted_label": "what the model predicts",
     "suggested_label": "the most probable other class where the model, its neighbours counted in, believes in another one "
     "than the given one, otherwise empty",
+    "wrong_probability": "calibrated probability that the given label is wrong; empty where no prediction is out of fold, "
+    "because what a model says of labels that it was trained on cannot be calibrated",
     "loss": "the sample's loss at the audited weights",
     "score": "score of the main detector: higher = more detrimental",
     "rank": "1 = the most detrimental sample; of equal scores the flagged ones come first, then it goes by position",
     "percentile": "percentage of samples whose score is at most this sample's",
     "flagged": "whether the sample is among those to remove",
     "reason_kind": "the reason's kind where there are classes: wrong_label, ambiguous, atypical or duplicate",
-    "reason": "why it is flagged, in words",
+    "reason": "why it is flagged, in a few words, which the glossary explains",
 }
 """Column to its meaning; one `score_<detector>` follows for each detector that was asked for."""
 
