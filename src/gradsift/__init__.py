@@ -1,6 +1,6 @@
 """gradsift: sift a training set by its gradients."""
 
-from gradsift.audit import audit, audit_predictions
+from gradsift.audit import audit, audit_part, audit_predictions, merge
 from gradsift.cleaning import unlearn
 from gradsift.errors import (
     DataError,
@@ -41,6 +41,7 @@ __all__ = [
     "Verification",
     "accuracy",
     "audit",
+    "audit_part",
     "audit_predictions",
     "choose_cure",
     "correct",
@@ -48,6 +49,7 @@ __all__ = [
     "cross_fit",
     "improve",
     "indexed",
+    "merge",
     "plan",
     "rescore",
     "unlearn",

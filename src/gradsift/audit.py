@@ -10,6 +10,7 @@ import numpy as np
 
 from gradsift.data import Samples
 from gradsift.data.frames import is_frame, split_label
+from gradsift.engines import Engine, Local, Part, get_engine
 from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.evidence import (
     Evidence,
@@ -18,11 +19,12 @@ from gradsift.evidence import (
     is_estimator,
 )
 from gradsift.gradients import Layers, Precision
-from gradsift.jobs import Request, audit_evidence, audit_model
+from gradsift.jobs import PartDone, Request, audit_evidence, audit_model, audit_one_part, merge_parts
+from gradsift.jobs.complete import AtHand
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages.cross_fit_heads import evidence_of_features
-from gradsift.tasks import Task
+from gradsift.tasks import Task, get_task
 from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
 
@@ -51,6 +53,7 @@ def audit(
     class_names: Sequence[str] | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
+    engine: str | Engine = "local",
     source: Mapping[str, Any] | None = None,
     show_progress: bool = True,
 ) -> Audit:
@@ -62,7 +65,7 @@ def audit(
     are cross-validated: it is cloned and fitted five times.
 
     Several processes (``accelerate launch``, ``torchrun``) share the work shard by shard; each calls this and gets the
-    whole table. The output must lie where all of them can write.
+    whole table. The output must lie where all of them can write. See docs/scale.md for more machines than one.
 
     Args:
         model: The trained torch model, in eval mode; or a classifier with ``fit`` and ``predict_proba``. Left out where
@@ -100,6 +103,7 @@ def audit(
         class_names: Names of the classes; ``train_set.classes`` where left out.
         output: Run directory to write; a temporary one where left out. An unfinished one of the same run is resumed.
         overwrite: Whether a whole run directory, or unfinished work of another run, may be replaced.
+        engine: What computes the gradients: ``"local"``, ``"ray"``, or such as ``gradsift.engines.Ray(workers=8)``.
         source: What a command line needs to replay the run, kept in ``config.yaml``.
         show_progress: Whether to show progress bars.
 
@@ -128,7 +132,8 @@ def audit(
         seed=seed,
     )
     members = None if groups is None else np.asarray(groups)
-    request = Request(settings, members, class_names, output, overwrite, source or {}, show_progress)
+    runs = get_engine(engine)
+    request = Request(settings, members, class_names, output, overwrite, source or {}, show_progress, runs)
     recorded = read_trajectory(trajectory)
     if evidence is None and is_estimator(model):
         Samples(train_set)  # refuses what cannot be read by position before anything is fitted
@@ -142,7 +147,109 @@ def audit(
         return audit_model(model, train_set, task, recorded, request)
     elif model is not None or train_set is not None:
         raise SettingError("give a model with its training set, or evidence with data=..., not both")
+    if not isinstance(runs, Local):
+        raise SettingError("an engine runs a torch model over its data, and here is none to run: leave engine out")
     return audit_evidence(evidence if recorded is None else evidence.with_(trajectory=recorded), data, request)
+
+
+def audit_part(
+    model: Any,
+    train_set: Any,
+    part: tuple[int, int],
+    *,
+    output: str | Path,
+    task: str | Task = "classification",
+    trajectory: Recorder | Trajectory | str | Path | None = None,
+    class_names: Sequence[str] | None = None,
+    source: Mapping[str, Any] | None = None,
+    show_progress: bool = True,
+    **settings: Any,
+) -> PartDone:
+    """Computes one part of an audit, in a process on its own, as array jobs of SLURM and others start them.
+
+    Parts need no connection to each other, only a folder that all can write. Each may be given again, until
+    :func:`merge` finds all of them.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from pathlib import Path
+        >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
+        <...>
+        >>> inputs, labels = torch.randn(40, 3), torch.arange(40) % 2
+        >>> model, folder = torch.nn.Linear(3, 2).eval(), Path(tempfile.mkdtemp()) / "run"
+        >>> for number in (1, 2):  # two jobs
+        ...     done = audit_part(model, (inputs, labels), (number, 2), output=folder, shard_size=10)
+        >>> done.part, done.rows, done.share.computed
+        ('2/2', range(20, 40), 2)
+        >>> len(merge(folder, (inputs, labels)))
+        40
+
+    Args:
+        model: The trained torch model, in eval mode.
+        train_set: The data it was trained on; as for :func:`audit`. A part reads its own samples, and a few to check.
+        part: Which part, from 1, and how many there are.
+        output: Run directory to write, the same for all parts.
+        task: As for :func:`audit`.
+        trajectory: As for :func:`audit`.
+        class_names: As for :func:`audit`.
+        source: What a command line needs to replay the run, kept in ``config.yaml``.
+        show_progress: Whether to show progress bars.
+        **settings: The same for all parts, as for :func:`audit`: ``layers``, ``detectors``, ``contamination``, ...
+
+    Returns:
+        What was done.
+
+    Raises:
+        DataError: The data set cannot be audited as it is.
+        ModelError: The model cannot be audited as it is.
+        SettingError: There is no such part, or a setting is outside its range.
+        RunDirectoryError: The output is of another run or of other settings, or the part is being computed by another
+            process.
+    """
+    asked = Request(
+        AuditSettings.from_dict(settings),
+        class_names=class_names,
+        output=output,
+        source=source or {},
+        show_progress=show_progress,
+    )
+    return audit_one_part(model, train_set, task, read_trajectory(trajectory), asked, Part(*part))
+
+
+def merge(
+    path: str | Path,
+    train_set: Any = None,
+    model: Any = None,
+    *,
+    task: str | Task = "classification",
+    groups: Any = None,
+    trajectory: Recorder | Trajectory | str | Path | None = None,
+    show_progress: bool = True,
+) -> Audit:
+    """Completes an audit of which all parts are done: scores, table and page, by the settings of the parts.
+
+    Nothing is computed again. Without the data set there are no duplicates in the reasons and no samples on the page; all
+    scores are the same.
+
+    Args:
+        path: The run directory, as it was given to :func:`audit_part`.
+        train_set: The data set, where it is at hand.
+        model: The model, by which the page highlights tokens of texts.
+        task: What a sample's loss is, with ``model``.
+        groups: As for :func:`audit`.
+        trajectory: The one that was given to the parts.
+        show_progress: Whether to show progress bars.
+
+    Returns:
+        The audit.
+
+    Raises:
+        RunDirectoryError: There are no parts, or some are missing, being computed, damaged, or of another run.
+        DataError: Data set or trajectory are not those of the parts.
+    """
+    at_hand = AtHand(train_set, model, get_task(task), read_trajectory(trajectory))
+    members = None if groups is None else np.asarray(groups)
+    return merge_parts(path, at_hand, Request(AuditSettings(), members, show_progress=show_progress))
 
 
 def audit_predictions(

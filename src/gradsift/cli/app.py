@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradsift.cli import audit, correct, demo, geometry, improve, influence, plan, report, review, trim, verify
+from gradsift.cli import audit, correct, demo, geometry, improve, influence, merge, plan, report, review, trim, verify
 from gradsift.cli.console import console, log_to_terminal, warn
 from gradsift.errors import GradsiftError
 from gradsift.imports import user_frames
@@ -38,6 +38,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
 app.command("audit")(audit.audit)
+app.command("merge")(merge.merge)
 app.command("improve")(improve.improve)
 app.command("influence")(influence.influence)
 app.command("geometry")(geometry.geometry)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gradsift.audit import audit as audit_data_set
+from gradsift.audit import audit_part
 from gradsift.cli.console import print_json, print_table, resumable, say
-from gradsift.cli.options import JsonOption, Options, with_options
+from gradsift.cli.options import JsonOption, Options, flag, with_options
 from gradsift.cli.predictions import audit_files
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
-from gradsift.data.files import load_column
+from gradsift.data.files import Loaded, load_column
+from gradsift.engines import EngineSettings, Part
 from gradsift.errors import SettingError
+from gradsift.fields import ranges_of
+from gradsift.jobs import PartDone
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.store.configuration import read_config
 
 
-@with_options(Source, AuditSettings)
+@with_options(Source, AuditSettings, EngineSettings)
 def audit(
     options: Options,
     output: Annotated[Path, typer.Option("--output", "-o", help="Run directory to write, such as runs/x.")],
@@ -40,26 +47,37 @@ def audit(
 
     Any framework: **gradsift audit --predictions predictions.npz --data train.csv --out-of-fold -o runs/x**
 
+    Many machines: **--part 17/256** in each job of an array, then **gradsift merge runs/x**; or **--engine ray --address
+    HOST:6379**.
+
     A run that was killed resumes when the same command is given again.
     """
+    engine = options.make(EngineSettings)
+    typed = sorted(set(options.typed) - {flag(name) for name in ranges_of(EngineSettings)})
     if config is None:
         source, settings = options.make(Source), options.make(AuditSettings)
-    elif options.typed:
-        flags = ", ".join(options.typed)
+    elif typed:
+        flags = ", ".join(typed)
         raise SettingError(
             f"--config does the same again, so {flags} would be ignored: leave them out, or the --config"
         )
     else:
         source, settings = _replayed(config, Trust.given(config, trust_run, trust))
+    if engine.part is not None:
+        with resumable("the part"):
+            _show_part(run_part(source, settings, output, overwrite, Part.read(engine.part)), as_json)
+        return
     with resumable("the audit"):
-        result = run_audit(source, settings, output, overwrite)
+        result = run_audit(source, settings, output, overwrite, engine)
     if as_json:
         print_json(summary(result))
         return
     show(result)
 
 
-def run_audit(source: Source, settings: AuditSettings, output: Path, overwrite: bool) -> Audit:
+def run_audit(
+    source: Source, settings: AuditSettings, output: Path, overwrite: bool, engine: EngineSettings | None = None
+) -> Audit:
     """Loads what the source names and audits it.
 
     Args:
@@ -67,11 +85,15 @@ def run_audit(source: Source, settings: AuditSettings, output: Path, overwrite: 
         settings: Settings.
         output: Run directory.
         overwrite: Whether a whole one may be replaced.
+        engine: What computes the gradients; this process where left out.
 
     Returns:
         The audit.
     """
+    engine = engine or EngineSettings()
     if source.predictions is not None:
+        if engine.engine != "local":
+            raise SettingError("predictions are there already, so there is no model to run: leave --engine out")
         return audit_files(source, settings, output, overwrite)
     model, loaded, task = source.load()
     return audit_data_set(
@@ -81,11 +103,66 @@ def run_audit(source: Source, settings: AuditSettings, output: Path, overwrite: 
         class_names=loaded.class_names,
         output=output,
         overwrite=overwrite,
+        engine=engine.make(Loading(source)),
         trajectory=source.trajectory,
         groups=load_column(source.data, source.groups) if source.groups else None,
-        source=source.to_dict() | {"feature_names": loaded.feature_names, "left_out": loaded.left_out},
+        source=_on_record(source, loaded),
         **settings.to_dict(),
     )
+
+
+def run_part(source: Source, settings: AuditSettings, output: Path, overwrite: bool, part: Part) -> PartDone:
+    """Loads what the source names and computes one part.
+
+    Args:
+        source: Model and data.
+        settings: Settings.
+        output: Run directory of all parts.
+        overwrite: Refused.
+        part: Which part.
+
+    Returns:
+        What was done.
+
+    Raises:
+        SettingError: There are predictions instead of a model, or a whole run shall be replaced.
+    """
+    if source.predictions is not None or overwrite:
+        raise SettingError(
+            "--part computes gradients of a model into a new run: leave --predictions and --overwrite out"
+        )
+    model, loaded, task = source.load()
+    return audit_part(
+        model,
+        loaded.dataset,
+        (part.number, part.count),
+        output=output,
+        task=task,
+        trajectory=source.trajectory,
+        class_names=loaded.class_names,
+        source=_on_record(source, loaded),
+        **settings.to_dict(),
+    )
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Loads what a source names, in a worker on whatever machine.
+
+    Attributes:
+        source: Model and data.
+        folder: Where the command was given.
+    """
+
+    source: Source
+    folder: str = field(default_factory=os.getcwd)
+
+    def __call__(self) -> tuple[Any, Any, Any]:
+        """Model, data set and task; the paths of the source are as in the folder where the command was given."""
+        with contextlib.suppress(OSError):  # a folder that this machine has not; absolute paths do without
+            os.chdir(self.folder)
+        model, loaded, task = self.source.load()
+        return model, loaded.dataset, task
 
 
 def summary(result: Audit) -> dict[str, Any]:
@@ -138,6 +215,24 @@ def show(result: Audit) -> None:
     print_table(rows, "The worst samples")
     path = result.run.path
     say(f"Table: {path / 'scores.parquet'}\nReport: {path / 'report.html'}")
+
+
+def _on_record(source: Source, loaded: Loaded) -> dict[str, Any]:
+    """What ``config.yaml`` says of the source."""
+    return source.to_dict() | {"feature_names": loaded.feature_names, "left_out": loaded.left_out}
+
+
+def _show_part(done: PartDone, as_json: bool) -> None:
+    """Prints what a part has done."""
+    share = done.share
+    if as_json:
+        rows = [done.rows.start, done.rows.stop]
+        print_json({"part": done.part, "rows": rows, "run": str(done.output), **asdict(share)})
+        return
+    say(
+        f"Part {done.part} is done: {share.shards:,} shards with {share.samples:,} samples, {share.computed:,} of them "
+        f"computed now, in {share.seconds:.1f} seconds. When all parts are done: gradsift merge {done.output}"
+    )
 
 
 def _replayed(config: Path, trust: Trust) -> tuple[Source, AuditSettings]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, Self
@@ -24,7 +24,7 @@ from gradsift.gradients import Batcher, PerSampleGradients, Reduced
 from gradsift.gradients.batches import each_batch
 from gradsift.gradients.probe import refuse_not_finite
 from gradsift.progress import progress
-from gradsift.store.processes import rank_and_count
+from gradsift.store.partition import Partition
 from gradsift.store.run_directory import RunDirectory
 from gradsift.tasks import LabelledTask, Task, kind_of
 
@@ -140,13 +140,12 @@ def collect(
     batcher: Batcher,
     *,
     shard_size: int,
+    shards: Sequence[int] | None = None,
     checkpoint: int = 0,
     show_progress: bool = True,
     overlap: bool = True,
 ) -> list[int]:
-    """Fills the shards of one checkpoint; whole shards of an earlier try are kept.
-
-    Several processes share the work: each fills every so-manyth shard.
+    """Fills shards of one checkpoint; whole shards of an earlier try are kept.
 
     Args:
         run: Where to write.
@@ -155,43 +154,42 @@ def collect(
         samples: The data set.
         batcher: The batch size; halved when memory runs out, from that batch on.
         shard_size: Samples a shard.
+        shards: Numbers of the shards to fill, in ascending order; all where left out.
         checkpoint: Number of the checkpoint.
         show_progress: Whether to show a progress bar.
         overlap: Whether to read and write in threads of their own; the shards are the same without.
 
     Returns:
-        Rows of each shard, for :meth:`RunDirectory.record_shards` once all processes are done.
+        The shards that were computed; the others were whole. :meth:`RunDirectory.record_shards` follows once all shards of
+        the data set are there.
     """
-    rank, count = rank_and_count()
-    starts = range(0, len(samples), shard_size)
-    mine = range(rank, len(starts), count)
-    lengths = [min(start + shard_size, len(samples)) - start for start in starts]
+    partition = Partition(len(samples), shard_size)
+    mine = range(len(partition)) if shards is None else shards
     left = [shard for shard in mine if not run.has_shard(checkpoint, shard)]
-
     following = dict(pairwise(left))
 
     def read(positions: np.ndarray) -> Batch:
         shard, after = int(positions[0]) // shard_size, int(positions[-1]) + 1
-        if after == starts[shard] + lengths[shard]:
+        if after == partition.rows(shard).stop:
             if shard not in following:
                 return reader.batch(positions)
-            shard, after = following[shard], starts[following[shard]]
-        return reader.batch(positions, np.arange(after, min(after + batcher.size, starts[shard] + lengths[shard])))
+            shard, after = following[shard], partition.rows(following[shard]).start
+        return reader.batch(positions, np.arange(after, min(after + batcher.size, partition.rows(shard).stop)))
 
     def reduce(positions: np.ndarray, batch: Batch) -> dict[str, np.ndarray]:
         return reduce_batch(gradients, task, batch, positions)
 
-    total = sum(lengths[shard] for shard in mine)
+    total = partition.count(mine)
     with (
-        progress("gradients", total, show=show_progress and rank == 0) as bar,
+        progress("gradients", total, show=show_progress) as bar,
         ReadAhead(samples, gradients.parameters, on=overlap) as reader,
         WriteBehind(run, checkpoint, on=overlap) as writer,
     ):
-        bar.advance(total - sum(lengths[shard] for shard in left))
+        bar.advance(total - partition.count(left))
         for shard in left:
-            positions = np.arange(starts[shard], starts[shard] + lengths[shard])
-            writer.write(shard, [part for _, part in each_batch(reduce, read, positions, batcher, bar=bar)])
-    return lengths
+            parts = each_batch(reduce, read, partition.positions(shard), batcher, bar=bar)
+            writer.write(shard, [part for _, part in parts])
+    return left
 
 
 def reduce_batch(

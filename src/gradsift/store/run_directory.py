@@ -32,7 +32,15 @@ from gradsift.errors import RunDirectoryError, SettingError
 from gradsift.store.arrays import ShardedArray
 from gradsift.store.checksums import from_json, sha256_of, to_json, with_digest
 from gradsift.store.configuration import read_config
-from gradsift.store.shards import CHECKSUMS, is_intact, shard_checksums, shard_folder, write_shard
+from gradsift.store.shards import (
+    CHECKSUMS,
+    is_intact,
+    remove_unfinished,
+    shard_checksums,
+    shard_entry,
+    shard_folder,
+    write_shard,
+)
 from gradsift.store.tables import read_table, write_table
 from gradsift.store.unfinished import (
     CONFIG,
@@ -162,6 +170,11 @@ class RunDirectory:
             self._lock.close()
             self._lock = None
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of model, data and settings of which the shards are made."""
+        return str(self.read_json(MANIFEST).get("fingerprint"))
+
     @property
     def config(self) -> dict[str, Any]:
         """What ``config.yaml`` says."""
@@ -181,7 +194,11 @@ class RunDirectory:
             True if it needs no work.
         """
         place = shard_folder(self.path, checkpoint, shard)
-        whole = is_intact(place, shard_checksums(place) or self._recorded.get(self._name(place), {}))
+        entry = shard_entry(place)
+        if entry.get("run", self.fingerprint) != self.fingerprint:
+            logger.warning("%s belongs to another run and is computed again", place)
+            return False
+        whole = is_intact(place, entry.get("files") or self._recorded.get(self._name(place), {}))
         if not whole and place.exists():
             logger.warning("%s is damaged and is computed again", place)
         return whole
@@ -194,7 +211,7 @@ class RunDirectory:
             shard: Number of the shard.
             statistics: Name to array, first axis = samples of the shard.
         """
-        write_shard(shard_folder(self.path, checkpoint, shard), statistics)
+        write_shard(shard_folder(self.path, checkpoint, shard), statistics, self.fingerprint)
 
     def record_shards(self, lengths: Sequence[int], checkpoint: int = 0) -> None:
         """Puts the lengths and checksums of all shards into the manifest, once every process has written its own.
@@ -213,6 +230,7 @@ class RunDirectory:
         with writing(self.path, RunDirectoryError):
             for place in places:
                 (place / CHECKSUMS).unlink(missing_ok=True)
+            remove_unfinished(shard_folder(self.path, checkpoint, 0).parent)
 
     def statistic(self, name: str, checkpoint: int = 0) -> ShardedArray:
         """One statistic of all samples.

@@ -1,9 +1,16 @@
-"""One shard on disk: the arrays of some samples, with their checksums."""
+"""One shard on disk: the arrays of some samples, and its entry: who wrote it, for which run, and checksums of its files.
+
+The entry is written last and the folder named once it is whole, so a shard that has its name is done.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,26 +36,58 @@ def shard_folder(run: Path, checkpoint: int, shard: int) -> Path:
     return run / "gradients" / f"checkpoint-{checkpoint:03d}" / f"shard-{shard:05d}"
 
 
-def write_shard(folder: Path, statistics: Mapping[str, np.ndarray]) -> None:
+def write_shard(folder: Path, statistics: Mapping[str, np.ndarray], run: str) -> None:
     """Writes a shard, whole or not at all; a damaged one is replaced.
+
+    Two workers may write the same shard, such as one that was believed dead; what they write is the same.
 
     Args:
         folder: The shard.
         statistics: Name to array, first axis = samples of the shard.
+        run: Fingerprint of the run that it belongs to.
 
     Raises:
         RunDirectoryError: It cannot be written.
     """
-    part = folder.with_name(folder.name + ".part")
+    part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
     with writing(part, RunDirectoryError):
-        remove(part)
-        part.mkdir(parents=True)
-        for name, array in statistics.items():
-            np.save(part / f"{name}.npy", array, allow_pickle=False)
-        checksums = {file.name: sha256_of(file) for file in sorted(part.iterdir())}
-        (part / CHECKSUMS).write_text(to_json(checksums), encoding="utf-8", newline="\n")
-        remove(folder)
-        part.rename(folder)
+        try:
+            part.mkdir(parents=True)
+            for name, array in statistics.items():
+                np.save(part / f"{name}.npy", array, allow_pickle=False)
+            checksums = {file.name: sha256_of(file) for file in sorted(part.iterdir())}
+            entry = {"files": checksums, "rows": len(next(iter(statistics.values()))), "run": run, "worker": worker()}
+            (part / CHECKSUMS).write_text(to_json(entry), encoding="utf-8", newline="\n")
+            remove(folder)
+            try:
+                part.rename(folder)
+            except OSError:
+                if not is_intact(folder, checksums):  # otherwise another worker was faster by a moment
+                    raise
+        finally:
+            remove(part)
+
+
+def worker() -> str:
+    """Who writes: the machine and the process."""
+    return f"{platform.node()}:{os.getpid()}"
+
+
+def shard_entry(folder: Path) -> dict[str, Any]:
+    """The entry of a shard that the manifest has not taken over.
+
+    Args:
+        folder: The shard.
+
+    Returns:
+        ``files`` (name to SHA-256), ``rows``, ``run`` and ``worker``; of shards of earlier versions ``files`` alone, and
+        empty where there is none, or it is damaged.
+    """
+    try:
+        entry = from_json((folder / CHECKSUMS).read_bytes().decode(), needs_digest=True)
+    except (OSError, ValueError):
+        return {}
+    return entry if "files" in entry else {"files": entry}
 
 
 def shard_checksums(folder: Path) -> dict[str, str]:
@@ -60,10 +99,18 @@ def shard_checksums(folder: Path) -> dict[str, str]:
     Returns:
         File name to SHA-256; empty where there are none, or they are damaged.
     """
-    try:
-        return from_json((folder / CHECKSUMS).read_bytes().decode(), needs_digest=True)
-    except (OSError, ValueError):
-        return {}
+    checksums: dict[str, str] = shard_entry(folder).get("files", {})
+    return checksums
+
+
+def remove_unfinished(checkpoint: Path) -> None:
+    """Removes what workers have left that were killed while they wrote a shard; to be called when none writes.
+
+    Args:
+        checkpoint: The folder with the shards.
+    """
+    for part in checkpoint.glob("shard-*.part"):
+        remove(part)
 
 
 def is_intact(folder: Path, checksums: Mapping[str, str]) -> bool:

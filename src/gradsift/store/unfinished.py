@@ -19,10 +19,13 @@ logger = logging.getLogger(__name__)
 MANIFEST, CONFIG = "manifest.json", "config.yaml"
 FORMAT = 2
 """Version of the layout, kept in the manifest. The first had no checksums."""
+JOB, PARTS = "job.json", "parts"
+"""Of a run that is computed in parts, while it is unfinished: what all parts have in common, and which are done."""
 _OWN = re.compile(
-    r"(manifest|tokens|timing|verify|geometry)\.json|config\.yaml|verify\.jsonl|(scores|influence)\.parquet|report\.html"
+    r"(manifest|job|tokens|timing|verify|geometry)\.json|config\.yaml|verify\.jsonl|(scores|influence)\.parquet|report\.html"
     r"|\.[\w.-]+\.(new|lock|part)(\.\w+)?"
-    r"|gradients(/checkpoint-\d+(/shard-\d+(\.part)?(/[^/]+\.(npy|json))?)?)?"
+    r"|parts(/\d+-of-\d+\.json)?"
+    r"|gradients(/checkpoint-\d+(/shard-\d+(\.[0-9a-f]+)?(\.part)?(/[^/]+\.(npy|json))?)?)?"
 )
 
 
@@ -135,8 +138,10 @@ def nothing_done(part: Path) -> bool:
         part: The unfinished run directory.
 
     Returns:
-        True where it holds no shard, and nothing but gradsift's own files.
+        True where it holds no shard, and nothing but gradsift's own files, and no parts are to be written there.
     """
+    if (part / JOB).exists():
+        return False
     return part.is_dir() and not any(part.glob("gradients/checkpoint-*/shard-*")) and not _strangers(part)
 
 
