@@ -1,6 +1,7 @@
 """The pages' code runs as it stands."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.support.pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
 
@@ -70,6 +73,51 @@ def test_the_pages_with_blocks_alone_run(page, count, words, tmp_path):
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert all(word in done.stdout for word in words)
+
+
+@pytest.fixture
+def a_project(tmp_path):
+    """The folder of the page on scale: a model, its weights, a training set, and ``gradsift`` on the path."""
+    (tmp_path / "project.py").write_text("import torch\n\n\ndef make():\n    return torch.nn.Linear(3, 2)\n")
+    torch.manual_seed(0)
+    save_file(torch.nn.Linear(3, 2).state_dict(), tmp_path / "model.safetensors")
+    inputs = torch.randn(2000, 3).numpy()
+    columns = {f"x{place}": inputs[:, place] for place in range(3)}
+    pq.write_table(pa.table(columns | {"label": (inputs[:, 0] > 0).astype("int64")}), tmp_path / "train.parquet")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/gradsift").write_text(f'#!/bin/sh\nexec {sys.executable} -m gradsift "$@"\n')
+    (tmp_path / "bin/gradsift").chmod(0o755)
+    return tmp_path
+
+
+def of_scale(folder, block, **environment):
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/scale.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) == 4
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    command = ["sh", "-c", blocks[block]]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PATH": path} | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_page_on_scale_runs_its_array_of_jobs(a_project):
+    of_scale(a_project, 0)
+    for job in range(1, 5):
+        of_scale(a_project, 1, SLURM_ARRAY_TASK_ID=str(job), SLURM_ARRAY_TASK_COUNT="4")
+    of_scale(a_project, 2)
+    laptop, array = (pq.read_table(a_project / f"runs/{run}/scores.parquet") for run in ("laptop", "array"))
+    assert laptop.equals(array)
+
+
+@pytest.mark.slow
+def test_the_page_on_scale_runs_ray(a_project):
+    of_scale(a_project, 0)
+    of_scale(a_project, 3)
+    assert pq.read_table(a_project / "runs/ray/scores.parquet").equals(
+        pq.read_table(a_project / "runs/laptop/scores.parquet")
+    )
 
 
 def test_links_between_pages_lead_somewhere():

@@ -133,6 +133,10 @@ def audit(
     )
     members = None if groups is None else np.asarray(groups)
     runs = get_engine(engine)
+    if output is None and getattr(runs, "address", None) is not None:
+        raise SettingError(
+            "workers on other machines see no temporary folder: give output=..., a folder that all can write"
+        )
     request = Request(settings, members, class_names, output, overwrite, source or {}, show_progress, runs)
     recorded = read_trajectory(trajectory)
     if evidence is None and is_estimator(model):

@@ -104,7 +104,7 @@ def test_shards_of_another_run_in_the_folder_are_named(problem, tmp_path):
     place = "gradients/checkpoint-000/shard-00005"
     shutil.rmtree(tmp_path / "a.part" / place)
     shutil.copytree(tmp_path / "b.part" / place, tmp_path / "a.part" / place)
-    with pytest.raises(RunDirectoryError, match="shards 5 in .* belong to another run"):
+    with pytest.raises(RunDirectoryError, match=r"shards 5 in .* belong to another run"):
         gradsift.merge(tmp_path / "a", data)
     assert gradsift.audit_part(model, data, (1, 1), output=tmp_path / "a", **QUIET).share.computed == 1
     assert len(gradsift.merge(tmp_path / "a", data)) == 200
@@ -131,14 +131,14 @@ def test_a_part_of_another_model_is_refused_before_work(problem, tmp_path):
 def test_a_part_given_twice_at_the_same_moment_is_refused(problem, tmp_path):
     model, data = problem
     with only_one(tmp_path / "run", Part(1, 4)):
-        with pytest.raises(RunDirectoryError, match="part 1/4 .* is being computed by another process"):
+        with pytest.raises(RunDirectoryError, match=r"part 1/4 .* is being computed by another process"):
             gradsift.audit_part(model, data, (1, 4), output=tmp_path / "run", **QUIET)
         gradsift.audit_part(model, data, (2, 4), output=tmp_path / "run", **QUIET)
         for complete in (
             lambda: gradsift.merge(tmp_path / "run", data),
             lambda: gradsift.audit(model, data, output=tmp_path / "run", **QUIET),
         ):
-            with pytest.raises(RunDirectoryError, match="parts 1/4 .* are being computed"):
+            with pytest.raises(RunDirectoryError, match=r"parts 1/4 .* are being computed"):
                 complete()
         with pytest.raises(RunDirectoryError, match="parts 1/4 are being computed: model, data set or settings differ"):
             gradsift.audit_part(torch.nn.Linear(4, 2).eval(), data, (3, 4), output=tmp_path / "run", **QUIET)

@@ -67,6 +67,11 @@ class Ray:
             with progress("gradients", partition.samples, show=show_progress) as bar:
                 try:
                     return pool.fill(bar)
+                except pool.lost as error:
+                    reason = str(error).strip().partition("\n")[0]
+                    raise GradsiftError(
+                        f"the connection to Ray was lost ({reason}): give the same command again, whole shards are kept"
+                    ) from error
                 finally:
                     pool.close()
 
@@ -78,12 +83,16 @@ class Pool:
         settings: The engine.
         stage: The stage.
         shards: Number of shards.
+
+    Attributes:
+        lost: The errors of Ray itself, when it is no more.
     """
 
     def __init__(self, settings: Ray, stage: Stage, shards: int) -> None:
         import ray
 
         self._ray, self._settings = ray, settings
+        self.lost = ray.exceptions.RayError
         gpus = settings.gpus_per_worker
         if gpus is None:
             gpus = float(getattr(stage, "device", "cpu") != "cpu")

@@ -1,0 +1,1 @@
+"""Figures on engines; ``python benchmarks/scale``."""

@@ -1,0 +1,153 @@
+"""Writes the figures of docs/scale.md between its two marks, from the rows alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+from quality.rows import RESULTS
+
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs/scale.md"
+MARKS = "<!-- figures: python benchmarks/scale page -->", "<!-- end of figures -->"
+Row = dict[str, Any]
+
+
+def write() -> None:
+    """Puts the figures into the page."""
+    text = PAGE.read_text()
+    between = re.compile(f"{re.escape(MARKS[0])}.*?{re.escape(MARKS[1])}", re.DOTALL)
+    PAGE.write_text(between.sub(lambda _: f"{MARKS[0]}\n{figures()}\n{MARKS[1]}", text))
+
+
+def figures() -> str:
+    """All sections of which there are rows."""
+    made = {"throughput": throughput, "kills": kills, "scheduling": scheduling, "memory": memory}
+    return "\n\n".join(make(read(part)) for part, make in made.items() if read(part))
+
+
+def read(part: str) -> list[Row]:
+    """The rows of a part.
+
+    Args:
+        part: Its name.
+    """
+    path = RESULTS / f"scale_{part}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
+
+
+def throughput(rows: list[Row]) -> str:
+    """Samples a second, and the ratio within each turn."""
+    lines = [
+        "### Ray against one process, on the same cores",
+        "",
+        f"`python benchmarks/scale throughput --size {rows[0]['samples']}`: {rows[0]['samples']:,} images of 32 x 32, last "
+        f"layer, {1 + max(row['turn'] for row in rows)} turns in which the order changes. {rows[0]['cores']} cores, "
+        f"{rows[0]['machine'].partition(',')[0]}; other work ran on the machine. Median (smallest to largest).",
+        "",
+        "| engine | samples/s | samples/s, start of the workers left out | of local, left out |",
+        "|---|---|---|---|",
+    ]
+    local = {row["turn"]: row["samples"] / row["busy"] for row in rows if row["engine"] == "local"}
+    words = {
+        "local": "`local`, 2 threads",
+        "ray": "`ray`, 2 workers of 1 CPU",
+        "one worker": "`ray`, 1 worker of 1 CPU",
+    }
+    for engine, name in words.items():
+        own = [row for row in rows if row["engine"] == engine]
+        whole, busy = ([row["samples"] / row[column] for row in own] for column in ("passes", "busy"))
+        ratios = [row["samples"] / row["busy"] / local[row["turn"]] for row in own]
+        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        lines.append(f"| {name} | {_spread(whole)} | {_spread(busy)} | {ratio} |")
+    return "\n".join(lines)
+
+
+def kills(rows: list[Row]) -> str:
+    """How many kills, and what they cost."""
+    lines = [
+        "### Kills at random moments",
+        "",
+        f"`python benchmarks/scale kills --count {len(rows)}`, seed {rows[0]['seed']}: somebody is killed with SIGKILL, "
+        "then the same command is given again where it has ended. *Differs*: any byte of the run directory, `timing.json` "
+        "left out.",
+        "",
+        "| killed | times | whole shards at that moment | of these written again | runs that differ |",
+        "|---|---|---|---|---|",
+    ]
+    for victim in dict.fromkeys(row["victim"] for row in rows):
+        own = [row for row in rows if row["victim"] == victim]
+        sums = [sum(int(row[column]) for row in own) for column in ("whole_at_kill", "written_again", "differs")]
+        lines.append(f"| {victim} | {len(own)} | {sums[0]} | {sums[1]} | {sums[2]} |")
+    return "\n".join(lines)
+
+
+def scheduling(rows: list[Row]) -> str:
+    """The simulation beside reality, then utilisation by workers and shard size."""
+    real = [row for row in rows if row["part"] == "reality"]
+    lines = [
+        "### Scheduling, simulated",
+        "",
+        f"`python benchmarks/scale scheduling`: 100,000,000 samples. Measured on {real[0]['cores']} cores "
+        f"({real[0]['machine'].partition(',')[0]}): {1e3 * real[0]['sample_seconds']:.3g} ms a sample, the spread of real "
+        f"shards, {1e3 * real[0]['message']:.2g} ms of the driver's computing a shard. Fixed beforehand: a worker dies "
+        f"once in 100 hours and another one stands there after a minute; a worker loads for {real[0]['start']:g} seconds.",
+        "",
+        "| real run | simulated (s) | real (s) |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {row['workers']} worker(s), {row['samples']:,} samples | {row['simulated']:.1f} | {row['real']:.1f} |"
+        for row in real
+    ]
+    lines += [
+        "",
+        "Utilisation: share of all workers' time in which passes run that count. In brackets, without the loading. "
+        "**Bold**: the shard size that `gradsift plan --workers` gives.",
+        "",
+    ]
+    simulated = [row for row in rows if row["part"] == "scheduling"]
+    for network in dict.fromkeys(row["network"] for row in simulated):
+        lines += [
+            f"*{network.capitalize()}:*",
+            "",
+            "| workers | shard size | time | utilisation | driver busy |",
+            "|---|---|---|---|---|",
+        ]
+        for row in (row for row in simulated if row["network"] == network):
+            bold = "**" if row["planned"] else ""
+            lines.append(
+                f"| {row['workers']:,} | {bold}{row['shard_size']:,}{bold} | {_time(row['seconds'])} | "
+                f"{row['utilisation']:.1%} ({row['after_start']:.1%}) | {row['driver']:.1%} |"
+            )
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def memory(rows: list[Row]) -> str:
+    """Peak memory by number of samples."""
+    lines = [
+        "### Memory of the driver",
+        "",
+        "`python benchmarks/scale memory`: entries of all shards of 2,048 samples are simulated, queued and put into the "
+        "manifest. Scores and table are not in it.",
+        "",
+        "| samples | shards | manifest (MiB) | peak beyond the start (MiB) | peak (MiB) |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        sizes = (row["manifest_bytes"] / 2**20, row["beyond_start_mib"], row["peak_mib"])
+        lines.append(f"| {row['samples']:,} | {row['shards']:,} | {' | '.join(f'{size:,.0f}' for size in sizes)} |")
+    return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
