@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from tests.support.in_process import call
+from tests.support.in_process import gradsift, words
 
 PROJECT = """
 import torch
@@ -108,19 +108,19 @@ def inside(project, monkeypatch):
 
 
 @pytest.fixture
-def run(project, capsys, monkeypatch):
+def run(project):
     if not (project / "runs/x").exists():
-        done = call(capsys, monkeypatch, *AUDIT[:-1], "runs/x", "--contamination", "0.1")
-        assert done.code == 0, done.words
+        done = gradsift(*AUDIT[:-1], "runs/x", "--contamination", "0.1", check=False)
+        assert done.returncode == 0, words(done)
     return project / "runs/x"
 
 
 def refused(done, phrase):
-    assert done.code in (1, 2), done.words
-    assert phrase in done.words
-    assert "Traceback" not in done.words
-    assert not any(ord(char) < 32 and char not in "\n\t" for char in done.out + done.err)
-    assert 1 <= len(done.words) <= 900
+    assert done.returncode in (1, 2), words(done)
+    assert phrase in words(done)
+    assert "Traceback" not in words(done)
+    assert not any(ord(char) < 32 and char not in "\n\t" for char in done.stdout + done.stderr)
+    assert 1 <= len(words(done)) <= 900
 
 
 BAD_AUDITS = [
@@ -220,8 +220,8 @@ BAD_AUDITS = [
 
 
 @pytest.mark.parametrize(("arguments", "phrase"), BAD_AUDITS, ids=lambda value: ascii(value)[:60])
-def test_bad_audits(arguments, phrase, capsys, monkeypatch, project):
-    refused(call(capsys, monkeypatch, *arguments), phrase)
+def test_bad_audits(arguments, phrase, project):
+    refused(gradsift(*arguments, check=False), phrase)
     assert not (project / "runs/never").exists()
     assert (project / "text.txt").read_text() == "words"
 
@@ -279,9 +279,9 @@ BAD_RUNS = [
 
 
 @pytest.mark.parametrize(("arguments", "phrase"), BAD_RUNS, ids=lambda value: ascii(value)[:60])
-def test_bad_use_of_runs(arguments, phrase, capsys, monkeypatch, project, run):
+def test_bad_use_of_runs(arguments, phrase, project, run):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    refused(call(capsys, monkeypatch, *arguments), phrase)
+    refused(gradsift(*arguments, check=False), phrase)
     assert not (project / "runs/never").exists()
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
@@ -325,11 +325,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("part", "name", "value"), CASES, ids=lambda value: ascii(value)[:30])
-def test_bad_values_in_a_configuration(part, name, value, capsys, monkeypatch, project, run):
+def test_bad_values_in_a_configuration(part, name, value, project, run):
     config = yaml.safe_load((run / "config.yaml").read_text())
     config[part][name] = value
     (project / "bad.yaml").write_text(yaml.safe_dump(config))
-    done = call(capsys, monkeypatch, "audit", "--config", "bad.yaml", "--trust-run", "-o", "runs/never")
+    done = gradsift("audit", "--config", "bad.yaml", "--trust-run", "-o", "runs/never", check=False)
     refused(done, "" if name in ("model", "data") and value is None else name.partition("_")[0])
     assert not (project / "runs/never").exists()
 
@@ -357,16 +357,16 @@ def test_bad_values_in_a_configuration(part, name, value, capsys, monkeypatch, p
     ],
     ids=lambda value: ascii(value)[:40],
 )  # fmt: skip
-def test_broken_and_hostile_configurations(text, phrase, capsys, monkeypatch, project):
+def test_broken_and_hostile_configurations(text, phrase, project):
     (project / "bad.yaml").write_text(text)
-    refused(call(capsys, monkeypatch, "audit", "--config", "bad.yaml", "-o", "runs/never"), phrase)
+    refused(gradsift("audit", "--config", "bad.yaml", "-o", "runs/never", check=False), phrase)
     assert not (project / "evil").exists()
 
 
-def test_a_damaged_configuration_of_a_run_is_named(capsys, monkeypatch, project, run):
+def test_a_damaged_configuration_of_a_run_is_named(project, run):
     copy = project / "runs/damaged"
     shutil.copytree(run, copy)
     (copy / "config.yaml").write_bytes(b"\xff\xfe\x00")
     for command in (("trim", copy, "-o", "y.npz"), ("influence", copy, "--self"), ("report", copy)):
-        refused(call(capsys, monkeypatch, *command), "config.yaml")
+        refused(gradsift(*command, check=False), "config.yaml")
     shutil.rmtree(copy)

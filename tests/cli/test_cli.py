@@ -1,4 +1,4 @@
-"""The command line, as real processes in an empty folder."""
+"""The command line in a user's folder: the first steps as real processes, the others within the process of the test."""
 
 import json
 import os
@@ -8,89 +8,25 @@ import sys
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
-from safetensors.torch import save_file
 
-PROJECT = """
-import torch
-from torch import nn
+from tests.support.in_process import gradsift
+from tests.support.project import MODEL
 
-def make():
-    return nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
-
-def train(dataset, *, seed):
-    torch.manual_seed(seed)
-    inputs, labels = (torch.as_tensor(part) for part in dataset)
-    model = make()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    for _ in range(30):
-        loss = nn.functional.cross_entropy(model(inputs), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model.eval()
-
-def train_softly(dataset, *, seed):
-    return train(dataset, seed=seed)
-
-train_softly.accepts = {"soft"}
-"""
-
-
-def gradsift(*arguments, cwd, check=True):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "gradsift", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A user's project: a module with the model, weights, and the same data in three kinds of file."""
-    place = tmp_path_factory.mktemp("project")
-    (place / "project.py").write_text(PROJECT)
-    generator = np.random.default_rng(0)
-    labels = np.repeat(np.arange(3), 60)
-    inputs = (4 * np.array([[0, 1], [1, -0.5], [-1, -0.5]])[labels] + generator.normal(size=(180, 2))).astype(
-        np.float32
-    )
-    given = labels.copy()
-    wrong = generator.choice(180, 18, replace=False)
-    given[wrong] = (labels[wrong] + 1) % 3
-    np.savez(place / "train.npz", x=inputs, label=given)
-    np.savez(place / "test.npz", x=inputs, label=labels)
-    words = np.array(["ash", "birch", "cedar"])
-    columns = {"width": inputs[:, 0], "height": inputs[:, 1], "label": words[given], "true": words[labels]}
-    pq.write_table(pa.table(columns | {"comment": ["-"] * 180}), place / "train.parquet")
-    pq.write_table(pa.table(columns | {"label": words[labels]}), place / "test.parquet")
-    pa_csv.write_csv(pa.table(columns), place / "train.csv")
-    sys.path.insert(0, str(place))
-    import project
-
-    save_file(project.train((inputs, given), seed=0).state_dict(), place / "model.safetensors")
-    sys.path.remove(str(place))
-    return place
-
-
-MODEL = ("--model", "project:make", "--weights", "model.safetensors")
 ARMS = ["no change", "random drop", "drop", "oracle drop", "oracle relabel"]
+
+
+def process(*arguments, cwd):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "gradsift", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, check=True)
 
 
 def test_the_whole_job_by_commands(folder):
     plan = json.loads(gradsift("plan", *MODEL, "--data", "train.parquet", "--json", cwd=folder).stdout)
     assert plan["samples"] == 180
-    found = json.loads(
-        gradsift("audit", *MODEL, "--data", "train.parquet", "-o", "runs/x", "--json", cwd=folder).stdout
-    )
+    found = json.loads(process("audit", *MODEL, "--data", "train.parquet", "-o", "runs/x", "--json", cwd=folder).stdout)
     assert 8 <= found["flagged"] <= 30
     assert (
         "'ash'" in found["worst"][0]["reason"]
@@ -98,7 +34,7 @@ def test_the_whole_job_by_commands(folder):
         or "'cedar'" in found["worst"][0]["reason"]
     )
 
-    gradsift("trim", "runs/x", "-o", "clean.parquet", cwd=folder)
+    process("trim", "runs/x", "-o", "clean.parquet", cwd=folder)
     clean = pq.read_table(folder / "clean.parquet")
     assert clean.num_rows == 180 - found["flagged"]
     assert clean.column_names == ["width", "height", "label", "true", "comment"]

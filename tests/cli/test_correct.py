@@ -7,11 +7,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cli.test_cli import MODEL, folder, gradsift  # noqa: F401  # a fixture
+from tests.support.in_process import gradsift
+from tests.support.project import MODEL
 
 
 @pytest.fixture(scope="module")
-def run(folder):  # noqa: F811
+def run(folder):
     gradsift("audit", *MODEL, "--data", "train.csv", "--label", "label", "--contamination", "0.1",
              "-o", "runs/correct", "--ignore", "true", cwd=folder)  # fmt: skip
     return folder

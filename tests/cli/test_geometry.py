@@ -4,16 +4,17 @@ import json
 
 import pytest
 
-from tests.cli.test_cli import MODEL, folder, gradsift  # noqa: F401  # the user's project
+from tests.support.in_process import gradsift
+from tests.support.project import MODEL
 
 
 @pytest.fixture(scope="module")
-def run(folder):  # noqa: F811
+def run(folder):
     gradsift("audit", *MODEL, "--data", "train.parquet", "-o", "runs/geometry", cwd=folder)
     return "runs/geometry"
 
 
-def test_the_health_check_reads_as_a_table_and_joins_the_report(folder, run):  # noqa: F811
+def test_the_health_check_reads_as_a_table_and_joins_the_report(folder, run):
     done = gradsift(
         "geometry", run, "--trust", "project:make", "--curvature", "last; 0.*,2.*", "--max-samples", 100, cwd=folder
     )
@@ -38,7 +39,7 @@ def test_the_health_check_reads_as_a_table_and_joins_the_report(folder, run):  #
         (("--curvature", "last", "--matrix", "fisher"), "unknown matrix 'fisher'"),
     ],
 )
-def test_bad_input(folder, run, arguments, words):  # noqa: F811
+def test_bad_input(folder, run, arguments, words):
     done = gradsift("geometry", run, "--trust", "project:make", *arguments, cwd=folder, check=False)
     assert done.returncode == 1
     assert words in done.stderr.replace("\n", " ")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from gradsift.printable import printable
-from tests.support.in_process import call
+from tests.support.in_process import gradsift, words
 from tests.test_printable import HOSTILE
 
 PROJECT = """
@@ -73,7 +73,7 @@ def harmless(text):
 
 
 @pytest.fixture
-def run(project, capsys, monkeypatch):
+def run(project):
     if not (project / RUN).exists():
         given = (
             "--model",
@@ -85,25 +85,25 @@ def run(project, capsys, monkeypatch):
             "--contamination",
             "0.1",
         )
-        done = call(capsys, monkeypatch, "audit", *given, "-o", RUN)
-        assert done.code == 0, done.words
-        harmless(done.out + done.err)
-        assert "'[/INST]'" in done.out
-        assert RUN in done.out
+        done = gradsift("audit", *given, "-o", RUN, check=False)
+        assert done.returncode == 0, words(done)
+        harmless(done.stdout + done.stderr)
+        assert "'[/INST]'" in done.stdout
+        assert RUN in done.stdout
     return RUN
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_shows_names_as_text(command, as_json, run, capsys, monkeypatch, project):
+def test_every_command_shows_names_as_text(command, as_json, run, project):
     arguments = COMMANDS[command]
     if command == "trim":
         arguments = (*arguments, f"[red]{as_json}\x1b[2J.parquet")
-    done = call(capsys, monkeypatch, *arguments, *(["--json"] if as_json else []))
-    assert done.code == 0, done.words
-    harmless(done.out + done.err)
+    done = gradsift(*arguments, *(["--json"] if as_json else []), check=False)
+    assert done.returncode == 0, words(done)
+    harmless(done.stdout + done.stderr)
     if as_json:
-        json.loads(done.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     page = (project / RUN / "report.html").read_text()
     harmless(page.replace("\t", ""))
     assert "<script>alert" not in page
@@ -112,7 +112,7 @@ def test_every_command_shows_names_as_text(command, as_json, run, capsys, monkey
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_every_message_shows_names_as_text(name, run, capsys, monkeypatch):
+def test_every_message_shows_names_as_text(name, run):
     given = ("audit", "--model", "users_hostile:make", "-o", "runs/never")
     places = slice(HOSTILE.index(name) % 3, None, 3)  # a third of the places for each name
     for arguments in [
@@ -124,19 +124,19 @@ def test_every_message_shows_names_as_text(name, run, capsys, monkeypatch):
     ][places]:  # fmt: skip
         if any("\0" in word for word in map(str, arguments)):
             continue  # no operating system hands such an argument over
-        done = call(capsys, monkeypatch, *arguments)
-        assert done.code in (1, 2), (arguments, done.words)
-        harmless((done.out + done.err).replace("\t", ""))
-        assert "Traceback" not in done.words
-        assert "fault of gradsift" not in done.words, (arguments, done.words)
+        done = gradsift(*arguments, check=False)
+        assert done.returncode in (1, 2), (arguments, words(done))
+        harmless((done.stdout + done.stderr).replace("\t", ""))
+        assert "Traceback" not in words(done)
+        assert "fault of gradsift" not in words(done), (arguments, words(done))
 
 
-def test_what_a_users_own_code_raises_is_shown_with_its_lines_alone(run, capsys, monkeypatch):
+def test_what_a_users_own_code_raises_is_shown_with_its_lines_alone(run):
     given = ("verify", run, "--train", "users_hostile:fails", "--test", FILE, "--seeds", 1)
-    done = call(capsys, monkeypatch, *given)
-    assert done.code == 1
-    harmless(done.out + done.err)
-    assert "Your code failed" in done.err
-    assert "users_hostile.py" in done.err
-    assert "in fails" in done.err
-    assert "retraining" not in done.err
+    done = gradsift(*given, check=False)
+    assert done.returncode == 1
+    harmless(done.stdout + done.stderr)
+    assert "Your code failed" in done.stderr
+    assert "users_hostile.py" in done.stderr
+    assert "in fails" in done.stderr
+    assert "retraining" not in done.stderr

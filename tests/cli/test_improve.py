@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cli.test_cli import gradsift
 from tests.evaluation.test_choice import blobs
+from tests.support.in_process import gradsift
 
 PROJECT = """
 import numpy as np

@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cli.test_cli import MODEL, folder, gradsift  # noqa: F401  # the user's project
+from tests.support.in_process import gradsift
+from tests.support.project import MODEL
 
 
 @pytest.fixture(scope="module")
-def run(folder):  # noqa: F811
+def run(folder):
     gradsift("audit", *MODEL, "--data", "train.parquet", "-o", "runs/influence", cwd=folder)
     table = pq.read_table(folder / "test.parquet")
     groups = np.where(np.arange(len(table)) % 2, "f", "m")
@@ -18,7 +19,7 @@ def run(folder):  # noqa: F811
     return "runs/influence"
 
 
-def test_wrong_labels_harm_a_clean_target_and_the_table_trims(folder, run):  # noqa: F811
+def test_wrong_labels_harm_a_clean_target_and_the_table_trims(folder, run):
     found = json.loads(
         gradsift("influence", run, "--trust-run", "--target", "test.parquet", "--json", cwd=folder).stdout
     )
@@ -51,7 +52,7 @@ def test_wrong_labels_harm_a_clean_target_and_the_table_trims(folder, run):  # n
         ("--target", "test.parquet", "--objective", "adversarial", "--attack", "fgsm"),
     ],
 )
-def test_methods_and_objectives(folder, run, arguments):  # noqa: F811
+def test_methods_and_objectives(folder, run, arguments):
     gradsift("influence", run, "--trust-run", *arguments, "-o", "out/one.parquet", cwd=folder)
     table = pq.read_table(folder / "out/one.parquet")
     assert np.isfinite(table["influence"].to_numpy()).all()
@@ -73,13 +74,13 @@ def test_methods_and_objectives(folder, run, arguments):  # noqa: F811
         (("--target", "none.parquet"), "does not exist"),
     ],
 )
-def test_bad_input(folder, run, arguments, words):  # noqa: F811
+def test_bad_input(folder, run, arguments, words):
     done = gradsift("influence", run, "--trust-run", *arguments, cwd=folder, check=False)
     assert done.returncode == 1
     assert words in done.stderr.replace("\n", " ")
 
 
-def test_other_weights_are_refused(folder, run):  # noqa: F811
+def test_other_weights_are_refused(folder, run):
     import yaml
 
     from gradsift.store.checksums import with_digest
