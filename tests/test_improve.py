@@ -75,6 +75,27 @@ def test_features_alone_are_enough():
     assert (given != true)[result.choice.cure.changed].mean() > 0.5  # of all labels 40 % are wrong
 
 
+def test_features_give_the_evidence_and_the_training_the_choice():
+    calls = []
+
+    def train(dataset, *, seed):
+        calls.append(seed)
+        return memorising(dataset, seed=seed)
+
+    told = []
+    result = gradsift.improve(
+        train, DATA, features=DATA[0], folds=2, trainings=6, tell=told.append, show_progress=False
+    )
+    assert "Heads on the features give the evidence, at most 6 trainings the choice" in told[0]
+    assert result.trainings["cross-fit"] == 0
+    assert result.trainings["choice"] == len(calls) - 1 <= 6
+    assert result.choice.comparisons
+    calls.clear()
+    by_heads = gradsift.improve(train, DATA, features=DATA[0], folds=2, trainings=0, show_progress=False)
+    assert by_heads.trainings["choice"] == 0
+    assert len(calls) == 1  # the final model
+
+
 def test_other_features_in_the_same_folder_are_audited_anew(tmp_path):
     features, _, given = blobs(300, rate=0.2, seed=3)
     data = (features, given)
@@ -127,7 +148,7 @@ def test_bad_input_is_refused_before_anything_is_trained(tmp_path):
     def never(dataset, *, seed):
         calls.append(seed)
 
-    with pytest.raises(SettingError, match="needs a training function, or features"):
+    with pytest.raises(SettingError, match=r"needs a training function \(--train\), or features"):
         gradsift.improve(None, DATA)
     with pytest.raises(SettingError, match="7 trainings are too few for 4 folds and the choice: give at least 8"):
         gradsift.improve(never, DATA, trainings=7)
@@ -171,8 +192,8 @@ def test_groups_are_not_split_over_folds():
     folds = gradsift.cross_fit(memorising, DATA, folds=2, groups=groups, show_progress=False).folds
     assert all(len(set(folds[groups == group])) == 1 for group in np.unique(groups))
     assert result.choice.comparisons
-    with pytest.raises(SettingError, match="groups are not served with features"):
-        gradsift.improve(None, DATA, features=DATA[0], groups=groups)
+    of_features = gradsift.improve(None, DATA, features=DATA[0], groups=groups, folds=2, show_progress=False)
+    assert of_features.audit.table.num_rows == 400
 
 
 def test_every_epoch_is_read_where_the_training_gives_it():

@@ -42,9 +42,10 @@ def run(name: str, seed: int, arguments: argparse.Namespace) -> None:
     done = {row["arm"] for row in read(ROWS) if row.items() >= here.items()}
     draw = Draw(problem, seed, arguments.cache / "folds" / f"{name}-{seed}-{problem.key}", regime.pretrained)
     arms: dict[str, Any] = {arm: _cured(draw, make) for arm, make in cures(draw)}
-    arms["auto"] = lambda: chosen(draw, by_heads=False)
+    arms["auto"] = lambda: chosen(draw, features=regime.pretrained)
     if regime.pretrained:
-        arms["heads, auto"] = lambda: chosen(draw, by_heads=True)
+        arms["auto, without features"] = lambda: chosen(draw, features=False)
+        arms["auto, heads choose"] = lambda: chosen(draw, features=True, trainings=0)
     arms["averaged weights"] = lambda: {"accuracy": averaged_weights(problem, seed)}
     for arm, row_of in arms.items():
         if arm in done or (arguments.arms and arm not in arguments.arms):

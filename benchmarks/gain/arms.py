@@ -89,18 +89,15 @@ class Draw:
         known = evidence_of_arrays(self.given, features=self.train_set[0])
         return self._timed("heads", lambda: evidence_of_features(known, seed=self.seed, show_progress=False))
 
-    def improved(self, *, by_heads: bool) -> gradsift.Improvement:
-        """What ``gradsift.improve`` makes of it: by 12 trainings of the user's recipe, or by heads on the features."""
-        if by_heads:
-            return gradsift.improve(
-                None, self.train_set, features=self.train_set[0], seed=self.seed, show_progress=False
-            )
+    def improved(self, *, features: bool, trainings: int = 12) -> gradsift.Improvement:
+        """What ``gradsift.improve`` makes of it, with or without knowing that the inputs are features."""
         return gradsift.improve(
             Training(self.problem),
             self.train_set,
-            trainings=12,
+            features=self.train_set[0] if features else None,
+            trainings=trainings,
             seed=self.seed,
-            output=self.folder,
+            output=self.folder / "of-features" if features else self.folder,
             show_progress=False,
         )
 
@@ -130,9 +127,9 @@ class Draw:
         return found
 
 
-def chosen(draw: Draw, *, by_heads: bool) -> dict[str, Any]:
+def chosen(draw: Draw, **options: Any) -> dict[str, Any]:
     """Row of what ``gradsift.improve`` chooses by itself."""
-    result = draw.improved(by_heads=by_heads)
+    result = draw.improved(**options)
     choice, gain = result.choice, result.choice.expected_gain
     row = {"accuracy": draw.tested(choice.cure), "verdict": choice.verdict, "cure": choice.cure.name}
     row |= {"trainings": result.trainings["cross-fit"] + result.trainings["choice"]}
@@ -151,7 +148,9 @@ def cures(draw: Draw) -> Iterator[tuple[str, Callable[[], Cure]]]:
     yield "random drop, as many", lambda: cure.drop(noise, given, int(wrong.sum()))
     for share in (0.1, 0.3):
         yield f"label smoothing {share}", lambda share=share: smoothed(given, draw.classes, share)
-    yield "confident learning", lambda: _confident(draw)
+    yield "confident learning", lambda: _confident(draw, draw.cross_fitted.by_epoch)
+    if draw.pretrained:
+        yield "confident learning, heads", lambda: _confident(draw, None)
     yield (
         "averaged margin, true number",
         lambda: cure.drop(-baselines.averaged_margin(problem, draw.seed), given, int(wrong.sum())),
@@ -167,9 +166,13 @@ def cures(draw: Draw) -> Iterator[tuple[str, Callable[[], Cure]]]:
         yield f"{name}, weight", lambda evidence=evidence: cure.weight(draw.posterior(evidence())[1], given)
 
 
-def _confident(draw: Draw) -> Cure:
-    rows = draw.cross_fitted.by_epoch[-1] if draw.cross_fitted.by_epoch is not None else None
-    removed = baselines.confident_learning(np.asarray(rows), draw.given)
+def _confident(draw: Draw, by_epoch: Any) -> Cure:
+    """Confident learning on the last epoch of the cross-fitted trainings; on cross-fitted heads where there are none."""
+    if by_epoch is None:
+        rows = draw.of_heads.predictions.rows(np.arange(len(draw.given)))
+    else:
+        rows = np.asarray(by_epoch[-1])
+    removed = baselines.confident_learning(rows, draw.given)
     kept = np.setdiff1d(np.arange(len(draw.given)), removed)
     return Cure("drop", draw.given, kept)
 

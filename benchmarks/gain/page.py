@@ -14,9 +14,10 @@ from gradsift.evaluation import Estimate, estimate
 ROWS = RESULTS / "gain.parquet"
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "results-gain.md"
 CONTROLS = ("random drop, as many", "label smoothing 0.1", "label smoothing 0.3", "averaged weights")
-OTHERS = ("confident learning", "averaged margin, true number")
+OTHERS = ("confident learning", "confident learning, heads", "averaged margin, true number")
 OURS = (
-    "auto", "heads, auto", "final model, drop", "cross-fitted, drop", "cross-fitted, soft", "cross-fitted, relabel",
+    "auto", "auto, without features", "auto, heads choose", "final model, drop", "cross-fitted, drop",
+    "cross-fitted, soft", "cross-fitted, relabel",
     "cross-fitted, weight", "heads, drop", "heads, soft", "heads, relabel", "heads, weight",
 )  # fmt: skip
 SHOWN = ("oracle drop", "oracle relabel", *OURS, *OTHERS, *CONTROLS)

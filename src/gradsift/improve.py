@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,10 +129,11 @@ def improve(
             it takes soft targets and weights. ``None`` with features: nothing is trained but heads on these.
         train_set: The training set, whatever an audit takes.
         test_set: Read by the proof alone; no proof where left out.
-        features: Features of a frozen model, shape (n, D): evidence and choice come from small heads on them in seconds.
+        features: Features of a frozen model, shape (n, D): small heads on them give the evidence, which needs no training
+            of yours. The choice is by ``train_fn``; by heads, too, without one or with ``trainings=0``.
         metric: ``metric(model, test_set) -> float``, higher is better, for the proof.
         trainings: Most trainings for cross-fitting and choice.
-        folds: How many of them are the cross-fit.
+        folds: How many of them are the cross-fit; with features none.
         seeds: Seeds of the proof; each trains once for each arm.
         task: The task or its name; it must have classes.
         predict: ``predict(model, dataset) -> probabilities``; see :func:`~gradsift.cross_fit`.
@@ -154,8 +155,9 @@ def improve(
     """
     samples = Samples(train_set)
     if train_fn is None and features is None:
-        raise SettingError("improve needs a training function, or features=... of a frozen model")
-    if features is None and trainings < 2 * folds:
+        raise SettingError("improve needs a training function (--train), or features of a frozen model (--features)")
+    by_heads = train_fn is None or (features is not None and trainings == 0)
+    if not by_heads and trainings < 2 * folds:
         raise SettingError(
             f"{trainings} trainings are too few for {folds} folds and the choice: give at least {2 * folds}, or fewer folds"
         )
@@ -163,8 +165,9 @@ def improve(
     if folder is not None and (folder / "manifest.json").exists():
         raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own")
     notices = _notices_before(train_fn, samples, test_set, features)
-    timed = None if train_fn is None else TimedTraining(train_fn, tell, _planned(trainings, seeds, features, test_set))
-    tell(_plan_in_words(trainings, folds, seeds, features is not None, test_set is not None))
+    planned = _planned(0 if by_heads else trainings, seeds, tested=test_set is not None)
+    timed = None if train_fn is None else TimedTraining(train_fn, tell, planned)
+    tell(_plan_in_words(trainings, folds, seeds, features is not None, by_heads=by_heads, tested=test_set is not None))
     evidence = (
         cross_fit(
             timed, train_set, folds=folds, task=task, predict=predict, groups=groups, seed=seed,
@@ -177,8 +180,10 @@ def improve(
         evidence = evidence.with_(class_names=list(class_names))
     audited = _audit(evidence, train_set, folder, seed, show_progress)
     choice = _choose(
-        timed, train_set, evidence, features, trainings - folds, task=task, predict=predict, seed=seed, folder=folder
-    )
+        None if by_heads else timed, train_set, evidence, trainings if features is not None else trainings - folds,
+        accepts={"soft", "weight"} if timed is None else accepted(timed), features=features, task=task, predict=predict,
+        seed=seed, folder=folder,
+    )  # fmt: skip
     tell(choice.sentence())
     names = evidence.class_names
     better = train_set if choice.cure.how == "none" else apply(choice.cure, train_set, class_names=names)
@@ -192,7 +197,7 @@ def improve(
         notices += _notices_of(proof)
     counted = {
         "cross-fit": folds if features is None else 0,
-        "choice": choice.trainings if features is None else 0,
+        "choice": 0 if by_heads else choice.trainings,
         "final": 0 if timed is None else 1,
         "proof": 0 if proof is None else len(proof.trials),
     }
@@ -205,43 +210,41 @@ def _choose(
     timed: TimedTraining | None,
     train_set: Any,
     evidence: Evidence,
-    features: Any,
     trainings: int,
     *,
+    accepts: Collection[str],
+    features: Any,
     task: str | Task,
     predict: Predict | None,
     seed: int,
     folder: Path | None,
 ) -> Choice:
-    """Compares cures by heads where there are features, and by the training itself otherwise."""
+    """Compares cures by the training, and by heads on the features without one."""
     labels, fold_of = evidence.labels, evidence.folds
     if labels is None or fold_of is None or evidence.predictions is None:
         raise SettingError("the choice needs labels, and predictions that have not seen their sample")
     posterior = WrongLabelPosterior(random_state=seed).fit(evidence, labels)
     true = posterior.true_class_probabilities(np.arange(len(labels)))
     wrong = 1 - true[np.arange(len(labels)), labels]
-    takes_numbers = {"soft", "weight"} if timed is None else accepted(timed)
-    if timed is None or features is not None:
-        return choose_by_heads(np.asarray(features), wrong, true, labels, fold_of, accepts=takes_numbers, seed=seed)
+    if timed is None:
+        return choose_by_heads(np.asarray(features), wrong, true, labels, fold_of, accepts=accepts, seed=seed)
     place, names = _inside(folder, "choice"), evidence.class_names
     training = CuredTraining(
         timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=names, output=place
     )
     unchanged = None if evidence.by_epoch is None else evidence.by_epoch[-1]
     return choose_by_training(
-        training, wrong, true, labels, fold_of, accepts=takes_numbers, trainings=trainings, unchanged=unchanged
+        training, wrong, true, labels, fold_of, accepts=accepts, trainings=trainings, unchanged=unchanged
     )
 
 
 def _evidence_of(
     features: Any, samples: Samples, task: str | Task, folds: int, groups: Any, seed: int, show_progress: bool
 ) -> Evidence:
-    if groups is not None:
-        raise SettingError("groups are not served with features: leave features out, so that train_fn is cross-fitted")
     known = evidence_of_arrays(
         given_labels(get_task(task), samples), features=features, class_names=samples.class_names
     )
-    return evidence_of_features(known, folds=folds, seed=seed, show_progress=show_progress)
+    return evidence_of_features(known, folds=folds, groups=groups, seed=seed, show_progress=show_progress)
 
 
 def _audit(evidence: Evidence, train_set: Any, folder: Path | None, seed: int, show_progress: bool) -> Audit:
@@ -315,22 +318,19 @@ def _notices_of(proof: Verification) -> list[str]:
     return [notice]
 
 
-def _plan_in_words(trainings: int, folds: int, seeds: int, by_heads: bool, tested: bool) -> str:
-    first = (
-        "Heads on the features give evidence and choice"
-        if by_heads
-        else f"At most {trainings} trainings for evidence ({folds} folds) and choice"
-    )
+def _plan_in_words(trainings: int, folds: int, seeds: int, of_features: bool, *, by_heads: bool, tested: bool) -> str:
+    first = f"At most {trainings} trainings for evidence ({folds} folds) and choice"
+    if of_features:
+        first = f"Heads on the features give the evidence, at most {trainings} trainings the choice"
+    if by_heads:
+        first = "Heads on the features give evidence and choice"
     proof = f"the proof, {seeds} seeds of 2 to 5 arms, up to {5 * seeds} trainings, if something is changed"
     return f"{first}; 1 for the final model; {proof if tested else 'no proof without a test set'}."
 
 
-def _planned(trainings: int, seeds: int, features: Any, test_set: Any) -> dict[str, int]:
+def _planned(trainings: int, seeds: int, *, tested: bool) -> dict[str, int]:
     """Most trainings of each stage."""
-    return {
-        "evidence, choice and final model": 1 + (trainings if features is None else 0),
-        "proof": 5 * seeds if test_set is not None else 0,
-    }
+    return {"evidence, choice and final model": 1 + trainings, "proof": 5 * seeds if tested else 0}
 
 
 def _inside(folder: Path | None, name: str) -> Path | None:

@@ -67,3 +67,16 @@ def test_an_output_that_would_hold_its_own_data_is_refused(project):
     )
     assert done.returncode == 1
     assert "is what an improvement in data would write: choose another folder" in done.stderr
+
+
+def test_features_of_a_frozen_model_are_enough(project):
+    features, _, given = blobs(400)
+    np.save(project / "features.npy", np.tile(features, 3))
+    arguments = ["improve", "--data", "train.parquet", "--features", "features.npy", "--folds", 2, "-o", "runs/heads"]
+    result = json.loads(gradsift(*arguments, "--json", cwd=project).stdout)
+    assert result["trainings"] == {"cross-fit": 0, "choice": 0, "final": 0, "proof": 0}
+    assert result["choice"]["comparisons"]
+    np.savez(project / "several.npz", features=features, given=given)
+    done = gradsift(*arguments[:4], "several.npz", "-o", "runs/other", cwd=project, check=False)
+    assert done.returncode == 1
+    assert "several.npz holds several arrays: save one as .npy with numpy.save" in done.stderr

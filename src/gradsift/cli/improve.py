@@ -13,6 +13,7 @@ from gradsift import improve as job
 from gradsift.cleaning.corrected_file import write_corrected
 from gradsift.cli.console import print_json, print_table, resumable, say, warn
 from gradsift.cli.options import JsonOption
+from gradsift.cli.predictions import read_array
 from gradsift.data.files import load, load_column
 from gradsift.errors import DataError
 from gradsift.imports import import_function
@@ -20,9 +21,13 @@ from gradsift.writing import always, new_file
 
 
 def improve(
-    train: Annotated[str, typer.Option(help="Import path of train(dataset, *, seed) -> model.")],
     data: Annotated[Path, typer.Option(help="Training set: .parquet, .csv, .jsonl, .npz, or a folder of images.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of all results; the same command resumes.")],
+    train: Annotated[str | None, typer.Option(help="Import path of train(dataset, *, seed) -> model.")] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Features of a frozen model, .npy, one row a sample: heads on them give the evidence."),
+    ] = None,
     test: Annotated[
         Path | None, typer.Option(help="Test set of the same layout, for the proof alone; no proof where left out.")
     ] = None,
@@ -32,8 +37,10 @@ def improve(
     metric: Annotated[
         str, typer.Option(help="Import path of metric(model, test_set) -> float; accuracy in percent by default.")
     ] = "gradsift:accuracy",
-    trainings: Annotated[int, typer.Option(min=2, help="Most trainings for evidence and choice.")] = 12,
-    folds: Annotated[int, typer.Option(min=2, help="How many of them give the evidence.")] = 4,
+    trainings: Annotated[
+        int, typer.Option(min=0, help="Most trainings for evidence and choice; 0: heads on the features choose.")
+    ] = 12,
+    folds: Annotated[int, typer.Option(min=2, help="How many of them give the evidence; with features none.")] = 4,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the proof; each trains once for each arm.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds and trainings.")] = 0,
     as_json: JsonOption = False,
@@ -45,7 +52,7 @@ def improve(
 
     For example: **gradsift improve --train my.training:train --data train.parquet --test test.parquet -o runs/better**
     """
-    train_function = import_function(train, "--train", "dataset", seed=0)
+    train_function = None if train is None else import_function(train, "--train", "dataset", seed=0)
     metric_function = import_function(metric, "--metric", "model", "test_set")
     better = output / f"better{data.suffix}"
     if data.resolve() == better.resolve():
@@ -55,8 +62,8 @@ def improve(
     tested = None if test is None else load(test, like=loaded, **columns).dataset  # type: ignore[arg-type]  # by name
     with resumable("the trainings"):
         result = job(
-            train_function, loaded.dataset, tested, metric=metric_function, trainings=trainings, folds=folds,
-            seeds=seeds, seed=seed, groups=None if groups is None else load_column(data, groups),
+            train_function, loaded.dataset, tested, metric=metric_function, trainings=trainings, folds=folds, seeds=seeds,
+            features=None if features is None else read_array(features), seed=seed, groups=None if groups is None else load_column(data, groups),
             class_names=loaded.class_names, output=output, tell=warn,
         )  # fmt: skip
     if result.choice.cure.how != "none" and not better.exists():

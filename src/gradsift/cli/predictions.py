@@ -86,10 +86,7 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[str] | None]:
         DataError: It holds something else.
     """
     if path.suffix.lower() == ".npy":
-        try:
-            return {"probabilities": np.load(path, allow_pickle=False)}, None
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path} is no readable array ({error}): save it with numpy.save") from error
+        return {"probabilities": read_array(path)}, None
     records = open_records(path)
     if isinstance(records, NpzFile):
         arrays = {name: load_column(path, name) for name in ARRAYS if name in records.arrays}
@@ -107,3 +104,24 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[str] | None]:
     if words:
         raise DataError(f"{path}: the columns {', '.join(words[:5])} hold no numbers; one column a class is needed")
     return {"probabilities": np.stack(values, axis=1)}, columns
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Reads one array.
+
+    Args:
+        path: ``.npy``.
+
+    Returns:
+        The array.
+
+    Raises:
+        DataError: The file is missing, damaged or of another kind.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is no readable array ({error}): save it with numpy.save") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path} holds several arrays: save one as .npy with numpy.save")
+    return array

@@ -90,12 +90,15 @@ def probably_wrong(wrong_probability: np.ndarray, labels: np.ndarray) -> np.ndar
     return first
 
 
-def evidence_of_features(known: Evidence, *, folds: int = FOLDS, seed: int = 0, show_progress: bool = True) -> Evidence:
+def evidence_of_features(
+    known: Evidence, *, folds: int = FOLDS, groups: Any = None, seed: int = 0, show_progress: bool = True
+) -> Evidence:
     """Adds what cross-fitted heads predict to evidence that has labels and features alone.
 
     Args:
         known: Labels and features.
         folds: Number of folds; as many as the smallest class has samples where these are fewer.
+        groups: Group of each sample, shape (n,); none is split over folds.
         seed: Seed of folds and heads.
         show_progress: Whether to show progress bars.
 
@@ -108,7 +111,9 @@ def evidence_of_features(known: Evidence, *, folds: int = FOLDS, seed: int = 0, 
     if known.features is None or known.labels is None:
         raise DataError("give probabilities, logits, or features on which heads can be trained")
     features = known.features.rows(np.arange(len(known)))
-    heads = heads_in_two_rounds(features, known.labels, folds=folds, seed=seed, show_progress=show_progress)
+    heads = heads_in_two_rounds(
+        features, known.labels, folds=folds, groups=groups, seed=seed, show_progress=show_progress
+    )
     return evidence_of_arrays(
         known.labels,
         heads.predictions,
