@@ -62,9 +62,10 @@ def improve(
     tested = None if test is None else load(test, like=loaded, **columns).dataset  # type: ignore[arg-type]  # by name
     with resumable("the trainings"):
         result = job(
-            train_function, loaded.dataset, tested, metric=metric_function, trainings=trainings, folds=folds, seeds=seeds,
-            features=None if features is None else read_array(features), seed=seed, groups=None if groups is None else load_column(data, groups),
-            class_names=loaded.class_names, output=output, tell=warn,
+            train_function, loaded.dataset, tested, metric=metric_function, trainings=trainings, folds=folds,
+            features=None if features is None else read_array(features), seeds=seeds, seed=seed,
+            groups=None if groups is None else load_column(data, groups), class_names=loaded.class_names, output=output,
+            tell=warn,
         )  # fmt: skip
     if result.choice.cure.how != "none" and not better.exists():
         write_corrected(data, result.choice.cure, better, label=label)
