@@ -13,6 +13,7 @@ from gradsift.cli.app import app
 from gradsift.cli.options import Options, flag, with_options
 from gradsift.cli.plan import OF_AUDIT_ALONE
 from gradsift.cli.source import Source
+from gradsift.engines.choose import EngineSettings
 from gradsift.errors import SettingError
 from gradsift.fields import setting, settings_of
 from gradsift.ranges import whole
@@ -22,6 +23,8 @@ OF_THE_COMMAND = {
     "plan": {"as_json"},
 }
 """Options that are no settings: they are not replayed."""
+OF_THE_JOB = {"audit": [EngineSettings], "plan": []}
+"""Settings of how the job is run."""
 
 
 def parameters(command):
@@ -40,9 +43,10 @@ def test_every_field_is_declared_as_a_setting():
 @pytest.mark.parametrize(("command", "without"), [("audit", ()), ("plan", OF_AUDIT_ALONE)])
 def test_every_setting_has_a_flag_and_every_flag_a_setting(command, without):
     found = parameters(command)
-    settings = (names(AuditSettings) | names(Source)) - set(without)
+    kinds = [AuditSettings, Source, *OF_THE_JOB[command]]
+    settings = set().union(*map(names, kinds)) - set(without)
     assert found.keys() == settings | OF_THE_COMMAND[command]
-    for declared, _ in [*settings_of(AuditSettings), *settings_of(Source)]:
+    for declared, _ in [pair for kind in kinds for pair in settings_of(kind)]:
         if declared.name in settings:
             option = found[declared.name]
             assert option.opts == [flag(declared.name), *declared.metadata["flags"]]
