@@ -13,6 +13,7 @@ from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
 from gradsift.report.geometry import geometry_plots
 from gradsift.report.highlights import Highlight, read_highlights
+from gradsift.report.listing import as_data, listing, policy, script
 from gradsift.report.plots import gradient_space, histogram_of
 from gradsift.report.samples import on_cards, render_sample
 from gradsift.report.template import fill
@@ -94,6 +95,10 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
         "has_previews": train_set is not None or bool(highlights),
         "has_shares": bool(highlights),
         "has_token_losses": any(highlight.loss is not None for highlight in highlights.values()),
+        "listed": listing(audit, lambda label: class_name(audit, label)),
+        "as_data": as_data,
+        "script": script(),
+        "policy": policy(),
         "matrix": _matrix(audit),
         "removed": _removed(audit),
         "space": gradient_space(audit),

@@ -66,7 +66,8 @@ class Desk:
         orders = dict(groups or {})
         if beside.searched:
             orders["near duplicates"] = lambda: beside.groups(audit.flagged_positions)
-        self.queue = Queue(audit.table, turns(audit.table), texts=lambda: texts_of(samples), groups=orders)
+        self.probabilities = probabilities_of(audit.table)
+        self.queue = Queue(audit.table, turns(self.probabilities), texts=lambda: texts_of(samples), groups=orders)
 
     def about(self) -> dict[str, Any]:
         """What the page is filled with."""
@@ -222,18 +223,30 @@ class Desk:
         }
 
 
-def turns(table: pa.Table) -> np.ndarray:
-    """Which samples come first: by expected corrections a second.
+def probabilities_of(table: pa.Table) -> np.ndarray:
+    """The probability that each given label is wrong, as well as the audit knows it.
 
     Args:
         table: The table of the audit.
 
     Returns:
+        Shape (n,): the calibrated one, or that of the posterior, or the share of samples with a lower score.
+    """
+    for name in ("wrong_probability", f"{SCORE_PREFIX}posterior"):
+        if name in table.column_names and table[name].null_count < len(table):
+            return table[name].to_numpy(zero_copy_only=False)
+    return table["percentile"].to_numpy() / 100
+
+
+def turns(probabilities: np.ndarray) -> np.ndarray:
+    """Which samples come first: by expected corrections a second.
+
+    Args:
+        probabilities: Probability that each given label is wrong, shape (n,).
+
+    Returns:
         Shape (n,): the higher, the earlier.
     """
-    size = table.num_rows
-    name = next((one for one in ("wrong_probability", f"{SCORE_PREFIX}posterior") if one in table.column_names), None)
-    probabilities = table["percentile"].to_numpy() / 100 if name is None else table[name].to_numpy(zero_copy_only=False)
-    worth = np.empty(size)
-    worth[expected_worth(probabilities)] = np.arange(size, 0, -1)
+    worth = np.empty(len(probabilities))
+    worth[expected_worth(probabilities)] = np.arange(len(probabilities), 0, -1)
     return worth

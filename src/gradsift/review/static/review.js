@@ -268,8 +268,12 @@ const does = {
   help: () => showHelp(config.words, config.keys),
 };
 const BUTTONS = {
-  keep: "Keep", suggested: "Suggested label", relabel: "Another label …", drop: "Drop", ambiguous: "Ambiguous", skip: "Skip",
-  undo: "Undo", redo: "Redo", previous: "Before", next: "Next", note: "Note …", select: "Select", table: "Table", help: "Keys",
+  tools: {
+    keep: "Keep", suggested: "Suggested label", relabel: "Another label …", drop: "Drop", ambiguous: "Ambiguous", skip: "Skip",
+  },
+  moves: {
+    undo: "Undo", redo: "Redo", previous: "Before", next: "Next", table: "Table", select: "Select", note: "Note …", help: "Keys",
+  },
 };
 
 function setTable(on) {
@@ -283,7 +287,7 @@ function showTools() {
   const count = everything ? everything.expected : picked.size;
   const words = [count ? `${number(count)} selected: the next decision is for all of them.` : "", note ? `Note: ${note}` : ""];
   by("picked").textContent = words.filter(Boolean).join(" ");
-  for (const button of by("tools").children) if (button.dataset.action === "select") button.setAttribute("aria-pressed", picked.has(rows[place]));
+  by("moves").querySelector("[data-action=select]").setAttribute("aria-pressed", picked.has(rows[place]));
 }
 
 function say(words) {
@@ -314,13 +318,14 @@ document.addEventListener("keydown", (event) => {
   digit ? decide("relabel", Number(digit.dataset.label)) : does[action]();
 });
 
-for (const [action, words] of Object.entries(BUTTONS)) {
-  const button = Object.assign(document.createElement("button"), { type: "button" });
-  button.dataset.action = action;
-  button.append(words, " ", Object.assign(document.createElement("kbd"), { textContent: config.keys[action][0] }));
-  button.addEventListener("click", () => does[action]());
-  by("tools").append(button);
-}
+for (const [group, buttons] of Object.entries(BUTTONS))
+  for (const [action, words] of Object.entries(buttons)) {
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    button.dataset.action = action;
+    button.append(words, " ", Object.assign(document.createElement("kbd"), { textContent: config.keys[action][0] }));
+    button.addEventListener("click", () => does[action]());
+    by(group).append(button);
+  }
 
 let typing = null;
 by("filters").addEventListener("input", (event) => {

@@ -33,7 +33,7 @@ export class Table {
   }
 
   #line(row) {
-    const line = document.createElement("tr");
+    const line = Object.assign(document.createElement("tr"), { role: "row" });
     const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: this.picked.has(row.position) });
     box.setAttribute("aria-label", `Select sample ${row.id}`);
     box.addEventListener("change", () => {
@@ -43,8 +43,10 @@ export class Table {
     const open = Object.assign(document.createElement("button"), { type: "button", textContent: row.id });
     open.addEventListener("click", () => this.open(row.position));
     const score = row.flagged ? row.score : `${row.score} (not flagged)`;
-    for (const content of [box, open, row.given, row.suggested, score, row.reason, row.decision]) {
-      const cell = document.createElement("td");
+    const cells = { selected: box, sample: open, given: row.given, suggested: row.suggested, score, reason: row.reason, decision: row.decision };
+    for (const [name, content] of Object.entries(cells)) {
+      const cell = Object.assign(document.createElement("td"), { role: "cell" });
+      cell.dataset.name = name;
       cell.append(content);
       line.append(cell);
     }
