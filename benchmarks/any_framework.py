@@ -1,6 +1,6 @@
 """Wrong labels found from the same out-of-fold probabilities: gradsift's posterior beside cleanlab's three scores.
 
-    python benchmarks/any_framework.py [--data DIR] [--seeds 5]
+    python benchmarks/any_framework.py --data DIR
 
 Digits (1,797 images of 8 x 8) by logistic regression and by a random forest, and TREC (5,452 questions, six classes) by
 TF-IDF with logistic regression; 20 % of the labels flipped, to any class or each class to one other. Neighbours are sought
@@ -12,7 +12,6 @@ of ``gradsift.detectors.labels``. Rows go to ``results/any_framework.parquet``, 
 from __future__ import annotations
 
 import argparse
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from quality.rows import RESULTS, Row, add, machine, read
+from frame.command import parser_of, run_seeds
+from frame.page import write_page
+from frame.rows import Row, Rows, machine
 from sklearn.datasets import load_digits
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import RandomForestClassifier
@@ -34,9 +35,7 @@ from gradsift.detectors import detrimental_scores, get_detector
 from gradsift.evaluation import estimate, flip_labels
 from gradsift.evidence import evidence_of_estimator
 
-ROWS = RESULTS / "any_framework.parquet"
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "results-any-framework.md"
-KEY = ("problem", "noise", "seed", "detector")
+ROWS = Rows("any_framework.parquet", key=("problem", "noise", "seed", "detector"))
 CLEANLAB = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 
 
@@ -70,7 +69,7 @@ def rows_of(problem: tuple[str, Any, Any, np.ndarray], noise: str, seed: int) ->
     return [row | {"machine": machine()} for row in rows]
 
 
-def page(rows: list[Row]) -> str:
+def page(rows: list[Row]) -> list[str]:
     """The page: a table with 95 % intervals over seeds."""
     lines = [
         "# Predictions of any framework",
@@ -94,19 +93,21 @@ def page(rows: list[Row]) -> str:
         gained = f"{difference.mean:+.3f} ± {difference.half_width:.3f}"
         means = f"{found['posterior'].mean():.3f} | {found[best].mean():.3f} ({best})"
         lines.append(f"| {problem} | {noise} | {means} | {gained} |")
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def run_seed(asked: argparse.Namespace, seed: int) -> None:
+    for problem in problems(asked.data):
+        for noise in ("symmetric", "pair"):
+            if not ROWS.have(problem=problem[0], noise=noise, seed=seed):
+                ROWS.add(*rows_of(problem, noise, seed))
 
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"), help="folder of the data sets")
-    parser.add_argument("--seeds", type=int, default=5)
-    arguments = parser.parse_args()
-    for problem in problems(arguments.data and Path(arguments.data)):
-        for noise in ("symmetric", "pair"):
-            for seed in range(arguments.seeds):
-                known = {(row["problem"], row["noise"], row["seed"]) for row in read(ROWS)}
-                if (problem[0], noise, seed) not in known:
-                    add(ROWS, rows_of(problem, noise, seed), KEY)
-    PAGE.write_text(page(read(ROWS)))
+    run_seeds(
+        parser_of(__doc__, seeds=5),
+        run_seed,
+        lambda: write_page("results-any-framework.md", page(ROWS.read())),
+        needs=(),
+    )

@@ -11,17 +11,18 @@ the comparison alone. Rows go to ``results/calibration.parquet``, the page to ``
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from frame.command import parser_of, run_seeds
+from frame.page import write_page
+from frame.rows import Row, Rows, machine
 from gain.features import cached
 from gain.regimes import Training, asymmetric, images, pair, scratch, texts
 from quality.regimes import Problem, instance, planted
-from quality.rows import RESULTS, Row, add, machine, read
 from quality.training import evaluate
 from sklearn.metrics import average_precision_score
 
@@ -30,9 +31,7 @@ from gradsift.cleaning.contamination import count_disagreements
 from gradsift.detectors import WrongLabelPosterior
 from gradsift.evidence import Evidence, cross_fit_heads, evidence_of_arrays
 
-ROWS = RESULTS / "calibration.parquet"
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "results-calibration.md"
-KEY = ("regime", "seed")
+ROWS = Rows("calibration.parquet", key=("regime", "seed"))
 BINS = 10
 """Bins of P(wrong), of equal width."""
 CHOSEN = [
@@ -164,7 +163,7 @@ def summary(words: str, rows: list[Row]) -> str:
     )
 
 
-def page(rows: list[Row]) -> str:
+def page(rows: list[Row]) -> list[str]:
     """The page: goals, reliability, and every regime."""
     chosen, tested = ([row for row in rows if was_chosen_on(row) == which] for which in (True, False))
     lines = [
@@ -217,26 +216,21 @@ def page(rows: list[Row]) -> str:
             f"{100 * row['high']:.1f}{inside} | {100 * row['counted_before']:.1f} | {row['error']:.3f} | "
             f"{row['precision_before']:.3f} | {row['precision']:.3f} |"
         )
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def run_seed(asked: argparse.Namespace, seed: int) -> None:
+    for group in asked.regimes:
+        for name in REGIMES[group]:
+            if (asked.only is None or name in asked.only) and not ROWS.have(regime=name, seed=seed):
+                found = row_of(name, group, seed, asked.data, asked.cache)
+                ROWS.add(found)
+                print(name, seed, {key: round(found[key], 3) for key in ("wrong", "share", "low", "high", "error")})
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"), help="folder of the data sets")
+    parser = parser_of(__doc__, seeds=2)
     parser.add_argument("--cache", type=Path, default=Path(__file__).resolve().parent.parent / "runs" / "gain")
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=list(REGIMES))
     parser.add_argument("--only", nargs="+", help="names of regimes")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    for seed in range(arguments.first, 0 if arguments.write else arguments.seeds):
-        for group in arguments.regimes:
-            for name in REGIMES[group]:
-                known = {(row["regime"], row["seed"]) for row in read(ROWS)}
-                if (name, seed) not in known and (arguments.only is None or name in arguments.only):
-                    found = row_of(name, group, seed, Path(arguments.data), arguments.cache)
-                    add(ROWS, [found], KEY)
-                    print(name, seed, {key: round(found[key], 3) for key in ("wrong", "share", "low", "high", "error")})
-    PAGE.write_text(page(read(ROWS)))
+    run_seeds(parser, run_seed, lambda: write_page("results-calibration.md", page(ROWS.read())))

@@ -12,13 +12,15 @@ dropping exactly the wrong labels, on clean test labels. Regimes and seeds that 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from frame.command import parser_of, run_seeds
+from frame.page import write_page
+from frame.rows import Rows
 
 from gradsift.cleaning.cure import drop, none
 from gradsift.detectors import WrongLabelPosterior
@@ -27,8 +29,7 @@ from gradsift.evaluation.candidates import cures_on_grid
 from gradsift.evaluation.heads import HeadTrainer
 from gradsift.evidence import cross_fit_heads, evidence_of_arrays
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "choice.jsonl", RESULTS.parent.parent / "docs" / "results-choice.md"
+ROWS = Rows("choice.jsonl", key=("regime", "seed"))
 DESIGNED = {
     **dict.fromkeys(("adult-symmetric-20", "bank-class-10-30"), (0, 1)),
     **dict.fromkeys(("adult-class-10-30", "bank-symmetric-20"), (0,)),
@@ -92,7 +93,7 @@ def measure(problem: dict[str, np.ndarray], seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def page(rows: list[dict[str, Any]]) -> str:
+def page(rows: list[dict[str, Any]]) -> list[str]:
     """The page of results."""
     lines = [
         "# The choice without clean labels",
@@ -118,40 +119,26 @@ def page(rows: list[dict[str, Any]]) -> str:
         )
     fresh = [row["gain"] for row in rows if row["seed"] not in DESIGNED.get(row["regime"], ())]
     summary = f"{len(fresh)}, mean gain {np.mean(fresh):+.2f}, worst {min(fresh):+.2f}"
-    lines += ["", f"Rows that nothing was designed on: {summary}."]
-    return "\n".join(lines) + "\n"
+    return [*lines, "", f"Rows that nothing was designed on: {summary}."]
 
 
 def main() -> None:
     """Runs what is missing, or writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
+    parser = parser_of(__doc__, seeds=1)
     parser.add_argument("--regime")
     parser.add_argument("--features", type=Path)
     parser.add_argument("--label", default="n_worse_label")
     parser.add_argument("--size", type=int, default=6000)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--write", action="store_true")
-    asked = parser.parse_args()
-    rows = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-    if asked.write:
-        PAGE.write_text(page(rows))
-        return
-    name = asked.label if asked.features else asked.regime
-    done = {(row["regime"], row["seed"]) for row in rows}
-    for seed in range(asked.first, asked.first + asked.seeds):
-        if (name, seed) in done:
-            continue
-        problem = (
-            of_features(asked.features, name, seed, asked.size)
-            if asked.features
-            else of_regime(Path(asked.data), name, seed)
-        )
-        row = {"regime": name, "seed": seed} | measure(problem, seed)
-        with ROWS.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print(row, flush=True)
+
+    def run_seed(asked: argparse.Namespace, seed: int) -> None:
+        name = asked.label if asked.features else asked.regime
+        if not ROWS.have(regime=name, seed=seed):
+            found = asked.features and of_features(asked.features, name, seed, asked.size)
+            row = {"regime": name, "seed": seed} | measure(found or of_regime(asked.data, name, seed), seed)
+            ROWS.add(row)
+            print(row, flush=True)
+
+    run_seeds(parser, run_seed, lambda: write_page("results-choice.md", page(ROWS.read())), needs=())
 
 
 if __name__ == "__main__":

@@ -21,9 +21,6 @@ from __future__ import annotations
 import argparse
 import copy
 import io
-import json
-import os
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -32,6 +29,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from frame.command import parser_of, run_seeds
+from frame.page import write_page
+from frame.rows import Rows, machine
 from resnet20 import resnet20
 from torch import Tensor, nn
 from torch.nn import functional
@@ -43,8 +43,7 @@ from gradsift.influence import SampleGradients, Utility
 from gradsift.influence.generalized import GeneralizedInfluence
 from gradsift.influence.selectors import HighestGradients, HighestOutputs, RandomWeights
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "class_removal.jsonl", RESULTS.parent.parent / "docs" / "results-unlearning.md"
+ROWS = Rows("class_removal.jsonl", key=("model", "selector", "solver", "seed"))
 RATIOS = (0.05, 0.1, 0.3)
 SEEDS, CLASSES, GRADIENT_SAMPLES = 10, 10, 256
 HESSIAN_SAMPLES = {"mnist": 128, "cifar10": 64}
@@ -277,13 +276,9 @@ def edited(job: Job, change: dict[str, Tensor], kind: int) -> dict[str, float]:
         put(0.0)
 
 
-def read_rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
 def run_seed(arguments: argparse.Namespace, seed: int) -> None:
     key = {"model": arguments.model, "selector": arguments.selector, "solver": arguments.solver, "seed": seed}
-    if any(all(row.get(name) == value for name, value in key.items()) for row in read_rows()):
+    if ROWS.have(**key):
         return
     started, kind = time.perf_counter(), POISONED if arguments.model == "backdoor" else seed % CLASSES
     job = {"mnist": mnist, "cifar10": cifar10, "backdoor": backdoor}[arguments.model](arguments, kind, seed)
@@ -297,11 +292,9 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> None:
         "class": kind, "steps": steps_of(arguments), "arms": arms, "solver_said": said,
         "weights": sum(p.numel() for p in job.model.parameters()), "seconds": time.perf_counter() - started,
         "sizes": {name: len(getattr(job, name).labels) for name in ("removed", "kept", "validation", "test")},
-        "machine": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}",
+        "machine": machine(),
     }  # fmt: skip
-    ROWS.parent.mkdir(exist_ok=True)
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    ROWS.add(row)
     print(f"{key}: {row['seconds']:.0f} s", flush=True)
     for name, values in arms.items():
         print(f"  {name:14s} F1 {values['f1']:.3f} own {values['own']:.3f} others {values['others']:.3f} "
@@ -316,7 +309,7 @@ DECAY = 1e-3
 def run_unlearning(arguments: argparse.Namespace, seed: int) -> None:
     """Fashion-MNIST, 20 % wrong labels: the last layer is fitted to its minimum, audited, and rid of what is flagged."""
     key = {"model": "fashion_mnist", "seed": seed}
-    if any(all(row.get(name) == value for name, value in key.items()) for row in read_rows()):
+    if ROWS.have(**key):
         return
     generator = np.random.default_rng([seed, 3])
     train, test = (grey_part(arguments, "fashion_mnist", part) for part in ("train", "test"))
@@ -364,11 +357,10 @@ def run_unlearning(arguments: argparse.Namespace, seed: int) -> None:
             "accuracy": float((one(tested).argmax(dim=1) == test.labels).double().mean()),
             "distance": float((vectors[name] - vectors["trained again without flagged"]).norm()) / distance,
         } for name, one in arms.items()},
-        "machine": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}",
+        "machine": machine(),
     }  # fmt: skip
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(json.dumps(row), flush=True)
+    ROWS.add(row)
+    print(row, flush=True)
 
 
 def fitted(features: Tensor, labels: Tensor) -> nn.Module:
@@ -393,7 +385,7 @@ def fitted(features: Tensor, labels: Tensor) -> nn.Module:
 
 
 def write() -> None:
-    rows, lines = read_rows(), [PAGE_HEAD]
+    rows, lines = ROWS.read(), [PAGE_HEAD]
     removal = [row for row in rows if "solver" in row]
     groups = sorted({(row["model"], row["selector"], row["solver"]) for row in removal}, reverse=True)
     lines += ["## The claim", "", CLAIM]
@@ -405,8 +397,7 @@ def write() -> None:
     unlearned = [row for row in rows if row["model"] == "fashion_mnist"]
     if unlearned:
         lines += unlearning_section(unlearned)
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("results-unlearning.md", lines)
 
 
 def of(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -583,23 +574,15 @@ median of what the solver leaves of the normal equations' right-hand side: both 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
+    parser = parser_of(__doc__, seeds=SEEDS, threads=None)
     parser.add_argument("--model", choices=("mnist", "cifar10", "backdoor", "fashion_mnist"), default="mnist")
     parser.add_argument("--selector", choices=tuple(SELECTORS), default="gradients")
     parser.add_argument("--solver", choices=("fixed-point", "conjugate-gradients"), default="fixed-point")
-    parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="which seeds, with commas")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    if arguments.write:
-        write()
-        return
-    if arguments.data is None:
-        parser.error("--data is needed")
-    arguments.data = Path(arguments.data)
-    for seed in arguments.seeds.split(","):
-        (run_unlearning if arguments.model == "fashion_mnist" else run_seed)(arguments, int(seed))
-    write()
+
+    def run_one(asked: argparse.Namespace, seed: int) -> None:
+        (run_unlearning if asked.model == "fashion_mnist" else run_seed)(asked, seed)
+
+    run_seeds(parser, run_one, write)
 
 
 if __name__ == "__main__":

@@ -13,18 +13,17 @@ user has. Five seeds. Every training is one row, so a killed run goes on where i
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 import transformers
+from frame.command import parser_of, quiet, run_seeds
+from frame.page import write_page
+from frame.rows import Rows, machine
 from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional
@@ -40,8 +39,7 @@ from gradsift.gradients import PerSampleGradients, Projection, Reductions
 from gradsift.influence import SampleGradients
 from gradsift.tasks import Classification
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "collapse_signal.jsonl", RESULTS.parent.parent / "docs" / "results-collapse.md"
+ROWS = Rows("collapse_signal.jsonl", key=("set", "noise", "seed"))
 SEEDS, NOISE, BATCH = 5, (0.1, 0.2, 0.4), 64
 EPOCHS = {"fashion": (1, 3, 8, 20, 50), "trec": (2, 4, 8, 16, 32)}
 CLASSES = {"fashion": 10, "trec": 6}
@@ -185,13 +183,9 @@ def from_class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return scores
 
 
-def read_rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
 def run_one(arguments: argparse.Namespace, name: str, noise: float, seed: int) -> None:
     key = {"set": name, "noise": noise, "seed": seed}
-    if any(all(row[one] == value for one, value in key.items()) for row in read_rows()):
+    if ROWS.have(**key):
         return
     started = time.perf_counter()
     model, data, wrong = SETS[name](arguments, noise, seed)
@@ -201,9 +195,7 @@ def run_one(arguments: argparse.Namespace, name: str, noise: float, seed: int) -
             checkpoints[str(epoch)] = measured(model, data, wrong, name)
     row = key | {"samples": len(wrong), "wrong": int(wrong.sum()), "checkpoints": checkpoints,
                  "seconds": time.perf_counter() - started, "machine": machine()}  # fmt: skip
-    ROWS.parent.mkdir(exist_ok=True)
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    ROWS.add(row)
     print(f"{key}: {row['seconds']:.0f} s", flush=True)
     for epoch, found in checkpoints.items():
         aps = "  ".join(
@@ -212,14 +204,10 @@ def run_one(arguments: argparse.Namespace, name: str, noise: float, seed: int) -
         print(f"  epoch {epoch:>3}  fits {found['accuracy']:.2f}  loss {found['loss_ap']:.2f}  {aps}", flush=True)
 
 
-def machine() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
-
-
 def states() -> list[dict[str, Any]]:
     """Every checkpoint of every run as one flat row; measures of collapse are those before the last layer."""
     found = []
-    for row in read_rows():
+    for row in ROWS.read():
         for epoch, one in row["checkpoints"].items():
             last = list(one["layers"].values())[-1]
             found.append({
@@ -369,7 +357,7 @@ def write() -> None:
         seeds = {noise: sum(run[1] == noise for run in by_run(found)) for noise in NOISE}
         counted = ", ".join(f"{count} at {100 * noise:.0f} %" for noise, count in seeds.items())
         lines += [
-            f"## {title}", "", f"Seeds: {counted}. Machine: {read_rows()[0]['machine']}.", "", *course(found, name), "",
+            f"## {title}", "", f"Seeds: {counted}. Machine: {ROWS.read()[0]['machine']}.", "", *course(found, name), "",
             "### Which measure tells", "", *telling(found), "", *thresholds(found), "",
             "### Which checkpoint", "", "AP of the last layer at the checkpoint that a rule chooses:", "",
             *choosing(found), "",
@@ -377,28 +365,20 @@ def write() -> None:
             "AP of the distance of a projected gradient from the mean of its given class, at the checkpoint of the first "
             f"rule; K² is {CLASSES[name] ** 2}:", "", *projections(found), "",
         ]  # fmt: skip
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("results-collapse.md", lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
+    parser = parser_of(__doc__, seeds=SEEDS, threads=None)
     parser.add_argument("--set", choices=tuple(SETS), help="one set only")
-    parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="which seeds, with commas")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        if arguments.data is None:
-            parser.error("--data is needed")
-        arguments.data = Path(arguments.data)
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-        for seed in arguments.seeds.split(","):
-            for name in [arguments.set] if arguments.set else SETS:
-                for noise in NOISE:
-                    run_one(arguments, name, noise, int(seed))
-    write()
+
+    def run_seed(asked: argparse.Namespace, seed: int) -> None:
+        for name in [asked.set] if asked.set else SETS:
+            for noise in NOISE:
+                run_one(asked, name, noise, seed)
+
+    quiet()
+    run_seeds(parser, run_seed, write)
 
 
 if __name__ == "__main__":

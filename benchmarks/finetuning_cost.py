@@ -12,24 +12,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peft
 import torch
 import transformers
+from frame.command import parser_of, quiet, run_once
+from frame.page import write_page
+from frame.rows import RESULTS, machine
 
 import gradsift
 from gradsift.data import to_model
 from gradsift.gradients import PerSampleGradients, Projection, Reductions
 from gradsift.trajectory.indexed import POSITIONS
 
-RESULTS = Path(__file__).resolve().parent / "results"
-RESULT, PAGE = RESULTS / "finetuning_cost.json", RESULTS.parent.parent / "docs" / "performance-finetuning.md"
+RESULT = RESULTS / "finetuning_cost.json"
 GOALS = {"adapters, L2 + projection": 1.5, "step, recorded: last layer": 1.05, "step, recorded: adapters": 1.05}
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 STORIES = {"hidden_size": 288, "num_hidden_layers": 6, "num_attention_heads": 6, "intermediate_size": 768}
@@ -162,8 +162,8 @@ def measure(rounds: int, device: str) -> dict[str, Any]:
 
 def write() -> None:
     lines = [PAGE_HEAD]
-    for machine, result in json.loads(RESULT.read_text()).items():
-        lines += [f"## {machine}", "", f"{result['rounds']} rounds.", ""]
+    for name_of_machine, result in json.loads(RESULT.read_text()).items():
+        lines += [f"## {name_of_machine}", "", f"{result['rounds']} rounds.", ""]
         for name, rows in result["cases"].items():
             lines += [f"### {name}", "", "| job | ms | × training step | tokens a second |", "|---|---|---|---|"]
             lines += [
@@ -177,8 +177,7 @@ def write() -> None:
             state = "met on every model" if ratios[worst] <= goal else f"missed on {worst}"
             lines.append(f"* {job}: goal {goal} × a training step, {state}; worst {ratios[worst]:.2f}.")
         lines.append("")
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("performance-finetuning.md", lines)
 
 
 PAGE_HEAD = """# What audits and recorders cost beside fine-tuning
@@ -191,20 +190,18 @@ the training step itself with a `Recorder(passes="train")`. Ratios are medians o
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, threads=None)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        transformers.logging.set_verbosity_error()
-        found = measure(arguments.rounds, arguments.device)
-        cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
-        machine = cpu if arguments.device == "cpu" else torch.cuda.get_device_name(arguments.device)
+
+    def add_cases(asked: argparse.Namespace) -> None:
+        found = measure(asked.rounds, asked.device)
         known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-        known[f"{machine}, torch {torch.__version__}"] = {"rounds": arguments.rounds, "cases": found}
+        known[machine(asked.device)] = {"rounds": asked.rounds, "cases": found}
         RESULT.write_text(json.dumps(known, indent=1) + "\n")
-    write()
+
+    quiet()
+    run_once(parser, add_cases, write)
 
 
 if __name__ == "__main__":

@@ -15,19 +15,18 @@ from __future__ import annotations
 import argparse
 import copy
 import io
-import json
 import logging
-import os
-import platform
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from frame.command import parser_of, run_seeds
+from frame.page import DOCS, write_page
+from frame.rows import Rows, machine
 from resnet20 import resnet20
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -39,9 +38,8 @@ from gradsift.influence import Influence, InnerProduct
 from gradsift.influence.forward import ForwardInfluence
 from gradsift.tasks import CausalLM, Denoising
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "forward_influence.jsonl", RESULTS.parent.parent / "docs" / "results-forward.md"
-FIGURE = PAGE.with_name("results-forward-cost.svg")
+ROWS = Rows("forward_influence.jsonl", key=("part", "seed", "setting"))
+FIGURE = DOCS / "results-forward-cost.svg"
 SEEDS = 5
 Data = tuple[Tensor, Tensor]
 
@@ -606,29 +604,19 @@ PARTS: dict[str, Callable[[argparse.Namespace, int], dict[str, Any]]] = {
 }
 
 
-def read_rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
-def run(arguments: argparse.Namespace, part: str, seed: int) -> None:
-    if any(row["part"] == part and row["seed"] == seed for row in read_rows()):
+def run_part(arguments: argparse.Namespace, part: str, seed: int) -> None:
+    if ROWS.have(part=part, seed=seed):
         return
     started = time.perf_counter()
     found = PARTS[part](arguments, seed)
     spent = time.perf_counter() - started
-    with ROWS.open("a") as file:
-        for setting, one in found.items():
-            row = {"part": part, "seed": seed, "setting": setting, **one, "spent": spent, "machine": machine()}
-            file.write(json.dumps(row) + "\n")
+    about = {"spent": spent, "machine": machine()}
+    ROWS.add(*({"part": part, "seed": seed, "setting": setting, **one, **about} for setting, one in found.items()))
     print(f"{part}, seed {seed}: {spent:.0f} s", flush=True)
     for setting, one in found.items():
         print(f"  {setting}: {one['about']}")
         for name, values in one["measures"].items():
             print(f"    {name:40s}", "  ".join(f"{key} {value:.3f}" for key, value in values.items()), flush=True)
-
-
-def machine() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
 
 
 # The page
@@ -690,7 +678,7 @@ set's gradients and, where they are too large to keep, again for every chunk of 
 
 
 def write() -> None:
-    rows = read_rows()
+    rows = ROWS.read()
     lines = [PAGE_HEAD.format(seeds=len({row["seed"] for row in rows}), paper=PAPER, machine=rows[0]["machine"])]
     lines += in_short(rows)
     for part, (title, main_measure, about) in TITLES.items():
@@ -702,8 +690,7 @@ def write() -> None:
             own = [row for row in mine if row["setting"] == setting]
             lines += table(setting, own) + reading(own, main_measure)
     lines += cost([row for row in rows if row["part"] == "cost"])
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("results-forward.md", lines)
 
 
 def three(values: list[float], digits: int = 3) -> str:
@@ -868,23 +855,15 @@ def figure(curves: dict[str, dict[str, dict[int, float]]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
+    parser = parser_of(__doc__, seeds=SEEDS)
     parser.add_argument("--part", default=",".join(PARTS), help="which parts, with commas")
-    parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="which seeds, with commas")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        if arguments.data is None:
-            parser.error("--data is needed")
-        arguments.data = Path(arguments.data)
-        torch.set_num_threads(1)
-        logging.getLogger("gradsift").setLevel(logging.ERROR)
-        for seed in arguments.seeds.split(","):
-            for part in arguments.part.split(","):
-                run(arguments, part, int(seed))
-    else:
-        write()
+
+    def run_seed(asked: argparse.Namespace, seed: int) -> None:
+        for part in asked.part.split(","):
+            run_part(asked, part, seed)
+
+    logging.getLogger("gradsift").setLevel(logging.ERROR)
+    run_seeds(parser, run_seed, write)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,16 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
-import platform
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from frame.command import parser_of, run_once
+from frame.page import write_page
+from frame.rows import RESULTS, machine
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,8 +35,7 @@ from gradsift.geometry.spectra import spectrum
 from gradsift.gradients.selection import select_parameters
 from gradsift.tasks import Classification
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "geometry_cost.json", RESULTS.parent.parent / "docs" / "performance-geometry.md"
+ROWS = RESULTS / "geometry_cost.json"
 WIDTH, IMAGES, ROUNDS = 26, 5000, 3
 BLOCK = "stages.2.2.*"
 
@@ -115,7 +114,7 @@ def measure(arguments: argparse.Namespace) -> None:
     row: dict[str, Any] = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     row |= {
         "parameters": sum(one.numel() for one in model.parameters()),
-        "machine": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}",
+        "machine": machine(),
     }
     if arguments.part in (None, "collapse"):
         ratios, plain = [], []
@@ -163,8 +162,7 @@ def write() -> None:
                 f"eigenvalues stand above the largest gap, a factor of {one['gap']:.2f}. The goal was 10 minutes for 1,000 "
                 f"images."
             )
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("performance-geometry.md", lines)
 
 
 PAGE_HEAD = """# What the health check costs
@@ -175,18 +173,10 @@ Written by `python benchmarks/geometry_cost.py --write` from `benchmarks/results
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
+    parser = parser_of(__doc__, threads=None)
     parser.add_argument("--part", choices=("collapse", "spectrum"), help="one of them")
     parser.add_argument("--images", type=int, default=1000, help="images of the spectrum")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        if arguments.data is None:
-            parser.error("--data is needed")
-        arguments.data = Path(arguments.data)
-        measure(arguments)
-    write()
+    run_once(parser, measure, write, needs=("data",))
 
 
 if __name__ == "__main__":

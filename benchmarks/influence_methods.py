@@ -18,8 +18,6 @@ import argparse
 import importlib
 import json
 import multiprocessing
-import os
-import platform
 import time
 import traceback
 from collections.abc import Callable
@@ -29,6 +27,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from frame.command import parser_of, run_seeds
+from frame.page import write_page
+from frame.rows import Rows, machine
 from torch import nn
 from torch.nn import functional
 
@@ -62,7 +63,7 @@ from gradsift.influence import (
 from gradsift.influence.selectors import HighestGradients
 
 HERE = Path(__file__).resolve().parent
-ROWS, PAGE = HERE / "results" / "influence_methods.jsonl", HERE.parent / "docs" / "results-influence.md"
+ROWS = Rows("influence_methods.jsonl", key=("seed", "method"))
 GUIDE, CACHE = HERE.parent / "docs" / "influence.md", HERE / "cache" / "influence_methods"
 SEEDS, SIZE, HELD, TARGETS, NOISE, REMOVED = 5, 2000, 500, 30, 0.2, 0.15
 EPOCHS, BATCH, RATE, SUBSETS, RETRAININGS = 16, 64, 0.05, 100, 3
@@ -275,12 +276,8 @@ def control(name: str, state: State, train_set: Data, wrong: np.ndarray, seed: i
         ).numpy()
 
 
-def read_rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
 def run_seed(arguments: argparse.Namespace, seed: int) -> None:
-    done = {row["method"] for row in read_rows() if row["seed"] == seed}
+    done = {row["method"] for row in ROWS.having(seed=seed)}
     waiting = [name for name in (*CONTROLS, *METHODS, *SELF) if name not in done]
     if not waiting:
         return
@@ -307,10 +304,8 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> None:
         if each is not None:
             row["lds"] = linear_datamodeling_score(each, subsets).mean
         row["accuracy"] = apart(after_removal, scores, train_set, test, seed)
-        row["machine"] = f"{platform.machine()} CPU, 1 thread, torch {torch.__version__}"
-        ROWS.parent.mkdir(exist_ok=True)
-        with ROWS.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        row["machine"] = machine()
+        ROWS.add(row)
         shown = {k: round(row[k], 3) for k in ("auroc", "ap", "lds", "accuracy", "seconds", "memory") if k in row}
         print(f"seed {seed} {name}: {shown}", flush=True)
 
@@ -436,7 +431,7 @@ that need no clean images.
 
 
 def write() -> None:
-    rows = read_rows()
+    rows = ROWS.read()
     counts = sorted({row["seed"] for row in rows})
     whole = [s for s in counts if {r["method"] for r in rows if r["seed"] == s} >= {*METHODS, *SELF, *CONTROLS}]
     members = [f"ensemble of {kind}, {combine}" for kind in MEMBERS for combine in COMBINED]
@@ -455,13 +450,12 @@ def write() -> None:
         "Not run: self-influence by conjugate gradients, LiSSA and generalized influence, which would solve a system for "
         "each training sample.",
     ]  # fmt: skip
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
+    write_page("results-influence.md", lines)
     text = GUIDE.read_text() if GUIDE.exists() else ""
     begin, end = "<!-- table: benchmarks/influence_methods.py -->\n", "<!-- end of table -->"
     if begin in text:
         head, _, rest = text.partition(begin)
         GUIDE.write_text(head + begin + "\n" + "\n".join(table(rows)) + "\n\n" + end + rest.partition(end)[2])
-    print(f"wrote {PAGE}")
 
 
 def serving(rows: list[dict[str, Any]], members: list[str]) -> list[str]:
@@ -485,19 +479,8 @@ def serving(rows: list[dict[str, Any]], members: list[str]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
-    parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="which seeds, with commas")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        if arguments.data is None:
-            parser.error("--data is needed")
-        arguments.data = Path(arguments.data)
-        torch.set_num_threads(1)
-        for seed in arguments.seeds.split(","):
-            run_seed(arguments, int(seed))
-    write()
+    parser = parser_of(__doc__, seeds=SEEDS)
+    run_seeds(parser, run_seed, write)
 
 
 if __name__ == "__main__":

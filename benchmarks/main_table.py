@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -29,12 +27,14 @@ sys.path.insert(0, str(HERE.parent / "examples"))
 
 import cifar10n  # noqa: E402
 import fashion_mnist  # noqa: E402
+from frame.command import parser_of, run_seeds  # noqa: E402
+from frame.page import machines, write_page  # noqa: E402
+from frame.rows import Rows, machine  # noqa: E402
 
 import gradsift  # noqa: E402
 from gradsift.evaluation import detection, estimate, flip_labels  # noqa: E402
 
-ROWS = HERE / "results" / "main_table.jsonl"
-PAGE = HERE.parent / "docs" / "results.md"
+ROWS = Rows("main_table.jsonl", key=("regime", "recipe", "seed", "kind", "arm"))
 SEEDS = 5
 ARMS = ("no trim", "random trim", "this trim", "oracle trim")
 DETECTORS = (
@@ -81,21 +81,15 @@ def recipe_key(module: Any) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def read_rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+def run_seed(asked: argparse.Namespace, seed: int) -> None:
+    for regime, (module, load) in REGIMES.items():
+        key = recipe_key(module)
+        missing = [arm for arm in ARMS if not ROWS.have(regime=regime, recipe=key, seed=seed, arm=arm)]
+        if missing:
+            run_regime(asked, regime, module, load, seed, missing, key)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    done = {(row["regime"], row["recipe"], row["seed"], row["arm"]) for row in read_rows() if row["kind"] == "arm"}
-    for seed in range(SEEDS):
-        for regime, (module, load) in REGIMES.items():
-            key = recipe_key(module)
-            missing = [arm for arm in ARMS if (regime, key, seed, arm) not in done]
-            if missing:
-                run_seed(arguments, regime, module, load, seed, missing, key)
-
-
-def run_seed(
+def run_regime(
     arguments: argparse.Namespace, regime: str, module: Any, load: Regime, seed: int, missing: list[str], key: str
 ) -> None:
     images, given, true, test = load(arguments, seed)
@@ -138,17 +132,11 @@ def run_seed(
             common | {"kind": "arm", "arm": arm, "accuracy": value, "seconds": seconds, "samples": len(kept[arm])}
         )
         print(f"{regime}, seed {seed}, {arm}: {value:.2f} % in {seconds:.0f} s", flush=True)
-    ROWS.parent.mkdir(exist_ok=True)
-    with ROWS.open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
-
-
-def machine() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+    ROWS.add(*rows)
 
 
 def write() -> None:
-    rows = read_rows()
+    rows = ROWS.read()
     lines = [PAGE_HEAD]
     for regime, (module, _) in REGIMES.items():
         mine = [row for row in rows if row["regime"] == regime and row["recipe"] == recipe_key(module)]
@@ -158,8 +146,7 @@ def write() -> None:
         if not audits:
             continue
         lines += section(regime, list(audits.values()), values)
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("results.md", lines)
 
 
 def section(regime: str, audits: list[dict[str, Any]], values: dict[str, dict[int, float]]) -> list[str]:
@@ -197,8 +184,7 @@ def section(regime: str, audits: list[dict[str, Any]], values: dict[str, dict[in
             str(estimate([row["detection"][name][m] for row in audits])) for m in ("auroc", "ap", "precision_at_k")
         ]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    machines = sorted({row["machine"] for row in audits})
-    return [*lines, "", f"Machine: {'; '.join(machines)}.", ""]
+    return [*lines, "", f"Machine: {machines(audits)}.", ""]
 
 
 PAGE_HEAD = """# Results
@@ -213,16 +199,9 @@ see the given labels. Networks are small and trained for few epochs (`examples/f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("GRADSIFT_DATA", "data")))
+    parser = parser_of(__doc__, seeds=SEEDS, threads=None)
     parser.add_argument("--fashion", type=Path, default=fashion_mnist.DATA)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--write", action="store_true", help="only write docs/results.md from the rows")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        torch.set_num_threads(arguments.threads)
-        run(arguments)
-    write()
+    run_seeds(parser, run_seed, write)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import gc
 import io
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from frame.command import parser_of, run_once
+from frame.page import machines, write_page
+from frame.rows import RESULTS, Rows, machine, read
 from PIL import Image
 from resnet20 import resnet20
 from torch import Tensor, nn
@@ -43,8 +45,7 @@ import gradsift
 from gradsift.gradients import PerSampleGradients, Projection, Reductions
 from gradsift.settings import AuditSettings
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "plan_check.jsonl", RESULTS.parent.parent / "docs" / "performance-plan.md"
+ROWS = Rows("plan_check.jsonl", key=("part", "case", "repeat"))
 REPEATS, GOAL = 3, 0.25
 PRICES = {
     "last layer": "forward", "projection": "training", "L2": "training", "L1 + L2 + projection": "training",
@@ -201,11 +202,10 @@ def fresh(arguments: argparse.Namespace, case: str, kind: str) -> dict[str, Any]
     return found
 
 
-def part_plan(arguments: argparse.Namespace, known: list[dict[str, Any]]) -> None:
-    done = {(row["case"], row["repeat"]) for row in known if row["part"] == "plan"}
+def part_plan(arguments: argparse.Namespace) -> None:
     for repeat in range(arguments.repeats):
         for case in [arguments.case] if arguments.case else CASES:
-            if (case, repeat) in done:
+            if ROWS.have(part="plan", case=case, repeat=repeat):
                 continue
             plan, real = fresh(arguments, case, "plan"), fresh(arguments, case, "audit")
             keep({"part": "plan", "case": case, "repeat": repeat, "plan": plan, "real": real})
@@ -286,12 +286,11 @@ def counted(shape: dict[str, int], sides: tuple[int, int]) -> dict[str, int]:
     }
 
 
-def part_operations(arguments: argparse.Namespace, known: list[dict[str, Any]]) -> None:
+def part_operations(arguments: argparse.Namespace) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    done = {row["case"] for row in known if row["part"] == "operations"}
     for name, make in LAYERS.items():
-        if name in done:
+        if ROWS.have(part="operations", case=name):
             continue
         layer, example, shape = make()
         size = int(min(256, max(8, 2**31 // (8 * shape["T"] * shape["p"] * shape["q"]))))
@@ -331,13 +330,7 @@ def timed(model: nn.Module, inputs: Tensor, rounds: int) -> dict[str, float]:
 
 
 def keep(row: dict[str, Any]) -> None:
-    row["machine"] = f"{platform.machine()} CPU, 1 thread, torch {torch.__version__}"
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-
-
-def read() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    ROWS.add(row | {"machine": machine(threads=1)})
 
 
 def page_plan(rows: list[dict[str, Any]]) -> list[str]:
@@ -392,13 +385,10 @@ def page_operations(rows: list[dict[str, Any]]) -> list[str]:
 
 def page_worth() -> list[str]:
     """What it costs and what it finds, from the rows of other pages."""
-
-    def rows_of(name: str) -> list[dict[str, Any]]:
-        file = RESULTS / f"{name}.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
     lines = []
-    times = [row for row in rows_of("speed") if row.get("peer") == "gradsift" and row.get("device") == "cpu"]
+    times = [
+        row for row in read(RESULTS / "speed.jsonl") if row.get("peer") == "gradsift" and row.get("device") == "cpu"
+    ]
     times = [row for row in times if row.get("measure") == "time" and row.get("ms")]
     if times:
         lines += ["| price, from [speed](performance.md) | over | lowest | geometric mean | highest | models |"]
@@ -423,7 +413,7 @@ def page_worth() -> list[str]:
             )
     if times:
         lines.append("")
-    audits = [row for row in rows_of("main_table") if row["kind"] == "audit"]
+    audits = [row for row in read(RESULTS / "main_table.jsonl") if row["kind"] == "audit"]
     if audits:
         lines += [
             "| average precision, from [the results](results.md) | loss | L2 norm | isolation forest | best other |"
@@ -440,7 +430,7 @@ def page_worth() -> list[str]:
         won.append(ap["loss"] >= ap["l2"])
     if won:
         lines += ["", f"The loss finds at least as many as the L2 norm in {sum(won)} of these {len(won)} settings."]
-    states = [row for row in rows_of("collapse_signal") if row["set"] == "fashion"]
+    states = [row for row in read(RESULTS / "collapse_signal.jsonl") if row["set"] == "fashion"]
     if states:
         columns = ("loss", "last layer", "first layer", "last layer, projected", "all layers, projected")
         lines += ["", "| average precision, from [collapse](results-collapse.md) | " + " | ".join(columns) + " |"]
@@ -466,13 +456,11 @@ def spread(values: list[float]) -> str:
 
 
 def write() -> None:
-    rows = read()
+    rows = ROWS.read()
     plans, operations = ([row for row in rows if row["part"] == part] for part in ("plan", "operations"))
-    machines = "; ".join(sorted({row["machine"] for row in rows}))
-    text = HEAD.format(machines=machines, repeats=max((row["repeat"] + 1 for row in plans), default=0))
+    text = HEAD.format(machines=machines(rows), repeats=max((row["repeat"] + 1 for row in plans), default=0))
     page = [text, *page_plan(plans), COUNTS, *page_operations(operations), WORTH, *page_worth(), REST]
-    PAGE.write_text("\n".join(page).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("performance-plan.md", page)
 
 
 HEAD = """# What an audit will take, and when it is worth it
@@ -558,23 +546,23 @@ REST = """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("GRADSIFT_DATA", "data")))
+    parser = parser_of(__doc__)
     parser.add_argument("--part", choices=["plan", "operations"])
     parser.add_argument("--case", choices=list(CASES), help="only this case")
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--work", choices=["plan", "audit"], help=argparse.SUPPRESS)
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()
     if arguments.work:
         work(arguments)
         return
-    if not arguments.write:
+
+    def measure(asked: argparse.Namespace) -> None:
         for name, part in {"plan": part_plan, "operations": part_operations}.items():
-            if arguments.part in (None, name):
-                part(arguments, read())
-    write()
+            if asked.part in (None, name):
+                part(asked)
+
+    run_once(parser, measure, write, needs=("data",))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,7 @@ prompts, or of ten clusters that k-means finds in the gradients.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import transformers
+from frame.command import parser_of, quiet, run_seeds
+from frame.page import write_page
+from frame.rows import Rows, machine
 from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import normalize
@@ -43,8 +44,7 @@ from gradsift.evaluation import estimate
 from gradsift.influence import DataInf, InnerProduct, SampleGradients, Utility
 from gradsift.tasks import CausalLM
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "prompt_tracing.jsonl", RESULTS.parent.parent / "docs" / "results-prompts.md"
+ROWS = Rows("prompt_tracing.jsonl", key=("set", "model", "size", "target", "seed"))
 SETS = ("grammars", "math_without_reason", "math_with_reason")
 SEEDS, CLASSES, BATCH, LENGTH = 5, 10, 16, 192
 SMALL = {"per_class": 30, "epochs": 5}
@@ -166,15 +166,11 @@ def measures(scores: np.ndarray, train: np.ndarray, test: np.ndarray) -> dict[st
     }  # fmt: skip
 
 
-def read_rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
 def run_seed(arguments: argparse.Namespace, seed: int) -> None:
     size = FULL if arguments.full else SMALL
     key = {"set": arguments.set, "model": arguments.model.stem, "size": "full" if arguments.full else "small",
            "target": arguments.target, "seed": seed}  # fmt: skip
-    if any(all(row[name] == value for name, value in key.items()) for row in read_rows()):
+    if ROWS.have(**key):
         return
     model, tokenizer = load_model(arguments.model)
     train_rows = load(arguments, "train", size["per_class"], seed)
@@ -200,22 +196,14 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> None:
     table = {f"{setting}/{name}": measures(values, classes, tests) for (setting, name), values in found.items()}
     row = key | {"train": len(classes), "test": len(tests), "parameters": gradients.size,
                  "seconds": seconds, "measures": table, "machine": machine(arguments.device)}  # fmt: skip
-    ROWS.parent.mkdir(exist_ok=True)
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    ROWS.add(row)
     print(f"{key}: {seconds}", flush=True)
     for name, values in table.items():
         print(f"  {name:36s} AUC {values['auc']:.3f}  recall {values['recall']:.3f}", flush=True)
 
 
-def machine(device: str) -> str:
-    if device.startswith("cuda"):
-        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
-
-
 def write() -> None:
-    rows, lines = read_rows(), [PAGE_HEAD]
+    rows, lines = ROWS.read(), [PAGE_HEAD]
     for group in sorted({(row["set"], row["model"], row["size"], row["target"]) for row in rows}):
         mine = [row for row in rows if (row["set"], row["model"], row["size"], row["target"]) == group]
         first = mine[0]
@@ -235,8 +223,7 @@ def write() -> None:
             cells = [estimate([row["measures"][name][measure] for row in mine]) for measure in ("auc", "recall")]
             lines.append(f"| {setting.split()[0]} | {method} | {three(cells[0])} | {three(cells[1])} |")
         lines.append("")
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("results-prompts.md", lines)
 
 
 def three(found: Any) -> str:
@@ -260,25 +247,14 @@ other work, too.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
+    parser = parser_of(__doc__, seeds=SEEDS, threads=None)
     parser.add_argument("--model", type=Path, default=os.environ.get("GRADSIFT_LM"))
     parser.add_argument("--set", choices=SETS, default="grammars")
     parser.add_argument("--target", choices=("response", "whole"), default="response", help="tokens of the loss")
     parser.add_argument("--full", action="store_true", help="900 prompts, 25 epochs, as in the paper")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="which seeds, with commas")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        if arguments.data is None or arguments.model is None:
-            parser.error("--data and --model are needed")
-        arguments.data, arguments.model = Path(arguments.data), Path(arguments.model)
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-        for seed in arguments.seeds.split(","):
-            run_seed(arguments, int(seed))
-    write()
+    quiet()
+    run_seeds(parser, run_seed, write, needs=("data", "model"))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import io
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from frame.command import parser_of, run_once
+from frame.page import machines, write_page
+from frame.rows import Rows, machine
 from PIL import Image
 from plan_check import memory, settle
 from resnet20 import ResNet20
@@ -44,8 +46,7 @@ from gradsift.preparation import prepare
 from gradsift.settings import AuditSettings
 from gradsift.store import RunDirectory, collect
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "scaling.jsonl", RESULTS.parent.parent / "docs" / "performance-scaling.md"
+ROWS = Rows("scaling.jsonl", key=("job",))
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 GOAL = 0.10
 DIMENSIONS = (64, 256, 1024, 4096, 8192)
@@ -259,27 +260,18 @@ def measure(arguments: argparse.Namespace) -> None:
     for name in [arguments.part] if arguments.part else PARTS:
         for job in PARTS[name](arguments):
             job |= {"part": name}
-            if any(row["job"] == json.loads(json.dumps(job)) for row in read()):
+            if ROWS.have(job=json.loads(json.dumps(job))):
                 continue
-            row = {"job": job, "found": fresh(job), "machine": machine(job.get("threads", 1))}
-            with ROWS.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            row = {"job": job, "found": fresh(job), "machine": machine(threads=job.get("threads", 1))}
+            ROWS.add(row)
             print(job, {k: v for k, v in row["found"].items() if k not in ("steps", "coverage")}, flush=True)
-
-
-def machine(threads: int) -> str:
-    return f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}, torch {torch.__version__}"
-
-
-def read() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
 
 
 # The page
 
 
 def chosen(part: str) -> list[dict[str, Any]]:
-    return [row for row in read() if row["job"]["part"] == part]
+    return [row for row in ROWS.read() if row["job"]["part"] == part]
 
 
 def page_samples() -> list[str]:
@@ -436,9 +428,8 @@ def page_paper() -> list[str]:
 
 
 def write() -> None:
-    machines = "; ".join(sorted({row["machine"] for row in read()}))
     page = [
-        HEAD.format(machines=machines),
+        HEAD.format(machines=machines(ROWS.read())),
         *page_samples(),
         DIMENSION_WORDS,
         *page_images("dimensions", "dimensions", lambda job: f"{job['dim']:,}"),
@@ -452,8 +443,7 @@ def write() -> None:
         *page_paper(),
         BREAKS,
     ]
-    PAGE.write_text("\n".join(page).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("performance-scaling.md", page)
 
 
 HEAD = """# How an audit scales
@@ -503,20 +493,16 @@ neither grows with samples.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--part", choices=list(PARTS))
     parser.add_argument("--largest", type=int, default=SIZES[-1], help="most samples of part samples")
-    parser.add_argument("--threads", type=int, default=1, help="of part overlap")
     parser.add_argument("--rounds", type=int, default=7, help="of part overlap")
     parser.add_argument("--job", type=json.loads, help=argparse.SUPPRESS)
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()
     if arguments.job:
         print(json.dumps((overlap if arguments.job["part"] == "overlap" else audit)(arguments.job)))
         return
-    if not arguments.write:
-        measure(arguments)
-    write()
+    run_once(parser, measure, write)
 
 
 if __name__ == "__main__":

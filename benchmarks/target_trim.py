@@ -15,17 +15,16 @@ again.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from frame.command import parser_of, run_seeds
+from frame.page import write_page
+from frame.rows import Rows, machine
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
@@ -44,8 +43,7 @@ from gradsift.influence import (
 )
 from gradsift.tasks import BinaryClassification
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "target_trim.jsonl", RESULTS.parent.parent / "docs" / "results-targets.md"
+ROWS = Rows("target_trim.jsonl", key=("part", "seed"))
 SEEDS, SHARES, DECAY = 10, (0.01, 0.025, 0.05, 0.1), 1e-3
 PARTS = ("adult", "steps", "german", "german-age", "mlp", "evasion", "evasion-bank")
 TRIM_PARTS, EVASION_PARTS = PARTS[:5], PARTS[5:]
@@ -57,22 +55,22 @@ TARGETS = ("equal opportunity (loss)", "equal opportunity (probability)", "demog
 QUIET = {"show_progress": False}
 
 
-class Rows(NamedTuple):
+class TableRows(NamedTuple):
     """Features, labels with 1 for the outcome that people want, and group."""
 
     x: torch.Tensor
     y: torch.Tensor
     group: np.ndarray
 
-    def at(self, positions: np.ndarray) -> Rows:
-        return Rows(self.x[positions], self.y[positions], self.group[positions])
+    def at(self, positions: np.ndarray) -> TableRows:
+        return TableRows(self.x[positions], self.y[positions], self.group[positions])
 
     @property
     def samples(self) -> tuple[torch.Tensor, torch.Tensor]:
         return self.x, self.y
 
 
-def load(arguments: argparse.Namespace, name: str, seed: int) -> tuple[Rows, Rows, Rows]:
+def load(arguments: argparse.Namespace, name: str, seed: int) -> tuple[TableRows, TableRows, TableRows]:
     """Training, validation and test rows; scaled by what the training rows show."""
     generator = np.random.default_rng([seed, 60])
     if name.startswith("german"):
@@ -103,7 +101,7 @@ def load(arguments: argparse.Namespace, name: str, seed: int) -> tuple[Rows, Row
     frames = [part.select(columns).to_pandas() for part in parts]
     transform.fit(frames[0])
     return tuple(
-        Rows(
+        TableRows(
             torch.from_numpy(transform.transform(frame).astype(np.float32)),
             torch.from_numpy((part["label"].to_numpy() == wanted).astype(np.float32)),
             groups_of(part, name),
@@ -120,7 +118,7 @@ def groups_of(part: pa.Table, name: str) -> np.ndarray:
     return np.char.lower(part["sex"].to_numpy(zero_copy_only=False).astype(str))
 
 
-def train(rows: Rows, kind: str, seed: int) -> nn.Module:
+def train(rows: TableRows, kind: str, seed: int) -> nn.Module:
     """Logistic regression to its optimum, or a small network, shuffled, last epoch."""
     torch.manual_seed(seed)
     width = rows.x.shape[1]
@@ -149,7 +147,7 @@ def train(rows: Rows, kind: str, seed: int) -> nn.Module:
 
 
 @torch.no_grad()
-def measures(model: nn.Module, rows: Rows) -> dict[str, float]:
+def measures(model: nn.Module, rows: TableRows) -> dict[str, float]:
     """Accuracy, and gaps between the groups, in points."""
     logits = model(rows.x)[:, 0]
     losses = functional.binary_cross_entropy_with_logits(logits, rows.y, reduction="none").numpy()
@@ -173,7 +171,7 @@ def measures(model: nn.Module, rows: Rows) -> dict[str, float]:
     }
 
 
-def target_of(name: str, rows: Rows) -> Any:
+def target_of(name: str, rows: TableRows) -> Any:
     if name == "utility":
         return Utility(rows.samples)
     if name == "demographic parity":
@@ -259,7 +257,7 @@ def run_evasion(arguments: argparse.Namespace, part: str, seed: int) -> dict[str
     model, task = train(training, "logistic", seed), BinaryClassification()
     generator = np.random.default_rng([seed, 62])
 
-    def attacked(rows: Rows, against: nn.Module, places: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    def attacked(rows: TableRows, against: nn.Module, places: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         chosen = rows.at(places)
         moved, _ = Adversarial(chosen.samples, attack="linear").batch(against, task, np.arange(len(places)))
         return moved, chosen.y
@@ -292,12 +290,8 @@ def run_evasion(arguments: argparse.Namespace, part: str, seed: int) -> dict[str
     return found
 
 
-def read_rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
-def run(arguments: argparse.Namespace, part: str, seed: int) -> None:
-    if any(row["part"] == part and row["seed"] == seed for row in read_rows()):
+def run_part(arguments: argparse.Namespace, part: str, seed: int) -> None:
+    if ROWS.have(part=part, seed=seed):
         return
     started = time.perf_counter()
     if part in EVASION_PARTS:
@@ -305,12 +299,7 @@ def run(arguments: argparse.Namespace, part: str, seed: int) -> None:
     else:
         found = run_steps(arguments, seed) if part == "steps" else run_trims(arguments, part, seed)
     seconds = time.perf_counter() - started
-    machine = f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
-    ROWS.parent.mkdir(exist_ok=True)
-    with ROWS.open("a") as file:
-        file.write(
-            json.dumps({"part": part, "seed": seed, "arms": found, "seconds": seconds, "machine": machine}) + "\n"
-        )
+    ROWS.add({"part": part, "seed": seed, "arms": found, "seconds": seconds, "machine": machine()})
     print(f"{part}, seed {seed}: {seconds:.0f} s", flush=True)
 
 
@@ -514,7 +503,7 @@ were taken while the machine did other work, too.
 
 
 def write() -> None:
-    rows = read_rows()
+    rows = ROWS.read()
     by_part = {part: [row for row in rows if row["part"] == part] for part in PARTS}
     lines = [PAGE_HEAD]
     if by_part["adult"]:
@@ -525,25 +514,18 @@ def write() -> None:
     for part in EVASION_PARTS:
         if by_part[part]:
             lines += evasion_section(by_part[part], part)
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("results-targets.md", lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
+    parser = parser_of(__doc__, seeds=SEEDS, threads=None)
     parser.add_argument("--part", choices=PARTS, help="one part only")
-    parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="which seeds, with commas")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        if arguments.data is None:
-            parser.error("--data is needed")
-        arguments.data = Path(arguments.data)
-        for part in [arguments.part] if arguments.part else PARTS:
-            for seed in arguments.seeds.split(","):
-                run(arguments, part, int(seed))
-    write()
+
+    def run_seed(asked: argparse.Namespace, seed: int) -> None:
+        for part in [asked.part] if asked.part else PARTS:
+            run_part(asked, part, seed)
+
+    run_seeds(parser, run_seed, write)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,7 @@ Every training is one row, so a killed run goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,13 +27,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import transformers
+from frame.command import parser_of, quiet, run_seeds
+from frame.page import machines, write_page
+from frame.rows import Rows, machine
 
 import gradsift
 from gradsift.detectors import detrimental_scores, get_detector
 from gradsift.evaluation import detection, detection_measures, estimate, flip_labels
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "text_noise.jsonl", RESULTS.parent.parent / "docs" / "results-text.md"
+ROWS = Rows("text_noise.jsonl", key=("set", "tuning", "size", "seed", "arm"))
 SEEDS, FLIPPED, TRIMMED = 5, 0.2, 0.3
 ARMS = ("no trim", "random", "l2", "isolation_forest", "loss", "oracle")
 BATCH, LENGTH, WARMUP = 32, 32, 0.06
@@ -152,16 +152,6 @@ def accuracy(model: torch.nn.Module, samples: list[Any], collate: Any) -> float:
     return 100 * right / len(samples)
 
 
-def read_rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
-def append(row: dict[str, Any]) -> None:
-    ROWS.parent.mkdir(exist_ok=True)
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-
-
 def run_seed(arguments: argparse.Namespace, seed: int) -> None:
     key = {
         "set": arguments.set,
@@ -169,8 +159,7 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> None:
         "size": size_of(arguments),
         "seed": seed,
     }
-    mine = [row for row in read_rows() if all(row[name] == value for name, value in key.items())]
-    missing = [arm for arm in ARMS if arm not in {row.get("arm") for row in mine}]
+    missing = [arm for arm in ARMS if not ROWS.have(**key, arm=arm)]
     if not missing:
         return
     rows, test_rows, wrong = load(arguments, seed)
@@ -187,13 +176,13 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> None:
         model, recorder = train(arguments, [samples[place] for place in kept], train_set.collate, seed, recorder_of)
         seconds = time.perf_counter() - started
         value = accuracy(model, tests, train_set.collate)
-        append(key | {"arm": name, "accuracy": value, "samples": len(kept), "wrong_kept": int(wrong[kept].sum()),
+        ROWS.add(key | {"arm": name, "accuracy": value, "samples": len(kept), "wrong_kept": int(wrong[kept].sum()),
                       "seconds": seconds, "machine": machine()})  # fmt: skip
         print(f"{arguments.set} {arguments.tuning} seed {seed} {name}: {value:.2f} % in {seconds:.0f} s", flush=True)
         return model, recorder
 
     everything = np.arange(len(samples))
-    scored = RESULTS.parent / "cache" / f"text_noise-{'-'.join(str(value) for value in key.values())}.npz"
+    scored = Path(__file__).parent / "cache" / f"text_noise-{'-'.join(str(value) for value in key.values())}.npz"
     if not scored.exists():  # the scores of a seed come from one model
         model, recorder = arm(
             "no trim", everything, lambda model: gradsift.Recorder(model, train_set, show_progress=False)
@@ -214,7 +203,7 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> None:
             | along
             | {f"{name}, all layers": value for name, value in detection(deep, wrong).items()}
         )
-        append(key | {"kind": "audit", "detection": measures, "seconds": seconds, "wrong": int(wrong.sum()),
+        ROWS.add(key | {"kind": "audit", "detection": measures, "seconds": seconds, "wrong": int(wrong.sum()),
                       "samples": len(wrong), "coverage": deep.details["coverage"],
                       "recording": recorder.overhead, "machine": machine()})  # fmt: skip
         scored.parent.mkdir(exist_ok=True)
@@ -233,18 +222,13 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> None:
             arm(name, np.sort(np.argsort(-scores[name], kind="stable")[count:]))
 
 
-def machine() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
-
-
 def write() -> None:
-    rows, lines = read_rows(), [PAGE_HEAD]
+    rows, lines = ROWS.read(), [PAGE_HEAD]
     groups = sorted({(row["set"], row["tuning"], row["size"]) for row in rows})
     for group in groups:
         mine = [row for row in rows if (row["set"], row["tuning"], row["size"]) == group]
         lines += section(*group, mine)
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("results-text.md", lines)
 
 
 def section(name: str, tuning: str, size: str, rows: list[dict[str, Any]]) -> list[str]:
@@ -281,7 +265,7 @@ def section(name: str, tuning: str, size: str, rows: list[dict[str, Any]]) -> li
     for detector in audits[0]["detection"]:
         cells = [str(estimate([row["detection"][detector][m] for row in audits])) for m in ("auroc", "ap")]
         lines.append(f"| `{detector}` | {cells[0]} | {cells[1]} |")
-    return [*lines, "", f"Machine: {'; '.join(sorted({row['machine'] for row in rows}))}.", ""]
+    return [*lines, "", f"Machine: {machines(rows)}.", ""]
 
 
 PAGE_HEAD = """# Results on text
@@ -296,23 +280,13 @@ while the machine did other work, too.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
+    parser = parser_of(__doc__, seeds=SEEDS, threads=None)
     parser.add_argument("--model", default=os.environ.get("GRADSIFT_ENCODER"))
     parser.add_argument("--set", choices=SETS, default="trec")
     parser.add_argument("--tuning", choices=RATE, default="lora")
     parser.add_argument("--full", action="store_true", help="up to 4,500 samples of at most 128 tokens")
-    parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="which seeds, with commas")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        if arguments.data is None or arguments.model is None:
-            parser.error("--data and --model are needed")
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-        for seed in arguments.seeds.split(","):
-            run_seed(arguments, int(seed))
-    write()
+    quiet()
+    run_seeds(parser, run_seed, write, needs=("data", "model"))
 
 
 if __name__ == "__main__":

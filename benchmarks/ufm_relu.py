@@ -10,22 +10,21 @@ N(0, 1/d); the Hessian of the data loss in the fourth layer, and the share of th
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import ufm
+from frame.command import parser_of, run_seeds
+from frame.page import write_page
+from frame.rows import Rows, machine
 from torch import Tensor
 from torch.nn import functional
 
 from gradsift.geometry import alignment, collapse, weight_geometry
 from gradsift.geometry.spectra import spectrum
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS, PAGE = RESULTS / "ufm_relu.jsonl", RESULTS.parent.parent / "docs" / "results-ufm.md"
+ROWS = Rows("ufm_relu.jsonl", key=("seed",))
 SETTING = {"num_classes": 3, "samples_per_class": 40, "num_layers": 5, "weight_decay": 0.01, "feature_decay": 0.01}
 SEEDS, STEPS, RATE, LAYER = 10, 50_000, 0.1, 3
 STANDING = 0.01
@@ -50,9 +49,8 @@ class Squares:
         return outputs
 
 
-def run(seed: int) -> None:
-    rows = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-    if any(row["seed"] == seed for row in rows):
+def run_seed(_asked: argparse.Namespace, seed: int) -> None:
+    if ROWS.have(seed=seed):
         return
     model = ufm.DeepLinearUFM(**SETTING, width=65, activation="relu", seed=seed)
     loss = model.descend(STEPS, rate=RATE)
@@ -68,11 +66,9 @@ def run(seed: int) -> None:
         "coefficients": sorted(share.coefficients, reverse=True)[:9], "top_squared": share.top_squared,
         "stable_rank": weights.stable_rank, "rank": int((values > 0.01 * values[0]).sum()),
         "variability": collapse(model, data, task=Squares(), show_progress=False).layers[LAYER].variability,
-        "machine": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), torch {torch.__version__}",
+        "machine": machine(),
     }  # fmt: skip
-    ROWS.parent.mkdir(exist_ok=True)
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    ROWS.add(row)
     print(row, flush=True)
 
 
@@ -86,7 +82,7 @@ the gradient in their space; see [the page on geometry](geometry.md).
 
 
 def write() -> None:
-    rows = sorted((json.loads(line) for line in ROWS.read_text().splitlines()), key=lambda row: row["seed"])
+    rows = sorted(ROWS.read(), key=lambda row: row["seed"])
     best = ufm.optimum(**SETTING)
     lines = [
         PAGE_HEAD.format(steps=STEPS, loss=best.loss, outlier=best.outlier),
@@ -116,19 +112,12 @@ def write() -> None:
             "outliers: with ReLU a layer of lower rank can be cheaper, and collapse in the sense of the theory is not the "
             "best that a deep ReLU model can do.",
         ]
-    PAGE.write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {PAGE}")
+    write_page("results-ufm.md", lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="which starts, with commas")
-    parser.add_argument("--write", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        for seed in arguments.seeds.split(","):
-            run(int(seed))
-    write()
+    parser = parser_of(__doc__, seeds=SEEDS, threads=None)
+    run_seeds(parser, run_seed, write, needs=())
 
 
 if __name__ == "__main__":

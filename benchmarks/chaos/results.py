@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from quality.rows import RESULTS, add, machine
-from quality.rows import read as read_rows
+from frame.rows import RESULTS, add, machine
+from frame.rows import read as read_rows
 
 from chaos.stage import Row
 

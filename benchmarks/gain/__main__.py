@@ -24,7 +24,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path[0] = str(HERE.parent)  # modules are imported as gain.<module> and quality.<module>
 
-from quality.rows import RESULTS, add, machine, read  # noqa: E402
+from frame.rows import RESULTS, add, machine, read  # noqa: E402
 
 from gain.arms import Draw, chosen, cures, details  # noqa: E402
 from gain.baselines import averaged_weights  # noqa: E402

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from quality.rows import RESULTS, Row, read
+from frame.rows import RESULTS, Row, read
 
 from gain.regimes import REGIMES
 from gradsift.evaluation import Estimate, estimate

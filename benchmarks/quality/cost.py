@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from frame.rows import RESULTS, Row, add, machine
 from torch import nn
 from torch.nn import functional
 
@@ -20,7 +21,6 @@ from gradsift.trajectory.indexed import IndexedBatch
 from quality.methods import evidence_along_training
 from quality.regimes import REGIMES, Problem
 from quality.retrain import record_at
-from quality.rows import RESULTS, Row, add, machine
 from quality.training import augmented
 
 COST = RESULTS / "quality_cost.parquet"

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from frame.rows import Row, add, machine, read
 
 from gradsift.cleaning.contamination import Decision, count_disagreements
 from gradsift.detectors import Belief
@@ -15,7 +16,7 @@ from gradsift.evaluation import detection_measures
 from gradsift.evidence import Evidence
 from quality.methods import FLAWS, METHODS, Method, evidence, evidence_along_training, posterior_of
 from quality.record import Record
-from quality.rows import BUDGET, DETECTION, Row, add, machine, read
+from quality.rows import BUDGET, DETECTION
 
 KEY = ("regime", "seed", "method")
 EVERYTHING: dict[str, Method] = METHODS | {name: flawed for name, (_, flawed) in FLAWS.items()}

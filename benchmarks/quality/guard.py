@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from frame.rows import RESULTS, Row, add, machine, read
 
 from gradsift.cleaning.hold import flag
 from gradsift.errors import GradsiftError
@@ -21,7 +22,6 @@ from quality.methods import METHODS
 from quality.record import Record
 from quality.regimes import FULL, REGIMES, Problem
 from quality.retrain import NO_TRIM, record_at
-from quality.rows import RESULTS, Row, add, machine, read
 from quality.tables import Values, cell
 from quality.training import evaluate, train
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from frame.rows import Row
+
 from gradsift.evaluation import estimate
 from quality.methods import METHODS
 from quality.outcomes import of_budget
-from quality.rows import Row
 from quality.tables import Values, cell
 
 OGA = ("isolation_forest", "l1", "l2")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from frame.rows import Row
 
 from gradsift.evaluation import estimate
 from quality.methods import METHODS
 from quality.retrain import NO_TRIM, UNSHUFFLED
-from quality.rows import Row
 from quality.tables import Values, cell
 
 BUDGETS = {

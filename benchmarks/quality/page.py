@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from frame.rows import Row, read
 
 from gradsift.evaluation import estimate
 from quality import cost, guard, outcomes, ranks, reasons, tables
 from quality.methods import DEFAULTS, KINDS, METHODS, Information
 from quality.orderings import orderings
 from quality.regimes import FULL, REGIMES
-from quality.rows import BUDGET, DETECTION, RETRAINING, Row, read
+from quality.rows import BUDGET, DETECTION, RETRAINING
 from quality.summary import in_short
 from quality.tables import Values, cell
 

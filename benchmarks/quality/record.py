@@ -50,6 +50,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from frame.rows import machine
 from safetensors.torch import save_file
 from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
@@ -58,7 +59,6 @@ from gradsift import Trajectory
 from gradsift.gradients import PerSampleGradients, Projection, Reductions
 from gradsift.store.gradient_matrix import FactoredMatrix
 from quality.regimes import Problem
-from quality.rows import machine
 from quality.training import evaluate, last_linear, train
 
 FOLDS, FOLD_SHARE, PROJECTED = 4, 0.5, 512

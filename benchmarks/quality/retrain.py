@@ -6,13 +6,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+from frame.rows import Row, add, machine, read
 from torch import nn
 
 from quality.detect import automatic
 from quality.methods import METHODS, evidence, evidence_along_training
 from quality.record import Record
 from quality.regimes import Problem
-from quality.rows import RETRAINING, Row, add, machine, read
+from quality.rows import RETRAINING
 from quality.training import accuracy, train
 
 KEY = ("regime", "seed", "arm", "budget")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from frame.rows import Row
 
 from quality import outcomes, tables
 from quality.methods import DEFAULTS, METHODS
-from quality.rows import Row
 from quality.tables import Values, cell
 
 AHEAD = {"final": 0.03, "trajectory": 0.015}

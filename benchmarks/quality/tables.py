@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from frame.rows import Row
 
 from gradsift.evaluation import Estimate, estimate
 from quality.methods import DEFAULTS, FLAWS, METHODS, OURS, Information
-from quality.rows import Row
 
 LOW_RATE = 0.21
 """Up to here the automatic budget is to be within 3 points, above within 6."""

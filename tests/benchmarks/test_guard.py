@@ -13,12 +13,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+from frame.rows import read
 from quality import guard, regimes, sources
 from quality.methods import METHODS
 from quality.record import record
 from quality.regimes import REGIMES
 from quality.retrain import NO_TRIM
-from quality.rows import read
 
 from tests.support.small_problem import small_problem
 

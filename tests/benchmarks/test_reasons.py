@@ -12,12 +12,12 @@ import gradsift
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+from frame.rows import read
 from quality import planted as planting
 from quality import reasons
 from quality.planted import AMBIGUOUS, ATYPICAL, CLEAN, DUPLICATE, WRONG, planted
 from quality.record import record
 from quality.regimes import Problem
-from quality.rows import read
 from quality.training import Recipe
 
 
