@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import gradsift
 from gradsift.errors import DataError, OutputError, SettingError
-from tests.evaluation.test_choice import blobs
+from tests.support.clouds import blobs
 
 TRAIN, TEST = blobs(400, seed=0), blobs(300, rate=0, seed=1)
 DATA, CLEAN_TEST = (TRAIN[0], TRAIN[2]), (TEST[0], TEST[1])

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from gradsift.printable import printable
+from tests.support.hostile import HOSTILE
 from tests.support.in_process import gradsift, words
-from tests.test_printable import HOSTILE
 
 PROJECT = """
 import torch

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.evaluation.test_choice import blobs
+from tests.support.clouds import blobs
 from tests.support.in_process import gradsift
 
 PROJECT = """

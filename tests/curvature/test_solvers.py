@@ -6,22 +6,9 @@ import torch
 
 from gradsift.curvature import Eigendecomposition, conjugate_gradients, fixed_point, lissa
 from gradsift.errors import ModelError, SettingError
-
-
-def matrix(values, seed=0):
-    basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(values), len(values))))[0]
-    return torch.from_numpy(basis @ np.diag(values) @ basis.T)
-
-
-def sides(count, size, seed=1):
-    return torch.from_numpy(np.random.default_rng(seed).normal(size=(count, size)))
-
+from tests.support.curvature import matrix, sides, times
 
 VALUES = np.linspace(0.5, 4.0, 8)
-
-
-def times(a):
-    return lambda rows: rows @ a
 
 
 def exact(operator, sides, *, damping=0.0, tolerance=0.0, max_steps=0):

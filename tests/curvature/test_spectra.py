@@ -15,8 +15,7 @@ from gradsift.curvature import (
 )
 from gradsift.errors import ModelError
 from gradsift.influence import SampleGradients
-from tests.curvature.test_operators import NAMES, case
-from tests.curvature.test_solvers import matrix, sides, times
+from tests.support.curvature import NAMES, case, matrix, sides, times
 
 
 def test_the_largest_eigenvalue_is_approached_from_below():

@@ -4,22 +4,13 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from gradsift.cleaning.cure import Cure, drop, none, relabel, soft
 from gradsift.errors import DataError, SettingError
-from gradsift.evaluation import flip_labels
 from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
 from gradsift.evaluation.choice import choose
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
 from gradsift.evaluation.noisy_likelihood import fit_flips, noisy_likelihood
 from gradsift.evidence import assign_folds
-
-
-def blobs(size=900, classes=3, rate=0.3, kind="symmetric", seed=0):
-    """Overlapping clouds, true labels, and given labels of which some are wrong."""
-    generator = np.random.default_rng(seed)
-    true = generator.integers(0, classes, size)
-    centres = 3.0 * np.eye(classes, 6)
-    features = (centres[true] + generator.standard_normal((size, 6))).astype(np.float32)
-    return features, true, flip_labels(true, rate, kind=kind, seed=seed) if rate else true.copy()
+from tests.support.clouds import blobs
 
 
 class Scripted:

@@ -12,7 +12,7 @@ from gradsift.curvature import Hessian, MeanLoss
 from gradsift.errors import SettingError
 from gradsift.geometry import alignment, eigenvector_scores, gauss_newton_split, weight_geometry
 from gradsift.geometry.spectra import spectrum
-from tests.geometry.test_spectra import SETTING, Squares, dense, model_and_data
+from tests.support.geometry import SETTING, Squares, dense, model_and_data
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 

@@ -1,7 +1,6 @@
 """The page, read as text and looked at in Debian's Chromium."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -13,8 +12,7 @@ from gradsift.evaluation import Judged, Trial, Verification
 from gradsift.report import describe_sample, render_sample, write_report
 from gradsift.report.plots import gradient_space, histogram
 from gradsift.report.png import is_image, png_data_uri
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.support.browser import CHROMIUM, contrast, luminance
 
 
 @pytest.fixture(scope="module")
@@ -115,17 +113,6 @@ def test_in_a_real_browser(page, width, scheme):
         assert contrast(paper, ink) > 7
         assert (luminance(paper) < 0.2) == (scheme == "dark")
         browser.close()
-
-
-def luminance(colour):
-    channels = [int(value) / 255 for value in re.findall(r"\d+", colour)[:3]]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(first, second):
-    low, high = sorted([luminance(first), luminance(second)])
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_samples_are_rendered_by_kind():

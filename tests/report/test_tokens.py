@@ -17,7 +17,7 @@ import gradsift
 from gradsift.cli.app import app
 from gradsift.report.highlights import Highlight, pieces, read_highlights
 from gradsift.report.tokens import SHOWN, render_tokens
-from tests.report.test_report import CHROMIUM, contrast
+from tests.support.browser import CHROMIUM, contrast
 from tests.support.families import BY_NAME
 
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "<i>", "&amp", '"x"', *(f"w{place}" for place in range(7, 40))]
