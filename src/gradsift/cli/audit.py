@@ -182,7 +182,9 @@ def summary(result: Audit) -> dict[str, Any]:
         "coverage": result.details["coverage"],
         "data_fingerprint_covers": result.details["data_fingerprint_covers"],
         "warnings": result.warnings,
-        "worst": result.worst(10, previews=False).select(["position", "id", "wrong_probability", "score", "reason"]).to_pylist(),
+        "worst": result.worst(10, previews=False)
+        .select(["position", "id", "wrong_probability", "score", "reason"])
+        .to_pylist(),
     }
 
 

@@ -6,7 +6,6 @@ trained for a fixed number of epochs until they have memorised much of their lab
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch.nn import functional
 
 from gradsift.cleaning.cure import Cure
 from gradsift.errors import DataError
+from gradsift.evidence.batched_heads import RATE, BatchedHeads
 
 HIDDEN = 128
 """Hidden units."""
@@ -27,9 +27,6 @@ STEPS = 150
 """Most steps of a pass."""
 DIMENSIONS = 256
 """Features with more dimensions are reduced to so many principal components."""
-DROPOUT = 0.2
-RATE = 1e-3
-DECAY = 1e-4
 
 
 class HeadTrainer:
@@ -102,7 +99,8 @@ class HeadTrainer:
             Probabilities of shape (m, K) for each cure, float32.
         """
         outside, unseen = np.flatnonzero(self._fold_of != fold), np.flatnonzero(self._fold_of == fold)
-        return self._predictions(self._fitted([(outside, cure.of(outside)) for cure in cures]), self._inputs[unseen])
+        heads = self._fitted([(outside, cure.of(outside)) for cure in cures])
+        return [heads.predict(k, self._inputs[unseen]).softmax(dim=1).numpy() for k in range(len(cures))]
 
     def predict(self, cures: Sequence[Cure], features: np.ndarray) -> list[np.ndarray]:
         """Trains with each cure on all samples and predicts others.
@@ -115,29 +113,29 @@ class HeadTrainer:
             Probabilities of shape (m, K) for each cure, float32.
         """
         everything = np.arange(len(self._inputs))
-        return self._predictions(self._fitted([(everything, cure) for cure in cures]), self.inputs_of(features))
+        heads, inputs = self._fitted([(everything, cure) for cure in cures]), self.inputs_of(features)
+        return [heads.predict(k, inputs).softmax(dim=1).numpy() for k in range(len(cures))]
 
-    def _fitted(self, jobs: Sequence[tuple[np.ndarray, Cure]]) -> list[Tensor]:
-        """Parameters with a leading axis over jobs; a pass has as many steps for each, with batches to fit."""
+    def _fitted(self, jobs: Sequence[tuple[np.ndarray, Cure]]) -> BatchedHeads:
+        """A head for each job; a pass has as many steps for each, with batches to fit."""
         sets = [_training_set(rows, cure, self._classes) for rows, cure in jobs]
         longest = max(len(rows) for rows, _, _ in sets)
         steps = min(STEPS, -(-longest // BATCH))
         generator = torch.Generator().manual_seed(self._seed)
-        weights = _initial([self._inputs.shape[1], HIDDEN, self._classes], len(jobs), generator)
-        optimizer = torch.optim.Adam(weights, lr=RATE, weight_decay=DECAY)
+        heads = BatchedHeads([self._inputs.shape[1], HIDDEN, self._classes], len(jobs), generator, alike=True)
         total = self._epochs * steps
         for step in range(total):
             if step % steps == 0:
                 batches = [_batches(len(rows), steps, generator) for rows, _, _ in sets]
             inputs, targets, share = self._batch(sets, [of_set[step % steps] for of_set in batches])
-            for group in optimizer.param_groups:
+            for group in heads.optimizer.param_groups:
                 group["lr"] = RATE * (1 - step / total)
-            logits = _logits(weights, inputs, generator)
+            logits = heads.logits(inputs)
             losses = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
-            optimizer.zero_grad()
+            heads.optimizer.zero_grad()
             (losses * share.flatten()).sum().backward()
-            optimizer.step()
-        return weights
+            heads.optimizer.step()
+        return heads
 
     def _batch(
         self, sets: Sequence[tuple[Tensor, Tensor, Tensor]], chosen: Sequence[Tensor]
@@ -151,14 +149,6 @@ class HeadTrainer:
             share[number, : len(own)] = weight[own] / len(own)
         return self._inputs[places], targets, share
 
-    @torch.no_grad()
-    def _predictions(self, weights: list[Tensor], inputs: Tensor) -> list[np.ndarray]:
-        found = []
-        for number in range(len(weights[0])):
-            own = [part[number : number + 1] for part in weights]
-            found.append(_logits(own, inputs[None], None)[0].softmax(dim=1).numpy())
-        return found
-
 
 def _training_set(rows: np.ndarray, cure: Cure, classes: int) -> tuple[Tensor, Tensor, Tensor]:
     """Positions, target probabilities and weights of the samples that stay."""
@@ -169,25 +159,6 @@ def _training_set(rows: np.ndarray, cure: Cure, classes: int) -> tuple[Tensor, T
     return torch.from_numpy(rows)[kept], targets[kept], weights[kept]
 
 
-def _initial(sizes: Sequence[int], heads: int, generator: torch.Generator) -> list[Tensor]:
-    """The same start for every head."""
-    weights = []
-    for before, after in itertools.pairwise(sizes):
-        for shape in ((before, after), (1, after)):
-            start = torch.empty(shape).uniform_(-(before**-0.5), before**-0.5, generator=generator)
-            weights.append(start.repeat(heads, 1, 1).requires_grad_())
-    return weights
-
-
 def _batches(size: int, steps: int, generator: torch.Generator) -> Sequence[Tensor]:
     """A pass in random order, in as many batches as there are steps."""
     return torch.randperm(size, generator=generator).tensor_split(min(steps, size)) * -(-steps // size)
-
-
-def _logits(weights: Sequence[Tensor], inputs: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Logits of every head, shape (heads, m, K); with dropout where there is a generator."""
-    hidden = torch.baddbmm(weights[1], inputs, weights[0]).relu()
-    if generator is not None:
-        kept = torch.rand(hidden.shape[1:], generator=generator) >= DROPOUT
-        hidden = hidden * kept / (1 - DROPOUT)
-    return torch.baddbmm(weights[3], hidden, weights[2])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradsift.errors import DataError
+from gradsift.evidence.batched_heads import BatchedHeads
 from gradsift.evidence.folds import assign_folds
 from gradsift.progress import progress
 
@@ -132,13 +132,7 @@ class _SideBySide:
         self._kept = [torch.from_numpy(read[fold_of[read] != fold]) for fold in range(fold_of.max() + 1)]
         self._generator = torch.Generator().manual_seed(seed)
         sizes = [inputs.shape[1], *([hidden] if hidden else []), classes]
-        self._weights: list[Tensor] = []
-        for before, after in pairwise(sizes):
-            bound = before**-0.5
-            for shape in ((len(self._held), before, after), (len(self._held), 1, after)):
-                start = torch.empty(shape).uniform_(-bound, bound, generator=self._generator)
-                self._weights.append(start.requires_grad_())
-        self._optimizer = torch.optim.Adam(self._weights, lr=1e-3, weight_decay=1e-4)
+        self._heads = BatchedHeads(sizes, len(self._held), self._generator, alike=False)
         self._shortest = min(len(rows) for rows in self._kept)
         self._batch = min(BATCH, max(1, self._shortest // 8))
 
@@ -146,22 +140,17 @@ class _SideBySide:
         """One round: whole passes over the samples that each head may see, of at least :data:`STEPS` steps."""
         for _ in range(-(-STEPS * self._batch // self._shortest)):
             for rows in self._batches():
-                logits = self._logits(self._inputs[rows], 0.2)
+                logits = self._heads.logits(self._inputs[rows])
                 losses = functional.cross_entropy(logits.flatten(0, 1), self._targets[rows].flatten(), reduction="sum")
-                self._optimizer.zero_grad()
+                self._heads.optimizer.zero_grad()
                 (losses / self._batch).backward()
-                self._optimizer.step()
+                self._heads.optimizer.step()
 
-    @torch.no_grad()
     def held_out(self) -> Tensor:
         """Logarithm of the probabilities of every sample by the head that has not seen it, shape (n, K)."""
         out = self._inputs.new_empty(len(self._inputs), self._classes)
         for fold, rows in enumerate(self._held):
-            hidden = self._inputs[rows]
-            for place in range(0, len(self._weights), 2):
-                hidden = hidden if place == 0 else hidden.relu()
-                hidden = hidden @ self._weights[place][fold] + self._weights[place + 1][fold]
-            out[rows] = hidden.log_softmax(dim=1)
+            out[rows] = self._heads.predict(fold, self._inputs[rows]).log_softmax(dim=1)
         return out
 
     def _batches(self) -> Iterator[Tensor]:
@@ -169,12 +158,3 @@ class _SideBySide:
         orders = [rows[torch.randperm(len(rows), generator=self._generator)] for rows in self._kept]
         for start in range(0, self._shortest - self._batch + 1, self._batch):
             yield torch.stack([order[start : start + self._batch] for order in orders])
-
-    def _logits(self, inputs: Tensor, dropout: float) -> Tensor:
-        hidden = inputs
-        for place in range(0, len(self._weights), 2):
-            if place:
-                kept = torch.rand(hidden.shape, generator=self._generator) >= dropout
-                hidden = hidden.relu() * kept / (1 - dropout)
-            hidden = torch.baddbmm(self._weights[place + 1], hidden, self._weights[place])
-        return hidden

@@ -150,7 +150,9 @@ def other_reasons(
             reasons[position] = f"given {_numbers(given)}: model {_numbers(predicted)}"
         elif not np.isnan(gaps := np.abs(given - predicted)).all():
             worst = int(np.nanargmax(gaps))
-            reasons[position] = f"label {name(worst)} given as {int(given[worst])}: model {100 * predicted[worst]:.0f} %"
+            reasons[position] = (
+                f"label {name(worst)} given as {int(given[worst])}: model {100 * predicted[worst]:.0f} %"
+            )
     return reasons
 
 
