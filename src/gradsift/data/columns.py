@@ -21,18 +21,18 @@ class Columns:
     """A data set whose columns are held whole.
 
     Args:
-        given: A tuple or dict of columns, a pair ``[X, y]``, or a data frame with a column of labels.
+        source: A tuple or dict of columns, a pair ``[X, y]``, or a data frame with a column of labels.
 
     Attributes:
-        given: What was given, by which the data set is known.
+        source: What was given, by which the data set is known.
 
     Raises:
         DataError: A column is none, or columns have different lengths.
     """
 
-    def __init__(self, given: Any) -> None:
-        self.given = given
-        columns = _values(given)
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        columns = _values(source)
         for column in columns:
             _check(column)
         _refuse_other_index(columns)
@@ -69,7 +69,7 @@ class Columns:
     @cached_property
     def _pair(self) -> Any:
         """The columns one by one."""
-        return split_label(self.given) if is_frame(self.given) else self.given
+        return split_label(self.source) if is_frame(self.source) else self.source
 
     @cached_property
     def _labels(self) -> tuple[Any, Any, list[str] | None]:
@@ -91,11 +91,11 @@ class Columns:
         Returns:
             A tuple or dict; of a row of a data frame, a dict.
         """
-        if is_frame(self.given):
-            return _one(self.given, position)
-        if isinstance(self.given, dict):
-            return {name: _one(column, position) for name, column in self.given.items()}
-        return tuple(_one(column, position) for column in self.given)
+        if is_frame(self.source):
+            return _one(self.source, position)
+        if isinstance(self.source, dict):
+            return {name: _one(column, position) for name, column in self.source.items()}
+        return tuple(_one(column, position) for column in self.source)
 
     def take(self, indices: list[int]) -> Any:
         """A batch of samples.
@@ -120,11 +120,11 @@ class Columns:
         Returns:
             What was given, with fewer rows; data frames keep their index.
         """
-        if is_frame(self.given):
-            return self.given.iloc[indices]
-        if isinstance(self.given, dict):
-            return {name: _select(column, indices) for name, column in self.given.items()}
-        return type(self.given)(_select(column, indices) for column in self.given)
+        if is_frame(self.source):
+            return self.source.iloc[indices]
+        if isinstance(self.source, dict):
+            return {name: _select(column, indices) for name, column in self.source.items()}
+        return type(self.source)(_select(column, indices) for column in self.source)
 
 
 def columns_of(source: Any) -> Columns | None:
@@ -181,8 +181,8 @@ def _is_column(value: object) -> bool:
     return isinstance(value, np.ndarray | Tensor) or is_frame(value) or is_series(value) or is_sparse(value)
 
 
-def _values(given: Any) -> Sequence[Any]:
-    return [given] if is_frame(given) else list(given.values()) if isinstance(given, dict) else given
+def _values(source: Any) -> Sequence[Any]:
+    return [source] if is_frame(source) else list(source.values()) if isinstance(source, dict) else source
 
 
 def _length(column: Any) -> int:
@@ -234,10 +234,10 @@ def _inputs(column: Any) -> Any:
 def _numbers_in(column: np.ndarray) -> np.ndarray:
     """An array of objects as numbers where all of them are."""
     try:
-        found = np.array(column.tolist())
+        numbers = np.array(column.tolist())
     except (ValueError, TypeError, OverflowError):  # of unequal lengths
         return column
-    return found if found.dtype.kind in "biuf" and found.shape == column.shape else column
+    return numbers if numbers.dtype.kind in "biuf" and numbers.shape == column.shape else column
 
 
 def _refuse_mixed(column: Any) -> None:
@@ -297,7 +297,7 @@ def _select(column: Any, indices: np.ndarray) -> Any:
 def _refuse_other_index(columns: Sequence[Any]) -> None:
     """Refuses a frame and a series of pandas whose rows are not the same, which would be paired by number."""
     indexed = [column for column in columns if is_frame(column) or is_series(column)]
-    if any(len(one) == len(indexed[0]) and not one.index.equals(indexed[0].index) for one in indexed[1:]):
+    if any(len(column) == len(indexed[0]) and not column.index.equals(indexed[0].index) for column in indexed[1:]):
         raise DataError(
             "the index of the labels differs from that of the inputs, so rows would be paired with other samples' labels: "
             "align them, such as with y.loc[X.index], or drop both with reset_index(drop=True)"

@@ -65,7 +65,7 @@ class Samples:
         """The columns as they were given: a tuple or dict of arrays, a data frame; ``None`` for other data sets."""
         if isinstance(self._dataset, torch.utils.data.TensorDataset):
             return tuple(self._dataset.tensors)
-        return None if self._columns is None else self._columns.given
+        return None if self._columns is None else self._columns.source
 
     @property
     def inputs_and_labels(self) -> tuple[Any, Any] | None:

@@ -10,39 +10,31 @@ from gradsift.detectors.base import Detector
 from gradsift.store import as_gradient_matrix
 
 
-class L2Norm(Detector):
+class GradientNorm(Detector):
+    """Detectors by the norm of the gradient: ``score_samples = -|g|``."""
+
+    comparable = False
+
+    def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
+        """Negative norms.
+
+        Args:
+            X: Gradients, shape (n, p).
+            y: Ignored.
+
+        Returns:
+            Shape (n,); high = normal.
+        """
+        return -as_gradient_matrix(X).norms(*self.norms)
+
+
+class L2Norm(GradientNorm):
     """``score_samples = -|g|_2`` (OGA L2). For last-layer softmax gradients ``|p - e_y|_2 |h|_2``."""
 
     norms = (2,)
-    comparable = False
-
-    def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
-        """Negative L2 norms.
-
-        Args:
-            X: Gradients, shape (n, p).
-            y: Ignored.
-
-        Returns:
-            Shape (n,); high = normal.
-        """
-        return -as_gradient_matrix(X).norms(2)
 
 
-class L1Norm(Detector):
+class L1Norm(GradientNorm):
     """``score_samples = -|g|_1`` (OGA L1). For last-layer softmax gradients ``|p - e_y|_1 |h|_1``."""
 
     norms = (1,)
-    comparable = False
-
-    def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
-        """Negative L1 norms.
-
-        Args:
-            X: Gradients, shape (n, p).
-            y: Ignored.
-
-        Returns:
-            Shape (n,); high = normal.
-        """
-        return -as_gradient_matrix(X).norms(1)

@@ -83,19 +83,19 @@ class Denoising:
             DataError: The batch holds no images.
         """
         images, arguments, keywords = self._parts(batch)
-        found = []
+        predictions = []
         for time, noise in zip(self.times.tolist(), self._noise(images), strict=True):
             at = torch.full((len(images),), time, dtype=torch.int64, device=images.device)
-            given = model(self._mixed(images, noise, time), at, *arguments, **keywords)
-            given = getattr(given, "sample", given) if not isinstance(given, Tensor) else given
-            if not isinstance(given, Tensor) or given.shape != images.shape:
-                shape = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+            output = model(self._mixed(images, noise, time), at, *arguments, **keywords)
+            output = getattr(output, "sample", output) if not isinstance(output, Tensor) else output
+            if not isinstance(output, Tensor) or output.shape != images.shape:
+                shape = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
                 raise ModelError(
                     f"the model gives {shape} for noisy samples of shape {tuple(images.shape)}: denoising needs "
                     "model(x_t, t) -> prediction of the same shape"
                 )
-            found.append(given.float() if given.dtype in (torch.float16, torch.bfloat16) else given)
-        return torch.stack(found, dim=1)
+            predictions.append(output.float() if output.dtype in (torch.float16, torch.bfloat16) else output)
+        return torch.stack(predictions, dim=1)
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Squared error of each sample, averaged over draws and entries.

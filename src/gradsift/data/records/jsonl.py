@@ -43,13 +43,13 @@ class JsonLinesFile(LinesFile):
         self._head = UTF8_BOM if beginning == UTF8_BOM else b""
         kinds: dict[str, set[type]] = {}
         places = []
-        for raw, start, row in self._objects():
-            places.append((start, len(raw)))
+        for record, start, row in self._objects():
+            places.append((start, len(record)))
             for name, value in row.items():
                 kinds.setdefault(name, set()).add(_kind(value))
         self._places = np.array(places, dtype=np.int64).reshape(-1, 2)
         self.schema = pa.schema([pa.field(name, _arrow_type(kinds[name])) for name in kinds])
-        self.nested = frozenset(name for name, found in kinds.items() if found & {list, dict})
+        self.nested = frozenset(name for name, types in kinds.items() if types & {list, dict})
 
     def __len__(self) -> int:
         """Number of objects."""
@@ -63,8 +63,8 @@ class JsonLinesFile(LinesFile):
     def spans(self) -> Iterator[Span]:
         """Objects as they stand."""
         for block in self._blocks():
-            ends = np.cumsum([len(raw) for raw, _ in block])
-            yield Span(b"".join(raw for raw, _ in block), np.append(0, ends[:-1]), ends, 0)
+            ends = np.cumsum([len(record) for record, _ in block])
+            yield Span(b"".join(record for record, _ in block), np.append(0, ends[:-1]), ends, 0)
 
     def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Objects in order, as columns."""
@@ -92,19 +92,19 @@ class JsonLinesFile(LinesFile):
             file.seek(start)
             return file.read(length)
 
-    def _value(self, raw: bytes, name: str) -> Any:
-        return json.loads(raw).get(name)
+    def _value(self, record: bytes, name: str) -> Any:
+        return json.loads(record).get(name)
 
     def _with_names(self, names: Sequence[str]) -> bytes:
         return self._head
 
     def _with_values(
-        self, raw: bytes, label: str | None, new: tuple[Any, ...], given: str | None, texts: Mapping[str, str]
+        self, record: bytes, label: str | None, new: tuple[Any, ...], given: str | None, texts: Mapping[str, str]
     ) -> bytes:
-        body, more = raw.rstrip(), dict(texts)
-        end = raw[len(body) :]
+        body, more = record.rstrip(), dict(texts)
+        end = record[len(body) :]
         if label is not None:
-            row = json.loads(raw)
+            row = json.loads(record)
             if given is not None:
                 more[given] = json.dumps(row.get(label), ensure_ascii=False)
             if new:
@@ -114,9 +114,9 @@ class JsonLinesFile(LinesFile):
 
     def _blocks(self) -> Iterator[list[tuple[bytes, dict[str, Any]]]]:
         block, held = [], 0
-        for raw, _, row in self._objects():
-            block.append((raw, row))
-            held += len(raw)
+        for record, _, row in self._objects():
+            block.append((record, row))
+            held += len(record)
             if held > BLOCK:
                 yield block
                 block, held = [], 0
@@ -128,17 +128,17 @@ class JsonLinesFile(LinesFile):
         with self.path.open("rb") as file:
             file.seek(len(self._head))
             start, line = len(self._head), 1
-            for raw in file:
-                if raw.strip():
-                    whole = _whole_object(raw, file)
+            for record in file:
+                if record.strip():
+                    whole = _whole_object(record, file)
                     yield whole, start, self._parsed(whole, line)
-                    raw = whole
-                start += len(raw)
-                line += raw.count(b"\n")
+                    record = whole
+                start += len(record)
+                line += record.count(b"\n")
 
-    def _parsed(self, raw: bytes, line: int) -> dict[str, Any]:
+    def _parsed(self, record: bytes, line: int) -> dict[str, Any]:
         try:
-            row = json.loads(raw)
+            row = json.loads(record)
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{self.path} is not UTF-8 on line {line} ({error.reason}): convert the file first, such as: "
@@ -165,8 +165,8 @@ class _Objects(RowReader):
 
     def row(self, position: int) -> dict[str, Any]:
         """One object, with every column."""
-        found = json.loads(self._file.text(position))
-        return {name: found.get(name) for name in self._names}
+        row = json.loads(self._file.text(position))
+        return {name: row.get(name) for name in self._names}
 
 
 def _whole_object(line: bytes, more: Iterator[bytes]) -> bytes:
