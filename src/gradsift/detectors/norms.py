@@ -25,7 +25,7 @@ class GradientNorm(Detector):
         Returns:
             Shape (n,); high = normal.
         """
-        return -as_gradient_matrix(X).norms(*self.norms)
+        return -as_gradient_matrix(X).norms(self.norms[0])
 
 
 class L2Norm(GradientNorm):
