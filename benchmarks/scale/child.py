@@ -32,6 +32,7 @@ def main() -> None:
         gradsift.audit_part(network(), data, (given.part, given.workers), output=given.folder, **common)
         print(json.dumps({"seconds": time.perf_counter() - began}))
         return
+    cpu = 0.0
     if given.engine == "merge":
         gradsift.merge(given.folder, data, network(), show_progress=False)
     else:
@@ -40,14 +41,16 @@ def main() -> None:
 
             ray.init(num_cpus=max(2, given.workers), include_dashboard=False, log_to_driver=False, logging_level=40)
         began = time.perf_counter()
+        computing = time.process_time()
         engine = Ray(workers=given.workers) if given.engine == "ray" else Local()
         try:
             gradsift.audit(network(), data, output=given.folder, engine=engine, **common)
         except RunDirectoryError as error:
             if "whole run" not in str(error):  # killed after its end
                 raise
+        cpu = time.process_time() - computing
     timing = json.loads((given.folder / "timing.json").read_text())
-    print(json.dumps({"seconds": time.perf_counter() - began, "timing": timing}))
+    print(json.dumps({"seconds": time.perf_counter() - began, "timing": timing, "cpu": cpu}))
 
 
 if __name__ == "__main__":

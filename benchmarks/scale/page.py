@@ -51,10 +51,13 @@ def throughput(rows: list[Row]) -> str:
         f"layer, {1 + max(row['turn'] for row in rows)} turns in which the order changes. {rows[0]['cores']} cores, "
         f"{rows[0]['machine'].partition(',')[0]}; other work ran on the machine. Median (smallest to largest).",
         "",
-        "| engine | samples/s | samples/s, start of the workers left out | of local, left out |",
-        "|---|---|---|---|",
+        "*By computing*: samples for each second that the workers' processes have computed in the passes, which other work "
+        "does not change; the driver's own computing is in the last column.",
+        "",
+        "| engine | samples/s, start of the workers left out | samples for a CPU second | of local | driver (CPU s) |",
+        "|---|---|---|---|---|",
     ]
-    local = {row["turn"]: row["samples"] / row["busy"] for row in rows if row["engine"] == "local"}
+    local = {row["turn"]: row["samples"] / row["cpu"] for row in rows if row["engine"] == "local"}
     words = {
         "local": "`local`, 2 threads",
         "ray": "`ray`, 2 workers of 1 CPU",
@@ -62,10 +65,11 @@ def throughput(rows: list[Row]) -> str:
     }
     for engine, name in words.items():
         own = [row for row in rows if row["engine"] == engine]
-        whole, busy = ([row["samples"] / row[column] for row in own] for column in ("passes", "busy"))
-        ratios = [row["samples"] / row["busy"] / local[row["turn"]] for row in own]
+        busy, computed = ([row["samples"] / row[column] for row in own] for column in ("busy", "cpu"))
+        ratios = [row["samples"] / row["cpu"] / local[row["turn"]] for row in own]
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        lines.append(f"| {name} | {_spread(whole)} | {_spread(busy)} | {ratio} |")
+        driver = statistics.median(row["driver_cpu"] for row in own)
+        lines.append(f"| {name} | {_spread(busy)} | {_spread(computed)} | {ratio} | {driver:.1f} |")
     return "\n".join(lines)
 
 

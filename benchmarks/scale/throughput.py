@@ -30,12 +30,13 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
                 )  # fmt: skip
             timing = result["timing"]
             passes = timing["seconds"]["gradients"]
-            shares = timing.get("workers", [])
-            busy = max((share["seconds"] for share in shares), default=passes)
+            shares = timing["workers"]
+            busy = max(share["seconds"] for share in shares)
+            computed = sum(share["cpu_seconds"] for share in shares)
             found.append(
                 {
                     "part": "throughput", "engine": engine, "samples": given.size, "turn": turn, "workers": workers,
-                    "passes": passes, "busy": busy, "shards": -(-given.size // 2048),
+                    "passes": passes, "busy": busy, "cpu": computed, "driver_cpu": result["cpu"],
                 }
             )  # fmt: skip
             print(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
 from gradsift.cli.console import print_json, say
 from gradsift.cli.options import JsonOption, Options, with_options
 from gradsift.cli.source import Source
+from gradsift.errors import SettingError
 from gradsift.plan import Plan
 from gradsift.plan import plan as predict
+from gradsift.plan.workers import OnWorkers, on_workers
 from gradsift.settings import AuditSettings
 
 OF_AUDIT_ALONE = ("predictions", "out_of_fold", "trajectory", "groups")
@@ -14,17 +21,60 @@ OF_AUDIT_ALONE = ("predictions", "out_of_fold", "trajectory", "groups")
 
 
 @with_options(Source, AuditSettings, without=OF_AUDIT_ALONE)
-def plan(options: Options, as_json: JsonOption = False) -> None:
+def plan(
+    options: Options,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Forecast for so many parts or Ray actors as well.")
+    ] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Price of one device for an hour, with --workers.")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Predicts time, memory and disk of an audit from a few batches; nothing is left on disk.
 
     For example: **gradsift plan --model my.model:make --weights model.safetensors --data train.parquet --layers all**
     """
     model, loaded, task = options.make(Source).load()
     forecast = predict(model, loaded.dataset, task=task, settings=options.make(AuditSettings))
+    if price is not None and workers is None:
+        raise SettingError("--price is of the devices of --workers: give these, too")
+    shared = None if workers is None else forecast_on(forecast, workers, price)
     if as_json:
-        print_json(forecast.to_dict())
+        print_json(forecast.to_dict() | ({} if shared is None else {"on_workers": asdict(shared)}))
         return
     show(forecast)
+    if shared is not None:
+        show_workers(shared)
+
+
+def forecast_on(forecast: Plan, workers: int, price: float | None) -> OnWorkers:
+    """The forecast for a number of workers.
+
+    Args:
+        forecast: The one for one process.
+        workers: How many.
+        price: Of one device for an hour.
+
+    Returns:
+        The forecast.
+    """
+    stages = forecast.stages
+    end = sum(seconds for stage, seconds in stages.items() if stage not in ("prepare", "gradients"))
+    return on_workers(
+        forecast.samples, workers, begin=stages["prepare"], passes=stages["gradients"], end=end, price=price
+    )
+
+
+def show_workers(shared: OnWorkers) -> None:
+    """Prints a forecast for a number of workers.
+
+    Args:
+        shared: The forecast.
+    """
+    cost = "" if shared.cost is None else f", for {shared.cost:,.2f} at your price"
+    say(
+        f"On {shared.workers:,} workers as fast as this machine: about {_time(shared.seconds)}, {shared.device_hours:.3g} "
+        f"device hours{cost}, with --shard-size {shared.shard_size}. Passes run in {shared.utilisation:.0%} of these hours."
+    )
 
 
 def show(forecast: Plan) -> None:

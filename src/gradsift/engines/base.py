@@ -22,6 +22,7 @@ class Share:
         computed: How many of these were computed; the others were whole before.
         samples: Samples of all of them.
         seconds: How long it took.
+        cpu_seconds: How long its process has computed in it, which other work on the machine does not lengthen.
         batch_size: Samples a batch at the end, fewer than at the beginning where memory ran out.
     """
 
@@ -30,6 +31,7 @@ class Share:
     computed: int
     samples: int
     seconds: float
+    cpu_seconds: float
     batch_size: int
 
     def __add__(self, other: Share) -> Share:
@@ -40,6 +42,7 @@ class Share:
             self.computed + other.computed,
             self.samples + other.samples,
             self.seconds + other.seconds,
+            self.cpu_seconds + other.cpu_seconds,
             min(self.batch_size, other.batch_size),
         )
 

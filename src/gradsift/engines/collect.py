@@ -105,7 +105,7 @@ class CollectShards:
 
     def run(self, shards: Sequence[int], *, show_progress: bool = False) -> Share:
         """Computes and writes the shards that are not whole."""
-        ready, began = self._ready, time.perf_counter()
+        ready, began, computing = self._ready, time.perf_counter(), time.process_time()
         if ready is None:
             raise RuntimeError("setup() comes first")
         device = next(iter(ready.gradients.parameters.values())).device
@@ -121,5 +121,5 @@ class CollectShards:
             overlap=device.type != "cpu",  # docs/performance-scaling.md: nothing is gained
         )
         samples = Partition(len(ready.samples), ready.shard_size).count(shards)
-        seconds = time.perf_counter() - began
-        return Share(worker(), len(shards), len(computed), samples, seconds, self._batcher.size)
+        seconds, computing = time.perf_counter() - began, time.process_time() - computing
+        return Share(worker(), len(shards), len(computed), samples, seconds, computing, self._batcher.size)

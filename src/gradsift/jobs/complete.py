@@ -157,7 +157,7 @@ def published(opened: OpenRun, result: Audit, clock: Clock, *, device: str, shar
         "final_batch_size": min((share.batch_size for share in shares), default=None),
         "seconds": {stage: round(spent, 3) for stage, spent in clock.seconds.items()},
     }
-    if len(shares) > 1:
+    if shares:
         timing["workers"] = [asdict(share) for share in shares]
     forget_parts(opened.run)
     opened.run.write_json("timing.json", timing)
