@@ -41,6 +41,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=float, default=30.0, help="seconds in which a worker loads, for the simulation")
     parser.add_argument("--most-shards", type=int, default=500_000, help="larger simulations are left out")
+    parser.add_argument(
+        "--keep-real", action="store_true", help="simulate anew, keep the runs of Ray that were measured"
+    )
     parser.add_argument("--largest", type=int, default=100_000_000, help="samples of the largest simulated manifest")
     given = parser.parse_args()
     if given.part == "page":

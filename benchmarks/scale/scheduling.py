@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import json
 import os
 import random
 import tempfile
@@ -13,6 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from quality.rows import RESULTS
 
 from gradsift.engines.on_ray import IN_FLIGHT
 from gradsift.plan.workers import best_shard_size
@@ -24,6 +27,7 @@ FAILURES_PER_HOUR = 0.01
 """Of each worker: one death in 100 hours, about what preemptible machines have. Fixed before any run."""
 RESTART = 60.0
 """Seconds until a new worker stands in the place of a dead one, beside its start. Fixed as well."""
+PATH = RESULTS / "scale_scheduling.jsonl"
 SIZES = (64, 256, 2048, 16_384)
 
 
@@ -115,11 +119,12 @@ def simulate(world: World, seed: int = 0) -> dict[str, float]:
     }
 
 
-def measured(size: int) -> dict[str, Any]:
+def measured(size: int, message: float | None = None) -> dict[str, Any]:
     """Times of real shards, one worker's start, and the driver's time for each message of Ray.
 
     Args:
         size: Samples of the real run.
+        message: The driver's time, where it was measured before.
     """
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
@@ -128,7 +133,11 @@ def measured(size: int) -> dict[str, Any]:
     shards = sorted(after - before for before, after in pairwise(written))
     median = shards[len(shards) // 2]
     passes = result["timing"]["workers"][0]["cpu_seconds"]
-    return {"sample_seconds": passes / size, "spread": [one / median for one in shards], "message": message_seconds()}
+    return {
+        "sample_seconds": passes / size,
+        "spread": [one / median for one in shards],
+        "message": message or message_seconds(),
+    }
 
 
 def message_seconds(calls: int = 2_000) -> float:
@@ -162,13 +171,15 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
     Args:
         given: ``size`` of the real runs.
     """
-    real = measured(given.size)
+    known = [json.loads(line) for line in PATH.read_text().splitlines()] if given.keep_real else []
+    known = [row for row in known if row["part"] == "reality"]
+    real = measured(given.size, known[0]["message"] if known else None)
     base = World(
         SAMPLES, 1, 2048, real["sample_seconds"], tuple(real["spread"]), start=given.start, message=real["message"]
     )
     print({name: value for name, value in real.items() if name != "spread"}, flush=True)
     about = {"sample_seconds": base.sample_seconds, "message": base.message, "start": base.start}
-    found = [_against_reality(base, workers, given.size) | about for workers in (1, 2)]
+    found = known or [_against_reality(base, workers, given.size) | about for workers in (1, 2)]
     for slower, name in ((1.0, "this network"), (100.0, "one that takes 100 times as long")):
         for workers in WORKERS:
             world = replace(base, workers=workers, sample_seconds=base.sample_seconds * slower)

@@ -20,7 +20,7 @@ from gradsift.ranges import whole
 
 OF_THE_COMMAND = {
     "audit": {"output", "config", "overwrite", "trust_run", "trust", "as_json"},
-    "plan": {"as_json"},
+    "plan": {"workers", "price", "as_json"},
 }
 """Options that are no settings: they are not replayed."""
 OF_THE_JOB = {"audit": [EngineSettings], "plan": []}

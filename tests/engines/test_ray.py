@@ -76,6 +76,10 @@ def test_what_fails_in_an_actor_is_raised_here_with_the_sample(cluster, tmp_path
     with pytest.raises(DataError, match=r"positions 217 hold NaN.*on worker"):
         gradsift.audit(model(), Slow(SAMPLES, bad=217), output=tmp_path / "run", engine=Ray(workers=1), **SETTINGS)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_without_the_model_or_with_another_is_named(cluster, tmp_path):
     with pytest.raises(ModelError, match=r"weights model.safetensors do not exist \(on worker"):
         gradsift.audit(model(), Slow(SAMPLES), output=tmp_path / "b", engine=Ray(workers=1, load=Missing()), **SETTINGS)
     with pytest.raises(ModelError, match="shards of another run, model differ"):
@@ -83,6 +87,7 @@ def test_what_fails_in_an_actor_is_raised_here_with_the_sample(cluster, tmp_path
     assert not shards_of(tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_the_shards_of_an_actor_that_dies_are_computed_again(cluster, whole, tmp_path, caplog):
     """One of two actors is killed once the first shards are there."""
 

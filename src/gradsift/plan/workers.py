@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SHARDS_OF_A_WORKER = 50
-"""At the end workers wait for the slowest shard: with so many shards a worker that is about 1 % of the time."""
-MESSAGE = 0.002
-"""Seconds of the driver for each shard, generously; measured in docs/scale.md."""
+SHARDS_OF_A_WORKER = 200
+"""At the end workers wait for the slowest two shards: with so many shards a worker that is 1 or 2 % of the time."""
+MESSAGE = 0.001
+"""Seconds of the driver for each shard; measured in docs/scale.md."""
 DRIVER_LOAD = 0.5
 """Most of its time that the driver may be busy."""
 LARGEST, SMALLEST = 2048, 16
