@@ -21,7 +21,7 @@ def test_the_forecast_of_one_worker_is_that_of_one_process():
 
 
 def test_ten_workers_share_the_passes_and_load_each():
-    ten = on_workers(2_048_000, 10, begin=10, passes=10_000, end=100)
+    ten = on_workers(20_480_000, 10, begin=10, passes=10_000, end=100)
     assert ten.shard_size == LARGEST
     assert math.isclose(ten.seconds, 10 + 1000 + 100)
     assert math.isclose(ten.device_hours, (10 * 1010 + 100) / 3600)
