@@ -95,11 +95,12 @@ def kills(rows: list[Row]) -> str:
 def scheduling(rows: list[Row]) -> str:
     """The simulation beside reality, then utilisation by workers and shard size."""
     real = [row for row in rows if row["part"] == "reality"]
+    sample = next(row["sample_seconds"] for row in rows if row["part"] == "scheduling")
     lines = [
         "### Scheduling, simulated",
         "",
         f"`python benchmarks/scale scheduling`: 100,000,000 samples. Measured on {real[0]['cores']} cores "
-        f"({real[0]['machine'].partition(',')[0]}): {1e3 * real[0]['sample_seconds']:.3g} ms a sample, the spread of real "
+        f"({real[0]['machine'].partition(',')[0]}): {1e3 * sample:.3g} ms a sample, the spread of real "
         f"shards, {1e3 * real[0]['message']:.2g} ms of the driver's computing a shard. Fixed beforehand: a worker dies "
         f"once in 100 hours and another one stands there after a minute; a worker loads for {real[0]['start']:g} seconds.",
         "",
