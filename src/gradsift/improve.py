@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from gradsift.audit import audit
 from gradsift.cleaning.corrected import accepted, apply
+from gradsift.cleaning.reviewed import Reviewed
 from gradsift.data import Samples
 from gradsift.data.overlap import overlap
 from gradsift.detectors import WrongLabelPosterior
@@ -66,6 +67,7 @@ class Improvement:
         return {
             "sentence": self.sentence(),
             "choice": self.choice.to_dict(),
+            "cure_digest": self.choice.cure.digest.hex(),
             "proof": None if self.proof is None else self.proof.to_dict(),
             "notices": self.notices,
             "trainings": self.trainings,
@@ -110,7 +112,8 @@ def improve(
 
     Cross-fitted predictions say which labels are wrong; cures (drop, relabel, soft targets, weights) are compared by
     samples that were held out, with the labels they were given; no change wins ties. No clean label is read before the
-    proof.
+    proof. What people have decided about the audit in the folder (``gradsift review FOLDER/audit``) stands above the choice
+    when the same call is made again.
 
     Example:
         >>> import numpy as np
@@ -179,12 +182,17 @@ def improve(
     if class_names is not None:
         evidence = evidence.with_(class_names=list(class_names))
     audited = _audit(evidence, train_set, folder, seed, show_progress)
+    reviewed = Reviewed.of(audited, audited.samples_of(train_set))
     choice = _choose(
         None if by_heads else timed, train_set, evidence, trainings if features is not None else trainings - folds,
         accepts={"soft", "weight"} if timed is None else accepted(timed), features=features, task=task, predict=predict,
-        seed=seed, folder=folder,
+        seed=seed, folder=folder, reviewed=reviewed,
     )  # fmt: skip
+    choice = replace(choice, cure=reviewed.over(choice.cure))
     tell(choice.sentence())
+    if len(reviewed):
+        notices.append(f"{len(reviewed):,} samples are as people decided, whatever the choice says.")
+        tell(notices[-1])
     names = evidence.class_names
     better = train_set if choice.cure.how == "none" else apply(choice.cure, train_set, class_names=names)
     model = None if timed is None else timed(better, seed=seed)
@@ -218,13 +226,14 @@ def _choose(
     predict: Predict | None,
     seed: int,
     folder: Path | None,
+    reviewed: Reviewed,
 ) -> Choice:
     """Compares cures by the training, and by heads on the features without one."""
     labels, fold_of = evidence.labels, evidence.folds
     if labels is None or fold_of is None or evidence.predictions is None:
         raise SettingError("the choice needs labels, and predictions that have not seen their sample")
     posterior = WrongLabelPosterior(random_state=seed).fit(evidence, labels)
-    true = posterior.true_class_probabilities(np.arange(len(labels)))
+    true = reviewed.targets(posterior.true_class_probabilities(np.arange(len(labels))), labels)
     wrong = 1 - true[np.arange(len(labels)), labels]
     if timed is None:
         return choose_by_heads(np.asarray(features), wrong, true, labels, fold_of, accepts=accepts, seed=seed)

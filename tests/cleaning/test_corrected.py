@@ -363,11 +363,11 @@ def test_a_training_says_which_cures_it_can_take():
     def train(dataset, *, seed):
         pass
 
-    assert accepted(train) == {"none", "drop", "relabel"}
+    assert accepted(train) == {"none", "drop", "relabel", "reviewed"}
     train.accepts = ("soft",)
-    assert accepted(train) == {"none", "drop", "relabel", "soft"}
+    assert accepted(train) == {"none", "drop", "relabel", "reviewed", "soft"}
     train.accepts = "weight"
-    assert accepted(train) == {"none", "drop", "relabel", "weight"}
+    assert accepted(train) == {"none", "drop", "relabel", "reviewed", "weight"}
     train.accepts = {"weights"}
     with pytest.raises(SettingError, match=r"accepts is \{'weights'\}.*soft, weight"):
         accepted(train)

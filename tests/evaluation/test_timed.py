@@ -37,7 +37,7 @@ by_function.accepts = {"weight"}
 )
 def test_it_says_of_itself_what_the_training_says(training, hows, by_epoch):
     timed = TimedTraining(training, lambda _words: None, {"choice": 3})
-    assert accepted(timed) == {"none", "drop", "relabel"} | hows
+    assert accepted(timed) == {"none", "drop", "relabel", "reviewed"} | hows
     assert takes(timed, "after_epoch") == by_epoch
     fold_of = np.array([0, 1])
     assert fingerprint_folds(timed, "data", fold_of, 0) == fingerprint_folds(training, "data", fold_of, 0)

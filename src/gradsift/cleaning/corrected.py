@@ -76,7 +76,7 @@ def accepted(train_fn: Any) -> set[str]:
         train_fn: The training; ``train_fn.accepts = {"soft", "weight"}`` says that it takes soft targets, weights or both.
 
     Returns:
-        Them and those that every training takes: none, drop, relabel.
+        Them and those that every training takes: none, drop, relabel, reviewed.
 
     Raises:
         SettingError: It says something else.
@@ -85,7 +85,7 @@ def accepted(train_fn: Any) -> set[str]:
     told = {declared} if isinstance(declared, str) else set(declared)
     if not told <= set(HOWS):
         raise SettingError(f"train_fn.accepts is {declared!r}: give the cures that it can take, of {', '.join(HOWS)}")
-    return {"none", "drop", "relabel", *told}
+    return {"none", "drop", "relabel", "reviewed", *told}
 
 
 def _changed(source: Any, cure: Cure, of_class: dict[int, Any], label: str | None) -> Any:

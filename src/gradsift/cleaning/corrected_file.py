@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -37,7 +38,12 @@ def write_corrected(source: str | Path, cure: Cure, output: str | Path, *, label
         write_kept(source, cure.kept, output, len(cure))
         return
     if len(cure.kept) < len(cure):
-        raise DataError("a file takes dropped samples or other labels, not both at once: write two files")
+        output = Path(output)
+        with TemporaryDirectory(prefix=".gradsift-", dir=output.parent) as aside:
+            kept = Path(aside) / output.name
+            write_kept(source, cure.kept, kept, len(cure))
+            write_corrected(kept, cure.of(cure.kept), output, label=label)
+        return
     records = open_records(source)
     names = records.names if isinstance(records, Table) else list(getattr(records, "arrays", ()))
     key = label

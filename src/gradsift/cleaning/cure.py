@@ -14,8 +14,8 @@ import numpy as np
 
 from gradsift.errors import DataError, SettingError
 
-How = Literal["none", "drop", "relabel", "soft", "weight"]
-HOWS: tuple[How, ...] = ("none", "drop", "relabel", "soft", "weight")
+How = Literal["none", "drop", "relabel", "soft", "weight", "reviewed"]
+HOWS: tuple[How, ...] = ("none", "drop", "relabel", "soft", "weight", "reviewed")
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,22 @@ class Cure:
     def changed(self) -> np.ndarray:
         """Positions of the samples that are dropped or get another label.
 
-        With soft targets those whose likeliest class is another one; with weights those that count less than half.
+        With soft targets those whose likeliest class is another one, too; with weights those that count less than half.
         """
+        changed = np.ones(len(self), dtype=bool)
+        changed[self.kept] = False
         if self.labels is not None:
-            return np.flatnonzero(self.labels != self.given)
+            changed |= self.labels != self.given
         if self.targets is not None:
-            return np.flatnonzero(self.targets.argmax(axis=1) != self.given)
+            changed |= self.targets.argmax(axis=1) != self.given
         if self.weights is not None:
-            return np.flatnonzero(self.weights < 0.5)
-        return np.setdiff1d(np.arange(len(self)), self.kept)
+            changed |= self.weights < 0.5
+        return np.flatnonzero(changed)
 
     @property
     def name(self) -> str:
         """The cure in short, such as ``drop 10 %``."""
-        if self.how in ("drop", "relabel"):
+        if self.how in ("drop", "relabel", "reviewed"):
             return f"{self.how} {100 * len(self.changed) / max(1, len(self)):.3g} %"
         return {"none": "no change", "soft": "soft targets", "weight": "weights"}[self.how]
 

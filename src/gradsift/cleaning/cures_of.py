@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from gradsift.cleaning.cure import HOWS, Cure, How, keeping_every_class, none, soft, weight
+from gradsift.cleaning.reviewed import Reviewed
 from gradsift.detectors import WrongLabelPosterior, get_detector
 from gradsift.errors import DataError, SettingError
 from gradsift.evidence import stored_evidence, with_samples_never_drawn
@@ -24,25 +25,32 @@ TOLERANCE = 1e-3
 
 
 def cure_of(
-    audit: AuditedRun, how: How | str, *, share: float | None = None, trajectory: Trajectory | None = None
+    audit: AuditedRun,
+    how: How | str,
+    *,
+    share: float | None = None,
+    trajectory: Trajectory | None = None,
+    reviewed: Reviewed | None = None,
 ) -> Cure:
     """A cure of the audited samples.
 
-    Where the table was edited (``Audit.open(run, table=FILE)``), what a person has decided stands above what the model
-    says, in every cure: a sample that is no longer flagged keeps its label with full weight; one that is flagged, or has
-    another suggested label, loses its label or gets the suggested one.
+    What people have decided in a review stands above what the model says, in every cure but ``"none"``; see
+    :mod:`gradsift.cleaning.reviewed`. Where the table was edited (``Audit.open(run, table=FILE)``), what a person has
+    decided in it does so, too: a sample that is no longer flagged keeps its label with full weight; one that is flagged,
+    or has another suggested label, loses its label or gets the suggested one.
 
     Args:
         audit: The audit.
         how: ``"drop"``: without what is flagged; ``"relabel"``: what is flagged gets its suggested label, where it has one;
             ``"soft"``: all samples get the probabilities of the true class; ``"weight"``: all samples get the probability
-            that their label is right; ``"none"``.
+            that their label is right; ``"reviewed"``: what people have decided, and nothing else; ``"none"``.
         share: Share of the samples that drop and relabel look at, the most detrimental ones, in (0, 1); those that are
             flagged where left out.
         trajectory: What was recorded along training, for soft targets of an audit that ranks by it.
+        reviewed: The decisions of people, matched with the data set; those of the run, as they stand, where left out.
 
     Returns:
-        The cure, in which every given class keeps a sample.
+        The cure, in which every given class keeps a sample, unless people have dropped them all.
 
     Raises:
         SettingError: There is no such cure, or it needs what this audit has not.
@@ -52,13 +60,30 @@ def cure_of(
     if share is not None and (how not in ("drop", "relabel") or not 0 < share < 1):
         raise SettingError(f"share is a number above 0 and below 1, for drop and relabel; given {share} with {how!r}")
     given = _given_labels(audit)
-    if how not in ("none", "drop") and given is None:
+    if how not in ("none", "drop", "reviewed") and given is None:
         raise SettingError(
             f"the cure {how!r} needs one class for each sample, and the labels of this audit are "
             f"{_KINDS.get(str(audit.kind), 'not known')}: use 'drop'"
         )
     labels = np.zeros(len(audit), dtype=np.int64) if given is None else given
     if how == "none":
+        return none(labels)
+    reviewed = Reviewed.of(audit) if reviewed is None else reviewed
+    if how == "reviewed" and not len(reviewed):
+        raise SettingError(f"nobody has decided about these samples: gradsift review {audit.run.path} asks people")
+    return reviewed.over(_by_model(audit, how, labels, given, share, trajectory))
+
+
+def _by_model(
+    audit: AuditedRun,
+    how: How | str,
+    labels: np.ndarray,
+    given: np.ndarray | None,
+    share: float | None,
+    trajectory: Trajectory | None,
+) -> Cure:
+    """The cure as the model, and an edited table, say it."""
+    if how == "reviewed":
         return none(labels)
     if how == "drop":
         kept = np.ones(len(audit), dtype=bool)
@@ -95,11 +120,12 @@ def _chosen(audit: AuditedRun, share: float | None, given: np.ndarray | None) ->
     return remaining
 
 
-def detrimental_order(audit: AuditedRun) -> np.ndarray:
+def detrimental_order(audit: AuditedRun, reviewed: Reviewed | None = None) -> np.ndarray:
     """All samples, the most detrimental first; those that a person has flagged before, those unflagged after all others.
 
     Args:
         audit: The audit.
+        reviewed: The decisions of people: whose label they found wrong comes first, whose label they kept last.
 
     Returns:
         Positions, shape (n,).
@@ -107,6 +133,9 @@ def detrimental_order(audit: AuditedRun) -> np.ndarray:
     decided, flagged = _decided(audit), audit.table["flagged"].to_numpy()
     word = np.zeros(len(audit))
     word[decided] = np.where(flagged[decided], -1, 1)
+    if reviewed is not None:
+        word[reviewed.positions("relabel", "drop", "ambiguous")] = -1
+        word[reviewed.positions("keep")] = 1
     return np.lexsort((audit.table["rank"].to_numpy(), word))
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from gradsift.cleaning.reviewed import Reviewed
+from gradsift.data import Samples
 from gradsift.errors import DataError
 from gradsift.table import AuditedRun
 
 
 def trim(train_set: Any, audit: AuditedRun) -> Any:
     """The data set without the flagged samples.
+
+    What people have decided in a review stands above the flag: a sample that they keep stays; one that they drop, relabel
+    or call ambiguous goes. ``correct(..., "drop")`` gives the relabelled ones their new label instead.
 
     Args:
         train_set: The data set that was audited.
@@ -23,4 +30,18 @@ def trim(train_set: Any, audit: AuditedRun) -> Any:
     """
     if train_set is None:
         raise DataError("trim needs the data set that was audited: pass it as trim(train_set)")
-    return audit.samples_of(train_set).keep(audit.kept)
+    samples = audit.samples_of(train_set)
+    return samples.keep(kept_after_review(audit, samples))
+
+
+def kept_after_review(audit: AuditedRun, samples: Samples) -> np.ndarray:
+    """Samples that a trim leaves.
+
+    Args:
+        audit: The audit.
+        samples: The data set that was audited.
+
+    Returns:
+        Positions in order.
+    """
+    return np.flatnonzero(Reviewed.of(audit, samples).leaves(audit.table["flagged"].to_numpy()))

@@ -10,6 +10,7 @@ import typer
 from gradsift.cleaning.corrected import apply
 from gradsift.cleaning.corrected_file import write_corrected
 from gradsift.cleaning.cures_of import cure_of
+from gradsift.cleaning.reviewed import Reviewed
 from gradsift.cli.console import print_json, print_table, say
 from gradsift.cli.options import JsonOption, RunArgument, TableOption
 from gradsift.cli.source import Source
@@ -28,7 +29,11 @@ def correct(
     run: RunArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="New file or folder of the same kind as the data.")],
     how: Annotated[
-        str, typer.Option(help="drop, relabel, soft, weight or none; auto chooses by held-out samples, or nothing.")
+        str,
+        typer.Option(
+            help="drop, relabel, soft, weight, reviewed (what people decided alone) or none; auto chooses by held-out "
+            "samples, or nothing."
+        ),
     ] = "auto",
     share: Annotated[
         float | None, typer.Option(help="Share of samples to drop or relabel; what is flagged where left out.")
@@ -50,7 +55,8 @@ def correct(
     """Writes the training set with labels mended, softened, weighted or dropped as a new file; never in place.
 
     Given labels stay: new ones stand beside gradsift_given_label, soft targets in gradsift_target, weights in
-    gradsift_weight. With --table, what a person has changed in the run's table stands above what the model says.
+    gradsift_weight. What people have decided in **gradsift review**, or changed in the run's table (--table), stands above
+    what the model says.
 
     For example: **gradsift correct runs/x -o better.parquet --how relabel**
     """
@@ -66,15 +72,15 @@ def correct(
     pretrained = source.load_pretrained() if train is not None and source.is_pretrained else None
     samples = audit.samples_of(source.load_data(pretrained=pretrained).dataset)
     trajectory = source.trajectory if how in ("soft", "auto") else None
-    choice = None
+    choice, reviewed = None, Reviewed.of(audit, samples)
     if how == "auto":
         choice = choose_cure(
             audit, samples.source, train_fn=train_function, trainings=trainings, folds=folds, frozen=frozen,
-            trajectory=trajectory,
+            trajectory=trajectory, reviewed=reviewed,
         )  # fmt: skip
-        cure, proof = choice.cure, choice.sentence()
+        cure, proof = reviewed.over(choice.cure), choice.sentence()
     else:
-        cure = cure_of(audit, how, share=share, trajectory=read_trajectory(trajectory))
+        cure = cure_of(audit, how, share=share, trajectory=read_trajectory(trajectory), reviewed=reviewed)
         proof = "" if how == "none" else UNPROVEN.format(how=how)
     rows = samples.raw.source
     if callable(getattr(rows, "to_parquet", None)):  # a data set of the hub

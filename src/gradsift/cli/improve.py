@@ -17,7 +17,8 @@ from gradsift.cli.predictions import read_array
 from gradsift.data.files import load, load_column
 from gradsift.errors import DataError
 from gradsift.imports import import_function
-from gradsift.writing import always, new_file
+from gradsift.store.checksums import from_json
+from gradsift.writing import always, new_file, remove
 
 
 def improve(
@@ -60,6 +61,7 @@ def improve(
     columns = {"label": label, "ignore": [*(ignore.split(",") if ignore else []), *([groups] if groups else [])]}
     loaded = load(data, **columns)  # type: ignore[arg-type]  # by name
     tested = None if test is None else load(test, like=loaded, **columns).dataset  # type: ignore[arg-type]  # by name
+    former = _digest_of_former(output / "result.json")
     with resumable("the trainings"):
         result = job(
             train_function, loaded.dataset, tested, metric=metric_function, trainings=trainings, folds=folds,
@@ -67,6 +69,8 @@ def improve(
             groups=None if groups is None else load_column(data, groups), class_names=loaded.class_names, output=output,
             tell=warn,
         )  # fmt: skip
+    if former is not None and former != result.choice.cure.digest.hex():
+        remove(better)  # people have decided more since it was written
     if result.choice.cure.how != "none" and not better.exists():
         write_corrected(data, result.choice.cure, better, label=label)
     if isinstance(result.model, nn.Module):
@@ -81,3 +85,11 @@ def improve(
         print_table(result.proof.rows(), "Retrained with controls")
     say(result.sentence(), "bold")
     say(f"The page: {output / 'report.html'}" + (f"; the data: {better}" if better.exists() else ""))
+
+
+def _digest_of_former(result: Path) -> str | None:
+    """What tells the cure of an earlier call in the same folder; ``None`` where there is none, or it cannot be read."""
+    try:
+        return from_json(result.read_text(encoding="utf-8")).get("cure_digest")
+    except (OSError, ValueError):
+        return None

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gradsift.cleaning.trim import kept_after_review
 from gradsift.cli.console import print_json, say
 from gradsift.cli.options import JsonOption, RunArgument, TableOption
 from gradsift.cli.source import Source
@@ -27,6 +28,8 @@ def trim(
 ) -> None:
     """Writes the training set without the flagged samples as a new file; never in place.
 
+    What people have decided in **gradsift review** stands above the flag.
+
     For example: **gradsift trim runs/x -o clean.parquet**
     """
     if run.resolve() in output.resolve().parents:
@@ -34,14 +37,15 @@ def trim(
     audit = Audit.open(run, table=table)
     source = Source.from_config(audit.run.config.get("source", {}), Trust.given(run / "config.yaml", trust_run, trust))
     samples = audit.samples_of(source.load_data().dataset)  # refuses data that is not what was audited
+    kept = kept_after_review(audit, samples)
     if callable(getattr(samples.source, "to_parquet", None)):  # a data set of the hub
         if output.suffix != ".parquet":
             raise DataError(f"{output.name} must be a .parquet file: name it *.parquet")
         with new_file(output) as aside:
-            samples.keep(audit.kept).to_parquet(aside)
+            samples.keep(kept).to_parquet(aside)
     else:
-        write_kept(source.data, audit.kept, output, len(audit))
+        write_kept(source.data, kept, output, len(audit))
     if as_json:
-        print_json({"kept": len(audit.kept), "removed": len(audit.flagged_positions), "output": str(output)})
+        print_json({"kept": len(kept), "removed": len(audit) - len(kept), "output": str(output)})
         return
-    say(f"Kept {len(audit.kept):,} of {len(audit):,} samples in {output}; {source.data} is as it was.")
+    say(f"Kept {len(kept):,} of {len(audit):,} samples in {output}; {source.data} is as it was.")

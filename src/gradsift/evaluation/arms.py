@@ -10,6 +10,7 @@ import numpy as np
 
 from gradsift.cleaning.cure import Cure, How, none, soft
 from gradsift.cleaning.cures_of import cure_of
+from gradsift.cleaning.reviewed import Reviewed
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.verification import UNCHANGED, Judged
 from gradsift.table import AuditedRun
@@ -59,6 +60,7 @@ def plan_arms(
     true_labels: Any = None,
     controls: Sequence[str] | None = None,
     trajectory: Trajectory | None = None,
+    reviewed: Reviewed | None = None,
 ) -> list[Arm]:
     """All arms of a verification, in the order in which they are trained.
 
@@ -69,6 +71,7 @@ def plan_arms(
         true_labels: True labels, shape (n,), where they are known.
         controls: Which of :data:`CONTROLS` may run; those that the arms need where left out.
         trajectory: What was recorded along training, for soft targets of an audit that ranks by it.
+        reviewed: The decisions of people, matched with the data set; those of the run, as they stand, where left out.
 
     Returns:
         No change, controls, the arms in question, oracles.
@@ -77,9 +80,10 @@ def plan_arms(
         SettingError: An arm or a control is unknown, or two arms have one name.
         DataError: A cure is of other samples or changes none of them, or true labels do not fit.
     """
-    allowed, cures, given = _allowed(controls), _cures(audit, asked, trajectory), cure_of(audit, "none").given
+    cures = _cures(audit, asked, trajectory, Reviewed.of(audit) if reviewed is None else reviewed)
+    allowed, given = _allowed(controls), cure_of(audit, "none").given
     unchanged = _fixed(UNCHANGED, none(given), seeds)
-    sizes = sorted({_removed(cure) for cure in cures.values() if cure.how == "drop"}) if RANDOM in allowed else []
+    sizes = sorted({_removed(cure) for cure in cures.values() if _is_dropping(cure)}) if RANDOM in allowed else []
     names = {size: RANDOM if len(sizes) == 1 else f"{RANDOM} of {size:,}" for size in sizes}
     random = [Arm(name, "drop", {seed: _random(given, size, seed) for seed in seeds}) for size, name in names.items()]
     classes = next((cure.targets.shape[1] for cure in cures.values() if cure.targets is not None), 0)
@@ -89,7 +93,7 @@ def plan_arms(
         softened.append(Arm(DISTILLED, "soft", unchanged.cures))
     judged = []
     for name, cure in cures.items():
-        own = [names[_removed(cure)]] if cure.how == "drop" and names else []
+        own = [names[_removed(cure)]] if _is_dropping(cure) and names else []
         if cure.how == "soft":
             own = [arm.name for arm in softened]
         judged.append(_fixed(name, cure, seeds, tuple(own) or (UNCHANGED,)))
@@ -118,6 +122,11 @@ def _fixed(name: str, cure: Cure, seeds: Iterable[int], controls: tuple[str, ...
     return Arm(name, cure.how, dict.fromkeys(seeds, cure), controls)
 
 
+def _is_dropping(cure: Cure) -> bool:
+    """Whether a random drop of as many samples is the cure's control."""
+    return cure.how == "drop" or (cure.how in ("relabel", "reviewed") and _removed(cure) > 0)
+
+
 def _removed(cure: Cure) -> int:
     return len(cure) - len(cure.kept)
 
@@ -136,13 +145,13 @@ def _allowed(controls: Sequence[str] | None) -> tuple[str, ...]:
     return CONTROLS if controls is None else tuple(controls)
 
 
-def _cures(audit: AuditedRun, asked: Asked, trajectory: Trajectory | None) -> dict[str, Cure]:
+def _cures(audit: AuditedRun, asked: Asked, trajectory: Trajectory | None, reviewed: Reviewed) -> dict[str, Cure]:
     """The arms in question by their names."""
     if isinstance(asked, str | Cure):
         raise SettingError(f"arms is a {type(asked).__name__}, give a list, such as arms=['drop', 'soft']")
     cures: dict[str, Cure] = {}
     for arm in asked.items() if isinstance(asked, Mapping) else asked:
-        name, cure = _named(audit, arm, trajectory)
+        name, cure = _named(audit, arm, trajectory, reviewed)
         if name in cures or name in (UNCHANGED, *CONTROLS) or name.startswith(("oracle ", RANDOM)):
             raise SettingError(
                 f"the name {name!r} of an arm is taken: give every cure a name of its own, arms={{name: cure}}"
@@ -158,15 +167,15 @@ def _cures(audit: AuditedRun, asked: Asked, trajectory: Trajectory | None) -> di
     return cures
 
 
-def _named(audit: AuditedRun, arm: Any, trajectory: Trajectory | None) -> tuple[str, Cure]:
+def _named(audit: AuditedRun, arm: Any, trajectory: Trajectory | None, reviewed: Reviewed) -> tuple[str, Cure]:
     if isinstance(arm, tuple):
         name, cure = arm
     else:
         name, cure = arm.name if isinstance(arm, Cure) else arm, arm
     if isinstance(cure, AuditedRun):
-        cure = cure_of(cure, "drop")
+        cure = cure_of(cure, "drop")  # it may be of another run, with decisions of its own
     elif isinstance(cure, str):
-        cure = cure_of(audit, cure, trajectory=trajectory)
+        cure = cure_of(audit, cure, trajectory=trajectory, reviewed=reviewed)
     if not isinstance(name, str) or not isinstance(cure, Cure):
         raise SettingError(f"an arm is a kind of cure, a Cure, or a name with a Cure or an Audit; given {arm!r}")
     return name, cure

@@ -12,6 +12,7 @@ import numpy as np
 from gradsift.cleaning.corrected import accepted
 from gradsift.cleaning.cure import none
 from gradsift.cleaning.cures_of import cure_of, detrimental_order
+from gradsift.cleaning.reviewed import Reviewed
 from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
 from gradsift.evaluation.choice import Choice, choose
 from gradsift.evaluation.cured_training import CuredTraining
@@ -42,6 +43,7 @@ def choose_cure(
     predict: Predict | None = None,
     groups: Any = None,
     trajectory: Recorder | Trajectory | str | Path | None = None,
+    reviewed: Reviewed | None = None,
     seed: int = 0,
     output: str | Path | None = None,
     show_progress: bool = True,
@@ -60,6 +62,7 @@ def choose_cure(
         predict: As for :func:`gradsift.cross_fit`.
         groups: Group of each sample, shape (n,); no group is split over folds.
         trajectory: What was recorded along training, for an audit that ranks by it.
+        reviewed: The decisions of people, matched with the data set; those of the run, as they stand, where left out.
         seed: Seed of folds and trainings.
         output: Folder of finished trainings, which are not repeated.
         show_progress: Whether to show a progress bar.
@@ -75,10 +78,11 @@ def choose_cure(
     if reason is not None:
         logger.warning("The data stay as they are: %s", reason)
         return Choice(none(np.zeros(len(audit), dtype=np.int64)), "cannot tell", [], 0)
-    soft = cure_of(audit, "soft", trajectory=read_trajectory(trajectory))
+    reviewed = Reviewed.of(audit) if reviewed is None else reviewed
+    soft = cure_of(audit, "soft", trajectory=read_trajectory(trajectory), reviewed=reviewed)
     labels, posterior = soft.given, np.asarray(soft.targets)
     scores = np.empty(len(audit))
-    scores[detrimental_order(audit)] = np.arange(len(audit), 0, -1)
+    scores[detrimental_order(audit, reviewed)] = np.arange(len(audit), 0, -1)
     fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
     if train_fn is None:
         stored = stored_evidence(audit.run, audit.kind).features

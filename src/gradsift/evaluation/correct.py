@@ -9,6 +9,7 @@ from typing import Any, Literal
 from gradsift.cleaning.corrected import apply
 from gradsift.cleaning.cure import Cure, How
 from gradsift.cleaning.cures_of import cure_of
+from gradsift.cleaning.reviewed import Reviewed
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.choose_cure import choose_cure
 from gradsift.evidence import TrainFunction
@@ -36,6 +37,9 @@ def correct(
 ) -> Any:
     """The training set with a cure done to it.
 
+    What people have decided in a review (``gradsift review``) stands above what the model says, in every cure but
+    ``"none"`` and one that is given as a :class:`~gradsift.cleaning.cure.Cure`.
+
     Example:
         >>> import gradsift, numpy as np
         >>> X, y = np.eye(2)[[0, 0, 1, 1, 1]], np.array([0, 0, 1, 1, 0])
@@ -49,7 +53,8 @@ def correct(
         train_set: The data set that was audited.
         how: ``"drop"``: without what is flagged; ``"relabel"``: what is flagged gets its suggested label;
             ``"soft"``: probabilities of the true class as targets; ``"weight"``: the probability that the label is right
-            as weight of the loss; ``"none"``: as it is. Every class keeps a sample. All but drop need classes. ``"auto"``:
+            as weight of the loss; ``"reviewed"``: what people have decided alone; ``"none"``: as it is. Every class keeps a
+            sample. All but drop and reviewed need classes. ``"auto"``:
             what :func:`~gradsift.choose_cure` chooses by held-out samples, or nothing; a
             :class:`~gradsift.cleaning.cure.Cure`, such as that of an earlier choice: itself.
         train_fn: With ``"auto"``: the training, ``train_fn(dataset, seed=seed)``; without it, heads on stored features
@@ -76,18 +81,19 @@ def correct(
         given = [*(["train_fn"] if train_fn is not None else []), *options]
         raise SettingError(f"{', '.join(given)} belongs to how='auto', which chooses; given how={how!r}")
     samples = audit.samples_of(train_set)
+    reviewed = Reviewed.of(audit, samples)
     if isinstance(how, Cure):
         cure = how
     elif how == "auto":
         if share is not None:
             raise SettingError("how='auto' chooses the share itself: leave share out, or name a cure")
         choice = choose_cure(
-            audit, train_set, train_fn=train_fn, trainings=trainings, trajectory=trajectory, **options
+            audit, train_set, train_fn=train_fn, trainings=trainings, trajectory=trajectory, reviewed=reviewed, **options
         )  # fmt: skip
         announce(choice.sentence())
-        cure = choice.cure
+        cure = reviewed.over(choice.cure)
     else:
-        cure = cure_of(audit, how, share=share, trajectory=read_trajectory(trajectory))
+        cure = cure_of(audit, how, share=share, trajectory=read_trajectory(trajectory), reviewed=reviewed)
         if how != "none":
             logger.warning(UNPROVEN.format(how=how))
     return apply(cure, samples.source, label=label, class_names=audit.class_names)

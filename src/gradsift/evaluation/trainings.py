@@ -102,8 +102,8 @@ class Trainings:
             cure = self._distilled(cure, seed)
         model = self._trained(cure, seed, arm.name)
         value = float(self._recipe.metric(model, self._recipe.test_set))
-        removed = len(cure) - len(cure.kept)
-        return Trial(arm.name, seed, value, time.perf_counter() - started, removed, 0 if removed else len(cure.changed))
+        removed, seconds = len(cure) - len(cure.kept), time.perf_counter() - started
+        return Trial(arm.name, seed, value, seconds, removed, len(cure.changed) - removed)
 
     def _trained(self, cure: Cure, seed: int, arm: str) -> Any:
         try:

@@ -265,6 +265,7 @@ class Verification:
             "relabel": f"relabelling {changed:,} samples",
             "soft": "training on soft targets",
             "weight": "weighting the samples",
+            "reviewed": f"removing {removed:,} and relabelling {changed:,} samples as people decided",
         }[judged.how]
         return words if judged.arm == judged.how else f"{words} ({judged.arm})"
 

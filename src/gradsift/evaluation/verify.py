@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gradsift.cleaning.reviewed import Reviewed
 from gradsift.errors import SettingError
 from gradsift.evaluation.arms import Asked, plan_arms
 from gradsift.evaluation.trainings import Metric, Recipe, Trainings, TrialKeys
@@ -52,9 +53,10 @@ def verify(
         audit: The audit.
         test_set: Handed to the metric. The audit has not seen it, and neither may the choice of the cut.
         metric: ``metric(model, test_set) -> float``.
-        arms: What is in question: ``"drop"``, ``"relabel"`` (the flagged samples), ``"soft"``, ``"weight"``, a
-            :class:`~gradsift.cleaning.cure.Cure`, or ``{name: cure}``. An audit in place of a cure, such as one whose table
-            a person has edited, stands for dropping what it flags: ``{"reviewed": gradsift.Audit.open(run, table=file)}``.
+        arms: What is in question: ``"drop"``, ``"relabel"`` (the flagged samples), ``"soft"``, ``"weight"``,
+            ``"reviewed"`` (what people have decided, alone), a :class:`~gradsift.cleaning.cure.Cure`, or
+            ``{name: cure}``. An audit in place of a cure, such as one whose table a person has edited, stands for dropping
+            what it flags: ``{"reviewed": gradsift.Audit.open(run, table=file)}``.
         controls: Which of ``"random drop"``, ``"smoothing 0.3"``, ``"smoothing 0.1"`` and ``"self-distillation"`` may run;
             all that the arms need where left out. No change always runs.
         seeds: How many seeds (0, 1, ...), or which.
@@ -78,8 +80,8 @@ def verify(
     seeds = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
     if not seeds:
         raise SettingError("verify needs at least one seed; five or more make an interval that means something")
-    planned = plan_arms(audit, arms, seeds, true_labels, controls, read_trajectory(trajectory))
-    audit.samples_of(train_set)  # refuses a data set that is not the audited one
+    reviewed = Reviewed.of(audit, audit.samples_of(train_set))  # refuses a data set that is not the audited one
+    planned = plan_arms(audit, arms, seeds, true_labels, controls, read_trajectory(trajectory), reviewed)
     job = get_task(task)
     predict = predict or (lambda model, dataset: predicted_probabilities(model, dataset, job))
     recipe = Recipe(train_fn, train_set, metric, test_set, predict)

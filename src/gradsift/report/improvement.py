@@ -57,19 +57,17 @@ def write_improvement(
 
 def _after(cure: Cure) -> np.ndarray:
     """The class of every sample after the cure; -1 where it is dropped."""
-    if cure.labels is not None:
-        return cure.labels
-    if cure.targets is not None:
-        return cure.targets.argmax(axis=1)
+    labels = cure.given if cure.labels is None else cure.labels
+    labels = labels if cure.targets is None else cure.targets.argmax(axis=1)
     after = np.full(len(cure), -1)
-    after[cure.kept] = cure.given[cure.kept]
+    after[cure.kept] = labels[cure.kept]
     return after
 
 
 def _in_words(audit: AuditedRun, cure: Cure, label: int) -> str:
-    if cure.how == "weight":
-        return "weighs less than half"
-    return "dropped" if label < 0 else class_name(audit, label)
+    if label < 0:
+        return "dropped"
+    return "weighs less than half" if cure.how == "weight" else class_name(audit, label)
 
 
 def _changes(audit: AuditedRun, cure: Cure) -> list[dict[str, Any]]:

@@ -1,0 +1,173 @@
+"""What people decided, done to a cure: a person's word stands above a model's.
+
+* *keep*: the sample stays, with its given label and full weight;
+* *relabel*: it stays with the new label, as a target of that class where targets are soft;
+* *drop*: it goes, from soft targets and weights, too;
+* *ambiguous*: where targets are soft it gets the distribution that was decided, or the model's where none was; where
+  samples are weighted, the weight that this gives to its given label. A cure with hard labels drops it: a label that is
+  no more than a guess teaches the guess, and one sample less costs little.
+* *skip* says nothing.
+
+Labels that are no classes (several yes-or-no labels, values, tokens) are not written into data sets: a sample whose label
+is wrong goes, and an export holds the right one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gradsift.cleaning.cure import Cure
+from gradsift.cleaning.decision import Decision
+from gradsift.cleaning.decisions import Decisions
+from gradsift.cleaning.sample_content import SampleContent
+from gradsift.data import Samples
+from gradsift.table import AuditedRun
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """The decisions that stand and fit the data set.
+
+    Attributes:
+        decisions: Position to decision, without those that skip.
+        unmatched: Decisions about samples whose content is no longer what it was; they change nothing.
+        of_classes: Whether labels are classes.
+    """
+
+    decisions: Mapping[int, Decision]
+    unmatched: tuple[Decision, ...] = ()
+    of_classes: bool = True
+
+    @classmethod
+    def of(cls, audit: AuditedRun, samples: Samples | None = None) -> Reviewed:
+        """The decisions about an audit's samples; none where nobody has reviewed it.
+
+        Args:
+            audit: The audit.
+            samples: The data set that was audited, in which each decision's sample is looked up by its content; without it
+                it is believed.
+
+        Returns:
+            The decisions. What does not match is logged.
+        """
+        stored = Decisions.of(audit)
+        if stored is None:
+            return cls({}, (), audit.kind == "class")
+        with stored:
+            standing = {place: one for place, one in stored.current().items() if one.kind != "skip"}
+        content = SampleContent(audit, samples)
+        fits = {place for place, one in standing.items() if content.fits(place, one.content)}
+        unmatched = tuple(one for place, one in standing.items() if place not in fits)
+        if unmatched:
+            logger.warning(
+                "%d decisions are about samples that are no longer what they were, and change nothing (positions %s)",
+                *(len(unmatched), ", ".join(str(one.position) for one in unmatched[:10])),
+            )
+        return cls({place: standing[place] for place in sorted(fits)}, unmatched, audit.kind == "class")
+
+    def __len__(self) -> int:
+        """Number of decisions that fit."""
+        return len(self.decisions)
+
+    def positions(self, *kinds: str) -> np.ndarray:
+        """Samples of some decisions.
+
+        Args:
+            *kinds: Kinds of decisions.
+
+        Returns:
+            Positions in rising order.
+        """
+        return np.array([place for place, one in self.decisions.items() if one.kind in kinds], dtype=np.int64)
+
+    @property
+    def relabelled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the samples that get another class, and these classes."""
+        positions = self.positions("relabel") if self.of_classes else np.arange(0)
+        return positions, np.array([self.decisions[place].label for place in positions.tolist()], dtype=np.int64)
+
+    def leaves(self, flagged: np.ndarray) -> np.ndarray:
+        """Which samples stay in the data set with their given label.
+
+        Args:
+            flagged: Samples that are to go, shape (n,), boolean.
+
+        Returns:
+            Shape (n,), boolean: what is kept stays; what is dropped, relabelled or ambiguous goes.
+        """
+        stays = ~flagged
+        stays[self.positions("keep")] = True
+        stays[self.positions("relabel", "drop", "ambiguous")] = False
+        return stays
+
+    def over(self, cure: Cure) -> Cure:
+        """A cure in which people have the last word.
+
+        Args:
+            cure: What the model says of all samples; with ``"none"`` nothing but what people say is done.
+
+        Returns:
+            The cure; the same one where nothing was decided.
+        """
+        if not len(self):
+            return cure
+        by_numbers = cure.targets is not None or cure.weights is not None
+        kept = np.zeros(len(cure), dtype=bool)
+        kept[cure.kept] = True
+        relabelled, classes = self.relabelled
+        untold = () if self.of_classes else ("relabel",)
+        kept[self.positions("keep")] = True
+        kept[relabelled] = True
+        kept[self.positions("drop", *untold, *(() if by_numbers else ("ambiguous",)))] = False
+        lost = np.setdiff1d(cure.given, cure.given[kept])
+        if self.of_classes and len(lost):
+            logger.warning("no sample of the classes %s is left, as people decided", ", ".join(map(str, lost[:10])))
+        return replace(
+            cure,
+            how="reviewed" if cure.how == "none" else cure.how,
+            kept=np.flatnonzero(kept),
+            labels=self._labels(cure, relabelled, classes),
+            targets=None if cure.targets is None else self.targets(cure.targets, cure.given),
+            weights=None if cure.weights is None else self._weights(cure.weights, cure.given),
+        )
+
+    def targets(self, targets: np.ndarray, given: np.ndarray) -> np.ndarray:
+        """Probabilities of the true class as people have decided.
+
+        Args:
+            targets: What the model believes, shape (n, K).
+            given: Given labels, shape (n,).
+
+        Returns:
+            Shape (n, K): certain where a label was kept or replaced, as decided where it is ambiguous.
+        """
+        new, certain = targets.copy(), np.eye(targets.shape[1], dtype=targets.dtype)
+        kept, (relabelled, classes) = self.positions("keep"), self.relabelled
+        new[kept], new[relabelled] = certain[given[kept]], certain[classes]
+        for place in self.positions("ambiguous").tolist():
+            if self.decisions[place].label is not None:
+                new[place] = self.decisions[place].label
+        return new
+
+    def _labels(self, cure: Cure, relabelled: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
+        if cure.targets is not None or (cure.labels is None and not len(relabelled)):
+            return cure.labels
+        labels = (cure.given if cure.labels is None else cure.labels).copy()
+        gone = self.positions("keep", "drop", "ambiguous")
+        labels[gone], labels[relabelled] = cure.given[gone], classes
+        return labels
+
+    def _weights(self, weights: np.ndarray, given: np.ndarray) -> np.ndarray:
+        new = weights.copy()
+        new[self.positions("keep", "relabel")] = 1
+        for place in self.positions("ambiguous").tolist():
+            distribution = self.decisions[place].label
+            if distribution is not None:
+                new[place] = distribution[given[place]]
+        return new
