@@ -85,7 +85,9 @@ def test_trim_and_correct_do_what_people_said(run):
     quiet = int(audit.kept[0])
     with Decisions.open(run) as decisions:
         decisions.add([decided(audit, kept), decided(audit, dropped, "drop"), decided(audit, quiet, "drop")])
-        decisions.add([decided(audit, mended, "relabel", int(true[mended])), decided(audit, int(audit.kept[1]), "skip")])
+        decisions.add(
+            [decided(audit, mended, "relabel", int(true[mended])), decided(audit, int(audit.kept[1]), "skip")]
+        )
     expected = sorted({*audit.kept.tolist(), kept} - {quiet})
     X, y = audit.trim(data)
     np.testing.assert_array_equal(X, data[0][expected])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -186,3 +186,21 @@ def _is_time(text: str) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def now() -> str:
+    """This time, as decisions carry it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def in_utc(at: str) -> str:
+    """A time as decisions carry it, so that later times are greater strings.
+
+    Args:
+        at: ISO 8601; without an offset it is UTC.
+
+    Returns:
+        The same time in UTC, to the millisecond.
+    """
+    time = datetime.fromisoformat(at)
+    return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC).isoformat(timespec="milliseconds")

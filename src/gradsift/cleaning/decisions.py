@@ -6,12 +6,11 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gradsift.cleaning.decision import KINDS, Decision, Labels
+from gradsift.cleaning.decision import KINDS, Decision, Labels, in_utc, now
 from gradsift.cleaning.decision_file import DecisionFile, Row, Step
 from gradsift.errors import DataError
 from gradsift.table import AuditedRun
@@ -164,17 +163,17 @@ class Decisions:
             DataError: A decision cannot be meant for this run; none of them is saved.
             RunDirectoryError: They cannot be written; none of them is saved.
         """
-        now = _now()
-        decisions = [replace(one, at=one.at or now) for one in decisions]
+        made = now()
         for decision in decisions:
             self.labels.refuse_unfit(decision)
+        decisions = [replace(one, at=in_utc(one.at) if one.at else made) for one in decisions]
         if len({(one.reviewer, one.blind) for one in decisions}) != 1:
             raise DataError("a step is of one reviewer and one way to read, and of at least one decision: split it")
         if len({one.position for one in decisions}) < len(decisions):
             raise DataError("a step decides about each sample once: the same position was given twice")
         with self._turn:
             reviewer, first = decisions[0].reviewer, self._last_row + 1
-            step = Step(self._steps + 1, reviewer, "decide", None, now)
+            step = Step(self._steps + 1, reviewer, "decide", None, made)
             rows = [
                 Row(number, step.number, decision, self._standing_row(decision), number)
                 for number, decision in enumerate(decisions, first)
@@ -246,6 +245,35 @@ class Decisions:
         with self._turn:
             return [self._rows[number].decision for number in sorted(self._slots.get(position, {}).values())]
 
+    def reading(self, position: int, reviewer: str, blind: bool = False) -> Decision | None:
+        """What one reviewer has decided about a sample and stands.
+
+        Args:
+            position: The sample.
+            reviewer: Who.
+            blind: Whether the blind second reading is meant.
+
+        Returns:
+            The decision, where there is one.
+        """
+        with self._turn:
+            return self._decision_of(self._slots.get(position, {}).get((reviewer, blind)))
+
+    def second_readings(self) -> list[tuple[Decision, Decision]]:
+        """Samples that were read blindly by somebody after another one; skips are left out.
+
+        Returns:
+            What stood first, and the blind reading.
+        """
+        with self._turn:
+            pairs = []
+            for position in sorted(self._slots):
+                readings = [one for one in self.readings(position) if one.kind != "skip"]
+                blind = [one for one in readings if one.blind]
+                first = [one for one in readings if not one.blind]
+                pairs += [(first[0], second) for second in blind if first]
+            return pairs
+
     def conflicts(self) -> list[int]:
         """Samples about which reviewers say different things; who skips says nothing.
 
@@ -294,7 +322,7 @@ class Decisions:
             if not stack.get(reviewer):
                 return []
             of_step = stack[reviewer][-1]
-            step, first = Step(self._steps + 1, reviewer, action, of_step, _now()), self._last_row + 1
+            step, first = Step(self._steps + 1, reviewer, action, of_step, now()), self._last_row + 1
             rows = []
             for number, made in enumerate(self._of_step[of_step], first):
                 told = self._rows[made]
@@ -354,9 +382,9 @@ class Decisions:
     def _first_word(self, slots: dict[Slot, int]) -> Decision:
         """The decision that stands above the others."""
 
-        def precedence(number: int) -> tuple[bool, bool, int]:
+        def precedence(number: int) -> tuple[bool, bool, str, int]:
             decision = self._rows[number].decision
-            return decision.kind != "skip", not decision.blind, number
+            return decision.kind != "skip", not decision.blind, decision.at, number
 
         return self._rows[max(slots.values(), key=precedence)].decision
 
@@ -369,7 +397,3 @@ class Decisions:
 
 def _fingerprint(audit: AuditedRun) -> str:
     return str(audit.details.get("fingerprint"))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

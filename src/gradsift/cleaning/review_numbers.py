@@ -1,0 +1,288 @@
+"""What decisions say of the audit: how right it was, what is left, and how far its probabilities can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import cohen_kappa_score
+
+from gradsift.cleaning.decision import Decision
+
+RANDOM_SHARE = 0.05
+"""Share of the samples, drawn at random, that people are asked about whatever the model says of them."""
+WRONG = ("relabel", "drop", "ambiguous")
+"""Decisions that say that the given label is not right."""
+BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
+"""Ends of the classes of probability in which the calibration is told."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share with its 95 % interval (Wilson's).
+
+    Attributes:
+        hits: How many.
+        size: Of how many.
+        value: The share; NaN of none.
+        low: Lower end of the interval.
+        high: Upper end.
+    """
+
+    hits: int
+    size: int
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, hits: int, size: int) -> Share:
+        """The share of some samples.
+
+        Args:
+            hits: How many.
+            size: Of how many.
+
+        Returns:
+            The share; of no sample it may be anything.
+        """
+        if not size:
+            return cls(0, 0, float("nan"), 0.0, 1.0)
+        interval = binomtest(hits, size).proportion_ci(method="wilson")
+        return cls(hits, size, hits / size, float(interval.low), float(interval.high))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, ``None`` for a share of nothing."""
+        return asdict(self) | {"value": self.value if self.size else None}
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Decided samples of similar probability.
+
+    Attributes:
+        low: Lower end of the probabilities.
+        high: Upper end.
+        expected: Mean probability that the label is wrong.
+        found: Share whose label was found wrong.
+    """
+
+    low: float
+    high: float
+    expected: float
+    found: Share
+
+
+@dataclass(frozen=True)
+class ReviewNumbers:
+    """What is known after some decisions.
+
+    Attributes:
+        decided: Number of samples about which somebody has decided.
+        skipped: Number of samples that were only skipped.
+        left: Number of flagged samples about which nobody has decided.
+        precision: Share of the decided flagged samples whose label was wrong.
+        remaining: Share of wrong labels among samples that are not flagged, by the random ones of them that were decided.
+        unflagged: Number of samples that are not flagged and not decided.
+        calibration: Probability and finding, by class of probability.
+        seconds: Median seconds of a decision; NaN before the first.
+        kappa: Cohen's kappa of first and blind second readings; NaN where there are too few.
+        second_readings: How many samples were read twice.
+        conflicts: Number of samples about which reviewers differ.
+    """
+
+    decided: int
+    skipped: int
+    left: int
+    precision: Share
+    remaining: Share
+    unflagged: int
+    calibration: list[Bin]
+    seconds: float
+    kappa: float
+    second_readings: int
+    conflicts: int
+
+    @property
+    def wrong_left(self) -> tuple[float, float, float]:
+        """Wrong labels among samples that are neither flagged nor decided: estimate, lower and upper end (95 %)."""
+        share = self.remaining
+        return share.value * self.unflagged, share.low * self.unflagged, share.high * self.unflagged
+
+    def sentences(self) -> list[str]:
+        """What is known, in words."""
+        told = [f"People have decided about {self.decided:,} samples; {self.left:,} flagged ones are left."]
+        if self.precision.size:
+            told.append(
+                f"Of {self.precision.size:,} flagged samples {self.precision.hits:,} had a wrong label "
+                f"({100 * self.precision.value:.0f} %)."
+            )
+        if self.remaining.size:
+            value, low, high = self.wrong_left
+            told.append(
+                f"Of {self.remaining.size:,} random samples that are not flagged {self.remaining.hits:,} had a wrong "
+                f"label: about {value:,.0f} wrong labels are left among {self.unflagged:,} "
+                f"(95 %: {low:,.0f} to {high:,.0f})."
+            )
+        if self.second_readings and np.isfinite(self.kappa):
+            told.append(f"Cohen's kappa of {self.second_readings:,} blind second readings is {self.kappa:.2f}.")
+        if self.conflicts:
+            told.append(f"Reviewers differ about {self.conflicts:,} samples.")
+        return told
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, ``None`` for what is not known."""
+        return {
+            "decided": self.decided,
+            "skipped": self.skipped,
+            "left": self.left,
+            "precision": self.precision.to_dict(),
+            "remaining": self.remaining.to_dict(),
+            "unflagged": self.unflagged,
+            "wrong_left": [_known(value) for value in self.wrong_left],
+            "calibration": [asdict(one) | {"found": one.found.to_dict()} for one in self.calibration],
+            "second_readings": self.second_readings,
+            "conflicts": self.conflicts,
+            "seconds": _known(self.seconds),
+            "kappa": _known(self.kappa),
+            "sentences": self.sentences(),
+        }
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What the next decisions will bring.
+
+    Attributes:
+        count: How many decisions.
+        wrong: How many wrong labels are expected among them.
+        minutes: How long they take at this speed; NaN before the first decision.
+    """
+
+    count: int
+    wrong: float
+    minutes: float
+
+    def sentence(self) -> str:
+        """In words, such as: about 240 wrong in the next 400, 35 minutes at your speed."""
+        time = f", {max(1, round(self.minutes)):,} minutes at your speed" if np.isfinite(self.minutes) else ""
+        return f"about {self.wrong:,.0f} wrong in the next {self.count:,}{time}"
+
+
+def ahead(probabilities: np.ndarray, seconds: float, count: int = 400) -> Ahead:
+    """What the next decisions will bring.
+
+    Example:
+        >>> ahead(np.array([0.9, 0.8, 0.1]), seconds=30.0, count=2).sentence()
+        'about 2 wrong in the next 2, 1 minutes at your speed'
+
+    Args:
+        probabilities: Probability that each label is wrong, in the order of the queue.
+        seconds: Median seconds of a decision.
+        count: How many are looked at.
+
+    Returns:
+        The expectation.
+    """
+    coming = np.asarray(probabilities, dtype=np.float64)[:count]
+    return Ahead(len(coming), float(np.nansum(coming)), len(coming) * seconds / 60)
+
+
+def random_slice(size: int, *, share: float = RANDOM_SHARE, seed: int = 0) -> np.ndarray:
+    """The samples that are mixed into the queue whatever the model says of them.
+
+    Args:
+        size: Number of samples n.
+        share: Share that is drawn.
+        seed: Seed of the draw.
+
+    Returns:
+        Positions in rising order, at least one; the same ones in every call.
+    """
+    count = min(size, max(1, round(share * size)))
+    return np.sort(np.random.default_rng([seed, 5]).choice(size, count, replace=False))
+
+
+def review_numbers(
+    standing: Mapping[int, Decision],
+    flagged: np.ndarray,
+    probabilities: np.ndarray | None = None,
+    *,
+    pairs: Sequence[tuple[Decision, Decision]] = (),
+    conflicts: int = 0,
+    seed: int = 0,
+) -> ReviewNumbers:
+    """What decisions say of an audit.
+
+    Args:
+        standing: Position to the decision that stands.
+        flagged: Which samples the audit flags, shape (n,), boolean.
+        probabilities: Probability that each given label is wrong, shape (n,), as the audit said before any decision.
+        pairs: First and blind second readings of samples.
+        conflicts: Number of samples about which reviewers differ.
+        seed: Seed of :func:`random_slice`.
+
+    Returns:
+        The numbers. What remains among samples that are not flagged is told by the decided ones of the random slice: they
+        are a fair draw of it where people are asked about them in random order.
+    """
+    decided = np.array(sorted(place for place, one in standing.items() if one.kind != "skip"), dtype=np.int64)
+    wrong = np.array([standing[place].kind in WRONG for place in decided.tolist()], dtype=bool)
+    drawn = np.isin(decided, random_slice(len(flagged), seed=seed)) & ~flagged[decided]
+    times = [one.milliseconds / 1000 for one in standing.values() if one.milliseconds > 0]
+    return ReviewNumbers(
+        decided=len(decided),
+        skipped=len(standing) - len(decided),
+        left=int(flagged.sum() - flagged[decided].sum()),
+        precision=Share.of(int(wrong[flagged[decided]].sum()), int(flagged[decided].sum())),
+        remaining=Share.of(int(wrong[drawn].sum()), int(drawn.sum())),
+        unflagged=int((~flagged).sum() - (~flagged[decided]).sum()),
+        calibration=[] if probabilities is None else calibration(probabilities[decided], wrong),
+        seconds=float(np.median(times)) if times else float("nan"),
+        kappa=agreement(pairs),
+        second_readings=len(pairs),
+        conflicts=conflicts,
+    )
+
+
+def calibration(probabilities: np.ndarray, wrong: np.ndarray) -> list[Bin]:
+    """Whether what was said to be wrong with some probability was wrong that often.
+
+    Samples may have been chosen by their probability: within a class of it the share is what it is.
+
+    Args:
+        probabilities: Of the decided samples, shape (m,).
+        wrong: Whether their label was found wrong, shape (m,).
+
+    Returns:
+        The classes of probability that hold samples.
+    """
+    number = np.clip(np.searchsorted(BINS, probabilities, side="right") - 1, 0, len(BINS) - 2)
+    bins = []
+    for k in np.unique(number).tolist():
+        chosen = number == k
+        found = Share.of(int(wrong[chosen].sum()), int(chosen.sum()))
+        bins.append(Bin(BINS[k], BINS[k + 1], float(probabilities[chosen].mean()), found))
+    return bins
+
+
+def agreement(pairs: Sequence[tuple[Decision, Decision]]) -> float:
+    """Cohen's kappa of two readings of the same samples.
+
+    Args:
+        pairs: The readings.
+
+    Returns:
+        1 for full agreement, 0 for that of chance; NaN where all say the same thing, or there are no pairs.
+    """
+    words = [[" ".join(one.word) for one in pair] for pair in pairs]
+    if len({word for pair in words for word in pair}) < 2:
+        return float("nan")
+    return float(cohen_kappa_score([first for first, _ in words], [second for _, second in words]))
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
