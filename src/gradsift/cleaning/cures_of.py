@@ -153,7 +153,7 @@ def _relabelled(audit: AuditedRun, labels: np.ndarray, share: float | None) -> C
 
 
 def _weighted(audit: AuditedRun, labels: np.ndarray) -> Cure:
-    name = _posterior_of(audit)
+    name = posterior_of(audit)
     if name is None:
         raise SettingError(
             "weights need the probability that a label is wrong, and no column of this audit holds it: audit with the "
@@ -166,7 +166,7 @@ def _weighted(audit: AuditedRun, labels: np.ndarray) -> Cure:
 
 
 def _softened(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | None) -> Cure:
-    name = _posterior_of(audit) or "posterior"
+    name = posterior_of(audit) or "posterior"
     details = audit.details
     evidence = stored_evidence(
         audit.run,
@@ -200,8 +200,15 @@ def _softened(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | No
     return soft(targets, labels)
 
 
-def _posterior_of(audit: AuditedRun) -> str | None:
-    """The detector whose score in the table is the probability of a wrong label."""
+def posterior_of(audit: AuditedRun) -> str | None:
+    """The detector whose score in the table is the probability of a wrong label.
+
+    Args:
+        audit: The audit.
+
+    Returns:
+        Its name; ``None`` where no column holds such a probability.
+    """
     names = [name for name in (audit.detector, *POSTERIORS) if name in POSTERIORS]
     return next((name for name in names if f"score_{name}" in audit.table.column_names), None)
 

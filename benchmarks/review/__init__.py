@@ -1,0 +1,1 @@
+"""What a review is worth: simulated people over human and planted noise."""
