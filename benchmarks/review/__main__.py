@@ -3,8 +3,9 @@
     python benchmarks/review --data DIR --cache DIR        # every regime and seed that is missing
     python benchmarks/review --write                       # docs/review-worth.md and its plot, from the rows alone
 
-``--data`` (or ``$GRADSIFT_DATA``) holds the data sets, ``--cache`` the features (see ``gain/features.py``). No order reads a
-true label; constants of the rescoring were chosen on the first seed of ``aggregate`` and ``random1`` with more features.
+``--data`` (or ``$GRADSIFT_DATA``) holds the data sets, ``--cache`` the features (see ``gain/features.py``). No order reads
+a true label; constants of the rescoring were chosen on draws of ``aggregate`` and ``random1`` with all images and more
+features.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ from quality.rows import RESULTS, add, machine, read  # noqa: E402
 from review.draws import REGIMES, Draw, draw  # noqa: E402
 from review.people import REVIEWERS, SECONDS, confusion_of_voters, says  # noqa: E402
 from review.simulate import (  # noqa: E402
-    ORDERS, SHARES, TRAINED, accuracy_after, after, decisions_to_half, fixed_order, rescored_order,
+    ORDERS,
+    SHARES,
+    TRAINED,
+    accuracy_after,
+    after,
+    decisions_to_half,
+    fixed_order,
+    rescored_order,
 )  # fmt: skip
 
 ROWS = RESULTS / "review.parquet"

@@ -308,5 +308,5 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path, fingerprint: str
     if known is None or known[0] != fingerprint:
         raise RunDirectoryError(
             f"{path} holds the decisions of another run (another model, data set or settings): put it beside its own run, "
-            "and bring the decisions over by what the samples hold: gradsift review-import"
+            "and bring its decisions over by what the samples hold: gradsift import-decisions"
         )

@@ -27,7 +27,7 @@ from gradsift.evidence import stored_evidence
 from gradsift.table import AuditedRun
 
 SPREADS = {"all": 0.6, "slope": 1.0, "given": 0.4, "other": 0.4, "pair": 0.6}
-"""Standard deviation of the prior of each term, in units of log odds: chosen on one draw of CIFAR-10N (benchmarks/review)."""
+"""Standard deviation of the prior of each term, in units of log odds, chosen on two draws of CIFAR-10N."""
 PIECE = 4096
 """Samples whose posterior is held at a time."""
 CERTAIN = 1e-6
@@ -127,8 +127,9 @@ def prior_probabilities(audit: AuditedRun) -> np.ndarray:
         flagged, which decisions then correct.
     """
     name = posterior_of(audit)
-    if name is not None:
-        return np.clip(audit.table[f"score_{name}"].to_numpy().astype(np.float64), 0.0, 1.0)
+    column = "wrong_probability" if not audit.table["wrong_probability"].null_count else f"score_{name}"
+    if column in audit.table.column_names:
+        return np.clip(audit.table[column].to_numpy().astype(np.float64), 0.0, 1.0)
     size = len(audit)
     shares = 1 - (audit.table["rank"].to_numpy() - 0.5) / size
     wrong = expit(2 * logit(shares))

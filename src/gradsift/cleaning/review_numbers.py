@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -200,10 +201,9 @@ def random_slice(size: int, *, share: float = RANDOM_SHARE, seed: int = 0) -> np
         seed: Seed of the draw.
 
     Returns:
-        Positions in rising order, at least one; the same ones in every call.
+        Positions in random order, at least one; the same ones in every call.
     """
-    count = min(size, max(1, round(share * size)))
-    return np.sort(np.random.default_rng([seed, 5]).choice(size, count, replace=False))
+    return np.random.default_rng(seed).permutation(size)[: math.ceil(share * size)]
 
 
 def review_numbers(

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gradsift.cleaning.review_numbers import RANDOM_SHARE, random_slice
 from gradsift.errors import SettingError
 from gradsift.table import SCORE_PREFIX
 
-SLICE = 0.05
-"""Share of the queue that is drawn at random from samples that are not flagged."""
-EVERY = round(1 / SLICE)
+EVERY = round(1 / RANDOM_SHARE)
+"""One in so many samples of the queue is drawn at random from samples that are not flagged."""
 KEPT = 32
 """So many filtered orders are kept, 4 bytes a sample each."""
 NONE = -1
@@ -80,7 +80,7 @@ class Queue:
         self.table, self.worth, self._texts, self._groups = table, worth, texts, groups or {}
         self.given, self.suggested = (_classes(table[f"{name}_label"]) for name in ("given", "suggested"))
         self.score, self.flagged = table["score"].to_numpy(), table["flagged"].to_numpy()
-        drawn = np.random.default_rng(seed).permutation(len(self.score))[: int(np.ceil(SLICE * len(self.score)))]
+        drawn = random_slice(len(self.score), seed=seed)
         self.slice = drawn[~self.flagged[drawn]].astype(np.int32)
         self._kept: OrderedDict[Query, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()

@@ -5,7 +5,7 @@ from gradsift.stages.collect_arrays import collect_arrays
 from gradsift.stages.decide import Cut, decide_cut
 from gradsift.stages.finish import finish
 from gradsift.stages.open_run import OpenRun, open_run
-from gradsift.stages.rescore import rescore
+from gradsift.stages.rescore import rescore, rescore_by_decisions
 from gradsift.stages.score import Scores, score
 from gradsift.stages.tabulate import tabulate
 
@@ -20,6 +20,7 @@ __all__ = [
     "finish",
     "open_run",
     "rescore",
+    "rescore_by_decisions",
     "score",
     "tabulate",
     "usual_detector",

@@ -7,9 +7,11 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from gradsift.cleaning.learned import Learner
+from gradsift.cleaning.reviewed import Reviewed
 from gradsift.data import Samples
 from gradsift.detectors import WrongLabelPosterior
-from gradsift.errors import DataError
+from gradsift.errors import DataError, SettingError
 from gradsift.evidence import stored_evidence
 from gradsift.settings import AuditSettings
 from gradsift.stages.decide import decide_cut
@@ -18,6 +20,28 @@ from gradsift.stages.tabulate import tabulate
 from gradsift.table import SCORE_PREFIX, AuditedRun
 
 Run = TypeVar("Run", bound=AuditedRun)
+
+
+def rescore_by_decisions(audit: Run) -> Run:
+    """The same audit, in the order of what people's decisions teach about the samples that nobody has looked at.
+
+    Args:
+        audit: The audit; its run holds decisions (``gradsift review``).
+
+    Returns:
+        A new audit whose score is the probability that the label is wrong: 0 or 1 where somebody has decided. Flagged are
+        those above one half. Nothing is written.
+
+    Raises:
+        SettingError: Nobody has decided.
+    """
+    samples = None if audit.train_set is None else audit.samples_of(audit.train_set)
+    reviewed = Reviewed.of(audit, samples)
+    if not len(reviewed):
+        raise SettingError(f"nobody has decided about these samples: gradsift review {audit.run.path} asks people")
+    wrong = Learner(audit).learn(reviewed.decisions).wrong
+    share = float(np.clip((wrong > 0.5).mean(), 1 / len(wrong), 0.5))
+    return rescore(audit, wrong, "after_review", contamination=share)
 
 
 def rescore(audit: Run, scores: np.ndarray, name: str, *, contamination: float | Literal["auto"] = "auto") -> Run:
