@@ -11,7 +11,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradsift.cli import audit, correct, demo, geometry, improve, influence, merge, plan, report, review, trim, verify
+from gradsift.cli import (
+    audit,
+    correct,
+    demo,
+    exchange,
+    geometry,
+    improve,
+    influence,
+    merge,
+    plan,
+    report,
+    review,
+    trim,
+    verify,
+)
 from gradsift.cli.console import console, log_to_terminal, warn
 from gradsift.errors import GradsiftError
 from gradsift.imports import user_frames
@@ -47,6 +61,8 @@ app.command("correct")(correct.correct)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.command("review")(review.review)
+app.command("export-decisions")(exchange.export_decisions)
+app.command("import-decisions")(exchange.import_decisions)
 
 
 def _show_version(value: bool) -> None:

@@ -1,0 +1,161 @@
+"""Decisions out of a run and into one, in every format of :mod:`gradsift.review.formats`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gradsift.cleaning.decision import Decision, now
+from gradsift.cleaning.decisions import Decisions
+from gradsift.cleaning.learned import prior_probabilities
+from gradsift.cleaning.merged import Merged, merge
+from gradsift.cleaning.sample_content import SampleContent
+from gradsift.data import Samples
+from gradsift.errors import DataError, SettingError
+from gradsift.report.samples import describe_sample
+from gradsift.review.formats import FORMATS, Item, Names
+from gradsift.table import AuditedRun
+from gradsift.writing import new_file, new_folder
+
+
+def export_decisions(
+    audit: AuditedRun, output: str | Path, *, format_name: str | None = None, samples: Samples | None = None
+) -> int:
+    """Writes the decisions that stand into a new file or folder.
+
+    Args:
+        audit: The audit.
+        output: Where to.
+        format_name: One of :data:`~gradsift.review.formats.FORMATS`; by the file's ending where left out.
+        samples: The data set that was audited, for the texts that other programs show.
+
+    Returns:
+        How many decisions were written.
+
+    Raises:
+        SettingError: No format has this name or ending.
+        OutputError: Something stands there, or it cannot be written.
+    """
+    path = Path(output)
+    name = format_name or _name_of(path)
+    if name not in FORMATS:
+        raise SettingError(f"unknown format {name!r}: the known ones are {', '.join(FORMATS)}")
+    chosen, stored = FORMATS[name], Decisions.of(audit)
+    readings: dict[int, list[Decision]] = defaultdict(list)
+    if stored is not None:
+        with stored:
+            readings |= {place: stored.readings(place) for place in stored.current()}
+    wanted = set(readings)
+    if name == "issues":
+        wanted = set(range(len(audit)))
+    elif chosen.everything:
+        wanted |= set(audit.flagged_positions.tolist())
+    items = list(_items(audit, sorted(wanted), readings, None if name == "issues" else samples))
+    if chosen.ending:
+        with new_file(path) as aside:
+            chosen.write(items, Names(audit.class_names), aside)
+    else:
+        with new_folder(path) as aside:
+            chosen.write(items, Names(audit.class_names), aside)
+    return sum(map(len, readings.values()))
+
+
+def read_decisions(audit: AuditedRun, source: str | Path, *, format_name: str | None = None) -> list[Decision]:
+    """Reads decisions from a file, or those of another run directory.
+
+    Args:
+        audit: The audit that they are meant for, whose names of classes are read.
+        source: The file, folder or run directory.
+        format_name: One of :data:`~gradsift.review.formats.FORMATS`; told by what is there where left out.
+
+    Returns:
+        The decisions; those without a time are of now.
+
+    Raises:
+        DataError: There is nothing, or it cannot be read.
+        SettingError: No format has this name or ending.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"{path} does not exist: give an exported file, or another run directory")
+    if format_name is None and (path / "manifest.json").exists():
+        stored = Decisions.read(path)
+        if stored is None:
+            raise DataError(f"{path} holds no decisions: nobody has reviewed it")
+        with stored:
+            return [one for place in stored.current() for one in stored.readings(place)]
+    name = format_name or _name_of(path)
+    if name not in FORMATS:
+        raise SettingError(f"unknown format {name!r}: the known ones are {', '.join(FORMATS)}")
+    found = FORMATS[name].read(path, Names(audit.class_names))
+    return [one if one.at else replace(one, at=now()) for one in found]
+
+
+def import_decisions(
+    audit: AuditedRun, source: str | Path, *, format_name: str | None = None, samples: Samples | None = None
+) -> Merged:
+    """Brings decisions from a file or another run into a run; doing it again adds nothing.
+
+    Each is matched by what its sample holds. One without a hash of its content, as other programs write them, is matched
+    by its position.
+
+    Args:
+        audit: The audit whose run gets them.
+        source: The file, folder or run directory.
+        format_name: One of :data:`~gradsift.review.formats.FORMATS`; told by what is there where left out.
+        samples: The data set that was audited.
+
+    Returns:
+        What became of them.
+
+    Raises:
+        DataError: The file cannot be read, or a decision cannot be meant for this run; none is saved.
+        RunDirectoryError: The run's decisions cannot be written.
+    """
+    brought, content = read_decisions(audit, source, format_name=format_name), SampleContent(audit, samples)
+    here = range(len(audit))
+    brought = [
+        replace(one, content=content.hash(one.position)) if not one.content and one.position in here else one
+        for one in brought
+    ]
+    with Decisions.open(audit.run.path) as decisions:
+        return merge(decisions, brought, content)
+
+
+def _items(
+    audit: AuditedRun, positions: list[int], readings: dict[int, list[Decision]], samples: Samples | None
+) -> Iterator[Item]:
+    names, content = Names(audit.class_names), SampleContent(audit, samples)
+    wrong = prior_probabilities(audit) if audit.kind == "class" else np.full(len(audit), np.nan)
+    columns = audit.table.select(["id", "given_label", "suggested_label"]).take(positions).to_pylist()
+    for position, row in zip(positions, columns, strict=True):
+        given, suggested = (
+            "" if row[f"{name}_label"] is None else str(names.of(row[f"{name}_label"]))
+            for name in ("given", "suggested")
+        )
+        decided = readings.get(position, [])
+        yield Item(
+            position,
+            row["id"],
+            decided[0].content if decided else content.hash(position),
+            "" if samples is None else describe_sample(samples.raw.sample(position), audit.feature_names),
+            given,
+            suggested,
+            float(wrong[position]) if np.isfinite(wrong[position]) else None,
+            decided,
+        )
+
+
+def _name_of(path: Path) -> str:
+    """The format that a file's ending stands for."""
+    if path.suffix in (".parquet", ".csv"):
+        return path.suffix[1:]
+    if path.suffix == ".json":
+        raise SettingError(f"{path.name} may be of several formats: say --format label-studio, or argilla")
+    if not path.suffix:
+        return "datasets"
+    raise SettingError(f"no format of decisions ends in {path.suffix}: name it *.parquet, *.csv or *.json")
