@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
+from gradsift.report.decided import what_was_decided
 from gradsift.report.geometry import geometry_plots
 from gradsift.report.highlights import Highlight, read_highlights
 from gradsift.report.listing import as_data, listing, policy, script
@@ -90,6 +91,7 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
         "details": audit.details,
         "settings": audit.run.config.get("settings", {}),
         "verification": verification,
+        "decided": what_was_decided(audit, train_set),
         "histogram": histogram_of(audit),
         "cards": _cards(audit, train_set, highlights),
         "has_previews": train_set is not None or bool(highlights),
