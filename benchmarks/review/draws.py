@@ -16,7 +16,7 @@ from gradsift.detectors import WrongLabelPosterior
 from gradsift.evidence import evidence_of_arrays
 from gradsift.stages.cross_fit_heads import evidence_of_features
 
-SAMPLES, COMPONENTS = 5_000, 64
+SAMPLES, COMPONENTS = 3_000, 48
 """Images and principal components of their features: what one thread scores in a minute."""
 HUMAN = ("n_aggre_label", "n_worse_label", "n_random_label1")
 REGIMES: dict[str, tuple[str, str | Callable]] = {

@@ -15,6 +15,8 @@ from review.people import DROPPED
 
 BATCH = 50
 """Decisions between two rescorings."""
+LAST = 0.6
+"""Share of the samples after which the order stays as it is: by then nearly all wrong labels are found."""
 SHARES = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0)
 """Shares of the samples after whose review labels are counted."""
 TRAINED = (0.0, 0.05, 0.1, 0.2, 0.4)
@@ -53,7 +55,7 @@ def rescored_order(draw: Draw, said: np.ndarray) -> np.ndarray:
     learner = Learner.of_classes(draw.prior, draw.given, draw.other)
     standing: dict[int, Decision] = {}
     wrong, order = draw.prior, []
-    while len(order) < len(said):
+    while len(order) < LAST * len(said):
         ranked = expected_worth(wrong)
         coming = [place for place in ranked.tolist() if place not in standing][:BATCH]
         order += coming
@@ -61,7 +63,8 @@ def rescored_order(draw: Draw, said: np.ndarray) -> np.ndarray:
             kind = "ambiguous" if said[place] == DROPPED else "keep" if said[place] == draw.given[place] else "relabel"
             standing[place] = Decision(place, "", "", "", kind)
         wrong = learner.learn(standing).wrong
-    return np.array(order)
+    left = [place for place in expected_worth(wrong).tolist() if place not in standing]
+    return np.array(order + left)
 
 
 def decisions_to_half(draw: Draw, order: np.ndarray, said: np.ndarray) -> int | None:

@@ -11,7 +11,7 @@ from gradsift.cleaning.decisions import Decisions
 from gradsift.errors import DataError, OutputError, SettingError
 from gradsift.review.exchange import export_decisions, import_decisions
 from gradsift.review.formats import FORMATS
-from tests.support.in_process import call
+from tests.support.in_process import gradsift
 from tests.support.reviewed import audited, decided
 
 AT = "2026-01-01T08:00:00.000+00:00"
@@ -181,12 +181,10 @@ def test_json_that_is_broken_and_what_is_not_there(other, tmp_path):
         export_decisions(other, tmp_path / "x.csv", format_name="xml")
 
 
-def test_the_command_line_exports_and_imports(finished, other, tmp_path, capsys, monkeypatch):
+def test_the_command_line_exports_and_imports(finished, other, tmp_path):
     path = tmp_path / "d.parquet"
-    done = call(capsys, monkeypatch, "export-decisions", finished.run.path, "-o", path)
-    assert (done.code, "6 decisions are in" in done.words) == (0, True)
-    done = call(capsys, monkeypatch, "import-decisions", other.run.path, path, "--json")
-    assert done.code == 0
-    assert json.loads(done.out) == {"added": 6, "known": 0, "moved": 0, "unmatched": []}
-    done = call(capsys, monkeypatch, "import-decisions", other.run.path, path)
-    assert "0 decisions were added, 6 were there already." in done.words
+    assert "6 decisions are in" in gradsift("export-decisions", finished.run.path, "-o", path).stdout
+    done = gradsift("import-decisions", other.run.path, path, "--json")
+    assert json.loads(done.stdout) == {"added": 6, "known": 0, "moved": 0, "unmatched": []}
+    again = gradsift("import-decisions", other.run.path, path).stdout
+    assert "0 decisions were added, 6 were there already." in again
