@@ -1,7 +1,7 @@
 """What a review is worth, with simulated people: labels mended, and accuracy after retraining, by decisions made.
 
     python benchmarks/review --data DIR --cache DIR        # every regime and seed that is missing
-    python benchmarks/review --write                       # docs/review-worth.md and its plot, from the rows alone
+    python benchmarks/review --write                       # docs/review.md and its plot, from the rows alone
 
 ``--data`` (or ``$GRADSIFT_DATA``) holds the data sets, ``--cache`` the features (see ``gain/features.py``). No order reads
 a true label; constants of the rescoring were chosen on draws of ``aggregate`` and ``random1`` with all images and more
