@@ -41,7 +41,7 @@ def _figures(rows: list[Row]) -> list[str]:
     seeds = min(len(_of(rows, name, "queue", "perfect")) for name in names)
     return [
         f"{SAMPLES:,} images of CIFAR-10 a draw, {COMPONENTS} principal components of features of a network trained on",
-        f"ImageNet, {seeds} seeds or more, mean ± 95 %. Rescored after every {BATCH} decisions. No order reads a true label.",
+        f"ImageNet, {seeds} seeds or more, mean ± 95 %. Rescored after {BATCH} decisions; no order reads a true label.",
         f"Machine: {'; '.join(sorted({row['machine'] for row in rows}))}.",
         "",
         "**Decisions of a perfect reviewer until half of the wrong labels are mended.** *Fewest* is half of the wrong",
