@@ -22,7 +22,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path[0] = str(HERE.parent)  # modules are imported as review.<module> and gain.<module>
 
-from quality.rows import RESULTS, add, machine, read  # noqa: E402
+from frame.rows import RESULTS, add, machine, read  # noqa: E402
 
 from review.draws import REGIMES, Draw, draw  # noqa: E402
 from review.people import REVIEWERS, SECONDS, confusion_of_voters, says  # noqa: E402

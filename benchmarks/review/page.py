@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-from quality.rows import RESULTS, Row, read
+from frame.rows import RESULTS, Row, read
 
 from gradsift.evaluation import estimate
 from review.draws import COMPONENTS, REGIMES, SAMPLES
