@@ -8,8 +8,11 @@ import pytest
 import torch
 
 import gradsift
+from gradsift.cleaning.decision import Decision
 from gradsift.cleaning.decisions import Decisions
+from gradsift.cleaning.learned import Learner
 from gradsift.errors import DataError, RunDirectoryError
+from gradsift.review.desk import seconds_by_kind, turns
 from tests.support.review_page import client_of, desk_of, images, run_on_images, run_on_texts
 
 
@@ -284,3 +287,48 @@ def test_several_labels_and_values_are_edited_as_such(tmp_path, kind):
         assert client.get(f"/card/{position}").status_code == 200
         assert decide(client, [position], "relabel", wrong).status_code == 400
         assert decide(client, [position], "relabel", right).json()["words"] == words
+
+
+def test_the_header_tells_what_is_left_how_right_the_audit_was_and_what_comes(client, desk):
+    assert "right so far" not in client.get("/header").text
+    flagged = queue(client, scope="flagged")["rows"]
+    decide(client, flagged[:8], "drop", milliseconds=80_000)
+    decide(client, flagged[8:10], "keep", milliseconds=20_000)
+    decide(client, queue(client, scope="slice")["rows"][:2], "keep", milliseconds=20_000)
+    header = client.get("/header").text
+    assert '<b id="done">12</b> decided' in header
+    assert f'<b id="left">{queue(client)["total"]}</b> left' in header
+    assert "right so far: 8 of 10" in header
+    assert re.search(r"about \d+ wrong in the next \d+, \d+ minutes at your speed", header)
+    assert "Of 2 random samples that are not flagged 0 had a wrong label" in header
+    assert header.count("<circle") == len({*re.findall(r"said \d+ %, found \d+ of \d+ wrong", header)}) > 0
+    assert "style=" not in header
+
+
+def test_what_decisions_teach_re_orders_what_is_left(client, desk):
+    flagged = queue(client, scope="flagged")["rows"]
+    wrong = desk.queue.given[flagged[0]]
+    for position in flagged[:10]:
+        decide(client, [position], "drop" if desk.queue.given[position] == wrong else "keep")
+    assert client.post("/relearn", json={}).json() == {"decisions": 10}
+    left = np.array(queue(client, scope="flagged")["rows"])
+    assert set(left.tolist()) == set(flagged[10:])
+    learned = Learner(desk.audit).learn(desk.book.decisions.current()).wrong
+    assert (np.diff(learned[left]) <= 0).all()
+
+
+def test_kinds_that_take_longer_come_later():
+    kinds = np.array(["wrong_label"] * 20 + ["ambiguous"] * 20 + ["atypical"] * 2)
+    standing = {
+        place: Decision(
+            place, str(place), "", "ann", "keep", milliseconds=2000 if kinds[place] == "ambiguous" else 1000
+        )
+        for place in [*range(12), *range(20, 32), 40]
+    }
+    seconds = seconds_by_kind(standing, kinds)
+    assert set(seconds[:20]) == {1.0}
+    assert set(seconds[20:40]) == {2.0}
+    assert set(seconds[40:]) == {1.0}  # too few of this kind: the median of all
+    assert set(seconds_by_kind({}, kinds)) == {1.0}
+    worth = turns(np.full(42, 0.5), seconds)
+    assert worth[:20].min() > worth[20:40].max()

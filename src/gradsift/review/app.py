@@ -49,7 +49,7 @@ def make_app(desk: Desk) -> Starlette:
         "/header": _header,
         "/conflicts": _conflicts,
     }
-    actions = {"/decide": _decide, "/undo": _undo, "/redo": _redo}
+    actions = {"/decide": _decide, "/undo": _undo, "/redo": _redo, "/relearn": _relearn}
     routes: list[Any] = [Route(path, _answering(desk, make), methods=["GET"]) for path, make in pages.items()]
     routes += [Route(path, _taking(desk, make), methods=["POST"]) for path, make in actions.items()]
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
@@ -160,6 +160,10 @@ def _undo(desk: Desk, reviewer: str, _: dict[str, Any]) -> dict[str, Any]:
 
 def _redo(desk: Desk, reviewer: str, _: dict[str, Any]) -> dict[str, Any]:
     return {"positions": desk.book.turn_back(reviewer, "redo")}
+
+
+def _relearn(desk: Desk, _: str, __: dict[str, Any]) -> dict[str, Any]:
+    return {"decisions": desk.relearn()}
 
 
 def query_of(asked: Mapping[str, Any]) -> Query:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,23 @@ import pyarrow as pa
 
 from gradsift.cleaning.decision import Decision
 from gradsift.cleaning.decisions import Decisions
+from gradsift.cleaning.learned import Learner
 from gradsift.cleaning.sample_content import SampleContent
 from gradsift.evidence import stored_evidence
 from gradsift.report.highlights import read_highlights
 from gradsift.report.page import class_name
-from gradsift.review.book import CODES, Book
+from gradsift.review.book import Book
 from gradsift.review.cards import Cards
+from gradsift.review.header import header
 from gradsift.review.keys import default_keys
 from gradsift.review.neighbours import Beside
 from gradsift.review.order import expected_worth
 from gradsift.review.queue import Query, Queue
 from gradsift.review.texts import texts_of
-from gradsift.table import SCORE_PREFIX, AuditedRun
+from gradsift.table import AuditedRun
 
+TIMED = 10
+"""Fewest decisions whose median time is believed."""
 KIND_WORDS = {"keep": "keep", "drop": "drop", "relabel": "relabel", "ambiguous": "ambiguous", "skip": "skipped"}
 
 
@@ -56,7 +60,8 @@ class Desk:
         samples = None if train_set is None else audit.samples_of(train_set)
         reading = threading.Lock()
         evidence = stored_evidence(audit.run, audit.kind)
-        beside = Beside(evidence, np.asarray(audit.table["reason_kind"].to_pylist()), samples)
+        self._kinds = np.asarray(audit.table["reason_kind"].to_pylist())
+        beside = Beside(evidence, self._kinds, samples)
         self.audit, self.keys = audit, keys or default_keys()
         self.has_samples = samples is not None
         self.cards = Cards(audit, evidence, beside, samples, read_highlights(audit.run), reading)
@@ -66,7 +71,8 @@ class Desk:
         orders = dict(groups or {})
         if beside.searched:
             orders["near duplicates"] = lambda: beside.groups(audit.flagged_positions)
-        self.probabilities = probabilities_of(audit.table)
+        self._learner = Learner(audit)
+        self.probabilities = self._learned = self._learner.prior
         self.queue = Queue(audit.table, turns(self.probabilities), texts=lambda: texts_of(samples), groups=orders)
 
     def about(self) -> dict[str, Any]:
@@ -210,43 +216,56 @@ class Desk:
             reviewer: For whom.
 
         Returns:
-            Numbers of decided samples and of those that are left.
+            Its numbers and sentences.
         """
-        kinds = self.book.kinds(reviewer)
-        left = len(self.positions(reviewer, Query(), "undecided"))
-        done = int(((kinds != 0) & (kinds != CODES["skip"])).sum())
-        return {
-            "done": done,
-            "left": left,
-            "counts": self.book.decisions.counts(),
-            "conflicts": len(self.book.decisions.conflicts()),
-        }
+        left = self.positions(reviewer, Query(), "undecided")
+        return header(self.book, reviewer, self.queue.flagged, self.probabilities, self._learned, left)
+
+    def relearn(self) -> int:
+        """Learns from all decisions, and puts what is left into another order.
+
+        Returns:
+            Number of decisions that it was learnt from.
+        """
+        standing = self.book.decisions.current()
+        learned = self._learner.learn(standing)
+        self._learned = learned.wrong
+        self.queue.set_worth(turns(learned.wrong, seconds_by_kind(standing, self._kinds)))
+        return learned.decisions
 
 
-def probabilities_of(table: pa.Table) -> np.ndarray:
-    """The probability that each given label is wrong, as well as the audit knows it.
-
-    Args:
-        table: The table of the audit.
-
-    Returns:
-        Shape (n,): the calibrated one, or that of the posterior, or the share of samples with a lower score.
-    """
-    for name in ("wrong_probability", f"{SCORE_PREFIX}posterior"):
-        if name in table.column_names and table[name].null_count < len(table):
-            return table[name].to_numpy(zero_copy_only=False)
-    return table["percentile"].to_numpy() / 100
-
-
-def turns(probabilities: np.ndarray) -> np.ndarray:
+def turns(probabilities: np.ndarray, seconds: np.ndarray | float = 1.0) -> np.ndarray:
     """Which samples come first: by expected corrections a second.
 
     Args:
         probabilities: Probability that each given label is wrong, shape (n,).
+        seconds: Seconds that a decision takes: one number, or shape (n,).
 
     Returns:
         Shape (n,): the higher, the earlier.
     """
     worth = np.empty(len(probabilities))
-    worth[expected_worth(probabilities)] = np.arange(len(probabilities), 0, -1)
+    worth[expected_worth(probabilities, seconds)] = np.arange(len(probabilities), 0, -1)
     return worth
+
+
+def seconds_by_kind(standing: Mapping[int, Decision], kinds: np.ndarray) -> np.ndarray:
+    """Seconds that a decision about each sample is expected to take: an ambiguous one may take twice as long.
+
+    Args:
+        standing: Position to decision.
+        kinds: Kind of the reason of each sample, shape (n,).
+
+    Returns:
+        Shape (n,): the median of decided samples of the same kind, or of all where fewer than :data:`TIMED` were decided.
+    """
+    timed = [(position, one.milliseconds / 1000) for position, one in standing.items() if one.milliseconds > 0]
+    if len(timed) < TIMED:
+        return np.ones(len(kinds))
+    places, taken = np.array([position for position, _ in timed]), np.array([seconds for _, seconds in timed])
+    seconds = np.full(len(kinds), np.median(taken))
+    for kind in np.unique(kinds[places]):
+        own = taken[kinds[places] == kind]
+        if len(own) >= TIMED:
+            seconds[kinds == kind] = np.median(own)
+    return seconds

@@ -45,6 +45,7 @@ ACTIONS = {
     "clear": Action(("Escape",), "select nothing"),
     "search": Action(("/",), "search"),
     "table": Action(("t",), "table or card"),
+    "learn": Action(("r",), "learn from all decisions, and put what is left into another order"),
     "help": Action(("?",), "this list"),
 }
 """Name to action; digits 0 to 9 give the label that carries the digit."""

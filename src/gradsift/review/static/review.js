@@ -189,6 +189,12 @@ function turnBack(action) {
   );
 }
 
+async function learnt({ decisions }) {
+  await reload();
+  header();
+  say(`The order goes by what ${number(decisions)} decisions teach.`);
+}
+
 async function relabel() {
   const label = await askLabel(config.kind, config.classes, JSON.parse(by("sample")?.dataset.given ?? "null"));
   if (label !== undefined) decide("relabel", label);
@@ -265,6 +271,7 @@ const does = {
     by("filters").elements.text.focus();
   },
   table: () => setTable(by("table").hidden),
+  learn: () => saver.push("/relearn", {}, learnt, say),
   help: () => showHelp(config.words, config.keys),
 };
 const BUTTONS = {
@@ -272,7 +279,7 @@ const BUTTONS = {
     keep: "Keep", suggested: "Suggested label", relabel: "Another label …", drop: "Drop", ambiguous: "Ambiguous", skip: "Skip",
   },
   moves: {
-    undo: "Undo", redo: "Redo", previous: "Before", next: "Next", table: "Table", select: "Select", note: "Note …", help: "Keys",
+    undo: "Undo", redo: "Redo", previous: "Before", next: "Next", table: "Table", learn: "Learn", select: "Select", note: "Note …", help: "Keys",
   },
 };
 
@@ -298,7 +305,9 @@ let asking = null;
 function header() {
   asking ??= setTimeout(async () => {
     asking = null;
+    const open = by("numbers")?.open;
     by("progress").innerHTML = await get("/header");
+    if (open && by("numbers")) by("numbers").open = true;
     by("show-conflicts")?.addEventListener("click", async () => showConflicts(await get("/conflicts"), openAt));
     document.title = `${by("left").textContent} left · gradsift review`;
   }, 200);

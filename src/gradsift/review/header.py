@@ -1,0 +1,74 @@
+"""What stands above the page: how far the review is, what the next decisions bring, and how right the audit was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradsift.cleaning.review_numbers import Bin, ahead, review_numbers
+from gradsift.review.book import CODES, Book
+
+NEXT = 400
+"""So many decisions are looked ahead."""
+SIDE = 120
+"""Width and height of the plot of the calibration."""
+
+
+def header(
+    book: Book, reviewer: str, flagged: np.ndarray, said: np.ndarray, learned: np.ndarray, left: np.ndarray
+) -> dict[str, Any]:
+    """The content of the header.
+
+    Args:
+        book: What was decided.
+        reviewer: For whom.
+        flagged: Which samples the audit flags, shape (n,), boolean.
+        said: Probability that each given label is wrong as the audit said, shape (n,).
+        learned: The same after what was learnt from decisions, shape (n,).
+        left: What is left for this reviewer, in the order of the queue.
+
+    Returns:
+        Numbers and sentences.
+    """
+    decisions, kinds = book.decisions, book.kinds(reviewer)
+    own = [one.milliseconds for one in decisions.current(reviewer).values() if one.milliseconds > 0]
+    numbers = review_numbers(
+        decisions.current(),
+        flagged,
+        said,
+        pairs=decisions.second_readings(),
+        conflicts=len(decisions.conflicts()),
+    )
+    coming = ahead(learned[left[:NEXT]], float(np.median(own)) / 1000 if own else float("nan"), NEXT)
+    return {
+        "done": int(((kinds != 0) & (kinds != CODES["skip"])).sum()),
+        "left": len(left),
+        "ahead": coming.sentence() if len(left) else "",
+        "sentences": numbers.sentences(),
+        "precision": numbers.precision,
+        "conflicts": numbers.conflicts,
+        "calibration": calibration_points(numbers.calibration),
+        "side": SIDE,
+    }
+
+
+def calibration_points(bins: list[Bin]) -> list[dict[str, Any]]:
+    """The calibration as a plot: across the probability that was said, upwards the share that was found wrong.
+
+    Args:
+        bins: Classes of probability.
+
+    Returns:
+        Place of each point, its interval, and what it says.
+    """
+    return [
+        {
+            "x": round(SIDE * one.expected, 1),
+            "y": round(SIDE * (1 - one.found.value), 1),
+            "low": round(SIDE * (1 - one.found.low), 1),
+            "high": round(SIDE * (1 - one.found.high), 1),
+            "words": f"said {100 * one.expected:.0f} %, found {one.found.hits} of {one.found.size} wrong",
+        }
+        for one in bins
+    ]
