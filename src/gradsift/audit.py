@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +20,7 @@ from gradsift.evidence import (
 from gradsift.gradients import Layers, Precision
 from gradsift.jobs import PartDone, Request, audit_evidence, audit_model, audit_one_part, merge_parts
 from gradsift.jobs.complete import AtHand
+from gradsift.locations import Location, as_location, refuse_unwritable
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages.cross_fit_heads import evidence_of_features
@@ -49,9 +49,9 @@ def audit(
     shard_size: int = 2048,
     precision: Precision = "float32",
     seed: int = 0,
-    trajectory: Recorder | Trajectory | str | Path | None = None,
+    trajectory: Recorder | Trajectory | str | Location | None = None,
     class_names: Sequence[str] | None = None,
-    output: str | Path | None = None,
+    output: str | Location | None = None,
     overwrite: bool = False,
     engine: str | Engine = "local",
     source: Mapping[str, Any] | None = None,
@@ -101,7 +101,8 @@ def audit(
         trajectory: What a :class:`~gradsift.Recorder` has collected while the model was trained, or the folder it was
             saved to; adds scores averaged along training.
         class_names: Names of the classes; ``train_set.classes`` where left out.
-        output: Run directory to write; a temporary one where left out. An unfinished one of the same run is resumed.
+        output: Run directory to write, a path or a URL; a temporary one where left out. An unfinished one of the same run
+            is resumed.
         overwrite: Whether a whole run directory, or unfinished work of another run, may be replaced.
         engine: What computes the gradients: ``"local"``, ``"ray"``, or such as ``gradsift.engines.Ray(workers=8)``.
         source: What a command line needs to replay the run, kept in ``config.yaml``.
@@ -131,6 +132,8 @@ def audit(
         precision=precision,
         seed=seed,
     )
+    if output is not None:
+        refuse_unwritable(as_location(output))
     members = None if groups is None else np.asarray(groups)
     runs = get_engine(engine)
     if output is None and getattr(runs, "address", None) is not None:
@@ -161,9 +164,9 @@ def audit_part(
     train_set: Any,
     part: tuple[int, int],
     *,
-    output: str | Path,
+    output: str | Location,
     task: str | Task = "classification",
-    trajectory: Recorder | Trajectory | str | Path | None = None,
+    trajectory: Recorder | Trajectory | str | Location | None = None,
     class_names: Sequence[str] | None = None,
     source: Mapping[str, Any] | None = None,
     show_progress: bool = True,
@@ -221,13 +224,13 @@ def audit_part(
 
 
 def merge(
-    path: str | Path,
+    path: str | Location,
     train_set: Any = None,
     model: Any = None,
     *,
     task: str | Task = "classification",
     groups: Any = None,
-    trajectory: Recorder | Trajectory | str | Path | None = None,
+    trajectory: Recorder | Trajectory | str | Location | None = None,
     show_progress: bool = True,
 ) -> Audit:
     """Completes an audit of which all parts are done: scores, table and page, by the settings of the parts.

@@ -91,6 +91,10 @@ class RunDirectoryError(OutputError):
     when_full = ", it resumes"
 
 
+class LocationError(GradsiftError):
+    """A store that a URL names cannot be reached, read or written."""
+
+
 class UnsafeFileError(GradsiftError, ValueError):
     """A file would run code when loaded (a pickle), so it is refused."""
 

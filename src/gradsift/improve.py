@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from gradsift.evaluation.trainings import Metric
 from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_arrays, stored_evidence
 from gradsift.evidence.cross_fit import Predict, takes
 from gradsift.evidence.predictions import given_labels
+from gradsift.locations import Location, as_location, refuse_unwritable
 from gradsift.report.improvement import write_improvement
 from gradsift.result import Audit
 from gradsift.stages.cross_fit_heads import evidence_of_features
@@ -73,7 +73,7 @@ class Improvement:
             "trainings": self.trainings,
         }
 
-    def report(self, path: str | Path) -> Path:
+    def report(self, path: str | Location) -> Location:
         """Writes one self-contained HTML page: before and after, and what was changed.
 
         Args:
@@ -104,7 +104,7 @@ def improve(
     groups: Any = None,
     class_names: Sequence[str] | None = None,
     seed: int = 0,
-    output: str | Path | None = None,
+    output: str | Location | None = None,
     tell: Callable[[str], None] = logger.info,
     show_progress: bool = True,
 ) -> Improvement:
@@ -164,7 +164,9 @@ def improve(
         raise SettingError(
             f"{trainings} trainings are too few for {folds} folds and the choice: give at least {2 * folds}, or fewer folds"
         )
-    folder = None if output is None else Path(output)
+    folder = None if output is None else as_location(output)
+    if folder is not None:
+        refuse_unwritable(folder)
     if folder is not None and (folder / "manifest.json").exists():
         raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own")
     notices = _notices_before(train_fn, samples, test_set, features)
@@ -225,7 +227,7 @@ def _choose(
     task: str | Task,
     predict: Predict | None,
     seed: int,
-    folder: Path | None,
+    folder: Location | None,
     reviewed: Reviewed,
 ) -> Choice:
     """Compares cures by the training, and by heads on the features without one."""
@@ -256,7 +258,7 @@ def _evidence_of(
     return evidence_of_features(known, folds=folds, groups=groups, seed=seed, show_progress=show_progress)
 
 
-def _audit(evidence: Evidence, train_set: Any, folder: Path | None, seed: int, show_progress: bool) -> Audit:
+def _audit(evidence: Evidence, train_set: Any, folder: Location | None, seed: int, show_progress: bool) -> Audit:
     """The audit of the evidence; a finished one of the same evidence is opened."""
     place, other = _inside(folder, "audit"), False
     if place is not None and (place / "scores.parquet").is_file():
@@ -342,11 +344,11 @@ def _planned(trainings: int, seeds: int, *, tested: bool) -> dict[str, int]:
     return {"evidence, choice and final model": 1 + trainings, "proof": 5 * seeds if tested else 0}
 
 
-def _inside(folder: Path | None, name: str) -> Path | None:
+def _inside(folder: Location | None, name: str) -> Location | None:
     return None if folder is None else folder / name
 
 
-def _write(result: Improvement, folder: Path | None) -> None:
+def _write(result: Improvement, folder: Location | None) -> None:
     """Writes ``result.json``, the cure and the page."""
     if folder is None:
         return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -11,9 +9,10 @@ from torch import Tensor, nn
 
 from gradsift.errors import ModelError, UnsafeFileError
 from gradsift.imports import import_function, import_object, user_code
+from gradsift.locations import Location, as_location, local_copy
 
 
-def load_weights(path: str | Path) -> dict[str, Tensor]:
+def load_weights(path: str | Location) -> dict[str, Tensor]:
     """Reads a state dict without running any code.
 
     Args:
@@ -27,31 +26,32 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
         ModelError: The file is missing or broken.
         UnsafeFileError: The file would run code.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"the weights {path} do not exist")
+    given = as_location(path)
+    if not given.is_file():
+        raise ModelError(f"the weights {given} do not exist")
+    path = local_copy(given)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise ModelError(f"{path} is no safetensors file: {error}") from error
+            raise ModelError(f"{given} is no safetensors file: {error}") from error
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError) as error:
-        raise ModelError(f"{path} is broken or cut off ({str(error).partition('.')[0]}): copy it again") from error
+        raise ModelError(f"{given} is broken or cut off ({str(error).partition('.')[0]}): copy it again") from error
     except Exception as error:  # the unpickler fails in many ways on bytes that are no weights
         raise UnsafeFileError(
-            f"{path} is not a plain state dict, loading it could run code: save model.state_dict(), best as safetensors"
+            f"{given} is not a plain state dict, loading it could run code: save model.state_dict(), best as safetensors"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise ModelError(f"{path} holds no state dict: save model.state_dict(), best as safetensors")
+        raise ModelError(f"{given} holds no state dict: save model.state_dict(), best as safetensors")
     return loaded
 
 
-def load_model(factory: str, weights: str | Path | None, device: str = "cpu") -> nn.Module:
+def load_model(factory: str, weights: str | Location | None, device: str = "cpu") -> nn.Module:
     """Makes a model and loads its weights.
 
     Args:

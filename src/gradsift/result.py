@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 from gradsift.cleaning import annotate, trim
 from gradsift.data import Samples
 from gradsift.evaluation import correct
+from gradsift.locations import Location
 from gradsift.report import Plot, as_html, describe_sample, render_sample, score_plot, write_report
 from gradsift.table import AuditedRun
 
@@ -113,7 +113,7 @@ class Audit(AuditedRun):
         """
         return annotate(train_set if train_set is not None else self.train_set, self)
 
-    def report(self, path: str | Path | None = None, train_set: Any = None) -> Path:
+    def report(self, path: str | Location | None = None, train_set: Any = None) -> Location:
         """Writes one self-contained HTML page.
 
         Args:

@@ -3,6 +3,9 @@
 What is written lies aside first, in the same folder under a name that begins with a dot. It is flushed to disk and then
 given its final name in one step, so a process that is killed leaves nothing half written. While it is written, its
 process holds a lock, which the system takes back when the process ends.
+
+In a store (:mod:`gradsift.locations`), which has no renames and no locks, a file appears whole by itself, a folder is
+whole with the file that is written last, and a lease stands in for the lock.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from pathlib import Path, PureWindowsPath
 from filelock import FileLock, Timeout
 
 from gradsift.errors import OutputError
+from gradsift.locations import Location, RemotePath, as_location, leased
+from gradsift.locations.uploads import SUCCESS, new_remote_file, new_remote_folder, remove_all, taken
 
 try:
     import fcntl
@@ -33,7 +38,7 @@ FLUSHES = 16
 """Files that are flushed at a time; the disk serves them together."""
 
 
-def never(_path: Path) -> bool:
+def never(_path: Location) -> bool:
     """No file that exists may be replaced.
 
     Args:
@@ -45,7 +50,7 @@ def never(_path: Path) -> bool:
     return False
 
 
-def always(_path: Path) -> bool:
+def always(_path: Location) -> bool:
     """A file is replaced, because none but gradsift writes one of this name here.
 
     Args:
@@ -58,7 +63,7 @@ def always(_path: Path) -> bool:
 
 
 @contextmanager
-def writing(path: str | Path, kind: type[OutputError] = OutputError) -> Iterator[None]:
+def writing(path: str | Location, kind: type[OutputError] = OutputError) -> Iterator[None]:
     """Turns the system's errors on writing into ones that say what to do.
 
     Args:
@@ -102,7 +107,7 @@ def is_full(error: Exception) -> bool:
 
 @contextmanager
 def new_file(
-    path: str | Path, *, replaces: Callable[[Path], bool] = never, kind: type[OutputError] = OutputError
+    path: str | Location, *, replaces: Callable[[Location], bool] = never, kind: type[OutputError] = OutputError
 ) -> Iterator[Path]:
     """Writes a file whole or not at all; one that another program wrote is never replaced.
 
@@ -115,19 +120,26 @@ def new_file(
         '1 2 3'
 
     Args:
-        path: Its final name. Folders above it are made.
+        path: Its final name, a local path or a URL. Folders above it are made.
         replaces: Whether the file that already stands there may be replaced. None may by default.
         kind: Class of the errors to raise.
 
     Yields:
-        Where to write: a name beside the final one, with the same ending.
+        Where to write: a name beside the final one, with the same ending; of a URL, a local file, which is then uploaded.
 
     Raises:
         OutputError: A file stands there, another process writes the same one, the disk is full, or the place cannot be
             written.
     """
-    path = Path(path)
+    path = as_location(path)
     with writing(path, kind):
+        if isinstance(path, RemotePath):
+            new = replaces is not always and not path.exists()
+            if replaces is not always and not new:
+                refuse_if_taken(path, replaces, kind)
+            with new_remote_file(path, kind, new=new) as aside:
+                yield aside
+            return
         refuse_if_taken(path, replaces, kind)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.stem}.part{path.suffix}")
@@ -144,12 +156,13 @@ def new_file(
 
 
 @contextmanager
-def new_folder(path: str | Path, *, kind: type[OutputError] = OutputError) -> Iterator[Path]:
+def new_folder(path: str | Location, *, kind: type[OutputError] = OutputError, last: str = SUCCESS) -> Iterator[Path]:
     """Writes a folder whole or not at all.
 
     Args:
         path: Its final name. Nothing may stand there but an empty folder.
         kind: Class of the errors to raise.
+        last: In a store, the file that is written last and makes the folder whole.
 
     Yields:
         The folder to write into, beside the final one.
@@ -157,7 +170,11 @@ def new_folder(path: str | Path, *, kind: type[OutputError] = OutputError) -> It
     Raises:
         OutputError: As for :func:`new_file`.
     """
-    path = Path(path)
+    path = as_location(path)
+    if isinstance(path, RemotePath):
+        with reserved(path, kind), writing(path, kind), new_remote_folder(path, kind, last) as aside:
+            yield aside
+        return
     aside = path.with_name(f".{path.name}.part")
     with writing(path, kind):
         refuse_if_taken(path, kind=kind, folder=True)
@@ -177,7 +194,7 @@ def new_folder(path: str | Path, *, kind: type[OutputError] = OutputError) -> It
 
 
 @contextmanager
-def reserved(path: Path, kind: type[OutputError] = OutputError) -> Iterator[None]:
+def reserved(path: Location, kind: type[OutputError] = OutputError) -> Iterator[None]:
     """Keeps a name for this process from before the work until it is written; a lock file beside it says so.
 
     Args:
@@ -192,6 +209,10 @@ def reserved(path: Path, kind: type[OutputError] = OutputError) -> Iterator[None
     """
     with contextlib.ExitStack() as stack:
         with writing(path, kind):
+            if isinstance(path, RemotePath):
+                stack.enter_context(leased(path, kind))
+                yield
+                return
             path.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(path.with_name(f".{path.name}.lock"), path, kind))
         yield
@@ -249,12 +270,16 @@ def locked(path: Path, target: Path | None = None, kind: type[OutputError] = Out
         os.close(handle)
 
 
-def flush(path: Path) -> None:
+def flush(path: Location) -> None:
     """Waits until a file, or the names in a folder, are on the disk and not only in the system's memory.
+
+    What a store has taken is there.
 
     Args:
         path: The file or folder.
     """
+    if isinstance(path, RemotePath):
+        return
     if os.name == "nt" and path.is_dir():
         return  # folders cannot be flushed there
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
@@ -275,32 +300,36 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def flush_below(folder: Path) -> None:
+def flush_below(folder: Location) -> None:
     """Flushes a folder with everything in it.
 
     Args:
         folder: The folder.
     """
+    if isinstance(folder, RemotePath):
+        return
     places = [place for place in folder.rglob("*") if not place.is_symlink()]
     with ThreadPoolExecutor(FLUSHES, thread_name_prefix="gradsift-flush") as threads:
         list(threads.map(flush, [*places, folder]))
 
 
-def remove(path: Path) -> None:
+def remove(path: Location) -> None:
     """Removes a file, a link, or a folder with everything in it, where it is there.
 
     Args:
         path: What to remove.
     """
-    if path.is_dir() and not path.is_symlink():
+    if isinstance(path, RemotePath):
+        remove_all(path)
+    elif path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
 def refuse_if_taken(
-    path: Path,
-    replaces: Callable[[Path], bool] = never,
+    path: Location,
+    replaces: Callable[[Location], bool] = never,
     kind: type[OutputError] = OutputError,
     *,
     folder: bool = False,
@@ -316,14 +345,18 @@ def refuse_if_taken(
     Raises:
         OutputError: The name is taken.
     """
+    if isinstance(path, RemotePath):
+        if not folder and path.exists() and not (path.is_file() and replaces(path)):
+            raise taken(path, kind)
+        return
     if os.name == "nt" and PureWindowsPath(path).is_reserved():
         raise kind(f"{path.name} is a name that Windows keeps for itself: choose another name")
     empty = folder and path.is_dir() and not path.is_symlink() and not any(path.iterdir())
     if os.path.lexists(path) and not empty and not (path.is_file() and replaces(path)):
-        raise _taken(path, kind)
+        raise taken(path, kind)
 
 
-def _give_name(aside: Path, path: Path, replaces: Callable[[Path], bool], kind: type[OutputError]) -> None:
+def _give_name(aside: Path, path: Path, replaces: Callable[[Location], bool], kind: type[OutputError]) -> None:
     """Gives a file its final name in one step; what came there meanwhile is not replaced."""
     refuse_if_taken(path, replaces, kind)
     if path.exists():
@@ -332,7 +365,7 @@ def _give_name(aside: Path, path: Path, replaces: Callable[[Path], bool], kind: 
     try:
         os.link(aside, path)  # unlike a rename, this fails where a file stands
     except FileExistsError as error:
-        raise _taken(path, kind) from error
+        raise taken(path, kind) from error
     except OSError:  # a file system without links
         aside.rename(path)
 
@@ -343,7 +376,3 @@ def _is_open_at(handle: int, path: Path) -> bool:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except FileNotFoundError:
         return False
-
-
-def _taken(path: Path, kind: type[OutputError]) -> OutputError:
-    return kind(f"{path} exists and is not replaced: choose another name, or remove it first")

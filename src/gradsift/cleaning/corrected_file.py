@@ -13,9 +13,10 @@ from gradsift.data.files import label_name, write_kept
 from gradsift.data.records import ImageFiles, NpzFile, Table, open_records
 from gradsift.data.records.changes import Changes
 from gradsift.errors import DataError
+from gradsift.locations import Location, as_location
 
 
-def write_corrected(source: str | Path, cure: Cure, output: str | Path, *, label: str | None = None) -> None:
+def write_corrected(source: str | Location, cure: Cure, output: str | Location, *, label: str | None = None) -> None:
     """Writes the samples of a file after a cure.
 
     Soft targets and weights become the columns ``gradsift_target`` (lists of K numbers; as JSON text in a csv file) and
@@ -38,11 +39,12 @@ def write_corrected(source: str | Path, cure: Cure, output: str | Path, *, label
         write_kept(source, cure.kept, output, len(cure))
         return
     if len(cure.kept) < len(cure):
-        output = Path(output)
-        with TemporaryDirectory(prefix=".gradsift-", dir=output.parent) as aside:
-            kept = Path(aside) / output.name
+        place = as_location(output)
+        beside = place.parent if isinstance(place, Path) else None
+        with TemporaryDirectory(prefix=".gradsift-", dir=beside) as aside:
+            kept = Path(aside) / place.name
             write_kept(source, cure.kept, kept, len(cure))
-            write_corrected(kept, cure.of(cure.kept), output, label=label)
+            write_corrected(kept, cure.of(cure.kept), place, label=label)
         return
     records = open_records(source)
     names = records.names if isinstance(records, Table) else list(getattr(records, "arrays", ()))
@@ -54,7 +56,7 @@ def write_corrected(source: str | Path, cure: Cure, output: str | Path, *, label
     added = {name: values for name, values in ((TARGET, cure.targets), (WEIGHT, cure.weights)) if values is not None}
     relabels = cure.labels is not None
     changes = Changes(len(cure), added, (key or "label") if relabels else None, _examples(cure) if relabels else {})
-    records.write_changed(changes, Path(output))
+    records.write_changed(changes, as_location(output))
 
 
 def _examples(cure: Cure) -> dict[int, int]:

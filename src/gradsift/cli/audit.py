@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ import typer
 from gradsift.audit import audit as audit_data_set
 from gradsift.audit import audit_part
 from gradsift.cli.console import print_json, print_table, resumable, say
-from gradsift.cli.options import JsonOption, Options, flag, with_options
+from gradsift.cli.options import PLACE, JsonOption, Options, flag, with_options
 from gradsift.cli.predictions import audit_files
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
@@ -22,6 +21,7 @@ from gradsift.engines import EngineSettings, Part
 from gradsift.errors import SettingError
 from gradsift.fields import ranges_of
 from gradsift.jobs import PartDone
+from gradsift.locations import Location, as_location, refuse_unwritable
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.store.configuration import read_config
@@ -30,8 +30,12 @@ from gradsift.store.configuration import read_config
 @with_options(Source, AuditSettings, EngineSettings)
 def audit(
     options: Options,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Run directory to write, such as runs/x.")],
-    config: Annotated[Path | None, typer.Option(help="config.yaml of a run: does the same again.")] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar=PLACE, help="Run directory to write, such as runs/x.")
+    ],
+    config: Annotated[
+        str | None, typer.Option(metavar=PLACE, help="config.yaml of a run: does the same again.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a whole run directory.")] = False,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
@@ -62,7 +66,8 @@ def audit(
             f"--config does the same again, so {flags} would be ignored: leave them out, or the --config"
         )
     else:
-        source, settings = _replayed(config, Trust.given(config, trust_run, trust))
+        source, settings = _replayed(config, Trust.given(as_location(config), trust_run, trust))
+    refuse_unwritable(as_location(output))
     if engine.part is not None:
         with resumable("the part"):
             _show_part(run_part(source, settings, output, overwrite, Part.read(engine.part)), as_json)
@@ -76,7 +81,7 @@ def audit(
 
 
 def run_audit(
-    source: Source, settings: AuditSettings, output: Path, overwrite: bool, engine: EngineSettings | None = None
+    source: Source, settings: AuditSettings, output: str | Location, overwrite: bool, engine: EngineSettings | None = None
 ) -> Audit:
     """Loads what the source names and audits it.
 
@@ -111,7 +116,7 @@ def run_audit(
     )
 
 
-def run_part(source: Source, settings: AuditSettings, output: Path, overwrite: bool, part: Part) -> PartDone:
+def run_part(source: Source, settings: AuditSettings, output: str, overwrite: bool, part: Part) -> PartDone:
     """Loads what the source names and computes one part.
 
     Args:
@@ -237,7 +242,7 @@ def _show_part(done: PartDone, as_json: bool) -> None:
     )
 
 
-def _replayed(config: Path, trust: Trust) -> tuple[Source, AuditSettings]:
+def _replayed(config: str, trust: Trust) -> tuple[Source, AuditSettings]:
     """What a configuration asks for; its detectors may be code, too."""
     saved = read_config(config)
     settings = AuditSettings.from_dict(saved.get("settings", {}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from torch import nn
 
@@ -30,7 +29,7 @@ class Audited:
     task: Task
 
 
-def open_audited(run: Path, trust: Trust) -> Audited:
+def open_audited(run: str, trust: Trust) -> Audited:
     """Opens an audit, and loads the model and the data that it was made of.
 
     Args:

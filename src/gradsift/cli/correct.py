@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from gradsift.cleaning.corrected_file import write_corrected
 from gradsift.cleaning.cures_of import cure_of
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.cli.console import print_json, print_table, say
-from gradsift.cli.options import JsonOption, RunArgument, TableOption
+from gradsift.cli.options import PLACE, JsonOption, RunArgument, TableOption
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data import Samples
@@ -20,6 +19,7 @@ from gradsift.errors import DataError, SettingError
 from gradsift.evaluation import choose_cure
 from gradsift.evaluation.correct import UNPROVEN
 from gradsift.imports import import_function
+from gradsift.locations import as_location, is_inside, refuse_unwritable
 from gradsift.result import Audit
 from gradsift.trajectory import read_trajectory
 from gradsift.writing import new_file
@@ -27,7 +27,9 @@ from gradsift.writing import new_file
 
 def correct(
     run: RunArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="New file or folder of the same kind as the data.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar=PLACE, help="New file or folder of the same kind as the data.")
+    ],
     how: Annotated[
         str,
         typer.Option(
@@ -60,15 +62,19 @@ def correct(
 
     For example: **gradsift correct runs/x -o better.parquet --how relabel**
     """
-    if run.resolve() in output.resolve().parents:
+    place = as_location(output)
+    if is_inside(place, as_location(run)):
         raise DataError(f"{output} lies in the run directory, which may be replaced: choose another place")
+    refuse_unwritable(place)
     if how != "auto" and (train is not None or frozen):
         raise SettingError(f"--{'train' if train else 'frozen'} belongs to --how auto; given --how {how}")
     if how == "auto" and share is not None:
         raise SettingError("--how auto chooses the share itself: leave --share out, or name a cure")
     train_function = None if train is None else import_function(train, "--train", "dataset", seed=0)
     audit = Audit.open(run, table=table)
-    source = Source.from_config(audit.run.config.get("source", {}), Trust.given(run / "config.yaml", trust_run, trust))
+    source = Source.from_config(
+        audit.run.config.get("source", {}), Trust.given(as_location(run) / "config.yaml", trust_run, trust)
+    )
     pretrained = source.load_pretrained() if train is not None and source.is_pretrained else None
     samples = audit.samples_of(source.load_data(pretrained=pretrained).dataset)
     trajectory = source.trajectory if how in ("soft", "auto") else None
@@ -84,10 +90,10 @@ def correct(
         proof = "" if how == "none" else UNPROVEN.format(how=how)
     rows = samples.raw.source
     if callable(getattr(rows, "to_parquet", None)):  # a data set of the hub
-        if output.suffix != ".parquet":
-            raise DataError(f"{output.name} must be a .parquet file: name it *.parquet")
+        if place.suffix != ".parquet":
+            raise DataError(f"{place.name} must be a .parquet file: name it *.parquet")
         cured = apply(cure, rows, label=source.label, class_names=audit.class_names)
-        with new_file(output) as aside:
+        with new_file(place) as aside:
             Samples(cured).source.to_parquet(aside)
     else:
         write_corrected(source.data, cure, output, label=source.label)

@@ -19,6 +19,7 @@ from gradsift.cli.options import JsonOption
 from gradsift.cli.source import Source
 from gradsift.evaluation import Verification
 from gradsift.evidence import cross_fit
+from gradsift.locations import Location, local_copy
 from gradsift.report import write_report
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
@@ -73,7 +74,7 @@ def demo(
     _tell(result, verification, wrong, page, as_json)
 
 
-def _tell(result: Audit, verification: Verification, wrong: np.ndarray, page: Path, as_json: bool) -> None:
+def _tell(result: Audit, verification: Verification, wrong: np.ndarray, page: Location, as_json: bool) -> None:
     """Prints what was found and gained; last the figure, and where the page lies."""
     precision = float(wrong[result.flagged_positions].mean()) if len(result.flagged_positions) else 0.0
     recall = float(wrong[result.flagged_positions].sum() / wrong.sum())
@@ -97,21 +98,21 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # names are no keywords of savez
 
 
-def _same_digits(path: Path, arrays: Mapping[str, np.ndarray]) -> bool:
+def _same_digits(path: Location, arrays: Mapping[str, np.ndarray]) -> bool:
     earlier = _read(path)
     return earlier.keys() == arrays.keys() and np.array_equal(earlier["x"], arrays["x"])
 
 
-def _has_predictions(path: Path) -> bool:
+def _has_predictions(path: Location) -> bool:
     """Whether a file is what an earlier demo has written: probabilities of ten digits, and nothing else."""
     earlier = _read(path)
     return earlier.keys() == {"probabilities"} and earlier["probabilities"].shape[1:] == (10,)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Location) -> dict[str, np.ndarray]:
     """The arrays of a file; none where it is something else."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(local_copy(path), allow_pickle=False) as archive:
             return dict(archive)
     except (OSError, ValueError, EOFError, BadZipFile, TypeError):
         return {}

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gradsift.cli.audited import open_audited
 from gradsift.cli.console import print_json, print_table, say
-from gradsift.cli.options import JsonOption, patterns
+from gradsift.cli.options import PLACE, JsonOption, patterns
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
 from gradsift.geometry import examine
+from gradsift.locations import as_location, refuse_unwritable
 from gradsift.report import write_report
 
 
 def geometry(
-    run: Annotated[Path, typer.Argument(help="Run directory of an audit; names model, data and task.")],
+    run: Annotated[str, typer.Argument(metavar=PLACE, help="Run directory of an audit; names model, data and task.")],
     layers: Annotated[
         str, typer.Option(help="Whose collapse: `all`, `last`, or glob patterns over modules, with commas.")
     ] = "all",
@@ -42,7 +42,8 @@ def geometry(
     """
     if pooling not in ("mean", "flatten"):
         raise SettingError(f"--pooling is mean or flatten; given {pooling!r}")
-    opened = open_audited(run, Trust.given(run / "config.yaml", trust_run, trust))
+    refuse_unwritable(as_location(run))
+    opened = open_audited(run, Trust.given(as_location(run) / "config.yaml", trust_run, trust))
     audit = opened.audit
     examination = examine(
         opened.model,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,25 +11,27 @@ from torch import nn
 from gradsift import improve as job
 from gradsift.cleaning.corrected_file import write_corrected
 from gradsift.cli.console import print_json, print_table, resumable, say, warn
-from gradsift.cli.options import JsonOption
+from gradsift.cli.options import PLACE, JsonOption
 from gradsift.cli.predictions import read_array
 from gradsift.data.files import load, load_column
 from gradsift.errors import DataError
 from gradsift.imports import import_function
+from gradsift.locations import Location, as_location
 from gradsift.store.checksums import from_json
 from gradsift.writing import always, new_file, remove
 
 
 def improve(
-    data: Annotated[Path, typer.Option(help="Training set: .parquet, .csv, .jsonl, .npz, or a folder of images.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of all results; the same command resumes.")],
+    data: Annotated[str, typer.Option(metavar=PLACE, help="Training set: .parquet, .csv, .jsonl, .npz, or a folder of images.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar=PLACE, help="Folder of all results; the same command resumes.")],
     train: Annotated[str | None, typer.Option(help="Import path of train(dataset, *, seed) -> model.")] = None,
     features: Annotated[
-        Path | None,
-        typer.Option(help="Features of a frozen model, .npy, one row a sample: heads on them give the evidence."),
+        str | None,
+        typer.Option(metavar=PLACE, help="Features of a frozen model, .npy, one row a sample: heads on them give the evidence."),
     ] = None,
     test: Annotated[
-        Path | None, typer.Option(help="Test set of the same layout, for the proof alone; no proof where left out.")
+        str | None,
+        typer.Option(metavar=PLACE, help="Test set of the same layout, for the proof alone; no proof where left out."),
     ] = None,
     label: Annotated[str | None, typer.Option(help="Column or array of labels; found by itself if usual.")] = None,
     ignore: Annotated[str | None, typer.Option(help="Columns that are no features, with commas.")] = None,
@@ -55,18 +56,19 @@ def improve(
     """
     train_function = None if train is None else import_function(train, "--train", "dataset", seed=0)
     metric_function = import_function(metric, "--metric", "model", "test_set")
-    better = output / f"better{data.suffix}"
-    if data.resolve() == better.resolve():
+    folder = as_location(output)
+    better = folder / f"better{as_location(data).suffix}"
+    if as_location(data).resolve() == better.resolve():
         raise DataError(f"{data} is what an improvement in {output} would write: choose another folder")
     columns = {"label": label, "ignore": [*(ignore.split(",") if ignore else []), *([groups] if groups else [])]}
     loaded = load(data, **columns)  # type: ignore[arg-type]  # by name
     tested = None if test is None else load(test, like=loaded, **columns).dataset  # type: ignore[arg-type]  # by name
-    former = _digest_of_former(output / "result.json")
+    former = _digest_of_former(folder / "result.json")
     with resumable("the trainings"):
         result = job(
             train_function, loaded.dataset, tested, metric=metric_function, trainings=trainings, folds=folds,
             features=None if features is None else read_array(features), seeds=seeds, seed=seed,
-            groups=None if groups is None else load_column(data, groups), class_names=loaded.class_names, output=output,
+            groups=None if groups is None else load_column(data, groups), class_names=loaded.class_names, output=folder,
             tell=warn,
         )  # fmt: skip
     if former is not None and former != result.choice.cure.digest.hex():
@@ -74,7 +76,7 @@ def improve(
     if result.choice.cure.how != "none" and not better.exists():
         write_corrected(data, result.choice.cure, better, label=label)
     if isinstance(result.model, nn.Module):
-        with new_file(output / "model.safetensors", replaces=always) as aside:
+        with new_file(folder / "model.safetensors", replaces=always) as aside:
             save_file({name: value.contiguous() for name, value in result.model.state_dict().items()}, aside)
     if as_json:
         print_json(result.to_dict())
@@ -84,12 +86,12 @@ def improve(
     if result.proof is not None:
         print_table(result.proof.rows(), "Retrained with controls")
     say(result.sentence(), "bold")
-    say(f"The page: {output / 'report.html'}" + (f"; the data: {better}" if better.exists() else ""))
+    say(f"The page: {folder / 'report.html'}" + (f"; the data: {better}" if better.exists() else ""))
 
 
-def _digest_of_former(result: Path) -> str | None:
+def _digest_of_former(result: Location) -> str | None:
     """What tells the cure of an earlier call in the same folder; ``None`` where there is none, or it cannot be read."""
     try:
-        return from_json(result.read_text(encoding="utf-8")).get("cure_digest")
+        return from_json(result.read_bytes().decode()).get("cure_digest")
     except (OSError, ValueError):
         return None

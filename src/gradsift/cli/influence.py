@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import yaml
 
 from gradsift.cli.audited import Audited, open_audited
 from gradsift.cli.console import print_json, print_table, say
-from gradsift.cli.options import JsonOption, Options, patterns, with_options
+from gradsift.cli.options import PLACE, JsonOption, Options, patterns, with_options
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load_column
 from gradsift.detectors import influence_scores
@@ -27,6 +26,7 @@ from gradsift.influence import (
     Utility,
     get_method,
 )
+from gradsift.locations import Location, as_location, refuse_unwritable
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages import rescore
@@ -38,12 +38,15 @@ OBJECTIVES = ("utility", "equal_opportunity", "demographic_parity", "adversarial
 
 @with_options(AuditSettings, only=["contamination"])
 def influence(
-    run: Annotated[Path, typer.Argument(help="Run directory of an audit; names model, data, task and layers.")],
+    run: Annotated[
+        str, typer.Argument(metavar=PLACE, help="Run directory of an audit; names model, data, task and layers.")
+    ],
     options: Options,
     target: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Target set, of the same layout as the training set: clean validation data, not the test set."
+            metavar=PLACE,
+            help="Target set, of the same layout as the training set: clean validation data, not the test set.",
         ),
     ] = None,
     method: Annotated[
@@ -72,7 +75,7 @@ def influence(
         str | None, typer.Option(help="`last`, `all`, or glob patterns with commas; those of the run where left out.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Table to write; influence.parquet of the run.")
+        str | None, typer.Option("--output", "-o", metavar=PLACE, help="Table to write; influence.parquet of the run.")
     ] = None,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
@@ -91,11 +94,13 @@ def influence(
         raise SettingError(
             "give --target FILE, or --self for the influence of samples on their own loss; one of the two"
         )
-    path = output or run / "influence.parquet"
+    place = as_location(run)
+    path = as_location(output) if output else place / "influence.parquet"
+    refuse_unwritable(path)
     refuse_if_taken(path, is_influence_table)  # before work is wasted
     share = options.make(AuditSettings).contamination
     asking = get_method(method, _settings(setting or []))
-    opened = open_audited(run, Trust.given(run / "config.yaml", trust_run, trust))
+    opened = open_audited(run, Trust.given(place / "config.yaml", trust_run, trust))
     with reserved(path):
         audit = opened.audit
         asked = _target(opened, target, objective, groups, attack) if target is not None else None
@@ -127,7 +132,7 @@ def influence(
         _show(result.with_table(table), fitted.report_, path, as_json)
 
 
-def _target(opened: Audited, path: Path, objective: str, groups: str | None, attack: str) -> Target:
+def _target(opened: Audited, path: str, objective: str, groups: str | None, attack: str) -> Target:
     if objective not in OBJECTIVES:
         raise SettingError(f"unknown objective {objective!r}: choose among {', '.join(OBJECTIVES)}")
     fair = objective in ("equal_opportunity", "demographic_parity")
@@ -156,7 +161,7 @@ def _settings(texts: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _show(result: Audit, report: dict[str, Any], path: Path, as_json: bool) -> None:
+def _show(result: Audit, report: dict[str, Any], path: Location, as_json: bool) -> None:
     influence = result.table["influence"].to_numpy()
     order = np.argsort(influence, kind="stable")
     ends = {"most harmful": order[:5], "most helpful": order[::-1][:5]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,18 +10,19 @@ import typer
 from gradsift.audit import merge as merge_parts
 from gradsift.cli.audit import show, summary
 from gradsift.cli.console import print_json, warn
-from gradsift.cli.options import JsonOption
+from gradsift.cli.options import PLACE, JsonOption
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load_column
 from gradsift.errors import ModelError, RunDirectoryError
 from gradsift.loading import check_device
+from gradsift.locations import as_location
 from gradsift.store.configuration import read_config
 from gradsift.store.unfinished import CONFIG
 
 
 def merge(
-    run: Annotated[Path, typer.Argument(help="Run directory that was given to the parts, such as runs/x.")],
+    run: Annotated[str, typer.Argument(metavar=PLACE, help="Run directory that was given to the parts, such as runs/x.")],
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
     as_json: JsonOption = False,
@@ -32,9 +32,10 @@ def merge(
     For example: **gradsift merge runs/x**, after **gradsift audit ... -o runs/x --part 1/8** to **--part 8/8**. No gradient
     is computed again, and no GPU is needed.
     """
-    config = run.with_name(run.name + ".part") / CONFIG
+    place = as_location(run)
+    config = place.with_name(place.name + ".part") / CONFIG
     if not config.exists():
-        reason = "it is whole already" if run.is_dir() else "compute its parts first"
+        reason = "it is whole already" if place.is_dir() else "compute its parts first"
         raise RunDirectoryError(f"{run} has no parts to merge: {reason}")
     source = Source.from_config(read_config(config).get("source", {}), Trust.given(config, trust_run, trust))
     try:

@@ -7,7 +7,6 @@ import reprlib
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -17,10 +16,13 @@ from gradsift.fields import choices, settings_of
 
 T = TypeVar("T")
 
-RunArgument = Annotated[Path, typer.Argument(help="Run directory of an audit.")]
+PLACE = "PATH|URL"
+RunArgument = Annotated[str, typer.Argument(metavar=PLACE, help="Run directory of an audit.")]
 TableOption = Annotated[
-    Path | None,
-    typer.Option(help="Table to go by, such as one of gradsift influence; the run's own where left out."),
+    str | None,
+    typer.Option(
+        metavar=PLACE, help="Table to go by, such as one of gradsift influence; the run's own where left out."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from gradsift.data import LABEL_KEYS
 from gradsift.data.files import label_name, load_column
 from gradsift.data.records import NpzFile, Table, open_records
 from gradsift.errors import DataError
+from gradsift.locations import Location, as_location, local_copy
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 
@@ -20,7 +20,7 @@ ARRAYS = ("probabilities", "logits", "features")
 """Names of the arrays in a file of predictions."""
 
 
-def audit_files(source: Source, settings: AuditSettings, output: Path, overwrite: bool) -> Audit:
+def audit_files(source: Source, settings: AuditSettings, output: str | Location, overwrite: bool) -> Audit:
     """Audits a file of predictions for the samples of a data file.
 
     Args:
@@ -35,10 +35,10 @@ def audit_files(source: Source, settings: AuditSettings, output: Path, overwrite
     Raises:
         DataError: A file cannot be read, or both are not of the same samples.
     """
-    predictions, names = read_predictions(Path(str(source.predictions)))
+    predictions, names = read_predictions(str(source.predictions))
     options = {name: value for name, value in settings.to_dict().items() if value is not None}
     return audit_predictions(
-        load_column(source.data, label_name(column_names(source.data), source.label, Path(source.data))),
+        load_column(source.data, label_name(column_names(source.data), source.label, as_location(source.data))),
         **predictions,
         data=source.load_data().dataset,
         out_of_fold=source.out_of_fold,
@@ -51,7 +51,7 @@ def audit_files(source: Source, settings: AuditSettings, output: Path, overwrite
     )
 
 
-def column_names(path: str | Path) -> list[str]:
+def column_names(path: str) -> list[str]:
     """Names of the columns or arrays of a file.
 
     Args:
@@ -71,7 +71,7 @@ def column_names(path: str | Path) -> list[str]:
     raise DataError(f"{path} is a folder of images: give a file with a column of labels beside the predictions")
 
 
-def read_predictions(path: Path) -> tuple[dict[str, Any], list[str] | None]:
+def read_predictions(path: str) -> tuple[dict[str, Any], list[str] | None]:
     """Reads predictions.
 
     Args:
@@ -85,7 +85,7 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[str] | None]:
     Raises:
         DataError: It holds something else.
     """
-    if path.suffix.lower() == ".npy":
+    if as_location(path).suffix.lower() == ".npy":
         return {"probabilities": read_array(path)}, None
     records = open_records(path)
     if isinstance(records, NpzFile):
@@ -106,11 +106,11 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[str] | None]:
     return {"probabilities": np.stack(values, axis=1)}, columns
 
 
-def read_array(path: Path) -> np.ndarray:
+def read_array(path: str) -> np.ndarray:
     """Reads one array.
 
     Args:
-        path: ``.npy``.
+        path: ``.npy``, a path or a URL.
 
     Returns:
         The array.
@@ -119,7 +119,7 @@ def read_array(path: Path) -> np.ndarray:
         DataError: The file is missing, damaged or of another kind.
     """
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(local_copy(as_location(path)), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} is no readable array ({error}): save it with numpy.save") from error
     if not isinstance(array, np.ndarray):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gradsift.cli.console import print_json, say, warn
-from gradsift.cli.options import JsonOption, RunArgument
+from gradsift.cli.options import PLACE, JsonOption, RunArgument
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation import Verification
+from gradsift.locations import as_location, refuse_unwritable
 from gradsift.report import write_report
 from gradsift.result import Audit
 
@@ -20,7 +20,7 @@ from gradsift.result import Audit
 def report(
     run: RunArgument,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Page to write; report.html of the run.")
+        str | None, typer.Option("--output", "-o", metavar=PLACE, help="Page to write; report.html of the run.")
     ] = None,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
@@ -30,9 +30,10 @@ def report(
 
     For example: **gradsift report runs/x -o page.html**
     """
+    refuse_unwritable(as_location(output or run))
     audit = Audit.open(run)
     try:
-        trusted = Trust.given(run / "config.yaml", trust_run, trust)
+        trusted = Trust.given(as_location(run) / "config.yaml", trust_run, trust)
         data = Source.from_config(audit.run.config.get("source", {}), trusted).load_data().dataset
     except (SettingError, DataError) as error:
         warn(f"Without previews of samples: {error}")

@@ -18,6 +18,7 @@ from gradsift.imports import import_function, import_object, user_code
 from gradsift.integrations.pretrained import Pretrained, encode_rows, is_pretrained, load_pretrained
 from gradsift.integrations.rows import load_rows
 from gradsift.loading import check_device, load_model
+from gradsift.locations import Location, as_location
 from gradsift.ranges import whole
 from gradsift.tasks import Task, get_task
 from gradsift.tasks.tokens import TokenLoss
@@ -64,7 +65,7 @@ class Source:
         "What a Recorder has saved: adds scores averaged along training.", None, panel=MODEL
     )
     data: str = setting(
-        "Training set: .parquet, .csv, .jsonl, .npz, a folder of images by class, or a hub id of a data set.",
+        "Training set: .parquet, .csv, .jsonl, .npz, a folder of images by class (path or URL), or a hub id of a data set.",
         panel=DATA,
     )
     label: str | None = setting("Column or array of labels; found by itself if usual.", None, panel=DATA)
@@ -168,7 +169,7 @@ class Source:
         return model, self.load_data(), task
 
     def load_data(
-        self, path: str | Path | None = None, like: Loaded | None = None, pretrained: Pretrained | None = None
+        self, path: str | Location | None = None, like: Loaded | None = None, pretrained: Pretrained | None = None
     ) -> Loaded:
         """Reads the data set, or another file of the same layout.
 
@@ -183,8 +184,8 @@ class Source:
         Raises:
             DataError: The data is a pipe, a socket or a device, which would be waited for, or cannot be read.
         """
-        place = Path(path or self.data)
-        if place.exists() and not (place.is_file() or place.is_dir()):
+        place = as_location(path or self.data)
+        if isinstance(place, Path) and place.exists() and not (place.is_file() or place.is_dir()):
             raise DataError(f"{place} is a pipe, a socket or a device: give a file or a folder")
         if self.is_pretrained or (self.predictions is not None and place.suffix.lower() != ".npz"):
             rows = load_rows(path or self.data)

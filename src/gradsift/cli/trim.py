@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gradsift.cleaning.trim import kept_after_review
 from gradsift.cli.console import print_json, say
-from gradsift.cli.options import JsonOption, RunArgument, TableOption
+from gradsift.cli.options import PLACE, JsonOption, RunArgument, TableOption
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import write_kept
 from gradsift.errors import DataError
+from gradsift.locations import as_location, is_inside, refuse_unwritable
 from gradsift.result import Audit
 from gradsift.writing import new_file
 
 
 def trim(
     run: RunArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="New file of the same kind as the data.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar=PLACE, help="New file of the same kind as the data.")
+    ],
     table: TableOption = None,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
@@ -32,16 +34,20 @@ def trim(
 
     For example: **gradsift trim runs/x -o clean.parquet**
     """
-    if run.resolve() in output.resolve().parents:
+    place = as_location(output)
+    if is_inside(place, as_location(run)):
         raise DataError(f"{output} lies in the run directory, which may be replaced: choose another place")
+    refuse_unwritable(place)
     audit = Audit.open(run, table=table)
-    source = Source.from_config(audit.run.config.get("source", {}), Trust.given(run / "config.yaml", trust_run, trust))
+    source = Source.from_config(
+        audit.run.config.get("source", {}), Trust.given(as_location(run) / "config.yaml", trust_run, trust)
+    )
     samples = audit.samples_of(source.load_data().dataset)  # refuses data that is not what was audited
     kept = kept_after_review(audit, samples)
     if callable(getattr(samples.source, "to_parquet", None)):  # a data set of the hub
-        if output.suffix != ".parquet":
-            raise DataError(f"{output.name} must be a .parquet file: name it *.parquet")
-        with new_file(output) as aside:
+        if place.suffix != ".parquet":
+            raise DataError(f"{place.name} must be a .parquet file: name it *.parquet")
+        with new_file(place) as aside:
             samples.keep(kept).to_parquet(aside)
     else:
         write_kept(source.data, kept, output, len(audit))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gradsift.errors import UntrustedCodeError
+from gradsift.locations import Location
 
 TrustRunOption = Annotated[
     bool,
@@ -34,12 +34,12 @@ class Trust:
         paths: Import paths that the user has typed in this call.
     """
 
-    file: Path
+    file: Location
     everything: bool = False
     paths: frozenset[str] = frozenset()
 
     @classmethod
-    def given(cls, file: Path, trust_run: bool, paths: Sequence[str] | None) -> Trust:
+    def given(cls, file: Location, trust_run: bool, paths: Sequence[str] | None) -> Trust:
         """What the two options say.
 
         Args:

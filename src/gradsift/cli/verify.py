@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -10,13 +9,14 @@ import typer
 
 from gradsift import evaluation
 from gradsift.cli.console import print_json, print_table, resumable, say
-from gradsift.cli.options import JsonOption, RunArgument, TableOption
+from gradsift.cli.options import PLACE, JsonOption, RunArgument, TableOption
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load_column
 from gradsift.errors import DataError
 from gradsift.evaluation.arms import CONTROLS, Asked
 from gradsift.imports import import_function
+from gradsift.locations import as_location, refuse_unwritable
 from gradsift.report import write_report
 from gradsift.result import Audit
 
@@ -24,7 +24,7 @@ from gradsift.result import Audit
 def verify(
     run: RunArgument,
     train: Annotated[str, typer.Option(help="Import path of train(dataset, *, seed) -> model.")],
-    test: Annotated[Path, typer.Option(help="Test set, of the same layout as the training set.")],
+    test: Annotated[str, typer.Option(metavar=PLACE, help="Test set, of the same layout as the training set.")],
     metric: Annotated[
         str, typer.Option(help="Import path of metric(model, test_set) -> float; accuracy in percent by default.")
     ] = "gradsift:accuracy",
@@ -34,8 +34,11 @@ def verify(
         typer.Option("--arm", help="drop, relabel, soft or weight; may be given several times. drop where left out."),
     ] = None,
     reviewed: Annotated[
-        Path | None,
-        typer.Option(help="Table of the run that a person has edited: adds an arm that drops what is flagged in it."),
+        str | None,
+        typer.Option(
+            metavar=PLACE,
+            help="Table of the run that a person has edited: adds an arm that drops what is flagged in it.",
+        ),
     ] = None,
     controls: Annotated[
         list[str] | None,
@@ -61,8 +64,12 @@ def verify(
     """
     train_function = import_function(train, "--train", "dataset", seed=0)
     metric_function = import_function(metric, "--metric", "model", "test_set")
+    place = as_location(run)
+    refuse_unwritable(place)
     audit = Audit.open(run, table=table)
-    source = Source.from_config(audit.run.config.get("source", {}), Trust.given(run / "config.yaml", trust_run, trust))
+    source = Source.from_config(
+        audit.run.config.get("source", {}), Trust.given(place / "config.yaml", trust_run, trust)
+    )
     pretrained = source.load_pretrained() if source.is_pretrained else None
     loaded = source.load_data(pretrained=pretrained)
     with resumable("the trainings"):
@@ -78,11 +85,11 @@ def verify(
             true_labels=_true_labels(source, true_labels, loaded.class_names) if true_labels else None,
             higher_is_better=not lower_is_better,
             trajectory=source.trajectory if "soft" in (arms or ()) else None,
-            output=run / "verify.jsonl",
+            output=place / "verify.jsonl",
         )
     if table is None:  # the run's report tells of the run's own table
         audit.run.write_json("verify.json", result.to_dict())
-        write_report(audit, run / "report.html", loaded.dataset, result)
+        write_report(audit, place / "report.html", loaded.dataset, result)
     if as_json:
         print_json(result.to_dict())
         return
@@ -92,7 +99,7 @@ def verify(
     say(result.oracle_sentence() or "")
 
 
-def _arms(kinds: list[str] | None, run: Path, reviewed: Path | None) -> Asked:
+def _arms(kinds: list[str] | None, run: str, reviewed: str | None) -> Asked:
     """What is in question; the reviewed table alone where nothing else is named."""
     named = kinds if kinds is not None else [] if reviewed is not None else ["drop"]
     return [*named, *([] if reviewed is None else [("reviewed", Audit.open(run, table=reviewed))])]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from gradsift.data.images import ImageBytes, ImageFolder, Transform
 from gradsift.data.labels import encode_labels
 from gradsift.data.records import CsvFile, FileRows, ImageFiles, NpzFile, Table, open_records, stored
 from gradsift.errors import DataError
+from gradsift.locations import Location, as_location
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Loaded:
 
 
 def load(
-    path: str | Path,
+    path: str | Location,
     *,
     label: str | None = None,
     image: str | None = None,
@@ -87,7 +87,7 @@ def load(
     return Loaded(ImageBytes(FileRows(records, [image]), image, labels, class_names, transform), class_names)
 
 
-def write_kept(source: str | Path, kept: np.ndarray, output: str | Path, size: int) -> None:
+def write_kept(source: str | Location, kept: np.ndarray, output: str | Location, size: int) -> None:
     """Writes the samples of a file that are kept, with all their columns and as they stand, as a new file of its kind.
 
     Args:
@@ -103,10 +103,10 @@ def write_kept(source: str | Path, kept: np.ndarray, output: str | Path, size: i
     """
     keep = np.zeros(size, dtype=bool)
     keep[kept] = True
-    open_records(source).write(keep, Path(output))
+    open_records(source).write(keep, as_location(output))
 
 
-def load_column(path: str | Path, name: str) -> np.ndarray:
+def load_column(path: str | Location, name: str) -> np.ndarray:
     """Reads one column of a file as it stands.
 
     Args:
@@ -270,7 +270,7 @@ def as_features(batch: pa.RecordBatch, start: int, source: str) -> np.ndarray:
     return features
 
 
-def label_name(names: Sequence[str], label: str | None, path: Path) -> str:
+def label_name(names: Sequence[str], label: str | None, path: Location) -> str:
     """The column of labels.
 
     Args:

@@ -89,7 +89,9 @@ class CollectShards:
     def __init__(
         self, run: RunDirectory, batch_size: int, preparing: Preparing, ready: Preparation | None = None
     ) -> None:
-        self._final, self._batch_size, self._preparing = Path(run.final).absolute(), batch_size, preparing
+        final = run.final
+        self._final = final.absolute() if isinstance(final, Path) else final
+        self._batch_size, self._preparing = batch_size, preparing
         self._ready, self._run = ready, run
         self.device = str(preparing.signs["device"])
 

@@ -14,11 +14,12 @@ from typing import Any
 
 from gradsift.engines.base import Load, Share, Stage
 from gradsift.errors import OutputError, RunDirectoryError, SettingError
+from gradsift.locations import Location, RemotePath, is_leased
 from gradsift.store import RunDirectory
 from gradsift.store.partition import Partition
 from gradsift.store.shards import shard_entry, shard_folder
 from gradsift.store.unfinished import JOB, PARTS
-from gradsift.writing import locked, remove, writing
+from gradsift.writing import locked, remove, reserved, writing
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Part:
 
 
 @contextmanager
-def only_one(final: Path, part: Part) -> Iterator[None]:
+def only_one(final: Location, part: Part) -> Iterator[None]:
     """Keeps a part for this process.
 
     Args:
@@ -112,12 +113,11 @@ def only_one(final: Path, part: Part) -> Iterator[None]:
     Raises:
         RunDirectoryError: Another process computes the same part now.
     """
-    lock = final.with_name(f".{final.name}.part-{part.number}-of-{part.count}.lock")
+    place = final.with_name(f"{final.name}.part-{part.number}-of-{part.count}")
     with contextlib.ExitStack() as stack:
         with writing(final, RunDirectoryError):
-            final.parent.mkdir(parents=True, exist_ok=True)
             try:
-                stack.enter_context(locked(lock, final, RunDirectoryError))
+                stack.enter_context(reserved(place, RunDirectoryError))
             except OutputError as error:
                 raise RunDirectoryError(
                     f"part {part} of {final} is being computed by another process: give each part once"
@@ -125,8 +125,8 @@ def only_one(final: Path, part: Part) -> Iterator[None]:
         yield
 
 
-def running_parts(final: Path, but: Part | None = None) -> list[str]:
-    """Parts that are being computed on this file system.
+def running_parts(final: Location, but: Part | None = None) -> list[str]:
+    """Parts that are being computed on this file system, or in this store.
 
     Args:
         final: Where the whole run will lie.
@@ -135,19 +135,28 @@ def running_parts(final: Path, but: Part | None = None) -> list[str]:
     Returns:
         Such as ``["3/8"]``.
     """
-    found = []
-    for lock in sorted(final.parent.glob(f".{final.name}.part-*-of-*.lock")):
-        part = lock.name.removeprefix(f".{final.name}.part-").removesuffix(".lock").replace("-of-", "/")
-        try:
-            if part != str(but):
-                with locked(lock, final, RunDirectoryError):
-                    pass
-        except OutputError:
-            found.append(part)
+    beginning, found = f".{final.name}.part-", []
+    for lock in sorted(final.parent.glob(f"{beginning}*-of-*.lock*"), key=str):
+        part = lock.name.removeprefix(beginning).partition(".lock")[0]
+        if part.replace("-of-", "/") == str(but):
+            continue
+        if isinstance(lock, RemotePath):
+            running = is_leased(lock.with_name(f"{final.name}.part-{part}"))
+        else:
+            running = _is_locked(lock)
+        found += [part.replace("-of-", "/")] if running else []
     return found
 
 
-def refuse_while_running(final: Path) -> None:
+def _is_locked(lock: Path) -> bool:
+    try:
+        with locked(lock, None, RunDirectoryError):
+            return False
+    except OutputError:
+        return True
+
+
+def refuse_while_running(final: Location) -> None:
     """Refuses to complete a run of which parts are being computed.
 
     Args:
@@ -162,7 +171,7 @@ def refuse_while_running(final: Path) -> None:
 
 
 def begin_or_join(
-    final: Path, part: Part, fingerprint: str, config: Mapping[str, Any], job: Mapping[str, Any]
+    final: Location, part: Part, fingerprint: str, config: Mapping[str, Any], job: Mapping[str, Any]
 ) -> RunDirectory:
     """Begins the run that all parts share, or joins it.
 
@@ -194,7 +203,7 @@ def begin_or_join(
 
 
 @contextmanager
-def _begun(final: Path, fingerprint: str, config: Mapping[str, Any]) -> Iterator[RunDirectory]:
+def _begun(final: Location, fingerprint: str, config: Mapping[str, Any]) -> Iterator[RunDirectory]:
     """The run, held for a moment; waits for another part that holds it as shortly."""
     until = time.monotonic() + PATIENCE
     while True:

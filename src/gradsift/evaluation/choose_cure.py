@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
 from gradsift.evidence import TrainFunction, assign_folds, stored_evidence
 from gradsift.evidence.cross_fit import Predict
+from gradsift.locations import Location
 from gradsift.progress import progress
 from gradsift.table import AuditedRun
 from gradsift.table.audited_run import OF_PREDICTIONS
@@ -42,10 +42,10 @@ def choose_cure(
     frozen: bool = False,
     predict: Predict | None = None,
     groups: Any = None,
-    trajectory: Recorder | Trajectory | str | Path | None = None,
+    trajectory: Recorder | Trajectory | str | Location | None = None,
     reviewed: Reviewed | None = None,
     seed: int = 0,
-    output: str | Path | None = None,
+    output: str | Location | None = None,
     show_progress: bool = True,
 ) -> Choice:
     """Compares cures on held-out samples with the labels that they were given, and chooses one or none.

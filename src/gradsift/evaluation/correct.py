@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any, Literal
 
 from gradsift.cleaning.corrected import apply
@@ -13,6 +12,7 @@ from gradsift.cleaning.reviewed import Reviewed
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.choose_cure import choose_cure
 from gradsift.evidence import TrainFunction
+from gradsift.locations import Location
 from gradsift.progress import announce
 from gradsift.table import AuditedRun
 from gradsift.trajectory import Recorder, Trajectory, read_trajectory
@@ -31,7 +31,7 @@ def correct(
     train_fn: TrainFunction | None = None,
     trainings: int = 12,
     share: float | None = None,
-    trajectory: Recorder | Trajectory | str | Path | None = None,
+    trajectory: Recorder | Trajectory | str | Location | None = None,
     label: str | None = None,
     **options: Any,
 ) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from gradsift.data import Samples, fingerprint_samples
 from gradsift.evidence import TrainFunction
 from gradsift.evidence.cross_fit import FinishedFolds, Fold, Predict, fingerprint_folds
 from gradsift.evidence.predictions import predicted_probabilities
+from gradsift.locations import Location, as_location
 from gradsift.tasks import Task, get_task
 
 NOTHING_COMPARED = np.empty(0, dtype=np.int64)
@@ -43,13 +43,13 @@ class CuredTraining:
         predict: Predict | None = None,
         seed: int = 0,
         class_names: Sequence[str] | None = None,
-        output: str | Path | None = None,
+        output: str | Location | None = None,
     ) -> None:
         job, samples = get_task(task), Samples(train_set)
         reads = predict or (lambda model, dataset: predicted_probabilities(model, dataset, job))
         self._train_set, self._fold_of, self._class_names = train_set, fold_of, class_names
         self._fitted = Fold(train_fn, samples, reads, seed, last_epoch=True)
-        self._output = None if output is None else Path(output)
+        self._output = None if output is None else as_location(output)
         self._fingerprint = fingerprint_folds(train_fn, fingerprint_samples(samples)[0], fold_of, seed)
 
     def held_out(self, cures: Sequence[Cure], fold: int) -> list[np.ndarray]:

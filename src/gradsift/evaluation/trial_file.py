@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from gradsift.errors import OutputError
 from gradsift.evaluation.verification import Trial
+from gradsift.locations import Location, RemotePath, as_location
 from gradsift.store.checksums import from_json, to_json
 from gradsift.writing import flush, reserved, writing
 
@@ -32,8 +32,8 @@ class TrialFile:
         OutputError: The file is not one of these, another process writes it, or it cannot be written.
     """
 
-    def __init__(self, path: str | Path | None) -> None:
-        self._path = Path(path) if path is not None else None
+    def __init__(self, path: str | Location | None) -> None:
+        self._path = as_location(path) if path is not None else None
         self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -41,7 +41,10 @@ class TrialFile:
         if self._path is not None:
             with contextlib.ExitStack() as stack, writing(self._path):
                 stack.enter_context(reserved(self._path))
-                self._path.touch()
+                if not isinstance(self._path, RemotePath):
+                    self._path.touch()
+                elif not self._path.exists():
+                    self._path.write_bytes(b"")
                 self._refuse_others()
                 self._lock = stack.pop_all()
         return self
@@ -73,6 +76,9 @@ class TrialFile:
         if self._path is None:
             return
         line = to_json({"key": key} | trial.to_dict(), indent=None).encode()
+        if isinstance(self._path, RemotePath):  # a store appends nothing: the file is written anew, whole or not at all
+            self._path.write_bytes(b"".join(line + b"\n" for line in self._lines()) + line)
+            return
         with writing(self._path), self._path.open("ab+") as file:
             if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
                 line = b"\n" + line  # after a line that was cut off

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from gradsift.cleaning.reviewed import Reviewed
@@ -16,6 +15,7 @@ from gradsift.evaluation.verification import FORMER_NAMES, Trial, Verification
 from gradsift.evidence import TrainFunction
 from gradsift.evidence.cross_fit import Predict
 from gradsift.evidence.predictions import predicted_probabilities
+from gradsift.locations import Location
 from gradsift.progress import progress
 from gradsift.table import AuditedRun
 from gradsift.tasks import Task, get_task
@@ -34,10 +34,10 @@ def verify(
     seeds: int | Sequence[int] = 5,
     true_labels: Any = None,
     higher_is_better: bool = True,
-    trajectory: Recorder | Trajectory | str | Path | None = None,
+    trajectory: Recorder | Trajectory | str | Location | None = None,
     task: str | Task = "classification",
     predict: Predict | None = None,
-    output: str | Path | None = None,
+    output: str | Location | None = None,
     show_progress: bool = True,
 ) -> Verification:
     """Retrains on the data as it is, after each cure, after its controls and, if known, after removing all wrong labels.

@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from gradsift.evidence.calibration import choose_window, tempered
 from gradsift.evidence.folds import assign_folds
 from gradsift.evidence.hub import Evidence
 from gradsift.evidence.predictions import given_labels, predicted_probabilities
+from gradsift.locations import Location, as_location, local_copy
 from gradsift.progress import progress
 from gradsift.tasks import Task, get_task
 from gradsift.writing import new_file
@@ -56,7 +56,7 @@ def cross_fit(
     predict: Predict | None = None,
     groups: Any = None,
     seed: int = 0,
-    output: str | Path | None = None,
+    output: str | Location | None = None,
     show_progress: bool = True,
 ) -> Evidence:
     """Trains once for each fold and predicts the samples that were held out.
@@ -200,8 +200,8 @@ class FinishedFolds:
         OutputError: The folder is the run directory of an audit.
     """
 
-    def __init__(self, folder: str | Path | None, fingerprint: str) -> None:
-        self._folder, self._fingerprint = None if folder is None else Path(folder), fingerprint
+    def __init__(self, folder: str | Location | None, fingerprint: str) -> None:
+        self._folder, self._fingerprint = None if folder is None else as_location(folder), fingerprint
         if self._folder is not None and (self._folder / "manifest.json").exists():
             raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own for the folds")
 
@@ -220,7 +220,7 @@ class FinishedFolds:
         path = self._path(fold)
         if path is None or not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(local_copy(path), allow_pickle=False) as archive:
             if str(archive["fingerprint"]) != self._fingerprint:
                 raise OutputError(
                     f"{path} is of another data set, training, seed or number of folds: choose another folder, or remove it"
@@ -240,7 +240,7 @@ class FinishedFolds:
             with new_file(path) as aside:
                 np.savez(aside, held_out=held_out, compared=compared, fingerprint=self._fingerprint)
 
-    def _path(self, fold: int) -> Path | None:
+    def _path(self, fold: int) -> Location | None:
         return None if self._folder is None else self._folder / f"fold-{fold:02d}.npz"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gradsift.errors import ModelError, SettingError
+from gradsift.locations import Location, as_location, local_copy
 
-Weights = Mapping[str, Tensor] | str | Path
+Weights = Mapping[str, Tensor] | str | Location
 """A state dict, a ``.safetensors`` file, or the folder of a transformers checkpoint that holds one."""
 
 WHOLE_CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -192,9 +192,9 @@ def _replaced(model: nn.Module, layers: Mapping[str, Any], seed: int) -> Iterato
 def _read(checkpoint: Weights) -> Mapping[str, Tensor]:
     if isinstance(checkpoint, Mapping):
         return checkpoint
-    path = Path(checkpoint)
+    path = as_location(checkpoint)
     if path.is_dir():
         path = path / "model.safetensors"
     if path.suffix != ".safetensors" or not path.is_file():
         raise ModelError(f"{path} is no .safetensors file: save the state dict with safetensors.torch.save_file")
-    return load_file(path)
+    return load_file(local_copy(path))

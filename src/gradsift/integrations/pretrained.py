@@ -17,6 +17,7 @@ from gradsift.errors import GradsiftError, ModelError, SettingError, UnsafeFileE
 from gradsift.integrations.images import ImageSet
 from gradsift.integrations.prompts import PromptSet
 from gradsift.integrations.text import TextSet
+from gradsift.locations import as_location, is_url, local_copy
 from gradsift.tasks import (
     CausalLM,
     Classification,
@@ -68,8 +69,8 @@ def load_pretrained(
     Weights come from safetensors files alone and no code of a repository is run.
 
     Args:
-        name: Folder or hub id.
-        base: Folder or hub id of an adapter's base model; what the adapter names where left out.
+        name: Folder, its URL, or hub id.
+        base: Folder, its URL, or hub id of an adapter's base model; what the adapter names where left out.
         device: Where to put the model.
         dtype: Precision of the weights.
         reduction: Over a sample's tokens, for tasks that have a loss for each token.
@@ -86,6 +87,7 @@ def load_pretrained(
         import transformers
     except ImportError as error:
         raise SettingError("models of transformers need it installed: pip install 'gradsift[hf]'") from error
+    name, base = _local(name, "the model"), None if base is None else _local(base, "the base model")
     _refuse_missing(name, "the model")
     adapter = _adapter_config(name)
     if adapter is None and base is not None:
@@ -142,9 +144,9 @@ def is_pretrained(name: str) -> bool:
         name: What the user typed.
 
     Returns:
-        True for an existing folder, or a name without a colon.
+        True for an existing folder, a URL, or a name without a colon.
     """
-    return Path(name).is_dir() or ":" not in name
+    return is_url(name) or Path(name).is_dir() or ":" not in name
 
 
 class _loading:  # noqa: N801  # a context manager, used like a function
@@ -177,6 +179,16 @@ class _loading:  # noqa: N801  # a context manager, used like a function
             f"{self._what} cannot be loaded as a model of transformers: {message}. Give a folder that "
             "save_pretrained has written, a hub id, or module:function for a model of your own"
         ) from error
+
+
+def _local(name: str, what: str) -> str:
+    """A folder that a URL names, copied; any other name as it is."""
+    if not is_url(name):
+        return name
+    try:
+        return str(local_copy(as_location(name)))
+    except FileNotFoundError as error:
+        raise ModelError(f"{what} {name}: there is no such folder") from error
 
 
 def _refuse_missing(name: str, what: str, more: str = "") -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from gradsift.data.records import FORMATS, PICKLES, FileRows, open_table
+from gradsift.data.records import FORMATS, PICKLES, FileRows, Table, open_records, open_table
+from gradsift.data.records.parts import has_pattern
 from gradsift.errors import DataError, SettingError
 from gradsift.integrations.images import FolderRows
+from gradsift.locations import Location, RemotePath, as_location, local_copy
 
 
-def load_rows(source: str | Path) -> Any:
+def load_rows(source: str | Location) -> Any:
     """Reads rows with named columns.
 
     Args:
@@ -24,10 +25,16 @@ def load_rows(source: str | Path) -> Any:
         DataError: There is no such file and no such data set.
         SettingError: A hub id needs the library ``datasets``.
     """
-    path = Path(source)
-    if path.is_dir():
-        return FolderRows(path)
-    if path.suffix.lower() in (*FORMATS, *PICKLES) or path.exists() or str(source).startswith((".", "/", "~")):
+    path = as_location(source)
+    if path.is_dir() or has_pattern(path):
+        records = open_records(path)
+        return FileRows(records) if isinstance(records, Table) else FolderRows(local_copy(path))
+    if (
+        isinstance(path, RemotePath)
+        or path.suffix.lower() in (*FORMATS, *PICKLES)
+        or path.exists()
+        or str(source).startswith((".", "/", "~"))
+    ):
         return FileRows(open_table(path))  # anything else may be a hub id, which may hold a full stop
     try:
         import datasets

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -25,6 +24,7 @@ from gradsift.errors import DataError, RunDirectoryError, SettingError
 from gradsift.jobs.complete import AtHand, complete
 from gradsift.jobs.of_model import begun
 from gradsift.jobs.request import Clock, Request
+from gradsift.locations import Location, as_location
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.settled import Settled
@@ -51,7 +51,7 @@ class PartDone:
     part: str
     rows: range
     share: Share
-    output: Path
+    output: Location
 
 
 def audit_one_part(
@@ -77,7 +77,7 @@ def audit_one_part(
         raise SettingError(
             "a part needs an output that all parts share, and replaces none: give output=... (-o runs/x)"
         )
-    final = Path(request.output)
+    final = as_location(request.output)
     request = replace(request, engine=part)
     with only_one(final, part):
         begin = begun(model, train_set, task, trajectory, request)
@@ -93,7 +93,7 @@ def audit_one_part(
     return PartDone(str(part), rows, share, final)
 
 
-def merge_parts(path: str | Path, at_hand: AtHand, request: Request | None = None) -> Audit:
+def merge_parts(path: str | Location, at_hand: AtHand, request: Request | None = None) -> Audit:
     """Completes a run of which all parts are done.
 
     Args:
@@ -108,7 +108,7 @@ def merge_parts(path: str | Path, at_hand: AtHand, request: Request | None = Non
         RunDirectoryError: There are no parts, or some are missing, running, damaged or of another run.
         DataError: The data set is not the one that the parts have read.
     """
-    clock, final = Clock(), Path(path)
+    clock, final = Clock(), as_location(path)
     unfinished = RunDirectory.joining(final)
     if not (unfinished.path / JOB).is_file():
         reason = "it is whole already" if (final / "manifest.json").exists() else "compute its parts first"
@@ -128,7 +128,7 @@ def merge_parts(path: str | Path, at_hand: AtHand, request: Request | None = Non
         return complete(opened, settled, at_hand, asked, clock, shares)
 
 
-def _refuse_other_data(final: Path, settled: Settled, at_hand: AtHand) -> None:
+def _refuse_other_data(final: Location, settled: Settled, at_hand: AtHand) -> None:
     """Refuses a data set or a trajectory that the parts have not read; one that is not at hand is said to be missing."""
     if at_hand.train_set is None:
         logger.warning("the data set is not at hand: duplicates are not looked for, and the page shows no samples")

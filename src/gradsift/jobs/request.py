@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gradsift.engines import Engine, Local
+from gradsift.locations import Location
 from gradsift.settings import AuditSettings
 
 
@@ -33,7 +33,7 @@ class Request:
     settings: AuditSettings
     groups: np.ndarray | None = None
     class_names: Sequence[str] | None = None
-    output: str | Path | None = None
+    output: str | Location | None = None
     overwrite: bool = False
     source: Mapping[str, Any] = field(default_factory=dict)
     show_progress: bool = True

@@ -103,7 +103,7 @@ def rehearse(
         audit.report(run.path / "report.html")
         drawn = time.perf_counter()
         run.close()
-        files = {path.name: path.stat().st_size for path in run.path.iterdir() if path.is_file()}
+        files = {path.name: path.stat().st_size for path in (Path(folder) / "run.part").iterdir() if path.is_file()}
     return Rehearsal(
         rows=size,
         write=write,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from markupsafe import Markup
 
 from gradsift.cleaning.cure import Cure
 from gradsift.evaluation import Choice, Verification
+from gradsift.locations import Location
 from gradsift.report.page import class_name, write_page
 from gradsift.report.samples import render_sample
 from gradsift.table import AuditedRun
@@ -24,11 +24,11 @@ LARGEST = 50
 def write_improvement(
     audit: AuditedRun,
     choice: Choice,
-    path: str | Path,
+    path: str | Location,
     *,
     proof: Verification | None = None,
     notices: Sequence[str] = (),
-) -> Path:
+) -> Location:
     """Writes one self-contained HTML page without network access.
 
     Args:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from markupsafe import Markup
 
+from gradsift.locations import Location, as_location
 from gradsift.printable import printable
 from gradsift.report.plots import histogram_of
 from gradsift.report.template import fill
@@ -36,7 +36,7 @@ class Plot:
 
     svg: str
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Location) -> Location:
         """Writes the drawing.
 
         Args:
@@ -50,7 +50,7 @@ class Plot:
         """
         with new_file(path) as file:
             file.write_text(self.svg, encoding="utf-8")
-        return Path(path)
+        return as_location(path)
 
     def _repr_svg_(self) -> str:
         """What a notebook shows."""

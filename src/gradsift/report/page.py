@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from markupsafe import Markup
 
 from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
+from gradsift.locations import Location, as_location
 from gradsift.report.decided import what_was_decided
 from gradsift.report.geometry import geometry_plots
 from gradsift.report.highlights import Highlight, read_highlights
@@ -30,8 +30,8 @@ LARGEST_REMOVED = 50
 
 
 def write_report(
-    audit: AuditedRun, path: str | Path, train_set: Any = None, verification: Verification | None = None
-) -> Path:
+    audit: AuditedRun, path: str | Location, train_set: Any = None, verification: Verification | None = None
+) -> Location:
     """Writes one self-contained HTML page without network access.
 
     Args:
@@ -47,11 +47,11 @@ def write_report(
         OutputError: A page that gradsift has not made stands there, or it cannot be written.
         SettingError: The path is not named ``*.html``, so it may be something else that must not be overwritten.
     """
-    own = Path(path).resolve() == (audit.run.path / "report.html").resolve()
+    own = as_location(path).resolve() == (audit.run.path / "report.html").resolve()
     return write_page(path, "page.html.j2", _content(audit, train_set, verification), replaces_any=own)
 
 
-def write_page(path: str | Path, template: str, content: dict[str, Any], *, replaces_any: bool = False) -> Path:
+def write_page(path: str | Location, template: str, content: dict[str, Any], *, replaces_any: bool = False) -> Location:
     """Writes a page from a template.
 
     Args:
@@ -67,7 +67,7 @@ def write_page(path: str | Path, template: str, content: dict[str, Any], *, repl
         OutputError: A page that gradsift has not made stands there, or it cannot be written.
         SettingError: The path is not named ``*.html``, so it may be something else that must not be overwritten.
     """
-    path = Path(path)
+    path = as_location(path)
     if path.suffix not in (".html", ".htm"):
         raise SettingError(f"the report is a page, {path.name} is not: name it *.html")
     page = fill(template, content)
@@ -76,7 +76,7 @@ def write_page(path: str | Path, template: str, content: dict[str, Any], *, repl
     return path
 
 
-def _is_own_page(path: Path) -> bool:
+def _is_own_page(path: Location) -> bool:
     """Whether a page says that gradsift has made it."""
     with path.open("rb") as file:
         return GENERATOR in file.read(4096)

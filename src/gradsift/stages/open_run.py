@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradsift.locations import Location, as_location
 from gradsift.store import RunDirectory, fingerprint_settings
 from gradsift.store.processes import gathered, leading
 
@@ -28,7 +29,7 @@ class OpenRun:
     """
 
     run: RunDirectory
-    final: Path
+    final: Location
     batch_size: int
     temporary: str | None
 
@@ -44,7 +45,7 @@ class OpenRun:
 
 @contextmanager
 def open_run(
-    output: str | Path | None, identity: Mapping[str, Any], config: dict[str, Any], *, overwrite: bool = False
+    output: str | Location | None, identity: Mapping[str, Any], config: dict[str, Any], *, overwrite: bool = False
 ) -> Iterator[OpenRun]:
     """Begins a run directory, or takes up the one that a killed process of the same run has left.
 
@@ -61,7 +62,7 @@ def open_run(
     with contextlib.ExitStack() as undone:
         if temporary is not None:
             undone.callback(shutil.rmtree, temporary, ignore_errors=True)
-        final = Path(output) if output is not None else Path(gathered(temporary)[0]) / "run"
+        final = as_location(output) if output is not None else Path(gathered(temporary)[0]) / "run"
         fingerprint = fingerprint_settings(identity)
         begun = leading(lambda: RunDirectory.begin(final, fingerprint, config, overwrite=overwrite))
         run = undone.enter_context(begun or RunDirectory.joining(final))

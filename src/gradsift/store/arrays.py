@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from gradsift.errors import RunDirectoryError
+from gradsift.locations import Location, local_copy
 
 
 class ShardedArray:
     """One statistic of all samples, row = position, spread over ``.npy`` files.
 
-    Files are mapped one at a time and released again, so the memory in use does not grow with the number of samples.
+    Files are mapped one at a time and released again, so the memory in use does not grow with the number of samples. Of
+    files in a store, copies are mapped, each made when it is first read.
 
     Args:
         paths: The files, in the order of positions.
@@ -26,9 +28,10 @@ class ShardedArray:
     """
 
     def __init__(
-        self, paths: Sequence[Path], lengths: Sequence[int], check: Callable[[Path], None] | None = None
+        self, paths: Sequence[Location], lengths: Sequence[int], check: Callable[[Location], None] | None = None
     ) -> None:
         self._paths, self._check = list(paths), check
+        self._copies: dict[int, Path] = {}
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         first = self._map(0)
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *first.shape[1:])
@@ -80,7 +83,7 @@ class ShardedArray:
         if self._check is not None:
             self._check(path)
         try:
-            mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            mapped: np.ndarray = np.load(self._local(shard), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise RunDirectoryError(
                 f"{path} cannot be read ({error}): the run directory is corrupt, audit again"
@@ -89,3 +92,8 @@ class ShardedArray:
         if len(mapped) != expected:
             raise RunDirectoryError(f"{path} holds {len(mapped)} rows instead of {expected}: audit again")
         return mapped
+
+    def _local(self, shard: int) -> Path:
+        if shard not in self._copies:
+            self._copies[shard] = local_copy(self._paths[shard])
+        return self._copies[shard]

@@ -6,23 +6,24 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from gradsift.locations import Location, local_copy
 
 BLANK = "0" * 64
 _DIGEST = re.compile(r'(?:\A# digest: |"digest": ")([0-9a-f]{64})')
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Location) -> str:
     """Hashes a file, in pieces.
 
     Args:
-        path: The file.
+        path: The file; one in a store is copied first.
 
     Returns:
         SHA-256 in hexadecimal.
     """
-    with path.open("rb") as file:
+    with local_copy(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gradsift.errors import SettingError
+from gradsift.locations import Location, RemotePath, as_location
 from gradsift.store.checksums import check_digest, is_whole
 from gradsift.store.unfinished import FORMAT, read_manifest
 
@@ -16,7 +16,7 @@ MOST_VALUES = 100_000
 """Most values of a configuration; references inside a file can make far more of a few lines."""
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: str | Location) -> dict[str, Any]:
     """Reads a configuration; no code runs and no file that is none is waited for.
 
     In a run directory it must be as it was written; a copy elsewhere may be edited.
@@ -30,10 +30,11 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         SettingError: The file is missing, no file, too large, no YAML, damaged, or holds no names.
     """
+    path = as_location(path)
     if not path.is_file():
         raise SettingError(f"{path} is missing or no file: give the config.yaml of a run")
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if (path.size() if isinstance(path, RemotePath) else path.stat().st_size) > MOST_BYTES:
             raise ValueError(f"it is larger than {MOST_BYTES} bytes")
         text = path.read_bytes().decode()
         _check_digest(text, path.parent)
@@ -47,7 +48,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _check_digest(text: str, folder: Path) -> None:
+def _check_digest(text: str, folder: Location) -> None:
     """Compares a configuration that lies in a run directory with its digest.
 
     Raises:

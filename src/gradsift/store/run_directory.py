@@ -29,6 +29,7 @@ import pyarrow as pa
 import yaml
 
 from gradsift.errors import RunDirectoryError, SettingError
+from gradsift.locations import Location, RemotePath, as_location, relative
 from gradsift.store.arrays import ShardedArray
 from gradsift.store.checksums import from_json, sha256_of, to_json, with_digest
 from gradsift.store.configuration import read_config
@@ -49,11 +50,12 @@ from gradsift.store.unfinished import (
     aside,
     make_way,
     nothing_done,
+    publish,
     read_manifest,
     recover,
     refuse_if_taken,
 )
-from gradsift.writing import always, flush, flush_below, new_file, remove, reserved, writing
+from gradsift.writing import always, flush_below, new_file, remove, reserved, writing
 
 logger = logging.getLogger(__name__)
 
@@ -72,14 +74,15 @@ class RunDirectory:
         overwrite: Whether a whole run that lies there may be replaced.
     """
 
-    def __init__(self, path: Path, final: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Location, final: Location, *, overwrite: bool = False) -> None:
         self.path, self.final, self._overwrite = path, final, overwrite
         self._lock: contextlib.ExitStack | None = None
-        self._checked: set[Path] = set()
+        self._checked: set[Location] = set()
+        self._contents: dict[str, Any] = {}  # of files in a store, which this process alone writes while it has them
 
     @classmethod
     def begin(
-        cls, output: str | Path, fingerprint: str, config: Mapping[str, Any], *, overwrite: bool = False
+        cls, output: str | Location, fingerprint: str, config: Mapping[str, Any], *, overwrite: bool = False
     ) -> RunDirectory:
         """Starts a run directory, or takes up the ``.part`` of the same run; no other process can until it is closed.
 
@@ -96,7 +99,7 @@ class RunDirectory:
             RunDirectoryError: The place is taken, holds something else, belongs to another run, is being written by
                 another process, or cannot be written.
         """
-        final = Path(output)
+        final = as_location(output)
         if not final.name or final.name == "..":
             raise RunDirectoryError(f"{str(final)!r} is no name for a run directory: choose another place")
         run = cls(final.with_name(final.name + ".part"), final, overwrite=overwrite)
@@ -112,7 +115,7 @@ class RunDirectory:
         return run
 
     @classmethod
-    def joining(cls, output: str | Path) -> RunDirectory:
+    def joining(cls, output: str | Location) -> RunDirectory:
         """A run directory that another process has begun, to write shards into.
 
         Args:
@@ -121,11 +124,11 @@ class RunDirectory:
         Returns:
             The directory.
         """
-        final = Path(output)
+        final = as_location(output)
         return cls(final.with_name(final.name + ".part"), final)
 
     @classmethod
-    def open(cls, path: str | Path) -> RunDirectory:
+    def open(cls, path: str | Location) -> RunDirectory:
         """Opens a whole run directory for reading.
 
         Args:
@@ -137,7 +140,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: There is no whole run directory of this format.
         """
-        final = Path(path)
+        final = as_location(path)
         run = cls(final, final)
         if not final.is_dir():
             part = final.with_name(final.name + ".part")
@@ -179,7 +182,7 @@ class RunDirectory:
     def config(self) -> dict[str, Any]:
         """What ``config.yaml`` says."""
         try:
-            return read_config(self.path / CONFIG)
+            return self._once(CONFIG, lambda: read_config(self.path / CONFIG))
         except SettingError as error:
             raise RunDirectoryError(f"{error}: the run is corrupt, audit again") from error
 
@@ -249,7 +252,8 @@ class RunDirectory:
         lengths = manifest.get("shards") or []
         places = [shard_folder(self.path, checkpoint, shard) for shard in range(len(lengths))]
         paths = [place / f"{name}.npy" for place in places]
-        missing = [path for path in paths if not path.is_file()]
+        files = manifest.get("files", {})
+        missing = [path for path in paths if not self._has(path, files)]
         if missing or not paths:
             raise RunDirectoryError(f"{self.path} has no {name!r} ({len(missing)} shards are missing): audit again")
         return ShardedArray(paths, lengths, self._checks(manifest, paths))
@@ -303,8 +307,8 @@ class RunDirectory:
         """
         try:
             if name == MANIFEST:
-                return read_manifest(self.path)
-            needs_digest = read_manifest(self.path).get("format") != 1
+                return self._once(MANIFEST, lambda: read_manifest(self.path))
+            needs_digest = self.read_json(MANIFEST).get("format") != 1
             return from_json((self.path / name).read_bytes().decode(), needs_digest=needs_digest)
         except (OSError, ValueError) as error:
             raise RunDirectoryError(
@@ -342,14 +346,8 @@ class RunDirectory:
             flush_below(self.path)
             self.update({"complete": True})
             refuse_if_taken(self.final, self._overwrite)
-            if self.final.is_dir() and any(self.final.iterdir()):
-                self.final.rename(aside(self.final, "old"))
-            elif self.final.exists():
-                self.final.rmdir()
-            self.path.rename(self.final)
-            flush(self.final.parent)
+            publish(self.path, self.final)
             self.path = self.final
-            remove(aside(self.final, "old"))
         self.close()
 
     @cached_property
@@ -361,23 +359,41 @@ class RunDirectory:
     def _create(self, fingerprint: str, config: Mapping[str, Any]) -> None:
         """Makes the ``.part`` with its first two files, in one step."""
         batch_size = (config.get("settings") or {}).get("batch_size")
-        fresh = RunDirectory(aside(self.final, "new"), self.final)
+        begun = {"format": FORMAT, "fingerprint": fingerprint, "complete": False, "batch_size": batch_size}
+        if isinstance(self.path, RemotePath):
+            self.write_config(config)
+            self.write_json(MANIFEST, begun)
+            return
+        place = self.path.with_name(aside(self.final, "new").name)
+        fresh = RunDirectory(place, self.final)
         try:
-            fresh.path.mkdir()
+            place.mkdir()
             fresh.write_config(config)
-            begun = {"format": FORMAT, "fingerprint": fingerprint, "complete": False, "batch_size": batch_size}
             fresh.write_json(MANIFEST, begun)
             if self.path.exists():
                 self.path.rmdir()
-            fresh.path.rename(self.path)
+            place.rename(self.path)
         finally:
-            remove(fresh.path)
+            remove(place)
+
+    def _has(self, path: Location, files: Mapping[str, Mapping[str, str]]) -> bool:
+        """Whether a file of a shard is there; in a store the manifest tells, without a request for each."""
+        return path.name in files.get(self._name(path.parent), {}) if isinstance(path, RemotePath) else path.is_file()
+
+    def _once(self, name: str, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What a file holds; one in a store is read once, until it is written."""
+        if not isinstance(self.path, RemotePath):
+            return read()
+        if name not in self._contents:
+            self._contents[name] = read()
+        return dict(self._contents[name])
 
     def _write_text(self, name: str, text: str) -> None:
+        self._contents.pop(name, None)
         with new_file(self.path / name, replaces=always, kind=RunDirectoryError) as file:
             file.write_text(text, encoding="utf-8", newline="\n")
 
-    def _checks(self, manifest: Mapping[str, Any], paths: Sequence[Path]) -> Callable[[Path], None] | None:
+    def _checks(self, manifest: Mapping[str, Any], paths: Sequence[Location]) -> Callable[[Location], None] | None:
         """What compares each of these files with its checksum, once; ``None`` where the run is of the first format."""
         if manifest.get("format") == 1:
             return None
@@ -385,7 +401,7 @@ class RunDirectory:
         known = {path: files.get(self._name(path.parent), {}).get(path.name) for path in paths}
         checked = self._checked
 
-        def check(path: Path) -> None:
+        def check(path: Location) -> None:
             with contextlib.suppress(FileNotFoundError):  # whoever reads it says so
                 if path not in checked and sha256_of(path) != known[path]:
                     raise RunDirectoryError(f"{path} cannot be read (it does not fit its checksum): audit again")
@@ -393,6 +409,6 @@ class RunDirectory:
 
         return check
 
-    def _name(self, folder: Path) -> str:
+    def _name(self, folder: Location) -> str:
         """A folder's name in the manifest."""
-        return folder.relative_to(self.path).as_posix()
+        return relative(folder, self.path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import uuid
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from gradsift.errors import RunDirectoryError
+from gradsift.locations import Location, RemotePath, keep_copy
+from gradsift.locations.remote import each
 from gradsift.store.checksums import from_json, sha256_of, to_json
 from gradsift.writing import remove, writing
 
@@ -22,7 +25,7 @@ CHECKSUMS = "checksums.json"
 """In each shard of an unfinished run; the manifest takes them over when all shards are there."""
 
 
-def shard_folder(run: Path, checkpoint: int, shard: int) -> Path:
+def shard_folder(run: Location, checkpoint: int, shard: int) -> Location:
     """Where a shard lies.
 
     Args:
@@ -36,7 +39,7 @@ def shard_folder(run: Path, checkpoint: int, shard: int) -> Path:
     return run / "gradients" / f"checkpoint-{checkpoint:03d}" / f"shard-{shard:05d}"
 
 
-def write_shard(folder: Path, statistics: Mapping[str, np.ndarray], run: str) -> None:
+def write_shard(folder: Location, statistics: Mapping[str, np.ndarray], run: str) -> None:
     """Writes a shard, whole or not at all; a damaged one is replaced.
 
     Two workers may write the same shard, such as one that was believed dead; what they write is the same.
@@ -49,15 +52,16 @@ def write_shard(folder: Path, statistics: Mapping[str, np.ndarray], run: str) ->
     Raises:
         RunDirectoryError: It cannot be written.
     """
+    if isinstance(folder, RemotePath):
+        with writing(folder, RunDirectoryError), tempfile.TemporaryDirectory(prefix="gradsift-") as temporary:
+            part = Path(temporary) / folder.name
+            _write(part, statistics, run)
+            _upload(part, folder)
+        return
     part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
     with writing(part, RunDirectoryError):
         try:
-            part.mkdir(parents=True)
-            for name, array in statistics.items():
-                np.save(part / f"{name}.npy", array, allow_pickle=False)
-            checksums = {file.name: sha256_of(file) for file in sorted(part.iterdir())}
-            entry = {"files": checksums, "rows": len(next(iter(statistics.values()))), "run": run, "worker": worker()}
-            (part / CHECKSUMS).write_text(to_json(entry), encoding="utf-8", newline="\n")
+            checksums = _write(part, statistics, run)
             remove(folder)
             try:
                 part.rename(folder)
@@ -73,7 +77,7 @@ def worker() -> str:
     return f"{platform.node()}:{os.getpid()}"
 
 
-def shard_entry(folder: Path) -> dict[str, Any]:
+def shard_entry(folder: Location) -> dict[str, Any]:
     """The entry of a shard that the manifest has not taken over.
 
     Args:
@@ -90,7 +94,30 @@ def shard_entry(folder: Path) -> dict[str, Any]:
     return entry if "files" in entry else {"files": entry}
 
 
-def shard_checksums(folder: Path) -> dict[str, str]:
+def _upload(part: Path, folder: RemotePath) -> None:
+    """Moves a shard into a store, its entry last, which makes it whole; what was uploaded becomes the local copy."""
+    (folder / CHECKSUMS).unlink(missing_ok=True)  # of a damaged one
+
+    def move(name: str) -> None:
+        (folder / name).upload(part / name)
+        keep_copy(folder / name, part / name)
+
+    each(move, [file.name for file in sorted(part.iterdir()) if file.name != CHECKSUMS])
+    move(CHECKSUMS)
+
+
+def _write(part: Path, statistics: Mapping[str, np.ndarray], run: str) -> dict[str, str]:
+    """Writes a new folder with arrays and their entry; gives the checksums."""
+    part.mkdir(parents=True)
+    for name, array in statistics.items():
+        np.save(part / f"{name}.npy", array, allow_pickle=False)
+    checksums = {file.name: sha256_of(file) for file in sorted(part.iterdir())}
+    entry = {"files": checksums, "rows": len(next(iter(statistics.values()))), "run": run, "worker": worker()}
+    (part / CHECKSUMS).write_text(to_json(entry), encoding="utf-8", newline="\n")
+    return checksums
+
+
+def shard_checksums(folder: Location) -> dict[str, str]:
     """Checksums that a shard was written with, where the manifest has not taken them over.
 
     Args:
@@ -103,17 +130,19 @@ def shard_checksums(folder: Path) -> dict[str, str]:
     return checksums
 
 
-def remove_unfinished(checkpoint: Path) -> None:
+def remove_unfinished(checkpoint: Location) -> None:
     """Removes what workers have left that were killed while they wrote a shard; to be called when none writes.
 
     Args:
         checkpoint: The folder with the shards.
     """
+    if isinstance(checkpoint, RemotePath):
+        return  # shards are written there under their own names, the entry last
     for part in checkpoint.glob("shard-*.part"):
         remove(part)
 
 
-def is_intact(folder: Path, checksums: Mapping[str, str]) -> bool:
+def is_intact(folder: Location, checksums: Mapping[str, str]) -> bool:
     """Whether a shard is whole.
 
     Args:

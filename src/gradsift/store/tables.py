@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradsift.errors import OutputError, RunDirectoryError
+from gradsift.locations import Location, as_location, local_copy
 from gradsift.writing import never, new_file
 
 ROW_GROUP = 16_384
@@ -20,9 +20,9 @@ KEY = b"gradsift"
 
 def write_table(
     table: pa.Table,
-    path: str | Path,
+    path: str | Location,
     *,
-    replaces: Callable[[Path], bool] = never,
+    replaces: Callable[[Location], bool] = never,
     kind: type[OutputError] = OutputError,
 ) -> None:
     """Writes a table, whole or not at all.
@@ -40,7 +40,7 @@ def write_table(
         pq.write_table(table, aside, row_group_size=ROW_GROUP, use_dictionary=["reason"], write_page_checksum=True)
 
 
-def read_table(path: str | Path) -> pa.Table:
+def read_table(path: str | Location) -> pa.Table:
     """Reads a table; pages are compared with their checksums, where they carry any.
 
     Args:
@@ -53,7 +53,7 @@ def read_table(path: str | Path) -> pa.Table:
         RunDirectoryError: It cannot be read, or is damaged.
     """
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        return pq.read_table(local_copy(as_location(path)), page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise RunDirectoryError(f"{path} cannot be read ({error}): audit again, or name another table") from error
 
@@ -72,7 +72,7 @@ def about_table(table: pa.Table | pa.Schema) -> dict[str, Any]:
     return found
 
 
-def is_influence_table(path: Path) -> bool:
+def is_influence_table(path: Location) -> bool:
     """Whether a file is a table of ``gradsift influence``, which a later one may replace.
 
     Args:
@@ -82,7 +82,7 @@ def is_influence_table(path: Path) -> bool:
         False for the table of a run, and for data, also where gradsift has trimmed it.
     """
     try:
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(local_copy(path))
         return "detector" in about_table(schema) and "influence" in schema.names
     except (OSError, ValueError, pa.ArrowException):
         return False

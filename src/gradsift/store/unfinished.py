@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from gradsift.errors import RunDirectoryError
+from gradsift.locations import Location, RemotePath, relative
+from gradsift.locations.remote import each
 from gradsift.store.checksums import from_json, is_whole
 from gradsift.store.shards import is_intact, shard_checksums
-from gradsift.writing import remove
+from gradsift.writing import flush, remove
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _OWN = re.compile(
 )
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Location) -> dict[str, Any]:
     """Reads the manifest of a run directory.
 
     Args:
@@ -49,7 +49,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def refuse_if_taken(final: Path, overwrite: bool) -> None:
+def refuse_if_taken(final: Location, overwrite: bool) -> None:
     """Refuses a place that holds anything but an empty folder, or a run that may be replaced.
 
     Args:
@@ -59,7 +59,7 @@ def refuse_if_taken(final: Path, overwrite: bool) -> None:
     Raises:
         RunDirectoryError: It is taken.
     """
-    if not os.path.lexists(final) or (final.is_dir() and not any(final.iterdir())):
+    if not stands(final) or (final.is_dir() and not any(final.iterdir())):
         return
     if not _is_own(final):
         raise RunDirectoryError(f"{final} exists and is no run directory: choose another place for the output")
@@ -68,7 +68,7 @@ def refuse_if_taken(final: Path, overwrite: bool) -> None:
     _refuse_strangers(final)
 
 
-def make_way(part: Path, fingerprint: str, overwrite: bool) -> None:
+def make_way(part: Location, fingerprint: str, overwrite: bool) -> None:
     """Removes an unfinished run that cannot go on; one that can, or that holds somebody's work, stays.
 
     Args:
@@ -79,7 +79,7 @@ def make_way(part: Path, fingerprint: str, overwrite: bool) -> None:
     Raises:
         RunDirectoryError: Something else stands there, or shards of another run do.
     """
-    if not os.path.lexists(part) or (part.is_dir() and not part.is_symlink() and not any(part.iterdir())):
+    if not stands(part) or (part.is_dir() and not part.is_symlink() and not any(part.iterdir())):
         return
     if part.is_symlink() or not _is_own(part):
         raise RunDirectoryError(
@@ -103,7 +103,7 @@ def make_way(part: Path, fingerprint: str, overwrite: bool) -> None:
     remove(part)
 
 
-def aside(final: Path, ending: str) -> Path:
+def aside(final: Location, ending: str) -> Location:
     """A name that a run directory has for a moment.
 
     Args:
@@ -116,14 +116,17 @@ def aside(final: Path, ending: str) -> Path:
     return final.with_name(f".{final.name}.{ending}")
 
 
-def recover(final: Path) -> None:
+def recover(final: Location) -> None:
     """Puts right what a process has left that was killed while it began or finished a run; to be called under its lock.
 
     Args:
         final: The run directory.
     """
-    old, empty = aside(final, "old"), final.is_dir() and not any(final.iterdir())
-    if old.is_dir() and (empty or not os.path.lexists(final)):
+    if isinstance(final, RemotePath):
+        _recover_remote(final)
+        return
+    old, empty = final.with_name(aside(final, "old").name), final.is_dir() and not any(final.iterdir())
+    if old.is_dir() and (empty or not stands(final)):
         if empty:
             final.rmdir()
         old.rename(final)
@@ -131,7 +134,74 @@ def recover(final: Path) -> None:
     remove(aside(final, "new"))
 
 
-def nothing_done(part: Path) -> bool:
+def stands(place: Location) -> bool:
+    """Whether anything stands at a place, also a link to nowhere.
+
+    Args:
+        place: The place.
+
+    Returns:
+        True where it is taken.
+    """
+    return place.is_symlink() or place.exists()
+
+
+def publish(part: Location, final: Location) -> None:
+    """Gives a whole run its final name; what it replaces is gone only then.
+
+    In a store the run is copied to its name, the manifest last, before anything of the unfinished one is removed.
+
+    Args:
+        part: The run, whose manifest says that it is complete.
+        final: Its name; an empty folder, or a run that may be replaced, may lie there.
+    """
+    if isinstance(part, RemotePath) and isinstance(final, RemotePath):
+        (final / MANIFEST).unlink(missing_ok=True)
+        remove(final)
+        names = [file.relative_to(part) for file in part.files()]
+        each(lambda name: (part / name).copy_to(final / name), [name for name in names if str(name) != MANIFEST])
+        (part / MANIFEST).copy_to(final / MANIFEST)
+        _discard(part)
+        return
+    if isinstance(part, RemotePath) or isinstance(final, RemotePath):
+        raise RunDirectoryError(f"{part} cannot become {final}: both must lie in the same store")
+    old = final.with_name(aside(final, "old").name)
+    if final.is_dir() and any(final.iterdir()):
+        final.rename(old)
+    elif final.exists():
+        final.rmdir()
+    part.rename(final)
+    flush(final.parent)
+    remove(old)
+
+
+def _recover_remote(final: RemotePath) -> None:
+    """Puts right what was left by a process that was killed while it published a run in a store."""
+    part = final.with_name(final.name + ".part")
+    try:
+        begun = read_manifest(part)
+    except (OSError, ValueError):
+        return
+    try:
+        published = read_manifest(final)
+    except OSError:
+        if begun.get("complete") and not _strangers(final):
+            remove(final)  # a part of what lies whole beside it
+    except ValueError:
+        return
+    else:
+        if begun.get("complete") and published == begun:
+            _discard(part)
+
+
+def _discard(part: RemotePath) -> None:
+    """Removes what was published; the manifest last, which says so."""
+    manifest = part / MANIFEST
+    each(lambda file: file.unlink(missing_ok=True), [file for file in part.files() if file != manifest])
+    manifest.unlink(missing_ok=True)
+
+
+def nothing_done(part: Location) -> bool:
     """Whether an unfinished run can be removed without loss.
 
     Args:
@@ -145,17 +215,17 @@ def nothing_done(part: Path) -> bool:
     return part.is_dir() and not any(part.glob("gradients/checkpoint-*/shard-*")) and not _strangers(part)
 
 
-def _holds_work(part: Path, manifest: Mapping[str, Any]) -> bool:
+def _holds_work(part: Location, manifest: Mapping[str, Any]) -> bool:
     """Whether an unfinished run holds a whole shard; those of the first format cannot be checked, and count."""
     recorded = manifest.get("files", {})
-    for folder in sorted(part.glob("gradients/checkpoint-*/shard-*")):
-        known = shard_checksums(folder) or recorded.get(folder.relative_to(part).as_posix(), {})
+    for folder in part.glob("gradients/checkpoint-*/shard-*"):
+        known = shard_checksums(folder) or recorded.get(relative(folder, part), {})
         if manifest.get("format") == 1 or is_intact(folder, known):
             return True
     return False
 
 
-def _is_own(folder: Path) -> bool:
+def _is_own(folder: Location) -> bool:
     """Whether a folder is a run directory, damaged or not."""
     if not folder.is_dir():
         return False
@@ -165,14 +235,14 @@ def _is_own(folder: Path) -> bool:
         return not _strangers(folder) and ((folder / "gradients").is_dir() or _is_config(folder / CONFIG))
 
 
-def _is_config(path: Path) -> bool:
+def _is_config(path: Location) -> bool:
     try:
         return b"settings:" in path.read_bytes()
     except OSError:
         return False
 
 
-def _refuse_strangers(folder: Path) -> None:
+def _refuse_strangers(folder: Location) -> None:
     """Refuses to replace a folder with files that gradsift has not written."""
     strangers = _strangers(folder)
     if strangers:
@@ -182,6 +252,6 @@ def _refuse_strangers(folder: Path) -> None:
         )
 
 
-def _strangers(folder: Path) -> list[str]:
-    names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")))
+def _strangers(folder: Location) -> list[str]:
+    names = sorted(relative(path, folder) for path in folder.rglob("*"))
     return [name for name in names if not _OWN.fullmatch(name)]

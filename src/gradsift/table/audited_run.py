@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow as pa
 from gradsift.data import Samples, has_fingerprint
 from gradsift.errors import DataError, RunDirectoryError, SettingError
 from gradsift.evidence import refuse_other_data, stored_gradients
+from gradsift.locations import Location
 from gradsift.store import RunDirectory, StoredMatrix
 from gradsift.store.tables import about_table, read_table
 from gradsift.table.notices import Notice
@@ -34,7 +34,7 @@ class AuditedRun:
         self.table, self.run, self.train_set = table, run, train_set
 
     @classmethod
-    def open(cls, path: str | Path, train_set: Any = None, *, table: str | Path | None = None) -> Self:
+    def open(cls, path: str | Location, train_set: Any = None, *, table: str | Location | None = None) -> Self:
         """Opens an audit from its run directory.
 
         Args:
@@ -240,7 +240,7 @@ class AuditedRun:
         return about_table(self.table)
 
 
-def by_position(table: pa.Table, path: str | Path) -> pa.Table:
+def by_position(table: pa.Table, path: str | Location) -> pa.Table:
     """Orders a table by the positions of its samples, however somebody has sorted it.
 
     Args:

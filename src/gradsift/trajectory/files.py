@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from gradsift.errors import RunDirectoryError
+from gradsift.locations import Location, RemotePath, local_copy
 from gradsift.store.checksums import from_json, sha256_of, to_json
 from gradsift.writing import always, flush, new_file, new_folder, reserved, writing
 
@@ -25,7 +27,7 @@ ABOUT = "trajectory.json"
 _ARRAY = re.compile(r"\w+-[0-9a-f]{16}\.npy|\.\w+\.part\.npy")
 
 
-def save_arrays(path: Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def save_arrays(path: Location, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Writes a folder of arrays, or replaces an earlier save in one step.
 
     Args:
@@ -37,7 +39,7 @@ def save_arrays(path: Path, about: Mapping[str, Any], arrays: Mapping[str, np.nd
         RunDirectoryError: Something else lies there, another process writes it, or it cannot be written.
     """
     if not (path / ABOUT).is_file():
-        with new_folder(path, kind=RunDirectoryError) as fresh:
+        with new_folder(path, kind=RunDirectoryError, last=ABOUT) as fresh:
             _write(fresh, about, arrays)
         return
     with reserved(path, RunDirectoryError), writing(path, RunDirectoryError):
@@ -49,7 +51,7 @@ def save_arrays(path: Path, about: Mapping[str, Any], arrays: Mapping[str, np.nd
                     (path / name).unlink()
 
 
-def open_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def open_arrays(path: Location) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Reads what :func:`save_arrays` has written, or a save of the first format.
 
     Args:
@@ -73,22 +75,30 @@ def open_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return about, {name: _mapped(path / entry["file"]) for name, entry in about["arrays"].items()}
 
 
-def _write(folder: Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> set[str]:
+def _write(folder: Location, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> set[str]:
     """Writes arrays under names of their own, then ``trajectory.json``, which makes them the save; returns their names."""
     entries = {}
-    for name, values in arrays.items():
-        aside = folder / f".{name}.part.npy"
-        np.save(aside, values, allow_pickle=False)
-        digest = sha256_of(aside)
-        entries[name] = {"file": f"{name}-{digest[:16]}.npy", "sha256": digest}
-        flush(aside)
-        aside.replace(folder / entries[name]["file"])
+    with contextlib.ExitStack() as stack:
+        local = folder
+        if isinstance(folder, RemotePath):
+            local = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gradsift-")))
+        for name, values in arrays.items():
+            aside = Path(str(local)) / f".{name}.part.npy"
+            np.save(aside, values, allow_pickle=False)
+            digest = sha256_of(aside)
+            entries[name] = {"file": f"{name}-{digest[:16]}.npy", "sha256": digest}
+            place = folder / entries[name]["file"]
+            if isinstance(place, RemotePath):
+                place.upload(aside)
+                continue
+            flush(aside)
+            aside.replace(place)
     with new_file(folder / ABOUT, replaces=always, kind=RunDirectoryError) as file:
         file.write_text(to_json({**about, "arrays": entries}), encoding="utf-8", newline="\n")
     return {entry["file"] for entry in entries.values()}
 
 
-def _files(path: Path) -> set[str]:
+def _files(path: Location) -> set[str]:
     """Names of the arrays of an earlier save; none where it is damaged."""
     try:
         about = from_json((path / ABOUT).read_bytes().decode())
@@ -99,6 +109,6 @@ def _files(path: Path) -> set[str]:
         return set()
 
 
-def _mapped(path: Path) -> np.ndarray:
-    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+def _mapped(path: Location) -> np.ndarray:
+    array: np.ndarray = np.load(local_copy(path), mmap_mode="r", allow_pickle=False)
     return array

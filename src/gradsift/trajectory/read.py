@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from gradsift.errors import SettingError
+from gradsift.locations import Location, RemotePath
 from gradsift.trajectory.recorder import Recorder
 from gradsift.trajectory.trajectory import Trajectory
 
 
-def read_trajectory(source: Recorder | Trajectory | str | Path | None) -> Trajectory | None:
+def read_trajectory(source: Recorder | Trajectory | str | Location | None) -> Trajectory | None:
     """The trajectory that is meant.
 
     Args:
@@ -21,7 +22,7 @@ def read_trajectory(source: Recorder | Trajectory | str | Path | None) -> Trajec
     Raises:
         SettingError: It is something else.
     """
-    if isinstance(source, str | Path):
+    if isinstance(source, str | Path | RemotePath):
         return Trajectory.open(source)
     found = source.trajectory if isinstance(source, Recorder) else source
     if found is not None and not isinstance(found, Trajectory):

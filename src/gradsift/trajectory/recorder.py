@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from gradsift.data import Samples
 from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.gradients import Layers
 from gradsift.gradients.model_state import in_eval_mode, unwrapped
+from gradsift.locations import Location
 from gradsift.store.processes import gathered, rank_and_count
 from gradsift.tasks import Task, get_task, task_for
 from gradsift.trajectory.checkpoints import Checkpoint
@@ -252,7 +252,7 @@ class Recorder:
         self._guarded(lambda: words.append(self._recording.summary(self.overhead)))
         return words[0] if words else f"The recorder stopped: {self.failure}."
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Location) -> Location:
         """Writes the trajectory for an audit in another process.
 
         Args:

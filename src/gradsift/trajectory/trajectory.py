@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from gradsift.errors import DataError, RunDirectoryError
+from gradsift.locations import Location, as_location
 from gradsift.trajectory.files import ABOUT, open_arrays, save_arrays
 from gradsift.trajectory.identity import DataIdentity
 
@@ -129,7 +129,7 @@ class Trajectory:
             digest.update(np.ascontiguousarray(self.predictions).tobytes())
         return digest.hexdigest()
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Location) -> Location:
         """Writes a folder of plain ``.npy`` arrays, one a statistic, with ``trajectory.json`` beside them.
 
         A save that is there is replaced in one step: whenever the process ends, one of the two is whole.
@@ -143,7 +143,7 @@ class Trajectory:
         Raises:
             RunDirectoryError: Something else lies there, or it cannot be written.
         """
-        path = Path(path)
+        path = as_location(path)
         if path.exists() and not (path / ABOUT).is_file():
             raise RunDirectoryError(f"{path} exists and holds no trajectory: choose another place")
         arrays = dict(self.statistics)
@@ -153,7 +153,7 @@ class Trajectory:
         return path
 
     @classmethod
-    def open(cls, path: str | Path) -> Trajectory:
+    def open(cls, path: str | Location) -> Trajectory:
         """Reads what :meth:`save` has written; arrays are memory-mapped.
 
         Args:
@@ -165,7 +165,7 @@ class Trajectory:
         Raises:
             RunDirectoryError: It is no such folder.
         """
-        path = Path(path)
+        path = as_location(path)
         try:
             about, arrays = open_arrays(path)
             statistics = {name: arrays[name] for name in about["statistics"]}

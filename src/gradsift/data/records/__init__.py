@@ -12,8 +12,11 @@ from gradsift.data.records.folder import ImageFiles
 from gradsift.data.records.jsonl import JsonLinesFile
 from gradsift.data.records.npz import NpzFile
 from gradsift.data.records.parquet import ParquetFile
+from gradsift.data.records.parquet_parts import ParquetParts
+from gradsift.data.records.parts import parts_of
 from gradsift.data.records.rows import FileRows
 from gradsift.errors import DataError, UnsafeFileError
+from gradsift.locations import Location, as_location, local_copy
 
 FORMATS: dict[str, Callable[[Path], Records]] = {
     ".parquet": ParquetFile,
@@ -34,12 +37,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def open_records(path: str | Path) -> Records:
+def open_records(path: str | Location) -> Records:
     """Opens a file or folder of samples.
 
     Args:
-        path: ``.parquet``, ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.npz``, or a folder with one subfolder of images
-            for each class.
+        path: ``.parquet``, ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.npz``; a folder with one subfolder of images
+            for each class; a folder or pattern of ``.parquet`` files or of ``.tar`` shards; a path or a URL.
 
     Returns:
         Its reader.
@@ -48,11 +51,16 @@ def open_records(path: str | Path) -> Records:
         DataError: The file is missing, empty, broken, or of another kind.
         UnsafeFileError: The file is a pickle.
     """
-    path = Path(path)
+    path = as_location(path)
     if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
         raise DataError(f"the name {str(path)!a} is no valid text (UTF-8): rename the file or folder")
+    parts = parts_of(path)
+    if parts:
+        return _refuse_empty(_parts(path, parts))
     if path.is_dir():
-        return ImageFiles(path)
+        folder = ImageFiles(local_copy(path))
+        folder.origin = path
+        return folder
     ending = path.suffix.lower()
     if not path.exists():
         raise DataError(f"{path} does not exist: give a {KINDS}, or a folder of images")
@@ -65,15 +73,27 @@ def open_records(path: str | Path) -> Records:
     if ending not in FORMATS:
         raise DataError(f"{path} is of an unknown kind {path.suffix!r}: give a {KINDS}, or a folder of images")
     try:
-        records = FORMATS[ending](path)
+        records = ParquetFile(path) if ending == ".parquet" else FORMATS[ending](local_copy(path))
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}): check its permissions") from error
+    records.origin = path
+    return _refuse_empty(records)
+
+
+def _refuse_empty(records: Records) -> Records:
     if len(records) == 0:
-        raise DataError(f"{path} holds no records: there is no sample to audit")
+        raise DataError(f"{records.origin} holds no records: there is no sample to audit")
     return records
 
 
-def open_table(path: str | Path) -> Table:
+def _parts(path: Location, files: list[Location]) -> Table:
+    try:
+        return ParquetParts(path, files)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}): check its permissions") from error
+
+
+def open_table(path: str | Location) -> Table:
     """Opens a file of records with named columns.
 
     Args:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from gradsift.data.records.access import AsideReader, RowReader
 from gradsift.data.records.changes import Changes
 from gradsift.errors import DataError
+from gradsift.locations import Location
 from gradsift.writing import new_file
 
 BLOCK = 8 * 2**20
@@ -28,16 +29,17 @@ class Records(ABC):
 
     Attributes:
         path: The file or folder.
+        origin: Where the user has it; ``path`` may be a copy of it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Location) -> None:
+        self.path = self.origin = path
 
     @abstractmethod
     def __len__(self) -> int:
         """Number of records."""
 
-    def write(self, keep: np.ndarray, output: Path) -> None:
+    def write(self, keep: np.ndarray, output: Location) -> None:
         """Copies the records that are kept, as they stand, into a new file of the same kind.
 
         Args:
@@ -54,7 +56,7 @@ class Records(ABC):
             written, removed = self._copy(keep, aside)
             check_counts(self.path, keep, written, removed)
 
-    def write_changed(self, changes: Changes, output: Path) -> None:
+    def write_changed(self, changes: Changes, output: Location) -> None:
         """Copies all records with more columns, or with other labels, into a new file of the same kind.
 
         Args:
@@ -75,7 +77,7 @@ class Records(ABC):
     def _copy_changed(self, changes: Changes, output: Path) -> None:
         """Writes all records with the changes."""
 
-    def _refuse_suffix(self, output: Path) -> None:
+    def _refuse_suffix(self, output: Location) -> None:
         if output.suffix.lower() != self.path.suffix.lower():
             raise DataError(f"{output.name} must be of the kind that came in: name it *{self.path.suffix}")
 
@@ -152,7 +154,7 @@ class Table(Records):
         return pa.Table.from_batches(list(self.batches(names)), schema)
 
 
-def check_counts(path: Path, keep: np.ndarray, written: int, removed: int) -> None:
+def check_counts(path: Location, keep: np.ndarray, written: int, removed: int) -> None:
     """Refuses a copy in which the records kept and removed are not those that were audited.
 
     Args:
@@ -171,7 +173,7 @@ def check_counts(path: Path, keep: np.ndarray, written: int, removed: int) -> No
         )
 
 
-def refuse_twice(path: Path, names: Sequence[str]) -> None:
+def refuse_twice(path: Location, names: Sequence[str]) -> None:
     """Refuses columns of the same name.
 
     Args:

@@ -13,6 +13,7 @@ from gradsift.data.images import image_files
 from gradsift.data.records.base import Records, check_counts
 from gradsift.data.records.changes import Changes
 from gradsift.errors import DataError
+from gradsift.locations import Location, is_inside
 from gradsift.writing import new_folder
 
 
@@ -29,6 +30,8 @@ class ImageFiles(Records):
         DataError: There are no images.
     """
 
+    path: Path
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.files = image_files(path)[0]
@@ -37,20 +40,20 @@ class ImageFiles(Records):
         """Number of images."""
         return len(self.files)
 
-    def write(self, keep: np.ndarray, output: Path) -> None:
+    def write(self, keep: np.ndarray, output: Location) -> None:
         """Copies the files that are kept into a new folder, all of them or none."""
         self._refuse_inside(output)
         self._refuse_other(keep)
         with new_folder(output) as aside:
             check_counts(self.path, keep, *self._copy(keep, aside))
 
-    def _refuse_inside(self, output: Path) -> None:
-        if self.path.resolve() in output.resolve().parents:
+    def _refuse_inside(self, output: Location) -> None:
+        if is_inside(output, self.origin):
             raise DataError(
-                f"{output} lies inside {self.path} and would become one of its classes: choose another place"
+                f"{output} lies inside {self.origin} and would become one of its classes: choose another place"
             )
 
-    def write_changed(self, changes: Changes, output: Path) -> None:
+    def write_changed(self, changes: Changes, output: Location) -> None:
         """Copies all files, those with another label into the folder of that class; a csv file lists the given labels."""
         if changes.added:
             raise DataError(

@@ -69,6 +69,8 @@ class Span(NamedTuple):
 class LinesFile(Table):
     """A text file of records."""
 
+    path: Path
+
     @abstractmethod
     def spans(self) -> Iterator[Span]:
         """Reads the records in order, about :data:`gradsift.data.records.base.BLOCK` bytes at a time."""

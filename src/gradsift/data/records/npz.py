@@ -46,6 +46,8 @@ class NpzFile(Records):
         UnsafeFileError: It holds pickled objects.
     """
 
+    path: Path
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         with path.open("rb") as file:

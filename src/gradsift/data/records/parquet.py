@@ -15,6 +15,7 @@ from gradsift.data.records.access import BlockReader, RowReader
 from gradsift.data.records.base import BLOCK, Table, refuse_twice
 from gradsift.data.records.changes import Changes
 from gradsift.errors import DataError
+from gradsift.locations import Location, RemotePath
 
 STREAM = 64 * 2**10
 """Bytes of each column that are read ahead within a row group, so that a huge one is not held whole."""
@@ -27,7 +28,7 @@ MOST_ROWS = 8192
 
 
 class ParquetFile(Table):
-    """A ``.parquet`` file.
+    """A ``.parquet`` file, local or in a store.
 
     Args:
         path: The file.
@@ -36,7 +37,7 @@ class ParquetFile(Table):
         DataError: It is broken, or two columns have the same name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         super().__init__(path)
         with self._open() as file:
             self.schema = file.schema_arrow
@@ -46,6 +47,17 @@ class ParquetFile(Table):
     def __len__(self) -> int:
         """Number of rows."""
         return int(self._metadata.num_rows)
+
+    @property
+    def group_sizes(self) -> list[int]:
+        """Number of rows of each row group."""
+        return [self._metadata.row_group(group).num_rows for group in range(self._metadata.num_row_groups)]
+
+    @property
+    def largest_group(self) -> int:
+        """Bytes of the largest row group."""
+        groups = range(self._metadata.num_row_groups)
+        return max((self._metadata.row_group(group).total_byte_size for group in groups), default=0)
 
     def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Rows in order, a piece of a row group at a time."""
@@ -59,10 +71,9 @@ class ParquetFile(Table):
 
     def reader(self, names: Sequence[str] | None = None) -> RowReader:
         """Rows by position: straight from row groups, unless one of them is too large to be held."""
-        groups = [self._metadata.row_group(group) for group in range(self._metadata.num_row_groups)]
-        if any(group.total_byte_size > LARGE_GROUP for group in groups):
+        if self.largest_group > LARGE_GROUP:
             return super().reader(names)
-        return _RowGroups(self, [group.num_rows for group in groups], names)
+        return _RowGroups(self, self.group_sizes, names)
 
     def read_group(self, number: int, names: Sequence[str] | None) -> pa.Table:
         """Reads a row group.
@@ -79,6 +90,18 @@ class ParquetFile(Table):
         return table if names is None else table.select(list(names))
 
     def _copy(self, keep: np.ndarray, output: Path) -> tuple[int, int]:
+        return self.copy(keep, output)
+
+    def copy(self, keep: np.ndarray, output: Path) -> tuple[int, int]:
+        """Writes the rows that are kept.
+
+        Args:
+            keep: Which rows, bool of shape (n,).
+            output: The new file.
+
+        Returns:
+            How many were written and how many passed over.
+        """
         written = removed = held = 0
         waiting: list[pa.RecordBatch] = []
         with pq.ParquetWriter(output, self.schema, compression=self._compression(), write_page_checksum=True) as writer:
@@ -96,21 +119,30 @@ class ParquetFile(Table):
 
     def _copy_changed(self, changes: Changes, output: Path) -> None:
         self._refuse_present(changes, self.names)
-        given, label = changes.given_name(self.names), changes.label
-        schema, start = self.schema, 0
-        if label is not None:
-            known = self.read([label])[label]
-            if given is not None:
-                schema = schema.append(self.schema.field(label).with_name(given))
+        labels = None if changes.label is None else self.read([changes.label])[changes.label]
+        self.copy_changed(changes, output, 0, labels)
+
+    def copy_changed(self, changes: Changes, output: Path, start: int, labels: pa.ChunkedArray | None) -> None:
+        """Writes all rows with the changes.
+
+        Args:
+            changes: The changes, of the whole data set.
+            output: The new file.
+            start: Position of the first row in the data set.
+            labels: The labels of the whole data set, where some are replaced.
+        """
+        given, label, schema = changes.given_name(self.names), changes.label, self.schema
+        if label is not None and given is not None:
+            schema = schema.append(self.schema.field(label).with_name(given))
         for name, values in changes.added.items():
             schema = schema.append(pa.field(name, as_column(values[:0]).type))
         with pq.ParquetWriter(output, schema, compression=self._compression(), write_page_checksum=True) as writer:
             for batch in self.batches():
                 stop, columns = start + len(batch), dict(zip(batch.schema.names, batch.columns, strict=True))
-                if label is not None:
+                if label is not None and labels is not None:
                     like = [changes.like.get(place, place) for place in range(start, stop)]
                     columns |= {} if given is None else {given: columns[label]}
-                    columns[label] = known.take(pa.array(like)).combine_chunks()
+                    columns[label] = labels.take(pa.array(like)).combine_chunks()
                 columns |= {name: as_column(values[start:stop]) for name, values in changes.added.items()}
                 writer.write_table(pa.table([columns[name] for name in schema.names], schema=schema))
                 start = stop
@@ -129,6 +161,13 @@ class ParquetFile(Table):
     @contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:
         try:
+            if isinstance(self.path, RemotePath):  # by ranges: of a row group, the columns that are asked for
+                with (
+                    self.path.open() as content,
+                    pq.ParquetFile(content, pre_buffer=True, page_checksum_verification=True) as file,
+                ):
+                    yield file
+                return
             with pq.ParquetFile(
                 self.path, buffer_size=STREAM, pre_buffer=False, page_checksum_verification=True
             ) as file:

@@ -1,0 +1,171 @@
+"""One writer at a time in a store, which has no locks: a lease that its holder renews.
+
+The lease is a small file beside what is written, whose name ends in a number. Only one process can create a file of a new
+name (a conditional write), so whoever takes over the lease of a process that has died creates the next number. Age is told
+by the store's clock alone, by comparison with a file that was just written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import platform
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from gradsift.errors import GradsiftError, OutputError
+from gradsift.locations.remote import Location, RemotePath
+from gradsift.locations.requests import request
+
+logger = logging.getLogger(__name__)
+
+LASTS = 120.0
+"""Seconds after its last renewal at which a lease counts as given up."""
+RENEWED = 20.0
+"""Seconds between two renewals."""
+
+
+def refuse_unwritable(place: Location) -> None:
+    """Refuses a place in a store that cannot be written, by writing and removing a small file; before work is wasted.
+
+    Args:
+        place: What is to be written later; of a local path nothing is asked.
+
+    Raises:
+        LocationError: The store cannot be reached, does not accept who asks, has no such bucket, or denies writing.
+    """
+    if isinstance(place, RemotePath):
+        _now(place)
+
+
+@contextmanager
+def leased(place: RemotePath, kind: type[OutputError] = OutputError) -> Iterator[None]:
+    """Keeps a name in a store for this process.
+
+    Args:
+        place: What is written.
+        kind: Class of the error to raise.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OutputError: Another process writes it.
+        LocationError: The place cannot be written.
+    """
+    now, leases = _now(place), _leases(place)
+    for _, lease in leases:
+        _refuse_live(place, lease, now, kind)
+    number = leases[-1][0] if leases else 0
+    own = place.parent / f".{place.name}.lock.{number + 1:06d}"
+    holder = json.dumps({"host": _host(), "process": os.getpid(), "holder": uuid.uuid4().hex}).encode()
+    try:
+        own.write_bytes(holder, new=True)
+    except FileExistsError as error:
+        raise _busy(place, kind, "") from error
+    except NotImplementedError:
+        own.write_bytes(holder)
+    for _, lease in leases:
+        lease.unlink(missing_ok=True)
+    ended = threading.Event()
+    renewal = threading.Thread(target=_renew, args=(own, holder, ended), name="gradsift-lease", daemon=True)
+    renewal.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewal.join()
+        with contextlib.suppress(OSError, GradsiftError):
+            own.unlink(missing_ok=True)
+
+
+def is_leased(place: RemotePath) -> bool:
+    """Whether a process that lives writes a place.
+
+    Args:
+        place: What may be being written.
+
+    Returns:
+        True where :func:`leased` would refuse.
+    """
+    try:
+        for _, lease in _leases(place):
+            _refuse_live(place, lease, _now(place), OutputError)
+    except OutputError:
+        return True
+    return False
+
+
+def _renew(own: RemotePath, holder: bytes, ended: threading.Event) -> None:
+    while not ended.wait(RENEWED):
+        try:
+            own.write_bytes(holder)
+        except (OSError, GradsiftError) as error:
+            logger.warning("the lease %s could not be renewed: %s", own, error)
+
+
+def _leases(place: RemotePath) -> list[tuple[int, RemotePath]]:
+    """Leases that lie there, the newest last."""
+    beginning = place.parent / f".{place.name}.lock."
+    keys = request(str(place), "read", lambda: place.fs.glob(f"{beginning.key}*"))
+    found = [RemotePath(place.protocol, key) for key in keys]
+    return sorted((int(lease.suffix[1:]), lease) for lease in found if lease.suffix[1:].isdigit())
+
+
+def _refuse_live(place: RemotePath, lease: RemotePath, now: datetime, kind: type[OutputError]) -> None:
+    """Refuses to go on beside a process that lives."""
+    try:
+        age = (now - _written(lease)).total_seconds()
+        holder = json.loads(lease.read_bytes())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        holder = {}
+    if holder.get("host") == _host() and not _lives(int(holder.get("process", 0))):
+        return
+    if age < LASTS:
+        left = f" (of one that was killed, the name is free {LASTS - age:.0f} seconds from now)"
+        raise _busy(place, kind, left)
+
+
+def _busy(place: RemotePath, kind: type[OutputError], left: str) -> OutputError:
+    return kind(f"another process is writing {place}: wait for it to end{left}, or choose another name")
+
+
+def _now(place: RemotePath) -> datetime:
+    """The store's time, from a file that is written and removed."""
+    trial = place.parent / f".{place.name}.trial-{uuid.uuid4().hex[:12]}"
+    trial.write_bytes(b"gradsift tries whether it can write here")
+    try:
+        return _written(trial)
+    finally:
+        trial.unlink(missing_ok=True)
+
+
+def _written(file: RemotePath) -> datetime:
+    found: datetime = request(str(file), "read", lambda: file.fs.modified(file.key))
+    return found
+
+
+def _host() -> str:
+    """This machine; each container is a machine of its own."""
+    with contextlib.suppress(OSError):
+        return f"{platform.node()} {Path('/proc/self/ns/pid').readlink()}"
+    return platform.node()
+
+
+def _lives(process: int) -> bool:
+    """Whether a process of this machine runs; a number that another one has got counts as running."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return process > 0
