@@ -1,3 +1,4 @@
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -189,6 +190,7 @@ def test_a_column_of_ids_may_be_words():
         (DataLoader(Map("tuple"), sampler=WeightedRandomSampler([1.0] * N, N)), "WeightedRandomSampler"),
         (DataLoader(Map("tuple"), batch_size=None), "batch_size"),
         (Stream(), "Stream"),
+        (datasets.Dataset.from_dict({"x": [1.0]}).to_iterable_dataset(), "by path or URL"),
         (DataLoader(Stream()), "IterableDataset"),
         ((one for one in [(x()[0], 0)]), "generator"),
         (iter([(x()[0], 0)]), "no length"),

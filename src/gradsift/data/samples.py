@@ -206,6 +206,12 @@ def _indexable(source: Any) -> tuple[Dataset[Any], Callable[[list[Any]], Batch]]
                 "pass DataLoader(dataset, shuffle=False), or the data set itself"
             )
         return source.dataset, source.collate_fn
+    if _is_streaming(source):
+        raise DataError(
+            f"the data set is a {type(source).__name__} of the library datasets, which streams rows and has no positions: "
+            "give its files by path or URL, such as --data 'hf://datasets/owner/name/data/*.parquet' (in Python "
+            "gradsift.data.files.load), whose row groups are read by position; or load it with streaming=False"
+        )
     if isinstance(source, IterableDataset) or not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
         raise DataError(_NO_LENGTH.format(kind=f"a {type(source).__name__}"))
     if isinstance(source, str | bytes):
@@ -214,6 +220,11 @@ def _indexable(source: Any) -> tuple[Dataset[Any], Callable[[list[Any]], Batch]]
     while isinstance(whole, Subset):
         whole = whole.dataset
     return source, getattr(whole, "collate", default_collate)
+
+
+def _is_streaming(source: Any) -> bool:
+    """Whether a data set is a ``datasets.IterableDataset``, whose shards do not say how many rows they hold."""
+    return type(source).__module__.startswith("datasets.") and type(source).__name__.startswith("Iterable")
 
 
 def rows_of(source: Any) -> Any:

@@ -15,6 +15,7 @@ from gradsift.data.records.parquet import ParquetFile
 from gradsift.data.records.parquet_parts import ParquetParts
 from gradsift.data.records.parts import parts_of
 from gradsift.data.records.rows import FileRows
+from gradsift.data.records.tar_shards import TarShards
 from gradsift.errors import DataError, UnsafeFileError
 from gradsift.locations import Location, as_location, local_copy
 
@@ -88,7 +89,7 @@ def _refuse_empty(records: Records) -> Records:
 
 def _parts(path: Location, files: list[Location]) -> Table:
     try:
-        return ParquetParts(path, files)
+        return (TarShards if files[0].suffix.lower() == ".tar" else ParquetParts)(path, files)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}): check its permissions") from error
 

@@ -38,8 +38,9 @@ class Parts(Table):
     def __init__(self, path: Location, files: Sequence[Location]) -> None:
         super().__init__(path)
         self.files = list(files)
-        above = os.path.commonpath([str(file.parent) for file in self.files])
-        self._names = [str(file).removeprefix(above).lstrip("/\\") for file in self.files]
+        names = [file.key if isinstance(file, RemotePath) else str(file) for file in self.files]
+        above = os.path.commonpath([os.path.dirname(name) for name in names])  # noqa: PTH120  # of keys, too
+        self._names = [name.removeprefix(above).lstrip("/\\") for name in names]
 
     @property
     @abstractmethod
