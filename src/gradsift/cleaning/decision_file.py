@@ -19,6 +19,7 @@ from typing import Any
 
 from gradsift.cleaning.decision import Decision
 from gradsift.errors import RunDirectoryError
+from gradsift.locations import Location, RemotePath, local_copy
 from gradsift.writing import is_full, locked
 
 NAME = "decisions.sqlite"
@@ -94,7 +95,7 @@ class DecisionFile:
         self.path, self._connection, self._held = path, connection, held
 
     @classmethod
-    def to_write(cls, folder: Path, fingerprint: str, *, create: bool) -> DecisionFile:
+    def to_write(cls, folder: Location, fingerprint: str, *, create: bool) -> DecisionFile:
         """Opens a run's decisions for this process alone to write.
 
         Args:
@@ -108,6 +109,11 @@ class DecisionFile:
         Raises:
             RunDirectoryError: It is missing, damaged, of another run, held by another process, or cannot be written.
         """
+        if isinstance(folder, RemotePath):
+            raise RunDirectoryError(
+                f"{folder} lies in a store, where decisions cannot be saved one by one: copy the run to a local folder, such "
+                "as with aws s3 cp --recursive, and review it there"
+            )
         path = folder / NAME
         if not path.exists() and not create:
             raise RunDirectoryError(f"{folder} has no decisions: gradsift review {folder} collects them")
@@ -126,7 +132,7 @@ class DecisionFile:
             return cls(path, connection, stack.pop_all())
 
     @classmethod
-    def to_read(cls, folder: Path, fingerprint: str) -> DecisionFile | None:
+    def to_read(cls, folder: Location, fingerprint: str) -> DecisionFile | None:
         """Opens a run's decisions for reading, also while another process writes them.
 
         Args:
@@ -139,8 +145,10 @@ class DecisionFile:
         Raises:
             RunDirectoryError: It is damaged, or of another run.
         """
-        path = folder / NAME
-        if not path.exists() or not path.stat().st_size:
+        if not (folder / NAME).exists():
+            return None
+        path = local_copy(folder / NAME)
+        if not path.stat().st_size:
             return None
         with contextlib.ExitStack() as stack, _explained(path):
             _refuse_other_bytes(path)

@@ -6,13 +6,13 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from gradsift.cleaning.decision import KINDS, Decision, Labels, in_utc, now
 from gradsift.cleaning.decision_file import DecisionFile, Row, Step
 from gradsift.errors import DataError
+from gradsift.locations import Location
 from gradsift.table import AuditedRun
 
 __all__ = ["KINDS", "Decision", "Decisions", "Recorded"]
@@ -76,7 +76,7 @@ class Decisions:
         self._replay()
 
     @classmethod
-    def open(cls, run_directory: str | Path, *, create: bool = True) -> Self:
+    def open(cls, run_directory: str | Location, *, create: bool = True) -> Self:
         """Opens the decisions of a run for writing.
 
         Args:
@@ -94,7 +94,7 @@ class Decisions:
         return cls._replayed(DecisionFile.to_write(audit.run.path, _fingerprint(audit), create=create), audit)
 
     @classmethod
-    def read(cls, run_directory: str | Path) -> Self | None:
+    def read(cls, run_directory: str | Location) -> Self | None:
         """Opens the decisions of a run for reading, also where the folder cannot be written or a server writes them.
 
         Args:

@@ -15,6 +15,7 @@ from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load, load_column
 from gradsift.errors import DataError, SettingError
+from gradsift.locations import as_location
 from gradsift.result import Audit
 from gradsift.review import Address, serve
 
@@ -54,7 +55,7 @@ def review(
     """
     audit = Audit.open(run)
     address = Address(host, port, token_file, reviewer)
-    source, dataset = _data_of(audit, data, Trust.given(run / "config.yaml", trust_run, trust))
+    source, dataset = _data_of(audit, data, Trust.given(as_location(run) / "config.yaml", trust_run, trust))
     groups = {}
     if source is not None and source.groups is not None:
         path, column = source.data, source.groups

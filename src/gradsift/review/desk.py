@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,7 @@ class Desk:
         """What the page is filled with."""
         return {
             "audit": self.audit,
-            "name": Path(self.audit.run.path).name,
+            "name": self.audit.run.path.name,
             "classes": self.cards.classes,
             "orders": self.queue.orders,
             "reasons": self.queue.reasons,
