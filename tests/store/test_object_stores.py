@@ -1,9 +1,12 @@
 """Runs, data and tables in a store that speaks S3: as on disk, also where requests fail and processes are killed."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +25,7 @@ from tests.store.test_faults import CONFIG, fill, make, read
 from tests.support.in_process import call
 from tests.support.object_store import keys, object_store
 
+PAGE = Path(__file__).parents[2] / "docs/object-stores.md"
 KILLED = """
 import os, signal, sys
 from gradsift.locations import RemotePath
@@ -64,52 +68,51 @@ def files(tmp_path):
     probabilities = generator.dirichlet([1, 1, 1], 60) * 0.2 + 0.8 * np.eye(3)[labels]
     given = np.where(np.arange(60) % 10 == 0, (labels + 1) % 3, labels)
     table = pa.table({"id": [f"row {place}" for place in range(60)], "x": generator.random(60), "label": given})
-    pq.write_table(table, tmp_path / "train.parquet", row_group_size=20)
-    np.savez(tmp_path / "predictions.npz", probabilities=probabilities)
+    (tmp_path / "in" / "train").mkdir(parents=True)
+    for start in (0, 25):
+        pq.write_table(table.slice(start, 25 + start), tmp_path / f"in/train/{start:03d}.parquet", row_group_size=20)
+    np.savez(tmp_path / "in" / "predictions.npz", probabilities=probabilities)
     return tmp_path
 
 
-def audit_and_trim(run, files, place):
-    """The commands of a job, with its inputs and outputs at a place."""
-    arguments = ["--predictions", f"{files}/predictions.npz", "--data", f"{files}/train.parquet", "--label", "label"]
-    for command in (
-        ["audit", *arguments, "--shard-size", 20, "-o", f"{place}/run"],
-        ["trim", f"{place}/run", "-o", f"{place}/clean.parquet"],
-        ["correct", f"{place}/run", "--how", "relabel", "-o", f"{place}/better.parquet"],
-        ["report", f"{place}/run", "-o", f"{place}/page.html"],
-    ):
-        done = run(*command)
+def job(run, place):
+    """The commands of the page on object stores, with another place for the bucket; what they have written."""
+    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    for command in commands.replace("s3://bucket", place).splitlines():
+        done = run(*shlex.split(command)[1:])
         assert done.code == 0, done.words
-    table = Audit.open(f"{place}/run").table
-    copies = {name: local_copy(as_location(f"{place}/{name}")) for name in ("clean.parquet", "better.parquet")}
-    page = local_copy(as_location(f"{place}/page.html")).read_text()
-    return table, [pq.read_table(copy) for copy in copies.values()], "row 10" in page
+    copies = [local_copy(as_location(f"{place}/{name}")) for name in ("clean", "better")]
+    page = local_copy(as_location(f"{place}/report.html")).read_text()
+    return Audit.open(f"{place}/runs/x").table, [pq.read_table(copy) for copy in copies], "row 10" in page
 
 
-def job(capsys, monkeypatch, files, store, share):
+def refuse_difference(capsys, monkeypatch, files, store, share=0.0):
     def run(*command):
         return call(capsys, monkeypatch, *command)
 
-    on_disk = audit_and_trim(run, files, files / "disk")
-    for name in ("predictions.npz", "train.parquet"):
-        as_location(f"s3://bucket/in/{name}").upload(files / name)
+    on_disk = job(run, str(files))
+    for file in (files / "in").rglob("*.*"):
+        (as_location("s3://bucket") / file.relative_to(files).as_posix()).upload(file)
     store.share = share
-    in_store = audit_and_trim(run, "s3://bucket/in", "s3://bucket/out")
+    in_store = job(run, "s3://bucket")
     store.share = 0.0
     assert in_store[0].equals(on_disk[0])
     assert in_store[1:] == on_disk[1:]
-    assert [key for key in keys("bucket/out") if "/." in key or ".part" in key] == []
+    assert [key for key in keys("bucket") if "/." in key or ".part" in key] == []
 
 
 def test_the_whole_job_gives_the_same_as_on_disk(capsys, monkeypatch, files, store):
-    job(capsys, monkeypatch, files, store, 0.0)
+    refuse_difference(capsys, monkeypatch, files, store)
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    exec(block, {})
+    assert "samples" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.15])
 def test_the_whole_job_with_requests_that_fail(capsys, monkeypatch, files, store, share):
     before = store.failed
-    job(capsys, monkeypatch, files, store, share)
+    refuse_difference(capsys, monkeypatch, files, store, share)
     assert store.failed > before
 
 
@@ -202,7 +205,7 @@ def test_what_lies_in_a_store_is_refused_as_on_disk(store):
 
 def test_a_store_that_cannot_be_written_is_named_before_work(capsys, monkeypatch, files, store):
     def words(place):
-        options = ["--predictions", f"{files}/predictions.npz", "--data", f"{files}/nothing.csv", "-o", place]
+        options = ["--predictions", f"{files}/in/predictions.npz", "--data", f"{files}/nothing.csv", "-o", place]
         done = call(capsys, monkeypatch, "audit", *options)
         assert done.code == 1
         return done.words

@@ -111,8 +111,8 @@ class DecisionFile:
         """
         if isinstance(folder, RemotePath):
             raise RunDirectoryError(
-                f"{folder} lies in a store, where decisions cannot be saved one by one: copy the run to a local folder, such "
-                "as with aws s3 cp --recursive, and review it there"
+                f"{folder} lies in a store, where decisions cannot be saved one by one: copy the run to a local folder, "
+                "such as with aws s3 cp --recursive, and review it there"
             )
         path = folder / NAME
         if not path.exists() and not create:
