@@ -81,7 +81,11 @@ def audit(
 
 
 def run_audit(
-    source: Source, settings: AuditSettings, output: str | Location, overwrite: bool, engine: EngineSettings | None = None
+    source: Source,
+    settings: AuditSettings,
+    output: str | Location,
+    overwrite: bool,
+    engine: EngineSettings | None = None,
 ) -> Audit:
     """Loads what the source names and audits it.
 

@@ -22,7 +22,9 @@ from gradsift.store.unfinished import CONFIG
 
 
 def merge(
-    run: Annotated[str, typer.Argument(metavar=PLACE, help="Run directory that was given to the parts, such as runs/x.")],
+    run: Annotated[
+        str, typer.Argument(metavar=PLACE, help="Run directory that was given to the parts, such as runs/x.")
+    ],
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
     as_json: JsonOption = False,

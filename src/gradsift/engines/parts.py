@@ -136,7 +136,8 @@ def running_parts(final: Location, but: Part | None = None) -> list[str]:
         Such as ``["3/8"]``.
     """
     beginning, found = f".{final.name}.part-", []
-    for lock in sorted(final.parent.glob(f"{beginning}*-of-*.lock*"), key=str):
+    locks: list[Location] = [*final.parent.glob(f"{beginning}*-of-*.lock*")]
+    for lock in sorted(locks, key=str):
         part = lock.name.removeprefix(beginning).partition(".lock")[0]
         if part.replace("-of-", "/") == str(but):
             continue

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from gradsift.errors import RunDirectoryError
 from gradsift.locations import Location, local_copy
 
 BLANK = "0" * 64
@@ -25,6 +27,26 @@ def sha256_of(path: Location) -> str:
     """
     with local_copy(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def comparing(known: Mapping[Location, str | None], checked: set[Location]) -> Callable[[Location], None]:
+    """What compares each of some files with its checksum, once.
+
+    Args:
+        known: File to SHA-256.
+        checked: Files that need no more comparison; it grows.
+
+    Returns:
+        A function that takes a file and raises where it is damaged.
+    """
+
+    def check(path: Location) -> None:
+        with contextlib.suppress(FileNotFoundError):  # whoever reads it says so
+            if path not in checked and sha256_of(path) != known[path]:
+                raise RunDirectoryError(f"{path} cannot be read (it does not fit its checksum): audit again")
+            checked.add(path)
+
+    return check
 
 
 def is_whole(text: str) -> bool | None:

@@ -31,7 +31,7 @@ import yaml
 from gradsift.errors import RunDirectoryError, SettingError
 from gradsift.locations import Location, RemotePath, as_location, relative
 from gradsift.store.arrays import ShardedArray
-from gradsift.store.checksums import from_json, sha256_of, to_json, with_digest
+from gradsift.store.checksums import comparing, from_json, sha256_of, to_json, with_digest
 from gradsift.store.configuration import read_config
 from gradsift.store.shards import (
     CHECKSUMS,
@@ -41,7 +41,7 @@ from gradsift.store.shards import (
     shard_entry,
     shard_folder,
     write_shard,
-)
+)  # fmt: skip
 from gradsift.store.tables import read_table, write_table
 from gradsift.store.unfinished import (
     CONFIG,
@@ -252,8 +252,11 @@ class RunDirectory:
         lengths = manifest.get("shards") or []
         places = [shard_folder(self.path, checkpoint, shard) for shard in range(len(lengths))]
         paths = [place / f"{name}.npy" for place in places]
-        files = manifest.get("files", {})
-        missing = [path for path in paths if not self._has(path, files)]
+        if isinstance(self.path, RemotePath):  # the manifest tells, without a request for each
+            files = manifest.get("files", {})
+            missing = [path for path in paths if path.name not in files.get(self._name(path.parent), {})]
+        else:
+            missing = [path for path in paths if not path.is_file()]
         if missing or not paths:
             raise RunDirectoryError(f"{self.path} has no {name!r} ({len(missing)} shards are missing): audit again")
         return ShardedArray(paths, lengths, self._checks(manifest, paths))
@@ -358,8 +361,8 @@ class RunDirectory:
 
     def _create(self, fingerprint: str, config: Mapping[str, Any]) -> None:
         """Makes the ``.part`` with its first two files, in one step."""
-        batch_size = (config.get("settings") or {}).get("batch_size")
-        begun = {"format": FORMAT, "fingerprint": fingerprint, "complete": False, "batch_size": batch_size}
+        size = (config.get("settings") or {}).get("batch_size")
+        begun = {"format": FORMAT, "fingerprint": fingerprint, "complete": False, "batch_size": size}
         if isinstance(self.path, RemotePath):
             self.write_config(config)
             self.write_json(MANIFEST, begun)
@@ -375,10 +378,6 @@ class RunDirectory:
             place.rename(self.path)
         finally:
             remove(place)
-
-    def _has(self, path: Location, files: Mapping[str, Mapping[str, str]]) -> bool:
-        """Whether a file of a shard is there; in a store the manifest tells, without a request for each."""
-        return path.name in files.get(self._name(path.parent), {}) if isinstance(path, RemotePath) else path.is_file()
 
     def _once(self, name: str, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What a file holds; one in a store is read once, until it is written."""
@@ -399,15 +398,7 @@ class RunDirectory:
             return None
         files = manifest.get("files", {})
         known = {path: files.get(self._name(path.parent), {}).get(path.name) for path in paths}
-        checked = self._checked
-
-        def check(path: Location) -> None:
-            with contextlib.suppress(FileNotFoundError):  # whoever reads it says so
-                if path not in checked and sha256_of(path) != known[path]:
-                    raise RunDirectoryError(f"{path} cannot be read (it does not fit its checksum): audit again")
-                checked.add(path)
-
-        return check
+        return comparing(known, self._checked)
 
     def _name(self, folder: Location) -> str:
         """A folder's name in the manifest."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import platform
-import uuid
 import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
