@@ -201,7 +201,7 @@ class RunDirectory:
         if entry.get("run", self.fingerprint) != self.fingerprint:
             logger.warning("%s belongs to another run and is computed again", place)
             return False
-        whole = is_intact(place, entry.get("files") or self._recorded.get(self._name(place), {}))
+        whole = is_intact(place, entry.get("files") or self._recorded.get(relative(place, self.path), {}))
         if not whole and place.exists():
             logger.warning("%s is damaged and is computed again", place)
         return whole
@@ -227,7 +227,7 @@ class RunDirectory:
         files = dict(manifest.get("files", {}))
         places = [shard_folder(self.path, checkpoint, shard) for shard in range(len(lengths))]
         for place in places:
-            files[self._name(place)] = shard_checksums(place) or files.get(self._name(place), {})
+            files[relative(place, self.path)] = shard_checksums(place) or files.get(relative(place, self.path), {})
         self.write_json(MANIFEST, manifest | {"shards": list(lengths), "files": files})
         self._recorded = files
         with writing(self.path, RunDirectoryError):
@@ -250,11 +250,10 @@ class RunDirectory:
         """
         manifest = self.read_json(MANIFEST)
         lengths = manifest.get("shards") or []
-        places = [shard_folder(self.path, checkpoint, shard) for shard in range(len(lengths))]
-        paths = [place / f"{name}.npy" for place in places]
+        paths = [shard_folder(self.path, checkpoint, shard) / f"{name}.npy" for shard in range(len(lengths))]
         if isinstance(self.path, RemotePath):  # the manifest tells, without a request for each
             files = manifest.get("files", {})
-            missing = [path for path in paths if path.name not in files.get(self._name(path.parent), {})]
+            missing = [path for path in paths if path.name not in files.get(relative(path.parent, self.path), {})]
         else:
             missing = [path for path in paths if not path.is_file()]
         if missing or not paths:
@@ -271,7 +270,7 @@ class RunDirectory:
             The names.
         """
         place = shard_folder(self.path, checkpoint, 0)
-        recorded = self.read_json(MANIFEST).get("files", {}).get(self._name(place))
+        recorded = self.read_json(MANIFEST).get("files", {}).get(relative(place, self.path))
         return {Path(name).stem for name in recorded or (path.name for path in place.glob("*.npy"))}
 
     def write_table(self, table: pa.Table) -> None:
@@ -397,9 +396,5 @@ class RunDirectory:
         if manifest.get("format") == 1:
             return None
         files = manifest.get("files", {})
-        known = {path: files.get(self._name(path.parent), {}).get(path.name) for path in paths}
+        known = {path: files.get(relative(path.parent, self.path), {}).get(path.name) for path in paths}
         return comparing(known, self._checked)
-
-    def _name(self, folder: Location) -> str:
-        """A folder's name in the manifest."""
-        return relative(folder, self.path)
