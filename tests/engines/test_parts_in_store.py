@@ -16,7 +16,7 @@ def test_parts_in_a_store_merged_are_the_run_of_one_process(monkeypatch, tmp_pat
     with object_store(monkeypatch):
         place = "s3://bucket/x"
         audit_part(trained, (inputs, given), (1, 2), output=place, **options)
-        with pytest.raises(RunDirectoryError, match="shards are missing, of the parts 2/2"):
+        with pytest.raises(RunDirectoryError, match="are missing, of the parts 2/2"):
             merge(place, (inputs, given), trained, show_progress=False)
         upload = RemotePath.upload
 

@@ -22,12 +22,18 @@ from gradsift.writing import always, new_file, remove
 
 
 def improve(
-    data: Annotated[str, typer.Option(metavar=PLACE, help="Training set: .parquet, .csv, .jsonl, .npz, or a folder of images.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar=PLACE, help="Folder of all results; the same command resumes.")],
+    data: Annotated[
+        str, typer.Option(metavar=PLACE, help="Training set: .parquet, .csv, .jsonl, .npz, or a folder of images.")
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar=PLACE, help="Folder of all results; the same command resumes.")
+    ],
     train: Annotated[str | None, typer.Option(help="Import path of train(dataset, *, seed) -> model.")] = None,
     features: Annotated[
         str | None,
-        typer.Option(metavar=PLACE, help="Features of a frozen model, .npy, one row a sample: heads on them give the evidence."),
+        typer.Option(
+            metavar=PLACE, help="Features of a frozen model, .npy, one row a sample: heads on them give the evidence."
+        ),
     ] = None,
     test: Annotated[
         str | None,
