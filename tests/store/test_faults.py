@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -16,37 +15,8 @@ from gradsift.cli.app import app
 from gradsift.errors import OutputError, RunDirectoryError, SettingError
 from gradsift.store import RunDirectory
 from gradsift.store.configuration import read_config
-from gradsift.store.tables import KEY, write_table
-
-CONFIG = {"settings": {"batch_size": 4}}
-LENGTHS = (3, 2)
-
-
-def fill(run):
-    for shard, length in enumerate(LENGTHS):
-        if not run.has_shard(0, shard):
-            run.write_shard(0, shard, {"loss": np.arange(length) + 10.0 * shard, "l2": np.ones(length)})
-    run.record_shards(LENGTHS)
-    columns = {"position": np.arange(5), "flagged": np.arange(5) == 3, "rank": np.arange(5)[::-1] + 1}
-    about = {"detector": "l2", "data_fingerprint": "d", "run": run.read_json("manifest.json")["fingerprint"]}
-    run.write_table(pa.table(columns | {"reason": ["same"] * 5}).replace_schema_metadata({KEY: json.dumps(about)}))
-    run.update({"data_fingerprint": "d"})
-    run.write_json("timing.json", {"seconds": 1})
-
-
-def make(place, fingerprint="f", **keywords):
-    with RunDirectory.begin(place, fingerprint, CONFIG, **keywords) as run:
-        fill(run)
-        run.finish()
-    return place
-
-
-def read(place):
-    """Everything that is read of a run, as users read it."""
-    audit = Audit.open(place)
-    for name in sorted(audit.run.stored()):
-        audit.run.statistic(name).load()
-    return audit.flagged_positions.tolist(), audit.run.config, audit.run.read_json("timing.json")
+from gradsift.store.tables import write_table
+from tests.support.small_run import CONFIG, fill, make, read
 
 
 def contents(place):

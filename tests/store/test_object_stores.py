@@ -21,15 +21,16 @@ from gradsift.locations import as_location, local_copy
 from gradsift.store import RunDirectory
 from gradsift.trajectory import Trajectory
 from gradsift.writing import remove
-from tests.store.test_faults import CONFIG, fill, make, read
-from tests.support.in_process import call
+from tests.support.in_process import gradsift as command_line
+from tests.support.in_process import words as words_of
 from tests.support.object_store import keys, object_store
+from tests.support.small_run import CONFIG, fill, make, read
 
 PAGE = Path(__file__).parents[2] / "docs/object-stores.md"
 KILLED = """
 import os, signal, sys
 from gradsift.locations import RemotePath
-from tests.store.test_faults import make
+from tests.support.small_run import make
 left = int(sys.argv[2])
 def counted(action):
     def run(*arguments, **options):
@@ -75,34 +76,30 @@ def files(tmp_path):
     return tmp_path
 
 
-def job(run, place):
+def job(place):
     """The commands of the page on object stores, with another place for the bucket; what they have written."""
     (commands,) = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     for command in commands.replace("s3://bucket", place).splitlines():
-        done = run(*shlex.split(command)[1:])
-        assert done.code == 0, done.words
+        command_line(*shlex.split(command)[1:])
     copies = [local_copy(as_location(f"{place}/{name}")) for name in ("clean", "better")]
     page = local_copy(as_location(f"{place}/report.html")).read_text()
     return Audit.open(f"{place}/runs/x").table, [pq.read_table(copy) for copy in copies], "row 10" in page
 
 
-def refuse_difference(capsys, monkeypatch, files, store, share=0.0):
-    def run(*command):
-        return call(capsys, monkeypatch, *command)
-
-    on_disk = job(run, str(files))
+def refuse_difference(files, store, share=0.0):
+    on_disk = job(str(files))
     for file in (files / "in").rglob("*.*"):
         (as_location("s3://bucket") / file.relative_to(files).as_posix()).upload(file)
     store.share = share
-    in_store = job(run, "s3://bucket")
+    in_store = job("s3://bucket")
     store.share = 0.0
     assert in_store[0].equals(on_disk[0])
     assert in_store[1:] == on_disk[1:]
     assert [key for key in keys("bucket") if "/." in key or ".part" in key] == []
 
 
-def test_the_whole_job_gives_the_same_as_on_disk(capsys, monkeypatch, files, store):
-    refuse_difference(capsys, monkeypatch, files, store)
+def test_the_whole_job_gives_the_same_as_on_disk(capsys, files, store):
+    refuse_difference(files, store)
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     exec(block, {})
     assert "samples" in capsys.readouterr().out
@@ -110,9 +107,9 @@ def test_the_whole_job_gives_the_same_as_on_disk(capsys, monkeypatch, files, sto
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.15])
-def test_the_whole_job_with_requests_that_fail(capsys, monkeypatch, files, store, share):
+def test_the_whole_job_with_requests_that_fail(files, store, share):
     before = store.failed
-    refuse_difference(capsys, monkeypatch, files, store, share)
+    refuse_difference(files, store, share)
     assert store.failed > before
 
 
@@ -203,12 +200,12 @@ def test_what_lies_in_a_store_is_refused_as_on_disk(store):
     assert read("s3://bucket/y")[0] == [3]
 
 
-def test_a_store_that_cannot_be_written_is_named_before_work(capsys, monkeypatch, files, store):
+def test_a_store_that_cannot_be_written_is_named_before_work(monkeypatch, files, store):
     def words(place):
         options = ["--predictions", f"{files}/in/predictions.npz", "--data", f"{files}/nothing.csv", "-o", place]
-        done = call(capsys, monkeypatch, "audit", *options)
-        assert done.code == 1
-        return done.words
+        done = command_line("audit", *options, check=False)
+        assert done.returncode == 1
+        return words_of(done)
 
     assert "there is no bucket s3://nobucket: create it" in words("s3://nobucket/x")
     store.denied = "/bucket/denied"
