@@ -52,7 +52,7 @@ def retraining(rows: Sequence[Row], regime: str) -> list[str]:
     for budget, words in BUDGETS.items():
         own = [row for row in mine if row["budget"] == budget]
         values = of_budget(mine, budget)
-        arms = sorted({row["arm"] for row in own}, key=lambda arm: -values.mean(regime, arm))
+        arms = sorted({row["arm"] for row in own}, key=lambda arm: (-values.mean(regime, arm), arm))
         for arm in arms:
             removed, wrong = (
                 np.mean([row[c] for row in own if row["arm"] == arm]) for c in ("removed", "wrong_removed")
