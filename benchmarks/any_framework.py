@@ -31,12 +31,13 @@ from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gradsift.detectors import detrimental_scores, get_detector
+from gradsift.detectors import WrongLabelPosterior, detrimental_scores, get_detector
 from gradsift.evaluation import estimate, flip_labels
 from gradsift.evidence import evidence_of_estimator
 
 ROWS = Rows("any_framework.parquet", key=("problem", "noise", "seed", "detector"))
 CLEANLAB = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
+ALONE = "posterior, without neighbours"
 
 
 def problems(data: Path | None) -> Iterator[tuple[str, Any, Any, np.ndarray]]:
@@ -61,8 +62,8 @@ def rows_of(problem: tuple[str, Any, Any, np.ndarray], noise: str, seed: int) ->
     given = flip_labels(true, 0.2, kind=noise, seed=seed)
     evidence = evidence_of_estimator(estimator, inputs, given, seed=seed)
     rows = []
-    for detector in ("posterior", *CLEANLAB):
-        fitted = get_detector(detector, seed=seed)
+    for detector in ("posterior", ALONE, *CLEANLAB):
+        fitted = WrongLabelPosterior(weight=0.0) if detector == ALONE else get_detector(detector, seed=seed)
         scores = detrimental_scores(fitted, fitted.observed(evidence), given)
         precision = float(average_precision_score(given != true, scores))
         rows.append({"problem": name, "noise": noise, "seed": seed, "detector": detector, "precision": precision})
@@ -79,27 +80,35 @@ def page(rows: list[Row]) -> list[str]:
         "order has 0.20. The weight of neighbours for out-of-fold predictions, one half, was chosen on three seeds of",
         "digits with symmetric flips; TREC was not looked at before. Written by `python benchmarks/any_framework.py`.",
         "",
-        "| problem | flips | posterior | best of cleanlab's | difference, paired |",
-        "|---|---|---|---|---|",
+        "| problem | flips | posterior | without neighbours | best of cleanlab's | difference, paired |",
+        "|---|---|---|---|---|---|",
     ]
     for problem, noise in dict.fromkeys((row["problem"], row["noise"]) for row in rows):
         own = [row for row in rows if (row["problem"], row["noise"]) == (problem, noise)]
         found = {
             detector: np.array([row["precision"] for row in own if row["detector"] == detector])
-            for detector in ("posterior", *CLEANLAB)
+            for detector in ("posterior", ALONE, *CLEANLAB)
         }
         best = max(CLEANLAB, key=lambda name, of=found: of[name].mean())
         difference = estimate(found["posterior"] - found[best])
         gained = f"{difference.mean:+.3f} ± {difference.half_width:.3f}"
-        means = f"{found['posterior'].mean():.3f} | {found[best].mean():.3f} ({best})"
+        alone = f"{found[ALONE].mean():.3f}" if len(found[ALONE]) else "not run"
+        means = f"{found['posterior'].mean():.3f} | {alone} | {found[best].mean():.3f} ({best})"
         lines.append(f"| {problem} | {noise} | {means} | {gained} |")
-    return lines
+    return [
+        *lines,
+        "",
+        "Where the posterior is behind, on TREC with symmetric flips, its neighbours are the cause: among 100 singular",
+        "values of TF-IDF they say less than the classifier itself, and without them the difference is gone. With flips to",
+        "one other class the same neighbours add more than they cost here, so their weight stays one half. Choosing it by the",
+        "likelihood of the given labels, as the temperature is chosen, has not been tried.",
+    ]
 
 
 def run_seed(asked: argparse.Namespace, seed: int) -> None:
     for problem in problems(asked.data):
         for noise in ("symmetric", "pair"):
-            if not ROWS.have(problem=problem[0], noise=noise, seed=seed):
+            if not ROWS.have(problem=problem[0], noise=noise, seed=seed, detector=ALONE):
                 ROWS.add(*rows_of(problem, noise, seed))
 
 
