@@ -100,8 +100,8 @@ def page(rows: list[Row]) -> list[str]:
         "",
         "Where the posterior is behind, on TREC with symmetric flips, its neighbours are the cause: among 100 singular",
         "values of TF-IDF they say less than the classifier itself, and without them the difference is gone. With flips to",
-        "one other class the same neighbours add more than they cost here, so their weight stays one half. Choosing it by the",
-        "likelihood of the given labels, as the temperature is chosen, has not been tried.",
+        "one other class the same neighbours add more than they cost here, so their weight stays one half. Choosing it by",
+        "the likelihood of the given labels, as the temperature is chosen, has not been tried.",
     ]
 
 
