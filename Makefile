@@ -40,23 +40,23 @@ test-fast: .venv/test
 test-slow: .venv/test  ## The slow tests: memory, real data
 	$(BIN)/python -m pytest -m slow
 
-check: .venv/test  ## Lint, format and types
+check: .venv/test  ## Lint, format, types and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/codespell src docs scripts examples benchmarks README.md CHANGELOG.md CONTRIBUTING.md
 
 format: .venv/test  ## Put the code into its format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-docs: .venv/test  ## API pages and tutorial into docs/_build
+docs: .venv/test  ## The pages, with reference and notebooks, into docs/_build; search works without a network
 	$(PIP) --group docs
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
-wheel: .venv/test  ## Build the wheel and try it in fresh environments, once with the lowest versions allowed
+wheel: .venv/test  ## Build wheel and sdist twice, compare them, and try the wheel with the newest and the lowest versions allowed
 	$(PIP) --group build
-	rm -rf dist
-	$(BIN)/python -m build --wheel --outdir dist > /dev/null
+	PYTHON=$(BIN)/python sh scripts/build_twice.sh
 	PYTHON=$(PYTHON) sh scripts/try_wheel.sh newest
 	PYTHON=$(PYTHON) sh scripts/try_wheel.sh lowest
 

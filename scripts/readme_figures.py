@@ -72,7 +72,7 @@ def _range(seeds: list[int]) -> str:
 def rows() -> str:
     """The five most suspect digits of the demo."""
     import gradsift
-    from gradsift.demo import load
+    from gradsift.demo.digits import load
 
     train = load()[0]
     features = train["x"].reshape(len(train["x"]), -1)

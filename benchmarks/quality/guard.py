@@ -232,7 +232,7 @@ def guard_lines(rows: Sequence[Row]) -> list[str]:
     lines: list[str] = []
     for regime, mine in in_order(rows).items():
         few = np.mean([row["rare_samples"] for row in mine])
-        lines += [f"### {REGIMES[regime].words}: {RARE[regime]}", "", f"{few:,.0f} right samples are rare.", ""]
+        lines += [f"## {REGIMES[regime].words}: {RARE[regime]}", "", f"{few:,.0f} right samples are rare.", ""]
         for hold in [hold for hold in HOLDS if any(row["hold"] == hold for row in mine)]:
             found = guard_table(mine, regime, hold)
             lines += [*(found if regime in WHOLE else found[:1]), ""]

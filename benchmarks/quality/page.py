@@ -1,4 +1,4 @@
-"""docs/benchmark.md and its plots, from the rows alone."""
+"""docs/benchmark.md, its pages of long tables and its plots, from the rows alone."""
 
 from __future__ import annotations
 
@@ -33,9 +33,17 @@ regimes, not what other regimes would. Networks are small, so that hundreds of t
 below what large ones reach.
 """
 
+TABLES = [
+    "## The long tables", "",
+    "* [Does removing help?](benchmark-accuracy.md): accuracy after retraining, with controls, regime by regime.",
+    "* [Flagged is not harmful](benchmark-rare.md): rare and right samples that are flagged, and the price of holding.",
+    "* [Every regime, every method](benchmark-regimes.md): average precision, AUROC, precision and cost.",
+]  # fmt: skip
+ORIGIN = "A part of [the benchmark](benchmark.md), which says what was run, on which machine, and how to read it."
+
 
 def write() -> None:
-    """Writes the page and its plots."""
+    """Writes the pages and their plots."""
     order = list(REGIMES | FULL)
     detection, budget, retraining = (
         sorted(read(path), key=lambda row: order.index(row["regime"])) for path in (DETECTION, BUDGET, RETRAINING)
@@ -58,8 +66,7 @@ def write() -> None:
         "(prediction and neighbours); beside it the same count of predictions alone.", "",
         *tables.budget(budget), "",
     ]  # fmt: skip
-    lines += accuracy(retraining)
-    lines += guarded() + explained()
+    lines += explained()
     lines += [
         "## What the default along training costs", "",
         "The cost columns above hold scoring and eval passes, but no recording of training's own passes, which is measured "
@@ -67,10 +74,18 @@ def write() -> None:
         "well.", "",
         *cost.cost_lines(read(cost.COST), detection), "",
     ]  # fmt: skip
-    lines += ["## Every regime", ""]
+    every = []
     for regime in dict.fromkeys(row["regime"] for row in detection):
-        lines += [f"### {(REGIMES | FULL)[regime].words}", "", *tables.details(detection, regime), ""]
-    path = DOCS / "benchmark.md"
+        every += [f"## {(REGIMES | FULL)[regime].words}", "", *tables.details(detection, regime), ""]
+    _write_page("benchmark.md", [*lines, *TABLES])
+    _write_page("benchmark-accuracy.md", ["# Does removing help?", "", ORIGIN, "", *accuracy(retraining)])
+    _write_page("benchmark-rare.md", ["# Flagged is not harmful: rare and right", "", ORIGIN, "", *guarded()])
+    _write_page("benchmark-regimes.md", ["# Every regime, every method", "", ORIGIN, "", *every])
+
+
+def _write_page(name: str, lines: Sequence[str]) -> None:
+    """Writes a page of the docs."""
+    path = DOCS / name
     path.write_text("\n".join(lines).rstrip() + "\n")
     print(f"wrote {path}")
 
@@ -157,7 +172,7 @@ def guarded() -> list[str]:
     rows, priced = read(guard.GUARD), read(guard.GUARD_ACCURACY)
     if not rows:
         return []
-    lines = ["## Flagged is not harmful: rare and right", "", *guard.guard_lines(rows), ""]
+    lines = [*guard.guard_lines(rows), ""]
     return lines + ([*guard.price_lines(priced), ""] if priced else [])
 
 
@@ -173,13 +188,12 @@ def accuracy(rows: Sequence[Row]) -> list[str]:
         return []
     hours = sum(row["seconds"] for row in rows) / 3600
     lines = [
-        "## Does removing help?", "",
         f"{len(rows):,} trainings, {hours:.1f} hours of computing. All arms of a seed share weights and recipe. No choice "
         "was made on test samples: the true rate is an oracle's budget, the automatic one reads predictions and "
         "features.", "",
-        "### Share of the oracle's gain", "", *outcomes.oracle_share(rows), "",
+        "## Share of the oracle's gain", "", *outcomes.oracle_share(rows), "",
     ]  # fmt: skip
     for regime in dict.fromkeys(row["regime"] for row in rows):
-        lines += [f"### {(REGIMES | FULL)[regime].words}: accuracy", "", *outcomes.retraining(rows, regime), ""]
+        lines += [f"## {(REGIMES | FULL)[regime].words}: accuracy", "", *outcomes.retraining(rows, regime), ""]
     machines = "; ".join(sorted({row["machine"] for row in rows}))
     return [*lines, f"Machine: {machines}.", ""]

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +19,9 @@ from rich.progress import (
 )
 
 from gradsift.printable import printable
+
+SHOWN: ContextVar[bool] = ContextVar("gradsift_bars_shown", default=True)
+"""Whether bars and announcements may appear at all; ``gradsift --quiet`` turns them off."""
 
 
 class Bar:
@@ -32,7 +36,8 @@ class Bar:
     """
 
     def __init__(self, description: str, total: int, unit: str, show: bool, patience: float = 2.0) -> None:
-        self._description, self._total, self._unit, self._show = description, total, unit, show
+        self._description, self._total, self._unit = description, total, unit
+        self._show = show and SHOWN.get()
         self._patience, self._start, self._done = patience, time.monotonic(), 0
         self._progress: Progress | None = None
 
@@ -73,7 +78,8 @@ def announce(text: str) -> None:
     Args:
         text: The line.
     """
-    Console(file=sys.stderr).print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    if SHOWN.get():
+        Console(file=sys.stderr).print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from gradsift.fields import setting, settings_of
 from gradsift.ranges import whole
 
 OF_THE_COMMAND = {
-    "audit": {"output", "config", "overwrite", "trust_run", "trust", "as_json"},
-    "plan": {"workers", "price", "as_json"},
+    "audit": {"output", "config", "overwrite", "trust_run", "trust", "fail_above", "as_json", "quiet"},
+    "plan": {"workers", "price", "as_json", "quiet"},
 }
 """Options that are no settings: they are not replayed."""
 OF_THE_JOB = {"audit": [EngineSettings], "plan": []}

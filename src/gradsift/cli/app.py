@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, NoReturn
 
@@ -15,7 +16,9 @@ from gradsift.cli import (
     audit,
     correct,
     demo,
+    doctor,
     exchange,
+    explain,
     geometry,
     improve,
     influence,
@@ -23,10 +26,13 @@ from gradsift.cli import (
     plan,
     report,
     review,
+    show,
     trim,
     verify,
 )
-from gradsift.cli.console import console, log_to_terminal, warn
+from gradsift.cli.console import be_quiet, console, log_to_terminal, warn
+from gradsift.cli.limit import ABOVE
+from gradsift.cli.quiet import with_quiet
 from gradsift.errors import GradsiftError
 from gradsift.imports import user_frames
 
@@ -36,33 +42,40 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     name="gradsift",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help=(
-        "Finds the training samples that work against a model, by outlier analysis over per-sample gradients, says why, "
-        "removes them, and proves by retraining whether that helped.\n\n"
-        "Start with **gradsift demo**. For your own model: **plan**, **audit**, look at the report, **correct** or "
-        "**trim**, **verify**; "
-        "**influence** asks which samples help or harm a target."
+        "Finds the training samples that are probably wrong or harmful, corrects or removes them, and shows by "
+        "retraining whether that helped.\n\n"
+        "Start with **gradsift demo**. For your own data: **improve** does all of it; or **audit**, **show**, **correct**, "
+        "**verify**, one step a command. **doctor** says what is installed."
         "\n\nExit codes: 0 done, 1 something you gave does not work (the message says what to do), 2 wrong usage, "
-        "130 interrupted; the same audit command resumes."
+        f"{ABOVE} a share lies above --fail-above, 130 interrupted; the same audit command resumes.\n\n"
+        "Colours: NO_COLOR=1 turns them off."
     ),
 )
-app.command("demo")(demo.demo)
-app.command("plan")(plan.plan)
-app.command("audit")(audit.audit)
-app.command("merge")(merge.merge)
-app.command("improve")(improve.improve)
-app.command("influence")(influence.influence)
-app.command("geometry")(geometry.geometry)
-app.command("trim")(trim.trim)
-app.command("correct")(correct.correct)
-app.command("verify")(verify.verify)
-app.command("report")(report.report)
-app.command("review")(review.review)
-app.command("export-decisions")(exchange.export_decisions)
-app.command("import-decisions")(exchange.import_decisions)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo.demo,
+    "plan": plan.plan,
+    "audit": audit.audit,
+    "merge": merge.merge,
+    "show": show.show,
+    "explain": explain.explain,
+    "improve": improve.improve,
+    "review": review.review,
+    "export-decisions": exchange.export_decisions,
+    "import-decisions": exchange.import_decisions,
+    "correct": correct.correct,
+    "trim": trim.trim,
+    "verify": verify.verify,
+    "report": report.report,
+    "influence": influence.influence,
+    "geometry": geometry.geometry,
+    "doctor": doctor.doctor,
+}
+"""Name to command, in the order of ``gradsift --help``."""
+for name, command in COMMANDS.items():
+    app.command(name)(with_quiet(command))
 
 
 def _show_version(value: bool) -> None:
@@ -96,6 +109,7 @@ def main() -> NoReturn:
 
 def _run() -> int:
     """Runs a command; gives the exit code."""
+    be_quiet(False)
     try:
         return app(prog_name="gradsift", standalone_mode=False) or 0
     except UsageError as error:
@@ -113,6 +127,8 @@ def _run() -> int:
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the last resort: no traceback of ours reaches a user
         if isinstance(error.__context__, BrokenPipeError):
             return 1  # who reads our output has closed it, as head does: there is nobody to tell
+        if isinstance(error, SystemExit) and not user_frames(error):
+            return int(error.code or 0)  # typer's own, once a shell's question about completion is answered
         _show_unexpected(error)
         return _failed(error)
 

@@ -11,11 +11,14 @@ import typer
 
 from gradsift.audit import audit as audit_data_set
 from gradsift.audit import audit_part
-from gradsift.cli.console import print_json, print_table, resumable, say
+from gradsift.cli.console import print_json, resumable, say
+from gradsift.cli.limit import ABOVE, FailAboveOption, Verdict, given_share, read_limit
 from gradsift.cli.options import PLACE, JsonOption, Options, flag, with_options
 from gradsift.cli.predictions import audit_files
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
+from gradsift.cli.worst import print_worst
+from gradsift.data import Samples
 from gradsift.data.files import Loaded, load_column
 from gradsift.engines import EngineSettings, Part
 from gradsift.errors import SettingError
@@ -39,6 +42,7 @@ def audit(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a whole run directory.")] = False,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
+    fail_above: FailAboveOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Scores every training sample and writes a run directory with the table and the report.
@@ -58,6 +62,7 @@ def audit(
     """
     engine = options.make(EngineSettings)
     typed = sorted(set(options.typed) - {flag(name) for name in ranges_of(EngineSettings)})
+    limit = read_limit(fail_above)
     if config is None:
         source, settings = options.make(Source), options.make(AuditSettings)
     elif typed:
@@ -67,6 +72,10 @@ def audit(
         )
     else:
         source, settings = _replayed(config, Trust.given(as_location(config), trust_run, trust))
+    if limit is not None and given_share(settings.to_dict()):
+        raise SettingError("--fail-above judges the share that the audit finds: leave --contamination at auto")
+    if limit is not None and engine.part is not None:
+        raise SettingError("--fail-above judges a whole audit: give it to gradsift show, once the parts are merged")
     refuse_unwritable(as_location(output))
     if engine.part is not None:
         with resumable("the part"):
@@ -74,10 +83,7 @@ def audit(
         return
     with resumable("the audit"):
         result = run_audit(source, settings, output, overwrite, engine)
-    if as_json:
-        print_json(summary(result))
-        return
-    show(result)
+    present(result, source, limit, as_json)
 
 
 def run_audit(
@@ -174,37 +180,76 @@ class Loading:
         return model, loaded.dataset, task
 
 
-def summary(result: Audit) -> dict[str, Any]:
+def present(result: Audit, source: Source, limit: float | None, as_json: bool) -> None:
+    """Prints a new audit.
+
+    Args:
+        result: The audit.
+        source: Where its data come from.
+        limit: The largest share that is no failure.
+        as_json: Whether it is printed as JSON.
+
+    Raises:
+        Exit: With code 3, where the share lies above the limit.
+    """
+    verdict = Verdict.of(result, limit)
+    if as_json:
+        print_json(summary(result, verdict))
+    else:
+        tell(result)
+        print_worst(result, 5, None if result.train_set is None else Samples(result.train_set))
+        path = result.run.path
+        say(f"Table: {path / 'scores.parquet'}\nReport: {path / 'report.html'}")
+        if limit is not None:
+            say(verdict.sentence(), "bold")
+        say(f"Next: gradsift show {path}, or gradsift correct {path} -o FILE{_ending(source)}")
+    if verdict.failed:
+        raise typer.Exit(ABOVE)
+
+
+def summary(result: Audit, verdict: Verdict, worst: int = 10) -> dict[str, Any]:
     """What ``--json`` prints.
 
     Args:
         result: The audit.
+        verdict: How its share compares with a limit.
+        worst: How many samples are listed.
 
     Returns:
         Plain values.
     """
+    columns = [
+        "position",
+        "id",
+        "given_label",
+        "suggested_label",
+        "wrong_probability",
+        "score",
+        "reason_kind",
+        "reason",
+    ]
+    rows = result.worst(worst, previews=False)
     return {
         "run": str(result.run.path),
         "samples": len(result),
         "flagged": len(result.flagged_positions),
-        "contamination": result.details["contamination"],
-        "coverage": result.details["coverage"],
-        "data_fingerprint_covers": result.details["data_fingerprint_covers"],
+        "contamination": result.details.get("contamination"),
+        **verdict.to_dict(),
+        "coverage": result.details.get("coverage"),
+        "data_fingerprint_covers": result.details.get("data_fingerprint_covers", "unknown"),
         "warnings": result.warnings,
-        "worst": result.worst(10, previews=False)
-        .select(["position", "id", "wrong_probability", "score", "reason"])
-        .to_pylist(),
+        "worst": rows.select([name for name in columns if name in rows.column_names]).to_pylist(),
     }
 
 
-def show(result: Audit) -> None:
-    """Prints an audit for a person.
+def tell(result: Audit) -> None:
+    """Prints what an audit has found, with what to beware of.
 
     Args:
         result: The audit.
     """
-    say(f"Gradients: {result.details['coverage']}.")
-    covered = result.details["data_fingerprint_covers"]
+    say(f"Gradients: {result.details.get('coverage', 'unknown')}.")
+    covered = result.details.get("data_fingerprint_covers", "unknown")
     if covered != "all samples":
         say(f"Data fingerprint: {covered}. Changes of the others go unnoticed when the run is resumed or trimmed.")
     for first in (True, False):
@@ -213,19 +258,12 @@ def show(result: Audit) -> None:
                 say(f"Warning: {notice.words}", "yellow")
         if first:
             say(result.cut, "bold")
-    rows = [
-        {
-            "rank": str(row["rank"]),
-            "position": str(row["position"]),
-            **({} if row["wrong_probability"] is None else {"P(wrong)": f"{100 * row['wrong_probability']:.0f} %"}),
-            "score": f"{row['score']:.4g}",
-            "reason": row["reason"],
-        }
-        for row in result.worst(5, previews=False).to_pylist()
-    ]
-    print_table(rows, "The worst samples")
-    path = result.run.path
-    say(f"Table: {path / 'scores.parquet'}\nReport: {path / 'report.html'}")
+
+
+def _ending(source: Source) -> str:
+    """How the corrected file would be named: like the data, which ``correct`` writes in the same format."""
+    suffix = as_location(source.data).suffix
+    return f" (a {suffix} like the data)" if suffix else ""
 
 
 def _on_record(source: Source, loaded: Loaded) -> dict[str, Any]:

@@ -22,9 +22,20 @@ from rich.text import Text
 from typer import Exit
 
 from gradsift.printable import printable
+from gradsift.progress import SHOWN
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+
+
+def be_quiet(quiet: bool) -> None:
+    """Shows nothing but warnings, errors and what ``--json`` prints.
+
+    Args:
+        quiet: Whether to; ``False`` shows all again.
+    """
+    console.quiet = quiet
+    SHOWN.set(not quiet)
 
 
 def say(text: object, style: str = "") -> None:

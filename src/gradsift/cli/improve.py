@@ -10,13 +10,14 @@ from torch import nn
 
 from gradsift import improve as job
 from gradsift.cleaning.corrected_file import write_corrected
-from gradsift.cli.console import print_json, print_table, resumable, say, warn
+from gradsift.cli.console import print_json, print_table, resumable, say
 from gradsift.cli.options import PLACE, JsonOption
 from gradsift.cli.predictions import read_array
 from gradsift.data.files import load, load_column
 from gradsift.errors import DataError
 from gradsift.imports import import_function
 from gradsift.locations import Location, as_location
+from gradsift.progress import announce
 from gradsift.store.checksums import from_json
 from gradsift.writing import always, new_file, remove
 
@@ -75,7 +76,7 @@ def improve(
             train_function, loaded.dataset, tested, metric=metric_function, trainings=trainings, folds=folds,
             features=None if features is None else read_array(features), seeds=seeds, seed=seed,
             groups=None if groups is None else load_column(data, groups), class_names=loaded.class_names, output=folder,
-            tell=warn,
+            tell=announce,
         )  # fmt: skip
     if former is not None and former != result.choice.cure.digest.hex():
         remove(better)  # people have decided more since it was written

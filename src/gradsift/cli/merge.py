@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from gradsift.audit import merge as merge_parts
-from gradsift.cli.audit import show, summary
-from gradsift.cli.console import print_json, warn
+from gradsift.cli.audit import present
+from gradsift.cli.console import warn
 from gradsift.cli.options import PLACE, JsonOption
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
@@ -54,7 +54,4 @@ def merge(
         groups=load_column(source.data, source.groups) if source.groups else None,
         trajectory=source.trajectory,
     )
-    if as_json:
-        print_json(summary(result))
-        return
-    show(result)
+    present(result, source, None, as_json)

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from gradsift.cli.console import print_json, say, warn
+from gradsift.cli.at_hand import data_at_hand
+from gradsift.cli.console import print_json, say
 from gradsift.cli.options import PLACE, JsonOption, RunArgument
-from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
-from gradsift.errors import DataError, SettingError
 from gradsift.evaluation import Verification
 from gradsift.locations import as_location, refuse_unwritable
 from gradsift.report import write_report
@@ -32,15 +31,10 @@ def report(
     """
     refuse_unwritable(as_location(output or run))
     audit = Audit.open(run)
-    try:
-        trusted = Trust.given(as_location(run) / "config.yaml", trust_run, trust)
-        data = Source.from_config(audit.run.config.get("source", {}), trusted).load_data().dataset
-    except (SettingError, DataError) as error:
-        warn(f"Without previews of samples: {error}")
-        data = None
+    samples = data_at_hand(audit, Trust.given(as_location(run) / "config.yaml", trust_run, trust))
     verified = audit.run.path / "verify.json"
     verification = Verification.from_dict(audit.run.read_json("verify.json")) if verified.exists() else None
-    path = write_report(audit, output or audit.run.path / "report.html", data, verification)
+    path = write_report(audit, output or audit.run.path / "report.html", samples and samples.source, verification)
     if as_json:
         print_json({"report": str(path)})
         return

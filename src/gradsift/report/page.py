@@ -102,7 +102,7 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
         "script": script(),
         "policy": policy(),
         "matrix": _matrix(audit),
-        "removed": _removed(audit),
+        "removed": removed_by_class(audit),
         "space": gradient_space(audit),
         "geometry": geometry,
         "geometry_plots": geometry_plots(geometry) if geometry is not None else [],
@@ -174,8 +174,15 @@ def _matrix(audit: AuditedRun) -> dict[str, Any] | None:
     }
 
 
-def _removed(audit: AuditedRun) -> list[dict[str, Any]] | None:
-    """What is removed of each class."""
+def removed_by_class(audit: AuditedRun) -> list[dict[str, Any]] | None:
+    """How many samples of each given class are flagged.
+
+    Args:
+        audit: The audit.
+
+    Returns:
+        ``name``, ``size``, ``removed`` and ``share`` of the classes, the largest share first; ``None`` without classes.
+    """
     labels = _class_labels(audit)
     if labels is None:
         return None

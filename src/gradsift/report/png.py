@@ -19,15 +19,7 @@ def png_data_uri(image: np.ndarray) -> str:
     Returns:
         A ``data:image/png;base64,`` URI.
     """
-    if image.ndim == 3 and image.shape[0] in (1, 3) and image.shape[2] not in (1, 3):
-        image = image.transpose(1, 2, 0)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if image.dtype != np.uint8:
-        numbers = image.astype(np.float64)
-        low, high = min(0.0, float(numbers.min())), max(float(numbers.max()), 1e-9)
-        high = 1.0 if low == 0.0 and high <= 1.0 else high
-        image = np.rint(255 * (numbers - low) / (high - low)).astype(np.uint8)
+    image = to_pixels(image)
     height, width = image.shape[:2]
     colour = 2 if image.ndim == 3 else 0
     lines = b"".join(b"\0" + np.ascontiguousarray(row).tobytes() for row in image)
@@ -38,6 +30,27 @@ def png_data_uri(image: np.ndarray) -> str:
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines, 9)) + chunk(b"IEND", b"")
     return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + content).decode()
+
+
+def to_pixels(image: np.ndarray) -> np.ndarray:
+    """An image as bytes.
+
+    Args:
+        image: As for :func:`png_data_uri`.
+
+    Returns:
+        Shape (h, w) or (h, w, 3), uint8.
+    """
+    if image.ndim == 3 and image.shape[0] in (1, 3) and image.shape[2] not in (1, 3):
+        image = image.transpose(1, 2, 0)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.dtype != np.uint8:
+        numbers = image.astype(np.float64)
+        low, high = min(0.0, float(numbers.min())), max(float(numbers.max()), 1e-9)
+        high = 1.0 if low == 0.0 and high <= 1.0 else high
+        image = np.rint(255 * (numbers - low) / (high - low)).astype(np.uint8)
+    return image
 
 
 def is_image(array: np.ndarray) -> bool:

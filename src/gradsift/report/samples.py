@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from gradsift.printable import printable
 from gradsift.report.content import Content, content_of
 from gradsift.report.media import render_audio, render_signal
-from gradsift.report.png import png_data_uri
+from gradsift.report.png import png_data_uri, to_pixels
 from gradsift.table import AuditedRun
 
 CARDS = 24
@@ -85,6 +85,22 @@ def describe_sample(sample: Any, feature_names: list[str] | None = None) -> str:
     values = content.value
     shown = [f"{_feature_name(content.names, place)}={value:.4g}" for place, value in enumerate(values[:SHOWN_IN_LINE])]
     return ", ".join(shown) + (f" and {len(values) - SHOWN_IN_LINE} more" if len(values) > SHOWN_IN_LINE else "")
+
+
+def picture_of(sample: Any) -> np.ndarray | None:
+    """A sample's input as a picture.
+
+    Args:
+        sample: ``(x, y)``, a dict, or the input alone.
+
+    Returns:
+        Shape (h, w, 3), uint8; ``None`` where the input is no image.
+    """
+    content = content_of(sample)
+    if content.form != "image":
+        return None
+    pixels = to_pixels(content.value)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
 
 def _as_text(content: Content) -> str:

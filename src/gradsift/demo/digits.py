@@ -1,4 +1,4 @@
-"""The recipe of ``gradsift demo``: scikit-learn's bundled digits, of which a quarter get a wrong label."""
+"""Digits: scikit-learn's bundled images, of which a quarter get a wrong label, and a small network that memorises them."""
 
 from __future__ import annotations
 
