@@ -59,7 +59,9 @@ def leased(place: RemotePath, kind: type[OutputError] = OutputError) -> Iterator
         OutputError: Another process writes it.
         LocationError: The place cannot be written.
     """
-    now, leases = _now(place), _leases(place)
+    now = _now(place)
+    beside = _beside(place)
+    leases = _leases(place, beside)
     for _, lease in leases:
         _refuse_live(place, lease, now, kind)
     number = leases[-1][0] if leases else 0
@@ -71,8 +73,9 @@ def leased(place: RemotePath, kind: type[OutputError] = OutputError) -> Iterator
         raise _busy(place, kind, "") from error
     except NotImplementedError:
         own.write_bytes(holder)
-    for _, lease in leases:
-        lease.unlink(missing_ok=True)
+    trials = [file for file in beside if file.name.startswith(f".{place.name}.trial-")]
+    for left in [*(lease for _, lease in leases), *trials]:  # of processes that were killed
+        left.unlink(missing_ok=True)
     ended = threading.Event()
     renewal = threading.Thread(target=_renew, args=(own, holder, ended), name="gradsift-lease", daemon=True)
     renewal.start()
@@ -95,7 +98,7 @@ def is_leased(place: RemotePath) -> bool:
         True where :func:`leased` would refuse.
     """
     try:
-        for _, lease in _leases(place):
+        for _, lease in _leases(place, _beside(place)):
             _refuse_live(place, lease, _now(place), OutputError)
     except OutputError:
         return True
@@ -110,12 +113,15 @@ def _renew(own: RemotePath, holder: bytes, ended: threading.Event) -> None:
             logger.warning("the lease %s could not be renewed: %s", own, error)
 
 
-def _leases(place: RemotePath) -> list[tuple[int, RemotePath]]:
-    """Leases that lie there, the newest last."""
-    beginning = place.parent / f".{place.name}.lock."
-    keys = request(str(place), "read", lambda: place.fs.glob(f"{beginning.key}*"))
-    found = [RemotePath(place.protocol, key) for key in keys]
-    return sorted((int(lease.suffix[1:]), lease) for lease in found if lease.suffix[1:].isdigit())
+def _beside(place: RemotePath) -> list[RemotePath]:
+    """Leases and trials that lie beside a place; one listing."""
+    return (place.parent / f".{place.name}.*").matching()
+
+
+def _leases(place: RemotePath, beside: list[RemotePath]) -> list[tuple[int, RemotePath]]:
+    """The leases among these files, the newest last."""
+    leases = [file for file in beside if file.stem == f".{place.name}.lock" and file.suffix[1:].isdigit()]
+    return sorted((int(lease.suffix[1:]), lease) for lease in leases)
 
 
 def _refuse_live(place: RemotePath, lease: RemotePath, now: datetime, kind: type[OutputError]) -> None:
@@ -141,11 +147,14 @@ def _busy(place: RemotePath, kind: type[OutputError], left: str) -> OutputError:
 def _now(place: RemotePath) -> datetime:
     """The store's time, from a file that is written and removed."""
     trial = place.parent / f".{place.name}.trial-{uuid.uuid4().hex[:12]}"
-    trial.write_bytes(b"gradsift tries whether it can write here")
-    try:
-        return _written(trial)
-    finally:
-        trial.unlink(missing_ok=True)
+    while True:
+        trial.write_bytes(b"gradsift tries whether it can write here")
+        try:
+            return _written(trial)
+        except FileNotFoundError:  # whoever got the lease at this moment has taken it for one that was left
+            continue
+        finally:
+            trial.unlink(missing_ok=True)
 
 
 def _written(file: RemotePath) -> datetime:
