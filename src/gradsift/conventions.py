@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gradsift.data import Samples
 from gradsift.data.class_names import names_of_model, refuse_other_names
 from gradsift.errors import DataError, ModelError, SampleError
-from gradsift.tasks import Classification, LabelledTask, Task
+from gradsift.tasks import Classification, LabelledTask, Task, kind_of
 from gradsift.tasks.base import LossTask
 
 
@@ -35,17 +35,13 @@ def class_names_for(
     names = samples.class_names if class_names is None else [str(name) for name in class_names]
     if samples.words is not None and isinstance(task, LabelledTask):
         _check_words(samples.words, task, names)
+    if names is not None and kind_of(task) == "token" and isinstance(outputs, Tensor):
+        _check_number(names, outputs.shape[-1], given=class_names is not None)
     if names is None or not isinstance(task, LabelledTask) or task.kind not in ("class", "multilabel"):
         return names
     if isinstance(task, Classification) and not _are_logits(outputs):
         return names
-    classes = task.predictions(outputs).shape[1]
-    if len(names) != classes:
-        whose = "class_names holds" if class_names is not None else "the data set names"
-        raise DataError(
-            f"{whose} {len(names)} classes ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}), the model's output "
-            f"has {classes}: give one name for each class in the order of the output (class_names=[...])"
-        )
+    _check_number(names, task.predictions(outputs).shape[1], given=class_names is not None)
     of_model = names_of_model(model)
     if class_names is None and of_model is not None:
         encoding = getattr(samples.source, "encoding", None)
@@ -56,6 +52,16 @@ def class_names_for(
         given = bool(encoding and encoding.get("label2id"))  # by the user, who may call classes otherwise
         refuse_other_names(names, of_model, fix, shared_only=given)
     return names
+
+
+def _check_number(names: Sequence[str], classes: int, *, given: bool) -> None:
+    """Refuses names of another number of classes than the model's output has."""
+    if len(names) != classes:
+        raise DataError(
+            f"{'class_names holds' if given else 'the data set names'} {len(names)} classes "
+            f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}), the model's output has {classes}: give one name "
+            "for each class in the order of the output (class_names=[...])"
+        )
 
 
 def check_outputs(task: Task, outputs: Any, size: int) -> None:

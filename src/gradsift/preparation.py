@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten
 
 from gradsift.conventions import check_labels, check_outputs, class_names_for
 from gradsift.data import Samples, fingerprint_samples, to_model
+from gradsift.data.batch import table_of
 from gradsift.detectors import Detector
 from gradsift.errors import GradsiftError, ModelError, SettingError, naming_samples
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
@@ -20,7 +21,9 @@ from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.model_state import evaluated
 from gradsift.settings import AuditSettings
 from gradsift.stages import Expected, choose_detectors
-from gradsift.tasks import LabelledTask, Task, get_task, read_outputs
+from gradsift.stages.token_evidence import has_tokens
+from gradsift.store.collect import SURROUNDED
+from gradsift.tasks import LabelledTask, Task, get_task, kind_of, read_outputs
 from gradsift.tasks.reading import some_batches
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.identity import DataIdentity
@@ -100,7 +103,10 @@ def prepare(
     with naming_samples(positions):
         gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
     heads = heads_wanted(settings.cross_fit_heads, model, gradients, task)
-    detectors, ranking = choose_detectors(settings, _expected(task, gradients.closed_form, trajectory, heads))
+    table = kind_of(task) in SURROUNDED and table_of(example) is not None
+    more = ({"inputs"} if table else set()) | ({"tokens"} if has_tokens(task, outputs) else set())
+    expected = _expected(task, gradients.closed_form, trajectory, heads=heads, more=more)
+    detectors, ranking = choose_detectors(settings, expected)
     size = settings.batch_size
     reduced = gradients.keeping(_reductions(detectors, settings, gradients.closed_form, heads))
     return Preparation(
@@ -150,12 +156,12 @@ def heads_wanted(setting: str, model: nn.Module, gradients: PerSampleGradients, 
     return bool(body) and not any(parameter.requires_grad for parameter in body)
 
 
-def _expected(task: Task, closed_form: bool, trajectory: Trajectory | None, heads: bool) -> Expected:
+def _expected(task: Task, closed_form: bool, trajectory: Trajectory | None, *, heads: bool, more: set[str]) -> Expected:
     """What evidence the model's passes will give."""
     fields = {"losses", "gradients"} | ({"labels", "predictions"} if isinstance(task, LabelledTask) else set())
     fields |= ({"features"} if closed_form else set()) | ({"trajectory"} if trajectory is not None else set())
-    classes = isinstance(task, LabelledTask) and task.kind == "class"
-    return Expected(frozenset(fields), classes, closed_form, trajectory, type(task).__name__, heads)
+    fields |= more
+    return Expected(frozenset(fields), kind_of(task), closed_form, trajectory, type(task).__name__, heads)
 
 
 def _outputs(model: nn.Module, task: Task, example: Any) -> Any:

@@ -47,12 +47,15 @@ def decide(
     predictions: np.ndarray | GradientMatrix | Belief | None = None,
     wrong: WrongLabels | None = None,
     held: bool = False,
+    wrong_probability: np.ndarray | None = None,
+    cut: float | None = None,
 ) -> Decision:
     """Decides how many samples are flagged.
 
     A number is taken as it is. ``"auto"`` flags as many samples as have labels that are more probably wrong than right,
     where predictions that have not seen them tell it. Else it counts confident disagreements where there are classes
-    (:func:`count_disagreements`), and outliers of the score elsewhere (:func:`count_outliers`). No test data is used.
+    (:func:`count_disagreements`), what a posterior of several labels or of values says where there is one, and outliers of
+    the score elsewhere (:func:`count_outliers`). No test data is used.
     Where samples share the score at the cut, ``"auto"`` moves it to the nearer end of them, so that all or none are
     flagged; of a share that was given, they are drawn at random, and the words say so.
 
@@ -63,6 +66,8 @@ def decide(
         labels: Given labels, shape (n,).
         predictions: Predicted probabilities, or the belief of a detector that has one, shape (n, K).
         wrong: How many labels are wrong, where predictions that have not seen them tell it.
+        wrong_probability: What a posterior of several labels, or of values, says of every sample, shape (n,).
+        cut: The probability from which on samples count as wrong; outliers of the probability count where left out.
         held: Whether every group loses the same share, so that there is no one cut.
 
     Returns:
@@ -75,11 +80,26 @@ def decide(
         decision = Decision(count, count / len(scores), contamination, contamination, words)
     elif wrong is not None:
         decision = _more_probably_wrong(wrong, len(scores))
+    elif wrong_probability is not None:
+        decision = count_outliers(wrong_probability) if cut is None else _above(wrong_probability, cut)
     elif kind == "class" and labels is not None and predictions is not None:
         decision = count_disagreements(labels, predictions)
     else:
         decision = count_outliers(scores)
     return decision if held or not decision.count else _at_ties(decision, scores, automatic=automatic)
+
+
+def _above(scores: np.ndarray, cut: float) -> Decision:
+    """As many samples as have a probability above the cut, at most half of all."""
+    size, above = len(scores), int((scores > cut).sum())
+    count = min(above, int(LARGEST * size))
+    expected = float(scores.mean())
+    words = (
+        f"{above:,} samples are wrong with a probability above {100 * cut:.0f} %; the probabilities of all add up to "
+        f"{round(expected * size):,}. They rest on the model's and its surroundings' errors, so the true number may be "
+        "twice as large or half as large."
+    )
+    return Decision(count, count / size, expected / 2, min(1.0, 2 * expected), words)
 
 
 def _more_probably_wrong(wrong: WrongLabels, size: int) -> Decision:

@@ -21,6 +21,9 @@ TARGET, WEIGHT, GIVEN_LABEL = PREFIX + "target", PREFIX + "weight", PREFIX + "gi
 CURED = (TARGET, WEIGHT)
 """Those of them that a training reads beside what the model takes."""
 
+COLUMNS = 1024
+"""Most columns of inputs that are kept as a table of numbers."""
+
 Batch = Any
 """A tuple ``(x, ..., y)``, or a dict, of tensors whose first axis is the sample."""
 
@@ -96,6 +99,23 @@ def inputs_of(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if len(batch) == 2 and isinstance(batch[0], dict):
         return (), dict(batch[0])
     return tuple(batch[:-1]), {}
+
+
+def table_of(batch: Batch) -> Tensor | None:
+    """The inputs of a batch, where they are a table of numbers.
+
+    Args:
+        batch: The batch.
+
+    Returns:
+        Shape (n, D) with D at most :data:`COLUMNS`; ``None`` where inputs are anything else, or more.
+    """
+    arguments, keywords = inputs_of(batch)
+    inputs = [*arguments, *keywords.values()]
+    if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not inputs[0].is_floating_point():
+        return None
+    table = inputs[0]
+    return table if table.ndim == 2 and 0 < table.shape[1] <= COLUMNS else None
 
 
 def batch_size(batch: Batch) -> int:

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from gradsift.errors import SettingError
 from gradsift.evidence import Evidence
+from gradsift.tasks import Kind
 
 
 class Detector(BaseEstimator):
@@ -24,14 +25,18 @@ class Detector(BaseEstimator):
     """Fields of :class:`~gradsift.evidence.Evidence` that are read: the first is needed, others are read where they are
     known. ``X`` is the field where there is one, and the evidence where there are several."""
 
-    of_classes: ClassVar[bool] = False
-    """Whether it needs one class label a sample."""
+    of_kind: ClassVar[Kind | None] = None
+    """What labels must be: ``"class"``, ``"multilabel"``, ``"value"`` or ``"token"``; ``None`` where any will do."""
 
     norms: ClassVar[tuple[int, ...]] = ()
     """Orders of the exact gradient norms that are read."""
 
     rows: ClassVar[bool] = False
     """Whether rows of the gradient matrix (factors or projections) are read."""
+
+    cut: ClassVar[float | None] = None
+    """The score from which on a sample is flagged where no share is given: one half for a probability that is as often
+    right as it says; ``None`` where how many are flagged is told otherwise."""
 
     comparable: ClassVar[bool] = True
     """Whether scores of two fits, for example on two classes, are on one scale."""

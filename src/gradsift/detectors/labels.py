@@ -47,7 +47,7 @@ class LabelQuality(Detector):
     """Shared part of cleanlab's scores: predictions are read in pieces, and labels are checked."""
 
     reads = ("predictions",)
-    of_classes = True
+    of_kind = "class"
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
         """Quality of the given labels.

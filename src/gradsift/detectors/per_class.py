@@ -21,7 +21,7 @@ class PerClass(Detector):
         detector: The detector to clone; it must read gradients.
     """
 
-    of_classes = True
+    of_kind = "class"
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector

@@ -60,7 +60,7 @@ class WrongLabelPosterior(Detector):
     """
 
     reads: ClassVar[tuple[str, ...]] = ("predictions", "features")
-    of_classes = True
+    of_kind = "class"
     rows = True
 
     def __init__(

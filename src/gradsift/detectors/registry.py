@@ -7,11 +7,14 @@ from collections.abc import Callable
 from gradsift.detectors.base import Detector
 from gradsift.detectors.external import External
 from gradsift.detectors.isolation import IsolationForest
+from gradsift.detectors.label_sets import WrongLabelSetPosterior
 from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, NormalizedMargin, SelfConfidence
 from gradsift.detectors.norms import L1Norm, L2Norm
 from gradsift.detectors.per_class import PerClass
 from gradsift.detectors.posterior import WrongLabelPosterior, WrongLabelPosteriorAlongTraining
+from gradsift.detectors.tokens import WorstToken, WrongTokenPosterior
 from gradsift.detectors.trajectory import AlongTraining
+from gradsift.detectors.values import WrongValuePosterior
 from gradsift.errors import SettingError
 
 DETECTORS: dict[str, Callable[[int], Detector]] = {
@@ -27,6 +30,10 @@ DETECTORS: dict[str, Callable[[int], Detector]] = {
     "confidence_weighted_entropy": lambda _seed: ConfidenceWeightedEntropy(),
     "posterior": lambda seed: WrongLabelPosterior(random_state=seed),
     "posterior_along_training": lambda seed: WrongLabelPosteriorAlongTraining(random_state=seed),
+    "multilabel_posterior": lambda seed: WrongLabelSetPosterior(random_state=seed),
+    "value_posterior": lambda seed: WrongValuePosterior(random_state=seed),
+    "token_posterior": lambda seed: WrongTokenPosterior(random_state=seed),
+    "worst_token": lambda _seed: WorstToken(),
     "l2_along_training": lambda _seed: AlongTraining("l2"),
     "l1_along_training": lambda _seed: AlongTraining("l1"),
     "el2n_along_training": lambda _seed: AlongTraining("residual_l2"),

@@ -6,6 +6,7 @@ import logging
 from typing import Any, Literal
 
 from gradsift.cleaning.corrected import apply
+from gradsift.cleaning.corrected_parts import relabel_parts
 from gradsift.cleaning.cure import Cure, How
 from gradsift.cleaning.cures_of import cure_of
 from gradsift.cleaning.reviewed import Reviewed
@@ -82,6 +83,9 @@ def correct(
         raise SettingError(f"{', '.join(given)} belongs to how='auto', which chooses; given how={how!r}")
     samples = audit.samples_of(train_set)
     reviewed = Reviewed.of(audit, samples)
+    if how == "relabel" and audit.kind in ("token", "multilabel", "value") and share is None and reviewed is None and _suggests(audit):
+        logger.warning(UNPROVEN.format(how=how))
+        return relabel_parts(train_set, audit.table, audit.tokens)
     if isinstance(how, Cure):
         cure = how
     elif how == "auto":
@@ -97,3 +101,8 @@ def correct(
         if how != "none":
             logger.warning(UNPROVEN.format(how=how))
     return apply(cure, samples.source, label=label, class_names=audit.class_names)
+
+
+def _suggests(audit: AuditedRun) -> bool:
+    """Whether something is suggested for flagged samples with several labels, values or tokens."""
+    return audit.tokens is not None or audit.table["suggested_label"].null_count < len(audit)

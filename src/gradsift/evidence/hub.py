@@ -17,13 +17,14 @@ from gradsift.store import ArrayMatrix, GradientMatrix
 from gradsift.tasks import Kind
 
 if TYPE_CHECKING:
+    from gradsift.evidence.tokens import TokenEvidence
     from gradsift.trajectory import Trajectory
 
 Provenance = Literal["in-sample", "out-of-fold", "along training", "unknown"]
 """Where a field comes from: a model that was trained on the sample with its label (``in-sample``), one that has not seen it
 (``out-of-fold``), the mean over a training (``along training``), or the user did not say (``unknown``)."""
 
-FIELDS = ("predictions", "features", "labels", "losses", "gradients", "trajectory")
+FIELDS = ("predictions", "features", "inputs", "labels", "losses", "gradients", "trajectory", "tokens")
 """What a detector may declare that it reads."""
 
 
@@ -40,10 +41,12 @@ class Evidence:
     Attributes:
         predictions: Predicted probabilities (or values), shape (n, K).
         features: Inputs of the last layer, or other features by which neighbours are found, shape (n, D).
+        inputs: What goes into the model, where that is a table of numbers, shape (n, D).
         labels: Given labels, shape (n,) class numbers, or (n, K) for several labels.
         losses: Loss of each sample, shape (n,).
         gradients: Per-sample gradients, shape (n, p), with their exact norms.
         trajectory: Statistics along training.
+        tokens: What is known of the samples' tokens, where each token has a class.
         kind: What labels are; ``None`` where there are none.
         folds: The fold that held each sample out, shape (n,), where predictions are out of fold.
         by_epoch: Predictions after every epoch, shape (epochs, n, K), where a training gave them.
@@ -57,10 +60,12 @@ class Evidence:
 
     predictions: Any = None
     features: Any = None
+    inputs: Any = None
     labels: np.ndarray | None = None
     losses: np.ndarray | None = None
     gradients: Any = None
     trajectory: Trajectory | None = None
+    tokens: TokenEvidence | None = None
     kind: Kind | None = None
     folds: np.ndarray | None = None
     by_epoch: np.ndarray | None = None
@@ -70,7 +75,7 @@ class Evidence:
 
     def __post_init__(self) -> None:
         """Makes matrices of arrays, and checks that every field is of the same samples."""
-        for name in ("predictions", "features", "gradients"):
+        for name in ("predictions", "features", "inputs", "gradients"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, GradientMatrix):
                 object.__setattr__(self, name, ArrayMatrix(np.asarray(value)))

@@ -57,6 +57,7 @@ def stored_evidence(
     return Evidence(
         predictions=None if predictions is None else ArrayMatrix(predictions),
         features=ArrayMatrix(run.statistic("features")) if "features" in stored else None,
+        inputs=ArrayMatrix(run.statistic("input")) if "input" in stored else None,
         labels=labels,
         losses=run.statistic("loss").load().astype(np.float64),
         gradients=stored_gradients(run),

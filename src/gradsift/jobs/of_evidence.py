@@ -39,7 +39,9 @@ def audit_evidence(evidence: Evidence, data: Any, request: Request) -> Audit:
         evidence = evidence if request.class_names is None else evidence.with_(class_names=list(request.class_names))
         last_layer = evidence.features is not None
         fields = evidence.known | ({"gradients"} if last_layer else set())
-        expected = Expected(frozenset(fields), True, last_layer=True, trajectory=evidence.trajectory)
+        expected = Expected(
+            frozenset(fields), evidence.kind or "class", last_layer=True, trajectory=evidence.trajectory
+        )
         detectors, ranking = choose_detectors(request.settings, expected)
         digest, covered = (
             fingerprint_samples(samples)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gradsift.detectors import Detector, get_detector
 from gradsift.errors import SettingError
 from gradsift.settings import AuditSettings
+from gradsift.stages.defaults import DEFAULTS, TRAJECTORIES, Default
+from gradsift.tasks import Kind
 from gradsift.trajectory import Trajectory
 
-LABEL_DETECTORS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
-TRAJECTORY_DETECTORS = ("l2_along_training", "el2n_along_training", "loss_along_training", "aum")
+NEEDED = {
+    "class": "class labels",
+    "multilabel": "several yes-or-no labels a sample",
+    "value": "values to predict",
+    "token": "a class for every token",
+}
+"""What labels must be, in words."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Expected:
 
     Attributes:
         fields: Names of the fields of :class:`~gradsift.evidence.Evidence`.
-        classes: Whether every sample has one class.
+        kind: What labels are; ``None`` where they are unknown.
         last_layer: Whether it is about the last layer, or predictions alone, and not about gradients of other layers.
         trajectory: What was recorded along training.
         task: What the labels belong to, for messages.
@@ -28,30 +34,44 @@ class Expected:
     """
 
     fields: frozenset[str]
-    classes: bool
+    kind: Kind | None
     last_layer: bool
     trajectory: Trajectory | None = None
     task: str = "predictions"
     held_out: bool = False
 
 
-def usual_detector(expected: Expected) -> str:
-    """The detector that ranks where none is asked for; see docs/decisions/0009-defaults.md.
+def default_for(expected: Expected) -> Default:
+    """What is done where nothing is asked for: the first default of the kind whose evidence will be there.
 
     Args:
         expected: What evidence there will be.
 
     Returns:
-        The posterior of a wrong label for classes and the last layer, along training where that was recorded and no
-        heads are cross-fitted; gradient norms elsewhere, or losses where there are no gradients.
+        An entry of :data:`~gradsift.stages.defaults.DEFAULTS`; its last one where none fits.
     """
-    trajectory = expected.trajectory
-    if expected.classes and expected.last_layer:
-        recorded = trajectory is not None and trajectory.predictions is not None and not expected.held_out
-        return "posterior_along_training" if recorded else "posterior"
-    if trajectory is not None and "l2" in trajectory.statistics:
-        return "l2_along_training"
-    return "l2" if "gradients" in expected.fields else "loss"
+    usual = DEFAULTS[expected.kind]
+    fitting = (one for one in usual if one.needs <= expected.fields and (expected.last_layer or not one.last_layer))
+    return next(fitting, usual[-1])
+
+
+def usual_detector(expected: Expected) -> str:
+    """The detector that ranks where none is asked for; see docs/defaults.md.
+
+    Args:
+        expected: What evidence there will be.
+
+    Returns:
+        The default of the kind of task; along training where that was recorded and no heads are cross-fitted, if it is the
+        posterior of a wrong class or a gradient norm.
+    """
+    usual, trajectory = default_for(expected).detector, expected.trajectory
+    if trajectory is None:
+        return usual
+    if usual == "posterior":
+        recorded = trajectory.predictions is not None and not expected.held_out
+        return "posterior_along_training" if recorded else usual
+    return f"{usual}_along_training" if usual in trajectory.statistics else usual
 
 
 def choose_detectors(settings: AuditSettings, expected: Expected) -> tuple[dict[str, Detector], str]:
@@ -80,19 +100,20 @@ def choose_detectors(settings: AuditSettings, expected: Expected) -> tuple[dict[
 
 def _usual_columns(expected: Expected) -> tuple[str, ...]:
     """Detectors that get a column where none are asked for. A trajectory adds some and takes none away."""
-    names: tuple[str, ...] = ("posterior",) if expected.classes and expected.last_layer else ()
-    if "gradients" in expected.fields:
-        names += ("l2", "l1", "isolation_forest") if expected.last_layer else ("l2", "isolation_forest")
-    names += ("loss",)
-    names += LABEL_DETECTORS if expected.classes else ()
-    recorded: Mapping[str, object] = expected.trajectory.statistics if expected.trajectory is not None else {}
-    along = {name: get_detector(name) for name in TRAJECTORY_DETECTORS}
-    return names + tuple(name for name, one in along.items() if getattr(one, "statistic", None) in recorded)
+    default = default_for(expected)
+    recorded = expected.trajectory.statistics if expected.trajectory is not None else {}
+    names = [name for name in (default.detector, *default.columns) if get_detector(name).reads[0] in expected.fields]
+    if not expected.last_layer:  # other layers' gradients are projected, and their L1 norms cost a pass of their own
+        names = [name for name in names if name != "l1"]
+    along = {name: getattr(get_detector(name), "statistic", None) for name in TRAJECTORIES}
+    return (*names, *(name for name, statistic in along.items() if statistic in recorded))
 
 
 def _refuse_if_blind(name: str, detector: Detector, expected: Expected) -> None:
-    if detector.of_classes and not expected.classes:
-        raise SettingError(f"detector {name!r} needs class labels, which the task {expected.task} has not")
+    if detector.of_kind is not None and detector.of_kind != expected.kind:
+        raise SettingError(
+            f"detector {name!r} needs {NEEDED[detector.of_kind]}, which the task {expected.task} has not"
+        )
     needed = detector.reads[0]
     if needed in expected.fields:
         return

@@ -7,9 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from gradsift.cleaning.contamination import Decision, decide
+from gradsift.cleaning.contamination import Decision, count_disagreements, decide
 from gradsift.cleaning.hold import crossed, flag
+from gradsift.detectors import WrongTokenPosterior
 from gradsift.evidence import Evidence
+from gradsift.evidence.tokens import TokenEvidence
 from gradsift.stages.score import Scores
 
 
@@ -52,6 +54,9 @@ def decide_cut(
     """
     columns = [one for one in (evidence.labels if hold_classes else None, groups) if one is not None]
     held = crossed(columns, len(evidence))
+    cut = None if scores.parts is None else scores.parts.cut
+    if evidence.tokens is not None and isinstance(scores.parts, WrongTokenPosterior):
+        cut = token_cut(evidence.tokens, scores.parts)
     decision = decide(
         scores.main,
         contamination,
@@ -60,9 +65,50 @@ def decide_cut(
         predictions=scores.belief(evidence),
         wrong=scores.wrong_labels,
         held=held is not None,
+        wrong_probability=scores.part_wrong,
+        cut=cut,
     )
+    if isinstance(scores.parts, WrongTokenPosterior):
+        decision = replace(decision, words=in_tokens(decision, evidence, contamination == "auto"))
     if held is not None:
         decision = replace(
             decision, words=f"{decision.words} Every one of {len(np.unique(held))} groups loses that share."
         )
     return Cut(decision, flag(scores.main, decision.count, held, seed=seed), groups)
+
+
+def in_tokens(decision: Decision, evidence: Evidence, automatic: bool) -> str:
+    """How many samples are flagged, in words about their tokens.
+
+    Args:
+        decision: The decision.
+        evidence: What is known of the samples.
+        automatic: Whether the share was not given.
+
+    Returns:
+        The words.
+    """
+    if not automatic or evidence.tokens is None:
+        return decision.words
+    return (
+        f"They hold the labels of tokens that the model, with the tokens whose hidden states are alike, confidently "
+        f"disagrees with, of {len(evidence.tokens.samples):,} labelled tokens in all."
+    )
+
+
+def token_cut(tokens: TokenEvidence, posterior: WrongTokenPosterior) -> float:
+    """The posterior above which as many tokens lie as the belief confidently disagrees with.
+
+    Args:
+        tokens: What is known of the tokens.
+        posterior: The fitted posterior.
+
+    Returns:
+        The cut; 1, which no token lies above, where there is no disagreement.
+    """
+    labels = tokens.evidence.labels
+    if labels is None:
+        return 1.0
+    count = count_disagreements(labels, posterior.posterior_.belief_).count
+    order = np.sort(posterior.wrong_)[::-1]
+    return float(order[count]) if 0 < count < len(order) else 1.0

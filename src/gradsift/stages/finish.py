@@ -16,6 +16,7 @@ from gradsift.stages.decide import decide_cut
 from gradsift.stages.score import score
 from gradsift.stages.tabulate import tabulate
 from gradsift.store import RunDirectory
+from gradsift.store.tables import TOKENS
 from gradsift.table import Notice
 from gradsift.table.notices import data_notices
 from gradsift.trajectory.unseen import told
@@ -63,6 +64,8 @@ def finish(
     about = {"data_fingerprint": details["data_fingerprint"], "run": run.read_json("manifest.json")["fingerprint"]}
     found = tabulate(evidence, scores, cut, ids=ids, samples=samples, about=about)
     run.write_table(found.table)
+    if found.tokens is not None:
+        run.write_table(found.tokens, TOKENS)
     notices = [*found.notices, *data_notices(details.get("left_out", ()))]
     if never_drawn:
         notices.append(Notice("never_drawn", told(never_drawn, len(evidence))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -10,7 +11,13 @@ import numpy as np
 from gradsift.cleaning.learned import Learner
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.data import Samples
-from gradsift.detectors import WrongLabelPosterior
+from gradsift.detectors import (
+    DETECTORS,
+    WrongLabelPosterior,
+    WrongLabelSetPosterior,
+    WrongValuePosterior,
+    get_detector,
+)
 from gradsift.errors import DataError, SettingError
 from gradsift.evidence import stored_evidence
 from gradsift.settings import AuditSettings
@@ -77,6 +84,10 @@ def rescore(audit: Run, scores: np.ndarray, name: str, *, contamination: float |
     known = audit.table["wrong_probability"]
     wrong_probability = None if known.null_count else known.to_numpy()
     replaced = Scores(columns_of, name, posterior, wrong_probability)
+    for key in earlier.keys() & DETECTORS.keys():
+        detector = get_detector(key, seed=settings.seed)
+        if isinstance(detector, WrongLabelSetPosterior | WrongValuePosterior):
+            replaced = replace(replaced, parts=detector.fit(evidence), part_wrong=earlier[key])
     cut = decide_cut(
         evidence, replaced, contamination=contamination, hold_classes=settings.hold_classes, seed=settings.seed
     )

@@ -7,11 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradsift.detectors import Belief, Detector, WrongLabelPosterior, WrongLabels, detrimental_scores
+from gradsift.detectors import (
+    Belief,
+    Detector,
+    WrongLabelPosterior,
+    WrongLabels,
+    WrongLabelSetPosterior,
+    WrongTokenPosterior,
+    WrongValuePosterior,
+    detrimental_scores,
+)
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.progress import progress
 from gradsift.store import GradientMatrix
+
+Parts = WrongLabelSetPosterior | WrongValuePosterior | WrongTokenPosterior
+"""Posteriors that tell which labels, values or tokens of a sample are wrong."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +35,16 @@ class Scores:
         ranking: Name of the detector that ranks.
         posterior: The fitted posterior of a wrong label, which suggests labels and gives reasons, where there is one.
         wrong_probability: What it says of each label, shape (n,), where that is calibrated.
+        parts: The same for several labels, values or tokens a sample.
+        part_wrong: What it says of the worst label, value or token of every sample, shape (n,).
     """
 
     by_detector: Mapping[str, np.ndarray]
     ranking: str
     posterior: WrongLabelPosterior | None = None
     wrong_probability: np.ndarray | None = None
+    parts: Parts | None = None
+    part_wrong: np.ndarray | None = None
 
     @property
     def main(self) -> np.ndarray:
@@ -81,4 +97,7 @@ def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *
         posterior = detectors[name]
         if isinstance(posterior, WrongLabelPosterior):
             return Scores(scores, ranking, posterior, scores[name] if posterior.is_calibrated else None)
+    for name, detector in detectors.items():
+        if isinstance(detector, Parts):
+            return Scores(scores, ranking, parts=detector, part_wrong=scores[name])
     return Scores(scores, ranking)

@@ -10,13 +10,17 @@ import numpy as np
 import pyarrow as pa
 
 from gradsift.data import Samples
+from gradsift.detectors import WrongTokenPosterior, WrongValuePosterior
 from gradsift.evidence import Evidence
 from gradsift.geometry import Memorised, memorised
 from gradsift.stages.decide import Cut
 from gradsift.stages.score import Scores
 from gradsift.table import Notice, build_table, cut_notices, model_notices
+from gradsift.table.build import predicted_labels
 from gradsift.table.duplicates import conflicting_duplicates
 from gradsift.table.kinds import Beliefs
+from gradsift.table.parts import Suggestions, of_label_sets, of_values
+from gradsift.table.tokens import build_token_table, token_words
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,13 @@ class Tabulated:
         table: One row a sample.
         notices: What may make the scores, or what is flagged, say little.
         memorised: What the last features say about memorised labels, where they are known.
+        tokens: One row a token, where tokens have classes.
     """
 
     table: pa.Table
     notices: list[Notice]
     memorised: Memorised | None
+    tokens: pa.Table | None = None
 
 
 def tabulate(
@@ -64,6 +70,7 @@ def tabulate(
     if samples is not None and classes is not None and predictions is not None:
         read = features if features is not None else predictions
         duplicates = conflicting_duplicates(np.flatnonzero(cut.flagged), classes, read, samples)
+    tokens = token_table(evidence, scores, cut.flagged)
     table = build_table(
         losses=losses,
         scores=scores.by_detector,
@@ -78,6 +85,8 @@ def tabulate(
         wrong_probability=scores.wrong_probability,
         features=features,
         duplicates=duplicates,
+        suggestions=suggestions(evidence, scores, cut.flagged),
+        token_reasons={} if tokens is None else token_words(tokens, names),
         about=about,
     )
     predicted = table["predicted_label"].to_numpy() if classes is not None and predictions is not None else None
@@ -88,4 +97,51 @@ def tabulate(
     notices = model_notices(kind, classes, predicted, losses, seen)
     notices = [notice for notice in notices if not unseen or notice.kind == "weak_model"]
     notices += cut_notices(cut.flagged, scores.main, classes=classes, class_names=names, groups=cut.groups)
-    return Tabulated(table, notices, seen)
+    return Tabulated(table, notices, seen, tokens)
+
+
+def suggestions(evidence: Evidence, scores: Scores, flagged: np.ndarray) -> Suggestions | None:
+    """What is suggested for flagged samples with several labels, or values.
+
+    Args:
+        evidence: What is known of the samples.
+        scores: What detectors say.
+        flagged: Which samples are flagged, shape (n,), boolean.
+
+    Returns:
+        The suggestions; ``None`` where no detector that was asked for suggests something.
+    """
+    parts, labels = scores.parts, evidence.labels
+    if parts is None or labels is None or isinstance(parts, WrongTokenPosterior):
+        return None
+    if isinstance(parts, WrongValuePosterior):
+        values = labels.reshape(len(labels), -1)
+        return of_values(parts.expected_, *parts.interval(), parts.wrong_, values, flagged)
+    names = None if evidence.class_names is None else list(evidence.class_names)
+    return of_label_sets(parts.wrong_probabilities(evidence), labels, flagged, names)
+
+
+def token_table(evidence: Evidence, scores: Scores, flagged: np.ndarray) -> pa.Table | None:
+    """The table of tokens; those of flagged samples are flagged that are as probably wrong as the least of their worst.
+
+    Args:
+        evidence: What is known of the samples.
+        scores: What detectors say.
+        flagged: Which samples are flagged, shape (n,), boolean.
+
+    Returns:
+        The table; ``None`` where tokens were not looked at one by one.
+    """
+    tokens, parts = evidence.tokens, scores.parts
+    if tokens is None or tokens.evidence.labels is None or not isinstance(parts, WrongTokenPosterior):
+        return None
+    worst = tokens.worst(parts.wrong_)
+    cut = worst[flagged].min() if flagged.any() else np.inf
+    labels, posterior = tokens.evidence.labels, parts.posterior_
+    chosen = flagged[tokens.samples] & (parts.wrong_ >= cut)
+    suggested = Beliefs.of(posterior).suggested(labels, chosen, {})[0]
+    names = None if evidence.class_names is None else list(evidence.class_names)
+    predicted = predicted_labels(tokens.evidence.predictions)
+    return build_token_table(
+        tokens.samples, tokens.places, labels, predicted, suggested, parts.wrong_, chosen, names
+    )  # fmt: skip

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from gradsift.data import Samples
-from gradsift.data.batch import Batch
+from gradsift.data.batch import Batch, table_of
 from gradsift.errors import ModelError
 from gradsift.gradients import Batcher, PerSampleGradients, Reduced
 from gradsift.gradients.batches import each_batch
@@ -29,6 +29,9 @@ from gradsift.store.run_directory import RunDirectory
 from gradsift.tasks import LabelledTask, Task, kind_of
 
 logger = logging.getLogger(__name__)
+
+SURROUNDED = ("multilabel", "value")
+"""Kinds of labels whose detectors read a sample's surroundings among the inputs, where these are a table."""
 
 
 class ReadAhead:
@@ -229,7 +232,8 @@ def _labels(task: Task, reduced: Reduced, batch: Batch) -> dict[str, Tensor]:
             f"the task's predictions(outputs) gave shape {tuple(predictions.shape)} for {len(reduced.losses)} samples: "
             "probabilities (or values) of shape (n, K) are needed, not the most probable class"
         )
-    return {"prediction": predictions, "label": labels}
+    table = table_of(batch) if kind_of(task) in SURROUNDED else None
+    return {"prediction": predictions, "label": labels} | ({} if table is None else {"input": table})
 
 
 def _read(samples: Samples, positions: np.ndarray, with_grad: bool) -> Batch:

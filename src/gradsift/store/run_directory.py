@@ -273,25 +273,28 @@ class RunDirectory:
         recorded = self.read_json(MANIFEST).get("files", {}).get(relative(place, self.path))
         return {Path(name).stem for name in recorded or (path.name for path in place.glob("*.npy"))}
 
-    def write_table(self, table: pa.Table) -> None:
-        """Writes the run's table, and its checksum into the manifest.
+    def write_table(self, table: pa.Table, name: str = TABLE) -> None:
+        """Writes a table of the run, and its checksum into the manifest.
 
         Args:
             table: The table.
+            name: Its file: the run's table, or :data:`~gradsift.store.tables.TOKENS`.
         """
-        write_table(table, self.path / TABLE, replaces=always, kind=RunDirectoryError)
+        write_table(table, self.path / name, replaces=always, kind=RunDirectoryError)
         files = self.read_json(MANIFEST).get("files", {})
-        self.update({"files": files | {".": {TABLE: sha256_of(self.path / TABLE)}}})
+        self.update({"files": files | {".": files.get(".", {}) | {name: sha256_of(self.path / name)}}})
 
-    def read_table(self) -> pa.Table:
-        """The run's table.
+    def read_table(self, name: str = TABLE) -> pa.Table:
+        """A table of the run.
+
+        Args:
+            name: Its file.
 
         Raises:
             RunDirectoryError: It is missing or damaged.
         """
-        path = self.path / TABLE
-        check = self._checks(self.read_json(MANIFEST), [path])
-        if check is not None and path.is_file():
+        path = self.path / name
+        if (check := self._checks(self.read_json(MANIFEST), [path])) is not None:
             check(path)
         return read_table(path)
 

@@ -16,6 +16,8 @@ from gradsift.writing import never, new_file
 ROW_GROUP = 16_384
 """Rows of a group: the writer's buffers, like everything else, do not grow with the number of samples."""
 KEY = b"gradsift"
+TOKENS = "tokens.parquet"
+"""The table of tokens in a run directory."""
 
 
 def write_table(

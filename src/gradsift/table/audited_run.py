@@ -12,7 +12,7 @@ from gradsift.errors import DataError, RunDirectoryError, SettingError
 from gradsift.evidence import refuse_other_data, stored_gradients
 from gradsift.locations import Location
 from gradsift.store import RunDirectory, StoredMatrix
-from gradsift.store.tables import about_table, read_table
+from gradsift.store.tables import TOKENS, about_table, read_table
 from gradsift.table.notices import Notice
 from gradsift.tasks import Kind
 
@@ -131,6 +131,11 @@ class AuditedRun:
     def kept(self) -> np.ndarray:
         """Positions of the samples that are not flagged, in order."""
         return np.flatnonzero(~self.table["flagged"].to_numpy())
+
+    @property
+    def tokens(self) -> pa.Table | None:
+        """A row a token (:data:`gradsift.table.tokens.TOKEN_COLUMNS`), of token classification; ``None`` elsewhere."""
+        return self.run.read_table(TOKENS) if (self.run.path / TOKENS).is_file() else None
 
     @property
     def gradients(self) -> StoredMatrix:

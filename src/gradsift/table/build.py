@@ -12,6 +12,7 @@ import pyarrow as pa
 from gradsift.store import ArrayMatrix, GradientMatrix
 from gradsift.store.tables import KEY
 from gradsift.table.kinds import Beliefs, Known, kinds
+from gradsift.table.parts import Suggestions
 from gradsift.table.reasons import class_reasons, other_reasons, score_sizes
 from gradsift.table.remoteness import remoteness
 from gradsift.table.schema import SCORE_PREFIX
@@ -32,6 +33,8 @@ def build_table(
     wrong_probability: np.ndarray | None = None,
     features: GradientMatrix | None = None,
     duplicates: Mapping[int, np.ndarray] | None = None,
+    suggestions: Suggestions | None = None,
+    token_reasons: Mapping[int, str] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> pa.Table:
     """Builds the table.
@@ -51,6 +54,8 @@ def build_table(
         features: Inputs of the last layer, shape (n, D), by which inputs far from their neighbours are told.
         duplicates: Position of a flagged sample to those with the same input and other labels, as
             :func:`~gradsift.table.duplicates.conflicting_duplicates` finds them.
+        suggestions: What is suggested for several labels or for values, where a detector suggests something.
+        token_reasons: Position to what is said of the sample's tokens.
         about: What else the table says of itself, such as the run and the data that it belongs to.
 
     Returns:
@@ -79,7 +84,11 @@ def build_table(
         words = class_reasons(chosen, codes[chosen], known, class_names, words)
     elif labels is not None and predictions is not None:
         words |= other_reasons(chosen, kind, labels[chosen], predictions.rows(chosen), class_names)
-    columns = {
+    if suggestions is not None:
+        suggested = suggestions.labels
+        words = {position: f"{words[position]}; {suggestions.words[position]}" for position in chosen.tolist()}
+    words |= {position: said for position, said in (token_reasons or {}).items() if position in words}
+    columns: dict[str, Any] = {
         "position": np.arange(size, dtype=np.int64),
         "id": np.arange(size).astype(str) if ids is None else ids,
         "given_label": given,
@@ -93,7 +102,9 @@ def build_table(
         "flagged": flagged,
         "reason_kind": codes,
         "reason": [words.get(position, "") for position in range(size)],
-    } | {SCORE_PREFIX + name: values for name, values in scores.items()}
+    }
+    columns |= suggestions.columns if suggestions is not None else {}
+    columns |= {SCORE_PREFIX + name: values for name, values in scores.items()}
     types = dict.fromkeys(("given_label", "predicted_label", "suggested_label"), label_type)
     types |= {"wrong_probability": pa.float64()} | dict.fromkeys(("id", "reason_kind", "reason"), pa.string())
     table = pa.table({name: _column(values, size, types.get(name)) for name, values in columns.items()})

@@ -8,7 +8,8 @@ COLUMNS = {
     "given_label": "the label in the data set",
     "predicted_label": "what the model predicts",
     "suggested_label": "the most probable other class where the model, its neighbours counted in, believes in another one "
-    "than the given one, otherwise empty",
+    "than the given one, otherwise empty; of a flagged sample with several labels the set with some added or removed, with "
+    "a value the one that is expected",
     "wrong_probability": "calibrated probability that the given label is wrong; empty where no prediction is out of fold, "
     "because what a model says of labels that it was trained on cannot be calibrated",
     "loss": "the sample's loss at the audited weights",
@@ -19,6 +20,7 @@ COLUMNS = {
     "reason_kind": "the reason's kind where there are classes: wrong_label, ambiguous, atypical or duplicate",
     "reason": "why it is flagged, in a few words, which the glossary explains",
 }
-"""Column to its meaning; one `score_<detector>` follows for each detector that was asked for."""
+"""Column to its meaning. Of values, ``suggested_low`` and ``suggested_high`` follow, between which 95 % of right ones lie;
+then one ``score_<detector>`` for each detector that was asked for."""
 
 SCORE_PREFIX = "score_"

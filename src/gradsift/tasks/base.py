@@ -43,8 +43,8 @@ class Task(Protocol):
         ...
 
 
-Kind = Literal["class", "multilabel", "value"]
-"""What labels are: one class a sample, several yes-or-no labels, or numbers to predict."""
+Kind = Literal["class", "multilabel", "value", "token"]
+"""What labels are: one class a sample, several yes-or-no labels, numbers to predict, or a class for every token."""
 
 
 @runtime_checkable
@@ -230,4 +230,6 @@ def kind_of(task: Task) -> Kind | None:
     Returns:
         Its kind; ``None`` where the task knows no labels.
     """
-    return cast("Kind", task.kind) if isinstance(task, LabelledTask) else None
+    if isinstance(task, LabelledTask):
+        return cast("Kind", task.kind)
+    return "token" if getattr(task, "kind", None) == "token" else None

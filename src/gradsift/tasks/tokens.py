@@ -120,6 +120,8 @@ class TokenLoss(LossTask):
 class TokenClassification(TokenLoss):
     """A class for every token, ``l = mean_t - log p(y_t | x)`` over tokens whose label is not -100."""
 
+    kind = "token"
+
 
 class CausalLM(TokenLoss):
     """Next-token prediction, ``l = mean_t - log p(x_t | x_<t)`` over the target tokens; or their sum.

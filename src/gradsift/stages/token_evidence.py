@@ -1,0 +1,146 @@
+"""Stage *tokens*: what a model predicts for every labelled token, and the hidden state that it predicts it from."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradsift.data import Samples
+from gradsift.data.batch import Batch, to_model
+from gradsift.detectors import Detector
+from gradsift.evidence import Evidence
+from gradsift.evidence.tokens import TokenEvidence
+from gradsift.gradients import Batcher
+from gradsift.gradients.batches import each_batch
+from gradsift.gradients.model_state import evaluated
+from gradsift.gradients.selection import last_layer
+from gradsift.progress import progress
+from gradsift.store import ArrayMatrix
+from gradsift.tasks import NO_TARGET, Task, TokenClassification
+from gradsift.writing import writing
+
+CLASSES = 1000
+"""With more classes (a vocabulary), tokens are not looked at one by one."""
+
+
+def has_tokens(task: Any, outputs: Any) -> bool:
+    """Whether tokens are looked at one by one.
+
+    Args:
+        task: The task.
+        outputs: The model's outputs for some samples.
+
+    Returns:
+        Whether it is token classification with at most 1,000 classes.
+    """
+    return (
+        isinstance(task, TokenClassification)
+        and isinstance(outputs, Tensor)
+        and outputs.ndim == 3
+        and outputs.shape[-1] <= CLASSES
+    )
+
+
+def tokens_for(
+    detectors: Iterable[Detector],
+    model: nn.Module | None,
+    task: Task | None,
+    samples: Samples | None,
+    positions: np.ndarray,
+    batch_size: int,
+    *,
+    show_progress: bool = True,
+) -> TokenEvidence | None:
+    """What is known of single tokens, where a detector reads it and model and data set are at hand.
+
+    Args:
+        detectors: Those that were chosen.
+        model: The model.
+        task: The task.
+        samples: The data set.
+        positions: Which samples.
+        batch_size: Samples a batch.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        The evidence, or ``None``.
+    """
+    wanted = any("tokens" in detector.reads for detector in detectors)
+    if not wanted or model is None or samples is None or not isinstance(task, TokenClassification):
+        return None
+    return token_evidence(model, task, samples, positions, Batcher(batch_size), show_progress=show_progress)
+
+
+def token_evidence(
+    model: nn.Module,
+    task: TokenClassification,
+    samples: Samples,
+    positions: np.ndarray,
+    batcher: Batcher,
+    *,
+    show_progress: bool = True,
+) -> TokenEvidence:
+    """Runs the model once more, forward alone, over all tokens. Hidden states wait in a temporary file.
+
+    Args:
+        model: The model, in eval mode.
+        task: The task.
+        samples: The data set.
+        positions: Which samples, in order; they count from 0 in what comes back.
+        batcher: The batch size.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        The evidence; without features where the last layer is not linear, or does not run once on every token.
+    """
+    layer = last_layer(model, task, to_model(samples.batch(positions[:1]), model))
+    folder = Path(tempfile.mkdtemp(prefix="gradsift-"))
+    hidden, width = folder / "hidden.npy", 0
+
+    def states(_: np.ndarray, batch: Batch) -> tuple[np.ndarray, ...]:
+        seen: list[Tensor] = []
+        handle = layer.register_forward_hook(lambda _layer, inputs, _output: seen.append(inputs[0].detach()))
+        try:
+            with torch.no_grad():
+                outputs = evaluated(lambda: task.outputs(model, batch))
+        finally:
+            handle.remove()
+        targets = task.targets(outputs, batch)
+        sample, place = (targets != NO_TARGET).nonzero(as_tuple=True)
+        probabilities = outputs[sample, place].softmax(dim=-1)
+        fits = isinstance(layer, nn.Linear) and len(seen) == 1 and seen[0].shape[:2] == targets.shape
+        features = seen[0][sample, place] if fits else probabilities[:, :0]
+        found = (sample, place, targets[sample, place], probabilities.float(), features.half())
+        return tuple(one.cpu().numpy() for one in found)
+
+    parts: list[tuple[np.ndarray, ...]] = []
+    with writing(folder), hidden.open("wb") as file, progress("tokens", len(positions), show=show_progress) as bar:
+        done = 0
+        walk = each_batch(states, samples.batch, positions, batcher, model=model, bar=bar)
+        for some, (sample, place, label, probabilities, features) in walk:
+            width = features.shape[1]
+            file.write(np.ascontiguousarray(features).tobytes())
+            parts.append((sample + done, place, label, probabilities))
+            done += len(some)
+    sample, place, label, probabilities = (np.concatenate(part) for part in zip(*parts, strict=True))
+    features_of = None
+    if width and len(sample):
+        states_of = np.memmap(hidden, np.float16, "r", shape=(len(sample), width))
+        features_of = ArrayMatrix(states_of)
+    evidence = Evidence(
+        probabilities,
+        features=features_of,
+        labels=label.astype(np.int64),
+        kind="class",
+        provenance={"predictions": "in-sample"},
+    )
+    weakref.finalize(evidence, shutil.rmtree, folder, ignore_errors=True)
+    return TokenEvidence(evidence, sample, place, len(positions))

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from gradsift.detectors import WrongValuePosterior, detrimental_scores
+from gradsift.detectors.values import memorised
+from gradsift.errors import DataError
+from tests.support.parts import values
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_swapped_values_are_found_ahead_of_the_residual_where_noise_differs(targets):
+    evidence, wrong = values(targets=targets)
+    detector = WrongValuePosterior()
+    scores = detrimental_scores(detector, evidence)
+    given = evidence.labels.reshape(len(evidence), -1)
+    residual = np.abs(given - evidence.predictions.rows(np.arange(len(evidence)))).max(axis=1)
+    assert average_precision_score(wrong, scores) > average_precision_score(wrong, residual)
+    assert average_precision_score(wrong, scores) > 0.8
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert detector.rate_.shape == (targets,)
+    assert np.array_equal(scores, detrimental_scores(WrongValuePosterior(), evidence))
+
+
+def test_intervals_hold_right_values_and_grow_with_the_noise():
+    evidence, wrong = values(size=600)
+    detector = WrongValuePosterior().fit(evidence)
+    low, high = detector.interval()
+    right = ~wrong
+    inside = ((evidence.labels >= low[:, 0]) & (evidence.labels <= high[:, 0]))[right].mean()
+    assert 0.85 < inside <= 1.0
+    noisy = evidence.inputs.rows(np.arange(600))[:, 1] > 0.6
+    assert (high - low)[noisy].mean() > 2 * (high - low)[~noisy].mean()
+
+
+def test_a_model_that_follows_given_values_has_memorised():
+    generator = np.random.default_rng(0)
+    around, given = np.zeros(200), generator.normal(size=200)
+    assert memorised(given, around, given) == 1.0
+    assert memorised(around, around, given) == 0.0
+    assert memorised(0.5 * given, around, given) == pytest.approx(0.5)
+
+
+def test_the_surroundings_replace_a_model_that_has_memorised():
+    evidence, wrong = values(size=400)
+    blind = evidence.with_(predictions=evidence.labels[:, None] + 1e-3 * np.random.default_rng(0).normal(size=(400, 1)))
+    detector = WrongValuePosterior().fit(blind)
+    assert detector.memory_[0] > 0.99
+    assert average_precision_score(wrong, -detector.score_samples(blind)) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"labels": np.ones(300)}, "are equal"),
+        ({"labels": np.full(300, np.nan)}, "NaN"),
+        ({"labels": np.ones((300, 2))}, "one column a target"),
+        ({"inputs": None}, "needs Evidence with inputs"),
+    ],
+)
+def test_evidence_that_does_not_fit_is_refused(changed, words):
+    evidence, _ = values()
+    with pytest.raises(DataError, match=words):
+        WrongValuePosterior().fit(evidence.with_(**changed))
+
+
+def test_other_samples_than_those_that_were_fitted_are_refused():
+    evidence, _ = values()
+    other, _ = values(size=200)
+    with pytest.raises(DataError, match="fitted on 300"):
+        WrongValuePosterior().fit(evidence).score_samples(other)
