@@ -293,10 +293,9 @@ class RunDirectory:
         Raises:
             RunDirectoryError: It is missing or damaged.
         """
-        path = self.path / name
-        if (check := self._checks(self.read_json(MANIFEST), [path])) is not None:
-            check(path)
-        return read_table(path)
+        if (check := self._checks(self.read_json(MANIFEST), [self.path / name])) is not None:
+            check(self.path / name)
+        return read_table(self.path / name)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Reads one of the JSON files.
