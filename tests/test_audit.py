@@ -59,7 +59,7 @@ def test_classes_and_the_last_layer_are_ranked_by_the_posterior_others_by_norms(
     assert deep.detector == "l2_along_training"
     assert gradsift.audit(trained, (inputs, given), detectors=("loss", "l2"), **by).detector == "loss"
     regression = gradsift.audit(trained, (inputs, np.eye(3, dtype=np.float32)[given]), task="regression", **by)
-    assert regression.detector == "l2"
+    assert regression.detector == "value_posterior"
 
 
 def test_shares_of_classes_and_groups_are_held(blobs, trained):

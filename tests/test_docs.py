@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import gradsift
 from tests.support.pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +28,20 @@ def test_the_tutorial_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "samples" in done.stdout
     assert (tmp_path / "report.html").exists()
+
+
+def test_the_recipes_of_tokens_several_labels_and_numbers_run():
+    torch.manual_seed(0)
+    known = {"gradsift": gradsift, "X": torch.randn(120, 3), "tokens": torch.randint(0, 9, (120, 5))}
+    tagger = torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Linear(4, 3)).eval()
+    by_recipe = [
+        {"tagger": tagger, "tags": known["tokens"] % 3},
+        {"model": torch.nn.Linear(3, 3).eval(), "Y": (known["X"] > 0).long()},
+        {"model": torch.nn.Linear(3, 1).eval(), "y": known["X"][:, 0]},
+    ]
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/recipes-kinds.md").read_text(), flags=re.DOTALL)
+    for block, more in zip(blocks, by_recipe, strict=True):
+        exec(compile(block, "docs/recipes-kinds.md", "exec"), {**known, **more})
 
 
 def test_the_page_on_fine_tuning_runs(tmp_path):

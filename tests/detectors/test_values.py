@@ -64,6 +64,16 @@ def test_evidence_that_does_not_fit_is_refused(changed, words):
         WrongValuePosterior().fit(evidence.with_(**changed))
 
 
+def test_values_that_are_not_known_and_targets_that_are_constant_are_not_suspected():
+    evidence, _ = values(targets=2)
+    labels = evidence.labels.copy()
+    labels[5, 0], labels[:, 1] = np.nan, 1.0
+    detector = WrongValuePosterior().fit(evidence.with_(labels=labels))
+    assert detector.wrong_[5].tolist() == [0.0, 0.0]
+    assert not detector.wrong_[:, 1].any()
+    assert detector.wrong_[:, 0].max() > 0.9
+
+
 def test_other_samples_than_those_that_were_fitted_are_refused():
     evidence, _ = values()
     other, _ = values(size=200)

@@ -86,7 +86,9 @@ class WrongLabelSetPosterior(Detector):
         self.weight_, self.around_, self._fitted_on = self._weight(X, labels, predictions), None, X
         if X.inputs is not None and len(X) >= FEWEST:
             inputs = X.inputs.rows(np.arange(len(X)))
-            known = np.where(np.isnan(labels), np.nanmean(labels, axis=0), labels)
+            missing = np.isnan(labels)
+            means = np.nansum(labels, axis=0) / np.maximum(1, (~missing).sum(axis=0))
+            known = np.where(missing, means, labels)
             self.around_ = out_of_bag(inputs, known, leaf=3, features="sqrt", seed=self.random_state)
         beliefs = np.concatenate([rows for _, rows in self._beliefs(X)])
         self.rates_ = _rates(beliefs, labels)

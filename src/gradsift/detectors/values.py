@@ -76,7 +76,7 @@ class WrongValuePosterior(Detector):
             DataError: Values and predictions differ in shape, or all values are equal.
         """
         inputs, predictions, values = _checked(X)
-        found = [self._of_target(inputs, *columns) for columns in zip(predictions.T, values.T, strict=True)]
+        found = [self._of_known(inputs, *columns) for columns in zip(predictions.T, values.T, strict=True)]
         expected, noise, wrong, rates, weights = zip(*found, strict=True)
         self.expected_, self.noise_, self.wrong_ = (np.stack(part, axis=1) for part in (expected, noise, wrong))
         self.rate_, self.memory_ = np.array(rates), np.array(weights)
@@ -110,6 +110,19 @@ class WrongValuePosterior(Detector):
         """
         half = norm.ppf(0.5 + share / 2) * self.noise_
         return self.expected_ - half, self.expected_ + half
+
+    def _of_known(
+        self, inputs: np.ndarray, predicted: np.ndarray, values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+        """The same over samples whose value is known; others, and a target without differences, are not suspected."""
+        known = np.isfinite(values)
+        expected, noise, wrong = predicted.copy(), np.zeros(len(values)), np.zeros(len(values))
+        if known.sum() < 2 or not np.ptp(values[known]):
+            return expected, noise, wrong, 0.0, 0.0
+        expected[known], noise[known], wrong[known], rate, weight = self._of_target(
+            inputs[known], predicted[known], values[known]
+        )
+        return expected, noise, wrong, rate, weight
 
     def _of_target(
         self, inputs: np.ndarray, predicted: np.ndarray, values: np.ndarray
@@ -180,10 +193,10 @@ def _checked(evidence: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise DataError(
             f"values of shape {values.shape}, predictions of shape {predictions.shape}: one column a target is needed"
         )
-    if not np.isfinite(values).all():
-        raise DataError("values are NaN or infinite: mend or remove these samples")
+    if np.isinf(values).any() or (len(values) and np.isnan(values).all()):
+        raise DataError("values are infinite, or all of them NaN: mend or remove these samples")
     constant = np.ptp(values, axis=0) == 0
-    if constant.any():
+    if constant.all() and len(values) > 1:
         raise DataError(
             f"all {len(values)} values of target {constant.argmax()} are equal: there is nothing to predict"
         )

@@ -226,8 +226,7 @@ class RunDirectory:
         manifest = self.read_json(MANIFEST)
         files = dict(manifest.get("files", {}))
         places = [shard_folder(self.path, checkpoint, shard) for shard in range(len(lengths))]
-        for place in places:
-            files[relative(place, self.path)] = shard_checksums(place) or files.get(relative(place, self.path), {})
+        files |= {relative(p, self.path): shard_checksums(p) or files.get(relative(p, self.path), {}) for p in places}
         self.write_json(MANIFEST, manifest | {"shards": list(lengths), "files": files})
         self._recorded = files
         with writing(self.path, RunDirectoryError):
@@ -397,6 +396,5 @@ class RunDirectory:
         """What compares each of these files with its checksum, once; ``None`` where the run is of the first format."""
         if manifest.get("format") == 1:
             return None
-        files = manifest.get("files", {})
-        known = {path: files.get(relative(path.parent, self.path), {}).get(path.name) for path in paths}
+        known = {p: manifest.get("files", {}).get(relative(p.parent, self.path), {}).get(p.name) for p in paths}
         return comparing(known, self._checked)

@@ -108,7 +108,7 @@ def of_values(
 
 def _to_levels(expected: np.ndarray, given: np.ndarray) -> np.ndarray:
     """The nearest given level of each expected value, where levels are few whole numbers; else the value itself."""
-    levels = np.unique(given)
+    levels = np.unique(given[np.isfinite(given)])
     if len(levels) > LEVELS or (levels != levels.round()).any():
         return expected
     return levels[np.abs(expected[:, None] - levels).argmin(axis=1)]
