@@ -64,6 +64,15 @@ def test_evidence_that_does_not_fit_is_refused(changed, words):
         WrongValuePosterior().fit(evidence.with_(**changed))
 
 
+def test_rounding_of_an_exact_model_is_not_suspected():
+    evidence, wrong = values()
+    right = 3 * evidence.inputs.rows(np.arange(300))[:, 0]
+    labels = right + 1e-7 * np.random.default_rng(0).integers(0, 2, 300) + 8 * wrong
+    scores = detrimental_scores(WrongValuePosterior(), evidence.with_(predictions=right[:, None], labels=labels))
+    assert scores[wrong].min() > 0.99
+    assert scores[~wrong].max() < 0.1
+
+
 def test_values_that_are_not_known_and_targets_that_are_constant_are_not_suspected():
     evidence, _ = values(targets=2)
     labels = evidence.labels.copy()

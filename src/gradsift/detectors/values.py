@@ -18,6 +18,8 @@ MEMORY = 4
 """Power of the odds that the model has memorised, which are the forest's weight: 0.1 at 38 %, 0.9 at 64 %."""
 FLOOR = 0.05
 """Share of the mean noise below which no noise is believed."""
+LEAST = 1e-3
+"""Noise at least, as a share of the values' standard deviation: rounding of an exact model is no noise."""
 STEPS = 100
 """Steps of expectation and maximisation that find the share of corrupted values."""
 UNIFORM = 0.1
@@ -137,6 +139,7 @@ class WrongValuePosterior(Detector):
         noise = out_of_bag(inputs, usual_error, leaf=30, features=0.5, seed=seed)
         noise = noise + FLOOR * noise.mean() + 1e-12
         noise = noise * max(float(np.median(error / noise)), 1e-6) / norm.ppf(0.75)
+        noise = np.maximum(noise, LEAST * values.std())
         rate, wrong = _corrupted(error / noise, noise, self._density(values))
         return expected, noise, wrong, rate, weight
 

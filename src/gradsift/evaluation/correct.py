@@ -104,5 +104,6 @@ def correct(
 
 
 def _suggests(audit: AuditedRun) -> bool:
-    """Whether something is suggested for flagged samples with several labels, values or tokens."""
-    return audit.tokens is not None or audit.table["suggested_label"].null_count < len(audit)
+    """Whether a detector of several labels, values or tokens has said what it suggests for what is flagged."""
+    told = {f"score_{name}" for name in ("multilabel_posterior", "value_posterior")}
+    return audit.tokens is not None or bool(told & set(audit.table.column_names))
