@@ -83,7 +83,7 @@ def correct(
         raise SettingError(f"{', '.join(given)} belongs to how='auto', which chooses; given how={how!r}")
     samples = audit.samples_of(train_set)
     reviewed = Reviewed.of(audit, samples)
-    if how == "relabel" and audit.kind in ("token", "multilabel", "value") and share is None and reviewed is None and _suggests(audit):
+    if how == "relabel" and share is None and not reviewed.decisions and _suggests(audit):
         logger.warning(UNPROVEN.format(how=how))
         return relabel_parts(train_set, audit.table, audit.tokens)
     if isinstance(how, Cure):
@@ -105,5 +105,7 @@ def correct(
 
 def _suggests(audit: AuditedRun) -> bool:
     """Whether a detector of several labels, values or tokens has said what it suggests for what is flagged."""
+    if audit.kind not in ("token", "multilabel", "value"):
+        return False
     told = {f"score_{name}" for name in ("multilabel_posterior", "value_posterior")}
     return audit.tokens is not None or bool(told & set(audit.table.column_names))
