@@ -28,6 +28,11 @@ class Detector(BaseEstimator):
     of_kind: ClassVar[Kind | None] = None
     """What labels must be: ``"class"``, ``"multilabel"``, ``"value"`` or ``"token"``; ``None`` where any will do."""
 
+    @property
+    def of_classes(self) -> bool:
+        """Whether it needs one class label a sample."""
+        return self.of_kind == "class"
+
     norms: ClassVar[tuple[int, ...]] = ()
     """Orders of the exact gradient norms that are read."""
 

@@ -60,18 +60,18 @@ class Evidence:
 
     predictions: Any = None
     features: Any = None
-    inputs: Any = None
     labels: np.ndarray | None = None
     losses: np.ndarray | None = None
     gradients: Any = None
     trajectory: Trajectory | None = None
-    tokens: TokenEvidence | None = None
     kind: Kind | None = None
     folds: np.ndarray | None = None
     by_epoch: np.ndarray | None = None
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     class_names: Sequence[str] | None = None
     data_fingerprint: str | None = None
+    inputs: Any = None
+    tokens: TokenEvidence | None = None
 
     def __post_init__(self) -> None:
         """Makes matrices of arrays, and checks that every field is of the same samples."""
