@@ -146,3 +146,15 @@ def test_a_position_that_is_none_is_refused_with_the_range(folder):
     done = gradsift("explain", folder / "run", 60, check=False)
     assert done.returncode == 1
     assert "a position from 0 to 59" in words(done)
+
+
+def test_the_order_of_columns_without_names_is_told(tmp_path):
+    (tmp_path / "train.csv").write_text("x,label\n1,plum\n2,plum\n3,fig\n4,fig\n")
+    probabilities = np.array([[0.1, 0.9], [0.2, 0.8], [0.9, 0.1], [0.1, 0.9]])
+    arguments = ("audit", "--data", "train.csv", "--out-of-fold", "--predictions")
+    np.savez(tmp_path / "plain.npz", probabilities=probabilities)
+    told = gradsift(*arguments, "plain.npz", "-o", "runs/plain", cwd=tmp_path)
+    assert "in the order of the sorted labels: fig, plum." in words(told)
+    np.savez(tmp_path / "named.npz", probabilities=probabilities, class_names=np.array(["fig", "plum"]))
+    named = gradsift(*arguments, "named.npz", "-o", "runs/named", cwd=tmp_path)
+    assert "sorted labels" not in words(named)

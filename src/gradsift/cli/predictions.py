@@ -13,11 +13,14 @@ from gradsift.data.files import label_name, load_column
 from gradsift.data.records import NpzFile, Table, open_records
 from gradsift.errors import DataError
 from gradsift.locations import Location, as_location, local_copy
+from gradsift.progress import announce
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 
 ARRAYS = ("probabilities", "logits", "features")
 """Names of the arrays in a file of predictions."""
+NAMED = 10
+"""Most classes that are named in a message."""
 
 
 def audit_files(source: Source, settings: AuditSettings, output: str | Location, overwrite: bool) -> Audit:
@@ -37,8 +40,15 @@ def audit_files(source: Source, settings: AuditSettings, output: str | Location,
     """
     predictions, names = read_predictions(str(source.predictions))
     options = {name: value for name, value in settings.to_dict().items() if value is not None}
+    labels = load_column(source.data, label_name(column_names(source.data), source.label, as_location(source.data)))
+    if names is None and labels.dtype.kind in "OUS":
+        words = sorted({str(label) for label in labels})
+        announce(
+            f"Columns of {source.predictions} are read in the order of the sorted labels: {', '.join(words[:NAMED])}"
+            f"{', ...' if len(words) > NAMED else ''}. Where theirs is another one, add an array class_names."
+        )
     return audit_predictions(
-        load_column(source.data, label_name(column_names(source.data), source.label, as_location(source.data))),
+        labels,
         **predictions,
         data=source.load_data().dataset,
         out_of_fold=source.out_of_fold,
