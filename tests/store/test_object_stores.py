@@ -152,6 +152,9 @@ def resumed(place, request, monkeypatch):
     except RunDirectoryError:
         assert not whole
         make(place)
+    else:  # the same command again removes what is left of a run that is whole
+        with pytest.raises(RunDirectoryError, match="holds a whole run"):
+            make(place)
     assert read(place) == ([3], CONFIG, {"seconds": 1})
     assert not [key for key in keys("bucket") if ".part" in key or ".lock" in key or ".trial" in key]
     return whole, computed

@@ -77,8 +77,7 @@ class RunDirectory:
     def __init__(self, path: Location, final: Location, *, overwrite: bool = False) -> None:
         self.path, self.final, self._overwrite = path, final, overwrite
         self._lock: contextlib.ExitStack | None = None
-        self._checked: set[Location] = set()
-        self._contents: dict[str, Any] = {}  # of files in a store, which this process alone writes while it has them
+        self._checked, self._contents = set[Location](), dict[str, Any]()  # contents: of files in a store, read once
 
     @classmethod
     def begin(
@@ -104,7 +103,8 @@ class RunDirectory:
             raise RunDirectoryError(f"{str(final)!r} is no name for a run directory: choose another place")
         run = cls(final.with_name(final.name + ".part"), final, overwrite=overwrite)
         with contextlib.ExitStack() as stack, writing(final, RunDirectoryError):
-            refuse_if_taken(final, overwrite)
+            if isinstance(final, Path):  # in a store what lies there may have to be put right first
+                refuse_if_taken(final, overwrite)
             stack.enter_context(reserved(final, RunDirectoryError))
             recover(final)
             refuse_if_taken(final, overwrite)
@@ -361,8 +361,8 @@ class RunDirectory:
 
     def _create(self, fingerprint: str, config: Mapping[str, Any]) -> None:
         """Makes the ``.part`` with its first two files, in one step."""
-        size = (config.get("settings") or {}).get("batch_size")
-        begun = {"format": FORMAT, "fingerprint": fingerprint, "complete": False, "batch_size": size}
+        begun = {"format": FORMAT, "fingerprint": fingerprint, "complete": False}
+        begun["batch_size"] = (config.get("settings") or {}).get("batch_size")
         if isinstance(self.path, RemotePath):
             self.write_config(config)
             self.write_json(MANIFEST, begun)

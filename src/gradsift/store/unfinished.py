@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Mapping
@@ -178,20 +179,22 @@ def publish(part: Location, final: Location) -> None:
 def _recover_remote(final: RemotePath) -> None:
     """Puts right what was left by a process that was killed while it published a run in a store."""
     part = final.with_name(final.name + ".part")
-    try:
+    if _is_half_published(final):
+        remove(final)
+        return
+    with contextlib.suppress(OSError, ValueError):
         begun = read_manifest(part)
-    except (OSError, ValueError):
-        return
-    try:
-        published = read_manifest(final)
-    except OSError:
-        if begun.get("complete") and not _strangers(final):
-            remove(final)  # a part of what lies whole beside it
-    except ValueError:
-        return
-    else:
-        if begun.get("complete") and published == begun:
+        if begun.get("complete") and read_manifest(final) == begun:
             _discard(part)
+
+
+def _is_half_published(final: RemotePath) -> bool:
+    """Whether what lies in a store is a part of the run that lies whole beside it, and nothing else."""
+    try:
+        whole = read_manifest(final.with_name(final.name + ".part")).get("complete")
+    except (OSError, ValueError):
+        return False
+    return bool(whole) and not (final / MANIFEST).exists() and not _strangers(final)
 
 
 def _discard(part: RemotePath) -> None:
