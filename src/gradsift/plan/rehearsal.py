@@ -103,7 +103,7 @@ def rehearse(
                 chosen % len(ready.samples),
                 ready.batch_size,
                 show_progress=False,
-            ),  # fmt: skip
+            ),
         )
         table = finish(
             run, evidence, ready.detectors, ready.detector, settings,
