@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import gradsift
-from gradsift.cli.audit import show
+from gradsift.cli.audit import tell
 from gradsift.cli.console import console
 from gradsift.geometry import Memorised
 from gradsift.table import cut_notices, model_notices
@@ -147,7 +147,7 @@ def test_summary_manifest_page_and_terminal_say_the_same(renumbered, tmp_path):
     page = (tmp_path / "run/report.html").read_text()
     assert page.count("&#39;ABC&#39; (") == 1
     with console.capture() as captured:
-        show(audit)
+        tell(audit)
     assert "'ABC' (" in captured.get()
 
 
@@ -158,7 +158,7 @@ def test_a_weak_model_is_told_before_the_cut(renumbered, tmp_path):
     page = (tmp_path / "run/report.html").read_text()
     assert page.index("too weak to judge") < page.index("<h1>")
     with console.capture() as captured:
-        show(audit)
+        tell(audit)
     assert captured.get().index("too weak") < captured.get().index("are flagged")
 
 
