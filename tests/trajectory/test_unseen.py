@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, WeightedRandomSampler
 
 import gradsift
 from gradsift.errors import DataError
-from gradsift.stages.choose import LABEL_DETECTORS
+from gradsift.stages.defaults import LABELS
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.unseen import completed, unseen
 
@@ -42,7 +42,7 @@ def test_every_default_scores_samples_that_were_never_drawn(blobs):
     assert unseen(recorder.trajectory).tolist() == left_out.tolist()
     audit = gradsift.audit(model, (inputs, given), trajectory=recorder, show_progress=False)
     assert audit.detector == "posterior_along_training"
-    for name in (*ALONG, *LABEL_DETECTORS):
+    for name in (*ALONG, *LABELS):
         assert np.isfinite(audit.table[f"score_{name}"].to_numpy()).all()
     assert any("36 of 180 samples were never drawn" in warning for warning in audit.warnings)
     assert audit.details["trajectory"]["never_drawn"] == 36
