@@ -23,7 +23,7 @@ help:  ## Show what can be made
 # BackPACK, on which curvlinops rests, brings torchvision for its examples; it has no build for every torch and then breaks
 # transformers.
 .venv/test: .venv/core
-	$(PIP) -e '.[image,hf,lightning,curvature,review]' --group test --group check
+	$(PIP) -e '.[image,hf,lightning,curvature,review,ray]' --group test --group check
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
 

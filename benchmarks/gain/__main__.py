@@ -42,9 +42,9 @@ def run(name: str, seed: int, arguments: argparse.Namespace) -> None:
     done = {row["arm"] for row in read(ROWS) if row.items() >= here.items()}
     draw = Draw(problem, seed, arguments.cache / "folds" / f"{name}-{seed}-{problem.key}", regime.pretrained)
     arms: dict[str, Any] = {arm: _cured(draw, make) for arm, make in cures(draw)}
-    arms["auto"] = lambda: chosen(draw, features=regime.pretrained)
+    arms["auto"] = lambda: chosen(draw, features=False)
     if regime.pretrained:
-        arms["auto, without features"] = lambda: chosen(draw, features=False)
+        arms["auto, features given"] = lambda: chosen(draw, features=True)
         arms["auto, heads choose"] = lambda: chosen(draw, features=True, trainings=0)
     arms["averaged weights"] = lambda: {"accuracy": averaged_weights(problem, seed)}
     for arm, row_of in arms.items():
