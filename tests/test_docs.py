@@ -18,6 +18,8 @@ import gradsift
 from tests.support.pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
 
 ROOT = Path(__file__).parent.parent
+MADE = {"command-line.md", "settings.md", "columns.md"}
+"""Pages of the reference that are made from the code when the docs are built."""
 
 
 def test_the_tutorial_runs(tmp_path):
@@ -74,7 +76,7 @@ def test_the_page_on_fine_tuning_runs(tmp_path):
 @pytest.mark.parametrize(
     ("page", "count", "words"),
     [
-        ("any-framework", 4, ("likely", "emov")),
+        ("any-framework", 4, ("probably", "emov")),
         ("correct", 5, ("Held-out samples say that this helps",)),
         ("improve", 2, ("Held-out samples say that this helps", "On the test set")),
         ("influence", 3, ("precision", "at random")),
@@ -138,7 +140,8 @@ def test_the_page_on_scale_runs_ray(a_project):
 def test_links_between_pages_lead_somewhere():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            made = target in MADE and page.parent.name == "reference"
+            assert made or (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_the_readme_opens_with_the_two_commands():

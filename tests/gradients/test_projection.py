@@ -110,9 +110,15 @@ def test_a_projection_per_layer_keeps_every_layer_apart():
         torch.testing.assert_close(found, whole_of(Projection(8), parts))
 
 
+class OwnAttention(nn.MultiheadAttention):
+    def forward(self, query, key, value, **keywords):
+        return super().forward(query, key, 2 * value, **keywords)
+
+
 def test_layers_apart_have_their_columns_on_all_backends():
     torch.manual_seed(0)
     attention = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    attention.self_attn = OwnAttention(8, 2, batch_first=True)  # a forward of its own has no rule
     model = nn.Sequential(nn.Linear(6, 8), attention, nn.Flatten(), nn.Linear(24, 3)).eval()
     batch = torch.randn(4, 3, 6), torch.randint(3, (4,))
     reductions = Reductions(l2=False, projection=Projection(4, per_layer=True))

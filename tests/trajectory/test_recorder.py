@@ -137,7 +137,7 @@ def test_scores_along_training_find_memorised_labels(blobs):
         for name in ("l2", audit.detector, "l2_along_training", "loss_along_training", "el2n_along_training", "aum")
     }
     assert min(value for name, value in measured.items() if name != "l2") > measured["l2"]
-    assert "averaged along training" in audit.worst(1)["reason"][0].as_py()
+    assert all("along training" in reason for reason in audit.worst(5)["reason"].to_pylist()[1:])
     assert audit.details["trajectory"] == {
         "mode": "train",
         "steps": list(recorder.trajectory.steps),
