@@ -135,6 +135,34 @@ def test_any_order_of_steps_undo_and_redo_ends_as_a_plain_list_of_states_says(fi
         assert (again.current(), again.counts(), again.conflicts()) == (everything, counts, conflicts)
 
 
+def test_a_request_that_comes_again_does_nothing_more_also_after_the_file_was_opened_again(run):
+    token, other = "a" * 32, "b" * 32
+    with Decisions.open(run) as decisions:
+        assert decisions.add([of(1), of(2)], token) == decisions.add([of(1), of(2)], token) == 1
+        decisions.add([of(3)])
+    with Decisions.open(run) as decisions:
+        assert decisions.add([of(1), of(2)], token) == 1
+        assert decisions.done_by("ann", token) == [1, 2]
+        assert (
+            decisions.done_by("ben", token) is decisions.done_by("ann", other) is decisions.done_by("ann", "") is None
+        )
+        assert decisions.undo("ann", other) == decisions.undo("ann", other) == [3]
+        assert words(decisions.current()) == {1: ("keep", None), 2: ("keep", None)}
+
+
+def test_a_file_from_before_requests_had_tokens_opens_and_takes_them(run):
+    with Decisions.open(run) as decisions:
+        decisions.add([of(1, "drop")])
+    with sqlite3.connect(run / FILE) as connection:
+        connection.execute("DROP TABLE requests")
+    connection.close()
+    with Decisions.read(run) as decisions:
+        assert words(decisions.current()) == {1: ("drop", None)}
+    with Decisions.open(run) as decisions:
+        assert decisions.add([of(2)], "a" * 32) == decisions.add([of(2)], "a" * 32) == 2
+        assert words(decisions.current()) == {1: ("drop", None), 2: ("keep", None)}
+
+
 def test_of_several_readings_the_latest_stands_but_skips_and_blind_ones_come_last(run):
     with Decisions.open(run) as decisions:
         decisions.add([of(1, "drop", reviewer="ann"), of(2, "drop", reviewer="ann")])

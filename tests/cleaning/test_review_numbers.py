@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradsift.cleaning.decision import Decision
-from gradsift.cleaning.review_numbers import Share, agreement, ahead, calibration, random_slice, review_numbers
+from gradsift.cleaning.review_numbers import Share, Standing, ahead, calibration, random_slice, review_numbers
 
 
 def of(position, kind="keep", label=None, reviewer="ann", **fields):
@@ -22,7 +22,7 @@ def test_precision_what_is_left_and_what_remains_among_the_unflagged():
     standing |= {place: of(place, "relabel", 1, milliseconds=4000) for place in quiet[:2]}
     standing |= {place: of(place, "drop" if number % 4 else "keep") for number, place in enumerate(loud)}
     standing[999 if 999 not in drawn else 998] = of(999, "skip")
-    numbers = review_numbers(standing, flagged)
+    numbers = review_numbers(Standing.of(standing), flagged)
     assert (numbers.decided, numbers.skipped) == (40 + len(loud), 1)
     assert numbers.left == 100 - len(loud)
     assert (numbers.precision.hits, numbers.precision.size) == (len(loud) - -(-len(loud) // 4), len(loud))
@@ -45,7 +45,7 @@ def test_the_interval_covers_in_19_of_20_draws():
 
 
 def test_before_the_first_decision_nothing_is_known():
-    numbers = review_numbers({}, np.ones(10, dtype=bool), np.full(10, 0.5))
+    numbers = review_numbers(Standing.of({}), np.ones(10, dtype=bool), np.full(10, 0.5))
     assert (numbers.decided, numbers.left, numbers.calibration) == (0, 10, [])
     assert numbers.to_dict()["precision"] == {"hits": 0, "size": 0, "value": None, "low": 0.0, "high": 1.0}
     assert json.dumps(numbers.to_dict(), allow_nan=False)
@@ -67,15 +67,6 @@ def test_calibration_counts_by_class_of_probability():
     assert sum(one.found.size for one in bins) == 4000
     assert not all(one.found.low <= one.expected <= one.found.high for one in calibration(probabilities**3, wrong))
     assert calibration(np.array([1.0]), np.array([True]))[0].low == 0.95
-
-
-def test_agreement_is_that_of_the_textbook():
-    """20 and 15 times both say the same, 5 and 10 times they differ: kappa is 0.4."""
-    words = [("keep", "keep")] * 20 + [("drop", "drop")] * 15 + [("keep", "drop")] * 5 + [("drop", "keep")] * 10
-    assert agreement([(of(0, a), of(0, b)) for a, b in words]) == pytest.approx(0.4)
-    assert np.isnan(agreement([]))
-    assert np.isnan(agreement([(of(0), of(0))]))
-    assert agreement([(of(0, "relabel", 1), of(0, "relabel", 2)), (of(0), of(0))]) < 1
 
 
 def test_the_random_slice_is_the_same_in_every_call_and_never_empty():

@@ -144,6 +144,48 @@ def test_a_selection_is_decided_at_once_and_undone_at_once(client):
     assert queue(client, **query)["total"] == found["total"]
 
 
+def test_a_request_that_is_sent_again_after_a_lost_answer_is_answered_and_saved_once(client, desk):
+    tokens = [f"{number:032x}" for number in range(5)]
+    first = queue(client)["rows"][0]
+    answers = [decide(client, [first], "drop", request=tokens[0]).json() for _ in range(2)]
+    assert answers == [{"saved": 1, "words": "drop"}] * 2
+    query = {"query": {"scope": "flagged", "state": "undecided", "given": 1}, "kind": "keep", "request": tokens[1]}
+    selected = queue(client, **query["query"])["rows"]
+    answers = [client.post("/decide", json=query | {"expected": len(selected)}).json() for _ in range(2)]
+    assert answers == [{"saved": len(selected), "words": "keep"}] * 2
+    undone = [client.post("/undo", json={"request": tokens[2]}).json() for _ in range(2)]
+    assert [sorted(answer["positions"]) for answer in undone] == [sorted(selected)] * 2
+    redone = [client.post("/redo", json={"request": tokens[3]}).json() for _ in range(2)]
+    assert [sorted(answer["positions"]) for answer in redone] == [sorted(selected)] * 2
+    actions = [entry.action for entry in desk.book.decisions.history(selected[0])]
+    assert actions == ["decide", "undo", "redo"]
+    assert len(desk.book.decisions.history(first)) == 1
+    assert decide(client_of(desk, "bob"), [first], "drop", request=tokens[0]).status_code == 200
+    assert len(desk.book.decisions.history(first)) == 2  # another reviewer's token is another one
+
+
+@pytest.mark.parametrize("token", ["short", 7, ["a" * 32], "a" * 65, "'; DROP TABLE steps; --"])
+def test_what_is_no_token_of_a_request_is_refused(client, desk, token):
+    assert decide(client, [0], "drop", request=token).status_code == 400
+    assert client.post("/undo", json={"request": token}).status_code == 400
+    assert len(desk.book.decisions) == 0
+
+
+def test_who_changes_a_first_decision_after_a_second_reading_has_the_first_word(tmp_path):
+    with desk_of(run_on_images(tmp_path / "run", size=100, wrong=20), second_reading=1.0) as desk:
+        ann, bob = client_of(desk), client_of(desk, "bob")
+        position = queue(ann)["rows"][0]
+        decide(ann, [position], "drop")
+        decide(bob, [position], "keep")
+        decide(ann, [position], "keep")
+        assert desk.book.decisions.decision(position).kind == "keep"
+        assert [(one.reviewer, one.blind) for one in desk.book.decisions.readings(position)] == [
+            ("bob", True),
+            ("ann", False),
+        ]
+        assert desk.book.decisions.conflicts() == []
+
+
 def test_a_card_shows_image_labels_reason_and_neighbours(client, desk):
     position = queue(client)["rows"][0]
     card = client.get(f"/card/{position}").text

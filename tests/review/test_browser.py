@@ -68,6 +68,26 @@ def test_keys_decide_move_and_undo_and_everybody_can_read_it(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_decision_whose_answer_is_lost_is_sent_again_and_saved_once(tmp_path):
+    audit = run_on_images(tmp_path / "run", size=100, wrong=20)
+    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+        first = shown(tab)
+        for key, action in (("d", "decide"), ("z", "undo"), ("Z", "redo")):
+
+            def saved_without_an_answer(route):
+                route.fetch()
+                route.abort()
+
+            tab.route(f"**/{action}", saved_without_an_answer, times=1)
+            ready(tab)
+            tab.keyboard.press(key)
+            tab.get_by_role("button", name="Try again").click()
+            tab.wait_for_selector("body[data-waiting='0']")
+            assert tab.locator("#alert").is_hidden()
+        assert [entry.action for entry in desk.book.decisions.history(first)] == ["decide", "undo", "redo"]
+
+
+@pytest.mark.slow
 def test_labels_notes_and_shares_are_typed(tmp_path):
     audit = run_on_images(tmp_path / "run", size=100, wrong=20)
     with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:

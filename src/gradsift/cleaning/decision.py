@@ -61,6 +61,23 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """An entry of a sample's history.
+
+    Attributes:
+        step: Number of the step.
+        action: ``"decide"``, ``"undo"`` or ``"redo"``.
+        decision: The decision that was made, undone or done again.
+        stands: The decision of this reading that stands from then on.
+    """
+
+    step: int
+    action: str
+    decision: Decision
+    stands: Decision | None
+
+
+@dataclass(frozen=True)
 class Labels:
     """Which decisions a run allows.
 

@@ -38,8 +38,15 @@ CREATE TABLE decisions (
 );
 CREATE INDEX decisions_by_position ON decisions (position);
 """
+_REQUESTS = """
+CREATE TABLE IF NOT EXISTS requests (
+    token TEXT NOT NULL, step INTEGER NOT NULL REFERENCES steps, PRIMARY KEY (token, step)
+) WITHOUT ROWID;
+"""
+"""Which request made a step, so that one that is sent again makes no second one; readers do without it."""
 _LAW = (
-    "CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} BEGIN SELECT RAISE(ABORT, 'rows are never changed'); END;"
+    "CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table} "
+    "BEGIN SELECT RAISE(ABORT, 'rows are never changed'); END;"
 )
 _FIELDS = "position, sample_id, content, reviewer, kind, label, note, milliseconds, at, blind"
 
@@ -129,6 +136,7 @@ class DecisionFile:
                 connection.execute(f"PRAGMA {pragma}")
             if empty:
                 _create(connection, fingerprint)
+            connection.executescript(f"BEGIN IMMEDIATE;{_REQUESTS}{_laws('requests')}COMMIT;")
             return cls(path, connection, stack.pop_all())
 
     @classmethod
@@ -162,12 +170,13 @@ class DecisionFile:
         """Closes the file and lets other processes write it."""
         self._held.close()
 
-    def append(self, step: Step, rows: Sequence[Row]) -> None:
+    def append(self, step: Step, rows: Sequence[Row], request: str = "") -> None:
         """Adds a step with its rows, all or none; they are on the disk when this returns.
 
         Args:
             step: The step.
             rows: Its rows.
+            request: Token of the request that made it; none where empty.
 
         Raises:
             RunDirectoryError: The file cannot be written; nothing was added.
@@ -181,11 +190,30 @@ class DecisionFile:
                 )
                 marks = ", ".join("?" * 14)
                 self._connection.executemany(f"INSERT INTO decisions VALUES ({marks})", map(_values, rows))
+                if request:
+                    self._connection.execute("INSERT INTO requests VALUES (?, ?)", (request, step.number))
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def step_of(self, reviewer: str, request: str) -> int | None:
+        """The step that a request made; for who writes.
+
+        Args:
+            reviewer: Whose request it was.
+            request: Its token; empty where it has none.
+
+        Returns:
+            Number of the step; ``None`` where it made none.
+        """
+        if not request:
+            return None
+        query = "SELECT number FROM requests JOIN steps ON step = number WHERE token = ? AND reviewer = ?"
+        with _explained(self.path):
+            row = self._connection.execute(query, (request, reviewer)).fetchone()
+        return None if row is None else int(row[0])
 
     def steps(self) -> Iterator[Step]:
         """All steps in the order in which they were done."""
@@ -213,11 +241,11 @@ class DecisionFile:
 
 
 def _values(row: Row) -> tuple[Any, ...]:
-    one = row.decision
+    decision = row.decision
     return (
-        row.number, row.step, int(one.position), one.sample_id, one.content, one.reviewer, one.kind,
-        json.dumps(one.label, allow_nan=False), one.note, int(one.milliseconds), one.at, int(one.blind), row.previous,
-        row.stands,
+        row.number, row.step, int(decision.position), decision.sample_id, decision.content, decision.reviewer,
+        decision.kind, json.dumps(decision.label, allow_nan=False), decision.note, int(decision.milliseconds),
+        decision.at, int(decision.blind), row.previous, row.stands,
     )  # fmt: skip
 
 
@@ -294,11 +322,14 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 
 
 def _create(connection: sqlite3.Connection, fingerprint: str) -> None:
-    laws = [_LAW.format(table=table, verb=verb) for table in ("steps", "decisions") for verb in ("UPDATE", "DELETE")]
     connection.executescript(
-        f"BEGIN IMMEDIATE;{_SCHEMA}{''.join(laws)}PRAGMA application_id = {APPLICATION};"
+        f"BEGIN IMMEDIATE;{_SCHEMA}{_laws('steps', 'decisions')}PRAGMA application_id = {APPLICATION};"
         f"INSERT INTO about VALUES ('run', '{fingerprint}');PRAGMA user_version = {FORMAT};COMMIT;"
     )
+
+
+def _laws(*tables: str) -> str:
+    return "".join(_LAW.format(table=table, verb=verb) for table in tables for verb in ("UPDATE", "DELETE"))
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path, fingerprint: str) -> None:
@@ -309,11 +340,11 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path, fingerprint: str
         raise RunDirectoryError(
             f"{path} has format {version}, this gradsift reads {FORMAT}: install the one that wrote it"
         )
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise sqlite3.DatabaseError(found)
-    known = connection.execute("SELECT value FROM about WHERE name = 'run'").fetchone()
-    if known is None or known[0] != fingerprint:
+    damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if damage != "ok":
+        raise sqlite3.DatabaseError(damage)
+    owner = connection.execute("SELECT value FROM about WHERE name = 'run'").fetchone()
+    if owner is None or owner[0] != fingerprint:
         raise RunDirectoryError(
             f"{path} holds the decisions of another run (another model, data set or settings): put it beside its own run, "
             "and bring its decisions over by what the samples hold: gradsift import-decisions"

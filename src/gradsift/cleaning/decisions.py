@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from gradsift.cleaning.decision import KINDS, Decision, Labels, in_utc, now
+from gradsift.cleaning.agreement import Agreement
+from gradsift.cleaning.decision import KINDS, Decision, Labels, Recorded, in_utc, now
 from gradsift.cleaning.decision_file import DecisionFile, Row, Step
 from gradsift.errors import DataError
 from gradsift.locations import Location
@@ -19,23 +20,6 @@ __all__ = ["KINDS", "Decision", "Decisions", "Recorded"]
 
 Slot = tuple[str, bool]
 """Who read a sample, and whether blindly: each reading has a decision of its own."""
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """An entry of a sample's history.
-
-    Attributes:
-        step: Number of the step.
-        action: ``"decide"``, ``"undo"`` or ``"redo"``.
-        decision: The decision that was made, undone or done again.
-        stands: The decision of this reading that stands from then on.
-    """
-
-    step: int
-    action: str
-    decision: Decision
-    stands: Decision | None
 
 
 class Decisions:
@@ -68,7 +52,7 @@ class Decisions:
         self._rows: dict[int, Row] = {}
         self._of_step: dict[int, list[int]] = defaultdict(list)
         self._current: dict[int, Decision] = {}
-        self._in_conflict: set[int] = set()
+        self._agreement = Agreement()
         self._counts: Counter[str] = Counter()
         self._done: dict[str, list[int]] = defaultdict(list)
         self._undone: dict[str, list[int]] = defaultdict(list)
@@ -148,13 +132,14 @@ class Decisions:
         """Number of samples about which a decision stands."""
         return len(self._current)
 
-    def add(self, decisions: Sequence[Decision]) -> int:
+    def add(self, decisions: Sequence[Decision], request: str = "") -> int:
         """Saves decisions of one reviewer as one step, which is undone at once; on the disk when this returns.
 
         What was undone before by the same reviewer can no longer be done again.
 
         Args:
             decisions: At least one, each about another sample. A time that is left out is now.
+            request: Token of the request that asks for it; one that was sent again adds nothing.
 
         Returns:
             Number of the step.
@@ -166,42 +151,61 @@ class Decisions:
         made = now()
         for decision in decisions:
             self.labels.refuse_unfit(decision)
-        decisions = [replace(one, at=in_utc(one.at) if one.at else made) for one in decisions]
-        if len({(one.reviewer, one.blind) for one in decisions}) != 1:
+        decisions = [replace(decision, at=in_utc(decision.at) if decision.at else made) for decision in decisions]
+        if len({(decision.reviewer, decision.blind) for decision in decisions}) != 1:
             raise DataError("a step is of one reviewer and one way to read, and of at least one decision: split it")
-        if len({one.position for one in decisions}) < len(decisions):
+        if len({decision.position for decision in decisions}) < len(decisions):
             raise DataError("a step decides about each sample once: the same position was given twice")
         with self._turn:
             reviewer, first = decisions[0].reviewer, self._last_row + 1
+            before = self._file.step_of(reviewer, request)
+            if before is not None:
+                return before
             step = Step(self._steps + 1, reviewer, "decide", None, made)
             rows = [
                 Row(number, step.number, decision, self._standing_row(decision), number)
                 for number, decision in enumerate(decisions, first)
             ]
-            self._append(step, rows)
+            self._append(step, rows, request)
             return step.number
 
-    def undo(self, reviewer: str) -> list[int]:
+    def done_by(self, reviewer: str, request: str) -> list[int] | None:
+        """What a request has already done.
+
+        Args:
+            reviewer: Whose request it is.
+            request: Its token.
+
+        Returns:
+            Positions of the samples about which its step is; ``None`` where it made none.
+        """
+        with self._turn:
+            step = self._file.step_of(reviewer, request)
+            return None if step is None else [self._rows[number].decision.position for number in self._of_step[step]]
+
+    def undo(self, reviewer: str, request: str = "") -> list[int]:
         """Takes back the last step of a reviewer that stands.
 
         Args:
             reviewer: Who.
+            request: Token of the request that asks for it; one that was sent again takes nothing more back.
 
         Returns:
             Positions of the samples whose decision changed; none where nothing is left to undo.
         """
-        return self._turn_back(reviewer, "undo", self._done)
+        return self._turn_back(reviewer, "undo", self._done, request)
 
-    def redo(self, reviewer: str) -> list[int]:
+    def redo(self, reviewer: str, request: str = "") -> list[int]:
         """Does again what a reviewer has undone last, unless they have decided since.
 
         Args:
             reviewer: Who.
+            request: Token of the request that asks for it; one that was sent again does nothing more.
 
         Returns:
             Positions of the samples whose decision changed; none where nothing is left to do again.
         """
-        return self._turn_back(reviewer, "redo", self._undone)
+        return self._turn_back(reviewer, "redo", self._undone, request)
 
     def current(self, reviewer: str | None = None) -> dict[int, Decision]:
         """The decisions that stand.
@@ -215,12 +219,11 @@ class Decisions:
         with self._turn:
             if reviewer is None:
                 return dict(self._current)
-            found = {}
-            for position, slots in self._slots.items():
-                own = {slot: number for slot, number in slots.items() if slot[0] == reviewer}
-                if own:
-                    found[position] = self._first_word(own)
-            return found
+            own = {
+                position: {slot: number for slot, number in slots.items() if slot[0] == reviewer}
+                for position, slots in self._slots.items()
+            }
+            return {position: self._first_word(slots) for position, slots in own.items() if slots}
 
     def decision(self, position: int) -> Decision | None:
         """The decision that stands about one sample.
@@ -266,13 +269,7 @@ class Decisions:
             What stood first, and the blind reading.
         """
         with self._turn:
-            pairs = []
-            for position in sorted(self._slots):
-                readings = [one for one in self.readings(position) if one.kind != "skip"]
-                blind = [one for one in readings if one.blind]
-                first = [one for one in readings if not one.blind]
-                pairs += [(first[0], second) for second in blind if first]
-            return pairs
+            return self._agreement.second_readings
 
     def conflicts(self) -> list[int]:
         """Samples about which reviewers say different things; who skips says nothing.
@@ -281,7 +278,7 @@ class Decisions:
             Positions in rising order.
         """
         with self._turn:
-            return sorted(self._in_conflict)
+            return self._agreement.conflicts
 
     def history(self, position: int) -> list[Recorded]:
         """All that was ever decided about a sample, in order.
@@ -317,22 +314,25 @@ class Decisions:
         with self._turn:
             return sorted({*self._done, *self._undone})
 
-    def _turn_back(self, reviewer: str, action: str, stack: dict[str, list[int]]) -> list[int]:
+    def _turn_back(self, reviewer: str, action: str, stack: dict[str, list[int]], request: str) -> list[int]:
         with self._turn:
+            before = self.done_by(reviewer, request)
+            if before is not None:
+                return before
             if not stack.get(reviewer):
                 return []
             of_step = stack[reviewer][-1]
             step, first = Step(self._steps + 1, reviewer, action, of_step, now()), self._last_row + 1
             rows = []
             for number, made in enumerate(self._of_step[of_step], first):
-                told = self._rows[made]
-                stands = told.previous if action == "undo" else made
-                rows.append(Row(number, step.number, told.decision, self._standing_row(told.decision), stands))
-            self._append(step, rows)
+                row = self._rows[made]
+                stands = row.previous if action == "undo" else made
+                rows.append(Row(number, step.number, row.decision, self._standing_row(row.decision), stands))
+            self._append(step, rows, request)
             return [row.decision.position for row in rows]
 
-    def _append(self, step: Step, rows: Sequence[Row]) -> None:
-        self._file.append(step, rows)
+    def _append(self, step: Step, rows: Sequence[Row], request: str) -> None:
+        self._file.append(step, rows, request)
         self._take(step, rows)
         for position in {row.decision.position for row in rows}:
             self._settle(position)
@@ -376,8 +376,7 @@ class Decisions:
         if slots:
             now = self._current[position] = self._first_word(slots)
             self._counts[now.kind] += 1
-        words = {one.word for one in (self._rows[number].decision for number in slots.values()) if one.kind != "skip"}
-        (self._in_conflict.add if len(words) > 1 else self._in_conflict.discard)(position)
+        self._agreement.settle(position, self.readings(position))
 
     def _first_word(self, slots: dict[Slot, int]) -> Decision:
         """The decision that stands above the others."""

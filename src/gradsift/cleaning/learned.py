@@ -20,7 +20,7 @@ from scipy.special import expit, log_expit, logit
 
 from gradsift.cleaning.cures_of import posterior_of
 from gradsift.cleaning.decision import Decision
-from gradsift.cleaning.review_numbers import WRONG
+from gradsift.cleaning.review_numbers import Standing
 from gradsift.detectors import WrongLabelPosterior
 from gradsift.detectors.posterior import odds_for_mean
 from gradsift.evidence import stored_evidence
@@ -86,15 +86,14 @@ class Learner:
         Returns:
             The probabilities.
         """
-        told = {place: one.kind in WRONG for place, one in standing.items() if one.kind != "skip"}
-        positions = np.array(sorted(told), dtype=np.int64)
-        found = np.array([told[place] for place in positions.tolist()], dtype=np.float64)
+        decided = Standing.of(standing)
+        positions, is_wrong = decided.positions, decided.wrong.astype(np.float64)
         odds = logit(np.clip(self.prior, CERTAIN, 1 - CERTAIN))
         wrong = self.prior.copy()
         if len(positions):
             terms = self._terms(odds, positions)
-            wrong = expit(odds + terms @ fit_shift(terms[positions], odds[positions], found))
-        wrong[positions] = found
+            wrong = expit(odds + terms @ fit_shift(terms[positions], odds[positions], is_wrong))
+        wrong[positions] = is_wrong
         return Learned(wrong, len(positions))
 
     def _terms(self, odds: np.ndarray, positions: np.ndarray) -> csr_array:
@@ -106,14 +105,8 @@ class Learner:
             return csr_array(np.hstack(columns))
         pair = self._given * (1 + max(self._given.max(), self._other.max())) + self._other
         levels = {"given": self._given, "other": self._other, "pair": pair}
-        return csr_array(
-            hstack(
-                [
-                    *map(csr_array, columns),
-                    *(_indicators(one, positions, SPREADS[name]) for name, one in levels.items()),
-                ]
-            )
-        )
+        indicators = [_indicators(level, positions, SPREADS[name]) for name, level in levels.items()]
+        return csr_array(hstack([*map(csr_array, columns), *indicators]))
 
 
 def prior_probabilities(audit: AuditedRun) -> np.ndarray:
@@ -137,18 +130,18 @@ def prior_probabilities(audit: AuditedRun) -> np.ndarray:
     return expit(logit(np.clip(wrong, CERTAIN, 1 - CERTAIN)) + np.log(odds))
 
 
-def fit_shift(terms: csr_array, odds: np.ndarray, found: np.ndarray) -> np.ndarray:
+def fit_shift(terms: csr_array, odds: np.ndarray, is_wrong: np.ndarray) -> np.ndarray:
     """Ridge logistic regression around what is known: the coefficients with the highest posterior density.
 
     Args:
         terms: Terms of the decided samples, scaled to priors of spread 1, shape (m, terms).
         odds: Logarithm of the odds as the audit says, shape (m,).
-        found: 1 where the label was found wrong, otherwise 0, shape (m,).
+        is_wrong: 1 where the label was found wrong, otherwise 0, shape (m,).
 
     Returns:
         Shape (terms,).
     """
-    sign = 2 * found - 1
+    sign = 2 * is_wrong - 1
 
     def surprise(weights: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (odds + terms @ weights)

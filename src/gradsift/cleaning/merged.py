@@ -30,16 +30,16 @@ class Merged:
 
     def words(self) -> str:
         """What became of them, as sentences."""
-        told = [f"{len(self.added):,} decisions were added, {self.known:,} were there already."]
+        sentences = [f"{len(self.added):,} decisions were added, {self.known:,} were there already."]
         if self.moved:
-            told.append(f"{self.moved:,} of them are about samples that have another position now.")
+            sentences.append(f"{self.moved:,} of them are about samples that have another position now.")
         if self.unmatched:
-            places = ", ".join(str(one.position) for one in self.unmatched[:10])
-            told.append(
+            places = ", ".join(str(decision.position) for decision in self.unmatched[:10])
+            sentences.append(
                 f"{len(self.unmatched):,} match no sample of this run, whose content or label has changed, and were left "
                 f"out (their positions were {places})."
             )
-        return " ".join(told)
+        return " ".join(sentences)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -47,7 +47,7 @@ class Merged:
             "added": len(self.added),
             "known": self.known,
             "moved": self.moved,
-            "unmatched": [one.position for one in self.unmatched],
+            "unmatched": [decision.position for decision in self.unmatched],
         }
 
 
@@ -70,17 +70,18 @@ def merge(decisions: Decisions, brought: Iterable[Decision], content: SampleCont
     """
     placed, unmatched = _placed(list(brought), content)
     steps: dict[tuple[str, bool], dict[int, _Placed]] = defaultdict(dict)
-    for one in placed:
-        decisions.labels.refuse_unfit(one.decision)
-        slot, position = (one.decision.reviewer, one.decision.blind), one.decision.position
+    for placement in placed:
+        decision = placement.decision
+        decisions.labels.refuse_unfit(decision)
+        slot, position = (decision.reviewer, decision.blind), decision.position
         rival = steps[slot][position].decision if position in steps[slot] else decisions.reading(position, *slot)
-        if rival is None or _is_later(one.decision, rival):
-            steps[slot][position] = one
-    added = [one for step in steps.values() for one in step.values()]
+        if rival is None or _is_later(decision, rival):
+            steps[slot][position] = placement
+    added = [placement for step in steps.values() for placement in step.values()]
     for step in filter(None, steps.values()):
-        decisions.add([one.decision for one in step.values()])
-    moved = sum(one.moved for one in added)
-    return Merged([one.decision for one in added], len(placed) - len(added), moved, unmatched)
+        decisions.add([placement.decision for placement in step.values()])
+    moved = sum(placement.moved for placement in added)
+    return Merged([placement.decision for placement in added], len(placed) - len(added), moved, unmatched)
 
 
 @dataclass(frozen=True)
@@ -98,19 +99,22 @@ def _is_later(decision: Decision, rival: Decision) -> bool:
 
 def _placed(brought: list[Decision], content: SampleContent) -> tuple[list[_Placed], list[Decision]]:
     """Decisions at the positions where their samples stand now, and those whose sample is not there."""
-    here = [content.fits(one.position, one.content) for one in brought]
-    placed = [_Placed(one) for one, fits in zip(brought, here, strict=True) if fits]
-    lost = [one for one, fits in zip(brought, here, strict=True) if not fits]
-    places = content.places(one.content for one in lost) if lost else {}
-    former: dict[str, list[int]] = defaultdict(list)  # equal samples: the first of them then is the first of them now
-    for one in lost:
-        if one.position not in former[one.content]:
-            former[one.content].append(one.position)
-    unmatched = []
-    for one in lost:
-        there, rank = places.get(one.content, []), sorted(former[one.content]).index(one.position)
-        if rank < len(there):
-            placed.append(_Placed(replace(one, position=there[rank]), moved=True))
+    placed, lost = [], []
+    for decision in brought:
+        if content.fits(decision.position, decision.content):
+            placed.append(_Placed(decision))
         else:
-            unmatched.append(one)
+            lost.append(decision)
+    places = content.places(decision.content for decision in lost) if lost else {}
+    former: dict[str, list[int]] = defaultdict(list)  # equal samples: the first of them then is the first of them now
+    for decision in lost:
+        if decision.position not in former[decision.content]:
+            former[decision.content].append(decision.position)
+    unmatched = []
+    for decision in lost:
+        there, rank = places.get(decision.content, []), sorted(former[decision.content]).index(decision.position)
+        if rank < len(there):
+            placed.append(_Placed(replace(decision, position=there[rank]), moved=True))
+        else:
+            unmatched.append(decision)
     return placed, unmatched

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
-from sklearn.metrics import cohen_kappa_score
 
+from gradsift.cleaning.agreement import cohen_kappa
 from gradsift.cleaning.decision import Decision
 
 RANDOM_SHARE = 0.05
@@ -192,6 +193,7 @@ def ahead(probabilities: np.ndarray, seconds: float, count: int = 400) -> Ahead:
     return Ahead(len(coming), float(np.nansum(coming)), len(coming) * seconds / 60)
 
 
+@lru_cache(maxsize=4)
 def random_slice(size: int, *, share: float = RANDOM_SHARE, seed: int = 0) -> np.ndarray:
     """The samples that are mixed into the queue whatever the model says of them.
 
@@ -201,13 +203,48 @@ def random_slice(size: int, *, share: float = RANDOM_SHARE, seed: int = 0) -> np
         seed: Seed of the draw.
 
     Returns:
-        Positions in random order, at least one; the same ones in every call.
+        Positions in random order, at least one; the same array in every call, which is for reading.
     """
-    return np.random.default_rng(seed).permutation(size)[: math.ceil(share * size)]
+    drawn = np.random.default_rng(seed).permutation(size)[: math.ceil(share * size)].copy()
+    drawn.setflags(write=False)
+    return drawn
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The decisions that stand, in arrays.
+
+    Attributes:
+        positions: Decided samples in rising order, shape (m,), without those that were only skipped.
+        wrong: Whether their label was found wrong, shape (m,), boolean.
+        skipped: Number of samples that were only skipped.
+        seconds: Seconds of the decisions whose time is known, shape (k,).
+    """
+
+    positions: np.ndarray
+    wrong: np.ndarray
+    skipped: int
+    seconds: np.ndarray
+
+    @classmethod
+    def of(cls, standing: Mapping[int, Decision]) -> Standing:
+        """The arrays of some decisions.
+
+        Args:
+            standing: Position to the decision that stands.
+
+        Returns:
+            The arrays.
+        """
+        kinds = {position: decision.kind for position, decision in standing.items() if decision.kind != "skip"}
+        positions = np.array(sorted(kinds), dtype=np.int64)
+        wrong = np.array([kinds[position] in WRONG for position in positions.tolist()], dtype=bool)
+        taken = np.array([decision.milliseconds / 1000 for decision in standing.values()])
+        return cls(positions, wrong, len(standing) - len(positions), taken[taken > 0])
 
 
 def review_numbers(
-    standing: Mapping[int, Decision],
+    standing: Standing,
     flagged: np.ndarray,
     probabilities: np.ndarray | None = None,
     *,
@@ -218,7 +255,7 @@ def review_numbers(
     """What decisions say of an audit.
 
     Args:
-        standing: Position to the decision that stands.
+        standing: The decisions that stand.
         flagged: Which samples the audit flags, shape (n,), boolean.
         probabilities: Probability that each given label is wrong, shape (n,), as the audit said before any decision.
         pairs: First and blind second readings of samples.
@@ -229,20 +266,20 @@ def review_numbers(
         The numbers. What remains among samples that are not flagged is told by the decided ones of the random slice: they
         are a fair draw of it where people are asked about them in random order.
     """
-    decided = np.array(sorted(place for place, one in standing.items() if one.kind != "skip"), dtype=np.int64)
-    wrong = np.array([standing[place].kind in WRONG for place in decided.tolist()], dtype=bool)
-    drawn = np.isin(decided, random_slice(len(flagged), seed=seed)) & ~flagged[decided]
-    times = [one.milliseconds / 1000 for one in standing.values() if one.milliseconds > 0]
+    decided, wrong = standing.positions, standing.wrong
+    in_slice = np.zeros(len(flagged), dtype=bool)
+    in_slice[random_slice(len(flagged), seed=seed)] = True
+    drawn = (in_slice & ~flagged)[decided]
     return ReviewNumbers(
         decided=len(decided),
-        skipped=len(standing) - len(decided),
+        skipped=standing.skipped,
         left=int(flagged.sum() - flagged[decided].sum()),
         precision=Share.of(int(wrong[flagged[decided]].sum()), int(flagged[decided].sum())),
         remaining=Share.of(int(wrong[drawn].sum()), int(drawn.sum())),
         unflagged=int((~flagged).sum() - (~flagged[decided]).sum()),
         calibration=[] if probabilities is None else calibration(probabilities[decided], wrong),
-        seconds=float(np.median(times)) if times else float("nan"),
-        kappa=agreement(pairs),
+        seconds=float(np.median(standing.seconds)) if len(standing.seconds) else float("nan"),
+        kappa=cohen_kappa(pairs),
         second_readings=len(pairs),
         conflicts=conflicts,
     )
@@ -267,21 +304,6 @@ def calibration(probabilities: np.ndarray, wrong: np.ndarray) -> list[Bin]:
         found = Share.of(int(wrong[chosen].sum()), int(chosen.sum()))
         bins.append(Bin(BINS[k], BINS[k + 1], float(probabilities[chosen].mean()), found))
     return bins
-
-
-def agreement(pairs: Sequence[tuple[Decision, Decision]]) -> float:
-    """Cohen's kappa of two readings of the same samples.
-
-    Args:
-        pairs: The readings.
-
-    Returns:
-        1 for full agreement, 0 for that of chance; NaN where all say the same thing, or there are no pairs.
-    """
-    words = [[" ".join(one.word) for one in pair] for pair in pairs]
-    if len({word for pair in words for word in pair}) < 2:
-        return float("nan")
-    return float(cohen_kappa_score([first for first, _ in words], [second for _, second in words]))
 
 
 def _known(value: float) -> float | None:

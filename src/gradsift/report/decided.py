@@ -6,7 +6,7 @@ from typing import Any
 
 from gradsift.cleaning.decisions import Decisions
 from gradsift.cleaning.learned import prior_probabilities
-from gradsift.cleaning.review_numbers import review_numbers
+from gradsift.cleaning.review_numbers import Standing, review_numbers
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.table import AuditedRun
 
@@ -30,7 +30,7 @@ def what_was_decided(audit: AuditedRun, train_set: Any = None) -> dict[str, Any]
             return None
         flagged = audit.table["flagged"].to_numpy()
         numbers = review_numbers(
-            stored.current(),
+            Standing.of(stored.current()),
             flagged,
             prior_probabilities(audit) if audit.kind == "class" else None,
             pairs=stored.second_readings(),
@@ -43,5 +43,5 @@ def what_was_decided(audit: AuditedRun, train_set: Any = None) -> dict[str, Any]
         "reviewers": reviewers,
         "sentences": numbers.sentences(),
         "calibration": numbers.calibration,
-        "unmatched": [one.position for one in reviewed.unmatched],
+        "unmatched": [decision.position for decision in reviewed.unmatched],
     }

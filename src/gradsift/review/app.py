@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from gradsift.review.queue import SCOPES, Query
 logger = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
+_TOKEN = re.compile(r"[0-9A-Za-z-]{16,64}")
 LONGEST_PAGE = 500
 """Most rows of the queue in one answer."""
 
@@ -107,10 +109,10 @@ def _state(desk: Desk, request: Request) -> Response:
 def _queue(desk: Desk, request: Request) -> Response:
     asked = request.query_params
     offset, limit = _whole(asked, "offset", 0), min(_whole(asked, "limit", 50), LONGEST_PAGE)
-    found = desk.positions(request.scope["reviewer"], query_of(asked), asked.get("state", "undecided"))
-    shown = found[offset : offset + limit].tolist()
+    positions = desk.positions(request.scope["reviewer"], query_of(asked), asked.get("state", "undecided"))
+    shown = positions[offset : offset + limit].tolist()
     rows: list[Any] = shown if asked.get("brief") else desk.rows(request.scope["reviewer"], shown)
-    return JSONResponse({"total": len(found), "offset": offset, "rows": rows})
+    return JSONResponse({"total": len(positions), "offset": offset, "rows": rows})
 
 
 def _card(desk: Desk, request: Request) -> Response:
@@ -129,15 +131,22 @@ def _conflicts(desk: Desk, request: Request) -> Response:
 
 
 def _decide(desk: Desk, reviewer: str, content: dict[str, Any]) -> dict[str, Any]:
-    """Saves a decision about positions, or about all that a query finds, if that is as many as the reviewer was told."""
+    """Saves a decision about positions, or about all that a query finds, if that is as many as the reviewer was told.
+
+    A request whose answer was lost comes again, with the same token: it is answered and not saved twice. Its query finds
+    other samples then, so whether it was saved is asked after the query has been answered.
+    """
+    request = _token_of(content)
     if "query" in content:
         asked = content["query"] if isinstance(content["query"], dict) else {}
         positions = desk.positions(reviewer, query_of(asked), str(asked.get("state", "undecided"))).tolist()
-        if len(positions) != content.get("expected"):
+        saved = desk.book.decisions.done_by(reviewer, request)
+        if saved is None and len(positions) != content.get("expected"):
             raise SettingError(
                 f"the selection holds {len(positions):,} samples now, not {content.get('expected')}: look at it again; "
                 "nothing was saved"
             )
+        positions = positions if saved is None else saved
     else:
         positions = content.get("positions")
     if not isinstance(positions, list) or not positions or not all(desk.has(position) for position in positions):
@@ -148,22 +157,31 @@ def _decide(desk: Desk, reviewer: str, content: dict[str, Any]) -> dict[str, Any
         positions,
         str(content.get("kind")),
         content.get("label"),
-        str(content.get("note", "")),
+        str(content.get("note") or ""),
         milliseconds if isinstance(milliseconds, int) and 0 <= milliseconds < 2**40 else 0,
+        request,
     )
     return {"saved": len(positions), "words": desk.words(reviewer, positions[0])}
 
 
-def _undo(desk: Desk, reviewer: str, _: dict[str, Any]) -> dict[str, Any]:
-    return {"positions": desk.book.turn_back(reviewer, "undo")}
+def _undo(desk: Desk, reviewer: str, content: dict[str, Any]) -> dict[str, Any]:
+    return {"positions": desk.book.turn_back(reviewer, "undo", _token_of(content))}
 
 
-def _redo(desk: Desk, reviewer: str, _: dict[str, Any]) -> dict[str, Any]:
-    return {"positions": desk.book.turn_back(reviewer, "redo")}
+def _redo(desk: Desk, reviewer: str, content: dict[str, Any]) -> dict[str, Any]:
+    return {"positions": desk.book.turn_back(reviewer, "redo", _token_of(content))}
 
 
 def _relearn(desk: Desk, _: str, __: dict[str, Any]) -> dict[str, Any]:
     return {"decisions": desk.relearn()}
+
+
+def _token_of(content: dict[str, Any]) -> str:
+    """The token that the page has made for a request; empty where there is none."""
+    token = content.get("request", "")
+    if not isinstance(token, str) or not (token == "" or _TOKEN.fullmatch(token)):
+        raise SettingError("the token of a request is 16 to 64 letters and digits; nothing was saved")
+    return token
 
 
 def query_of(asked: Mapping[str, Any]) -> Query:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gradsift.cleaning.decision import KINDS, Decision
 from gradsift.cleaning.decisions import Decisions
+from gradsift.cleaning.review_numbers import WRONG, Standing
 from gradsift.cleaning.sample_content import SampleContent
 from gradsift.errors import SettingError
 from gradsift.table import AuditedRun
@@ -56,11 +57,11 @@ class Book:
         spread = (np.arange(len(audit), dtype=np.uint64) * np.uint64(_GOLDEN)) % np.uint64(2**32)
         self._read_twice = spread < second_reading * 2**32
         self._codes: dict[str, np.ndarray] = {}
+        self._seconds: dict[str, np.ndarray] = {}
         self._by = np.zeros(len(audit), dtype=np.int16)
+        self._standing, self._taken = np.zeros(len(audit), dtype=np.int8), np.zeros(len(audit), dtype=np.float32)
         self._turn = threading.RLock()
-        for reviewer in decisions.reviewers():
-            for position, decision in decisions.current(reviewer).items():
-                self._set(reviewer, position, CODES[decision.kind])
+        self._settle(decisions.current())
 
     def decide(
         self,
@@ -70,6 +71,7 @@ class Book:
         label: Any = None,
         note: str = "",
         milliseconds: int = 0,
+        request: str = "",
     ) -> int:
         """Saves one decision about some samples; on the disk when this returns.
 
@@ -80,6 +82,7 @@ class Book:
             label: The label that goes with it.
             note: Free text.
             milliseconds: Time that it took, which is shared among the samples.
+            request: Token of the request that asks for it; one that was sent again saves nothing.
 
         Returns:
             Number of the step.
@@ -89,7 +92,7 @@ class Book:
             RunDirectoryError: It cannot be saved.
         """
         with self._turn:
-            blind = all(self._others(reviewer, position) for position in positions)
+            blind = all(self._reads_blindly(reviewer, position) for position in positions)
         ids, each = self._audit.table["id"], round(milliseconds / max(len(positions), 1))
         with self._reading:
             hashes = [self._content.hash(position) for position in positions]
@@ -97,21 +100,23 @@ class Book:
             Decision(position, ids[position].as_py(), content, reviewer, kind, label, note, each, blind=blind)
             for position, content in zip(positions, hashes, strict=True)
         ]
-        step = self.decisions.add(decisions)
+        step = self.decisions.add(decisions, request)
         self._settle(positions)
         return step
 
-    def turn_back(self, reviewer: str, action: str) -> list[int]:
+    def turn_back(self, reviewer: str, action: str, request: str = "") -> list[int]:
         """Undoes or redoes one step of a reviewer.
 
         Args:
             reviewer: Who.
             action: ``"undo"`` or ``"redo"``.
+            request: Token of the request that asks for it; one that was sent again changes nothing.
 
         Returns:
             Positions of the samples whose decision changed.
         """
-        changed = self.decisions.undo(reviewer) if action == "undo" else self.decisions.redo(reviewer)
+        change = self.decisions.undo if action == "undo" else self.decisions.redo
+        changed = change(reviewer, request)
         self._settle(changed)
         return changed
 
@@ -125,7 +130,7 @@ class Book:
         Returns:
             The decision that stands.
         """
-        own = [one for one in self.decisions.readings(position) if one.reviewer == reviewer]
+        own = [decision for decision in self.decisions.readings(position) if decision.reviewer == reviewer]
         return own[-1] if own else None
 
     def kinds(self, reviewer: str) -> np.ndarray:
@@ -138,6 +143,28 @@ class Book:
             Shape (n,), 0 where nothing.
         """
         return self._codes.get(reviewer, np.zeros(len(self._by), dtype=np.int8))
+
+    def seconds(self, reviewer: str) -> float:
+        """How fast a reviewer decides.
+
+        Args:
+            reviewer: Who.
+
+        Returns:
+            Median seconds of a decision; NaN before the first one whose time is known.
+        """
+        with self._turn:
+            taken = self._seconds.get(reviewer, np.zeros(0))
+            taken = taken[taken > 0]
+        return float(np.median(taken)) if len(taken) else float("nan")
+
+    def standing(self) -> Standing:
+        """The decisions that stand, of all reviewers, in arrays."""
+        with self._turn:
+            positions = np.flatnonzero((self._standing != 0) & (self._standing != SKIP))
+            wrong = np.isin(self._standing[positions], [CODES[kind] for kind in WRONG])
+            skipped = int((self._standing == SKIP).sum())
+            return Standing(positions, wrong, skipped, self._taken[self._taken > 0])
 
     def shows(self, reviewer: str, state: str) -> np.ndarray | None:
         """Which samples are in a state for a reviewer.
@@ -163,27 +190,42 @@ class Book:
         if state == "skipped":
             return own == SKIP
         if state == "conflict":
-            found = np.zeros(len(own), dtype=bool)
-            found[self.decisions.conflicts()] = True
-            return found
+            in_conflict = np.zeros(len(own), dtype=bool)
+            in_conflict[self.decisions.conflicts()] = True
+            return in_conflict
         if state.startswith("by:"):
             return self.kinds(state.removeprefix("by:")) != 0
         raise SettingError(f"samples are {', '.join(STATES)}, or by:NAME; given {state!r}")
 
-    def _settle(self, positions: Sequence[int]) -> None:
+    def _settle(self, positions: Iterable[int]) -> None:
         """Brings the arrays up to date."""
         with self._turn:
             for position in positions:
-                found = {one.reviewer: CODES[one.kind] for one in self.decisions.readings(position)}
-                for reviewer in {*self._codes, *found}:
-                    self._set(reviewer, position, found.get(reviewer, 0))
+                latest = {decision.reviewer: decision for decision in self.decisions.readings(position)}
+                for reviewer in {*self._codes, *latest}:
+                    self._set(reviewer, position, latest.get(reviewer))
+                stands = self.decisions.decision(position)
+                self._standing[position], self._taken[position] = _code(stands), _seconds(stands)
 
-    def _set(self, reviewer: str, position: int, code: int) -> None:
-        codes = self._codes.setdefault(reviewer, np.zeros(len(self._by), dtype=np.int8))
+    def _set(self, reviewer: str, position: int, decision: Decision | None) -> None:
+        if reviewer not in self._codes:
+            self._codes[reviewer] = np.zeros(len(self._by), dtype=np.int8)
+            self._seconds[reviewer] = np.zeros(len(self._by), dtype=np.float32)
+        codes, code = self._codes[reviewer], _code(decision)
         self._by[position] += int(code not in (0, SKIP)) - int(codes[position] not in (0, SKIP))
-        codes[position] = code
+        codes[position], self._seconds[reviewer][position] = code, _seconds(decision)
 
-    def _others(self, reviewer: str, position: int) -> bool:
-        """Whether somebody else has decided about a sample."""
+    def _reads_blindly(self, reviewer: str, position: int) -> bool:
+        """Whether a decision is a second reading: somebody else's stands, and it changes no first one of the reviewer."""
         own = self.kinds(reviewer)[position]
-        return bool(self._by[position] - (own not in (0, SKIP)) > 0)
+        others = bool(self._by[position] - (own not in (0, SKIP)) > 0)
+        first = self.decisions.reading(position, reviewer)
+        return others and (first is None or first.kind == "skip")
+
+
+def _code(decision: Decision | None) -> int:
+    return 0 if decision is None else CODES[decision.kind]
+
+
+def _seconds(decision: Decision | None) -> float:
+    return 0.0 if decision is None else decision.milliseconds / 1000

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from pyarrow import ArrowException
 
 from gradsift.cleaning.decision import Decision, now
 from gradsift.cleaning.decisions import Decisions
@@ -15,7 +16,8 @@ from gradsift.cleaning.learned import prior_probabilities
 from gradsift.cleaning.merged import Merged, merge
 from gradsift.cleaning.sample_content import SampleContent
 from gradsift.data import Samples
-from gradsift.errors import DataError, SettingError
+from gradsift.errors import DataError, GradsiftError, SettingError
+from gradsift.printable import printable
 from gradsift.report.samples import describe_sample
 from gradsift.review.formats import FORMATS, Item, Names
 from gradsift.table import AuditedRun
@@ -48,19 +50,15 @@ def export_decisions(
     readings: dict[int, list[Decision]] = defaultdict(list)
     if stored is not None:
         with stored:
-            readings |= {place: stored.readings(place) for place in stored.current()}
+            readings |= {position: stored.readings(position) for position in stored.current()}
     wanted = set(readings)
     if name == "issues":
         wanted = set(range(len(audit)))
     elif chosen.everything:
         wanted |= set(audit.flagged_positions.tolist())
-    items = list(_items(audit, sorted(wanted), readings, None if name == "issues" else samples))
-    if chosen.ending:
-        with new_file(path) as aside:
-            chosen.write(items, Names(audit.class_names), aside)
-    else:
-        with new_folder(path) as aside:
-            chosen.write(items, Names(audit.class_names), aside)
+    items = list(_items(audit, sorted(wanted), readings, samples, with_content=name != "issues"))
+    with new_file(path) if chosen.ending else new_folder(path) as aside:
+        chosen.write(items, Names(audit.class_names), aside)
     return sum(map(len, readings.values()))
 
 
@@ -87,12 +85,19 @@ def read_decisions(audit: AuditedRun, source: str | Path, *, format_name: str | 
         if stored is None:
             raise DataError(f"{path} holds no decisions: nobody has reviewed it")
         with stored:
-            return [one for place in stored.current() for one in stored.readings(place)]
+            return [decision for position in stored.current() for decision in stored.readings(position)]
     name = format_name or _name_of(path)
     if name not in FORMATS:
         raise SettingError(f"unknown format {name!r}: the known ones are {', '.join(FORMATS)}")
-    found = FORMATS[name].read(path, Names(audit.class_names))
-    return [one if one.at else replace(one, at=now()) for one in found]
+    try:
+        decisions = FORMATS[name].read(path, Names(audit.class_names))
+    except GradsiftError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArrowException) as error:
+        raise DataError(
+            f"{path} cannot be read as {name} ({printable(error)}): give what was exported, or its --format"
+        ) from error
+    return [decision if decision.at else replace(decision, at=now()) for decision in decisions]
 
 
 def import_decisions(
@@ -117,18 +122,25 @@ def import_decisions(
         RunDirectoryError: The run's decisions cannot be written.
     """
     brought, content = read_decisions(audit, source, format_name=format_name), SampleContent(audit, samples)
-    here = range(len(audit))
     brought = [
-        replace(one, content=content.hash(one.position)) if not one.content and one.position in here else one
-        for one in brought
+        replace(decision, content=content.hash(decision.position))
+        if not decision.content and 0 <= decision.position < len(audit)
+        else decision
+        for decision in brought
     ]
     with Decisions.open(audit.run.path) as decisions:
         return merge(decisions, brought, content)
 
 
 def _items(
-    audit: AuditedRun, positions: list[int], readings: dict[int, list[Decision]], samples: Samples | None
+    audit: AuditedRun,
+    positions: list[int],
+    readings: dict[int, list[Decision]],
+    samples: Samples | None,
+    *,
+    with_content: bool,
 ) -> Iterator[Item]:
+    """Samples with what was decided about them; without content no sample is read."""
     names, content = Names(audit.class_names), SampleContent(audit, samples)
     wrong = prior_probabilities(audit) if audit.kind == "class" else np.full(len(audit), np.nan)
     columns = audit.table.select(["id", "given_label", "suggested_label"]).take(positions).to_pylist()
@@ -141,8 +153,10 @@ def _items(
         yield Item(
             position,
             row["id"],
-            decided[0].content if decided else content.hash(position),
-            "" if samples is None else describe_sample(samples.raw.sample(position), audit.feature_names),
+            decided[0].content if decided else content.hash(position) if with_content else "",
+            ""
+            if samples is None or not with_content
+            else describe_sample(samples.raw.sample(position), audit.feature_names),
             given,
             suggested,
             float(wrong[position]) if np.isfinite(wrong[position]) else None,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
 import secrets
-import socket
 import stat
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -127,17 +127,17 @@ def read_tokens(path: Path, reviewer: str) -> dict[str, str]:
         Token to reviewer.
 
     Raises:
-        SettingError: The file cannot be read, others than its owner may read it, or a token is too short.
+        SettingError: The file cannot be read, others than its owner may read or change it, or a token is too short.
     """
     try:
-        if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) and hasattr(socket, "AF_UNIX"):
-            raise SettingError(f"others may read the tokens in {path}: chmod 600 {path}")
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) and os.name == "posix":
+            raise SettingError(f"others may read the tokens in {path}, or change them: chmod 600 {path}")
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(
             f"the tokens in {path} cannot be read ({error}): give a text file, one token a line"
         ) from error
-    found: dict[str, str] = {}
+    reviewers: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         *name, token = line.split() or [""]
         if not token:
@@ -147,10 +147,10 @@ def read_tokens(path: Path, reviewer: str) -> dict[str, str]:
                 f"{path}, line {number}: a token has at least {SHORTEST} ASCII characters, such as those that "
                 'python -c "import secrets; print(secrets.token_urlsafe(32))" prints'
             )
-        found[token] = " ".join(name) or reviewer
-    if not found:
+        reviewers[token] = " ".join(name) or reviewer
+    if not reviewers:
         raise SettingError(f"{path} holds no token: write one a line, with the reviewer's name before it")
-    return found
+    return reviewers
 
 
 class Guard:
@@ -248,8 +248,8 @@ def _no(words: str, status: int) -> Response:
 
 def _equal_key(known: dict[str, str], value: str) -> str | None:
     """The key that equals a value, compared in a time that says nothing of where they differ."""
-    found = None
+    equal = None
     for key in known:
         if hmac.compare_digest(key.encode(), value.encode("utf-8", "replace")):
-            found = key
-    return found
+            equal = key
+    return equal

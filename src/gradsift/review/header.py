@@ -32,15 +32,14 @@ def header(
         Numbers and sentences.
     """
     decisions, kinds = book.decisions, book.kinds(reviewer)
-    own = [one.milliseconds for one in decisions.current(reviewer).values() if one.milliseconds > 0]
     numbers = review_numbers(
-        decisions.current(),
+        book.standing(),
         flagged,
         said,
         pairs=decisions.second_readings(),
         conflicts=len(decisions.conflicts()),
     )
-    coming = ahead(learned[left[:NEXT]], float(np.median(own)) / 1000 if own else float("nan"), NEXT)
+    coming = ahead(learned[left[:NEXT]], book.seconds(reviewer), NEXT)
     return {
         "done": int(((kinds != 0) & (kinds != CODES["skip"])).sum()),
         "left": len(left),

@@ -15,6 +15,11 @@ async function reason(answer) {
   }
 }
 
+// The token by which the server knows a request that it gets again, after its answer was lost.
+function newToken() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export class Saver {
   #waiting = [];
   #running = false;
@@ -33,7 +38,7 @@ export class Saver {
 
   // done(result) runs once it is on the server's disk; refused(words) where the server will not have it.
   push(path, content, done, refused) {
-    this.#waiting.push({ path, content, done, refused });
+    this.#waiting.push({ path, content: { ...content, request: newToken() }, done, refused });
     this.run();
   }
 
@@ -48,6 +53,7 @@ export class Saver {
     while (this.#waiting.length && !problem) {
       this.told(this.#waiting.length, "");
       const job = this.#waiting[0];
+      let heard = null;
       try {
         const answer = await fetch(job.path, {
           method: "POST",
@@ -56,17 +62,23 @@ export class Saver {
         });
         if (answer.ok) {
           const result = await answer.json();
-          this.#waiting.shift();
-          job.done(result);
+          heard = () => job.done(result);
         } else if (answer.status === 400) {
           const words = await reason(answer);
-          this.#waiting.shift();
-          job.refused(words);
+          heard = () => job.refused(words);
         } else {
           problem = await reason(answer);
         }
       } catch (error) {
         problem = `the server does not answer (${error.message})`;
+      }
+      if (heard) {
+        this.#waiting.shift();
+        try {
+          heard();
+        } catch (error) {
+          reportError(error); // the step is saved, and the next ones are sent
+        }
       }
     }
     this.#running = false;
