@@ -188,3 +188,22 @@ def test_the_command_line_exports_and_imports(finished, other, tmp_path):
     assert json.loads(done.stdout) == {"added": 6, "known": 0, "moved": 0, "unmatched": []}
     again = gradsift("import-decisions", other.run.path, path).stdout
     assert "0 decisions were added, 6 were there already." in again
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("decisions.parquet", b"PAR1 but not really"),
+        ("decisions.csv", b"position,kind\n\xff\xfe"),
+        ("decisions.json", b'[{"data": null, "annotations": [{}]}]'),
+        ("decisions.json", b'[{"data": {}, "annotations": [{"result": [{"from_name": "label"}]}]}]'),
+        ("decisions.json", b'[{"annotations": [{"result": null}]}]'),
+        ("folder", None),
+    ],
+)
+def test_a_file_that_is_not_of_its_format_is_told_and_adds_nothing(other, tmp_path, name, content):
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read as"):
+        import_decisions(other, path, format_name="label-studio" if path.suffix == ".json" else None)
+    assert Decisions.of(other) is None

@@ -44,6 +44,7 @@ class Decisions:
 
     Attributes:
         labels: Which decisions the run allows.
+        agreement: Where reviewers agree, and where they differ.
     """
 
     def __init__(self, file: DecisionFile, labels: Labels) -> None:
@@ -52,7 +53,7 @@ class Decisions:
         self._rows: dict[int, Row] = {}
         self._of_step: dict[int, list[int]] = defaultdict(list)
         self._current: dict[int, Decision] = {}
-        self._agreement = Agreement()
+        self.agreement = Agreement()
         self._counts: Counter[str] = Counter()
         self._done: dict[str, list[int]] = defaultdict(list)
         self._undone: dict[str, list[int]] = defaultdict(list)
@@ -262,15 +263,6 @@ class Decisions:
         with self._turn:
             return self._decision_of(self._slots.get(position, {}).get((reviewer, blind)))
 
-    def second_readings(self) -> list[tuple[Decision, Decision]]:
-        """Samples that were read blindly by somebody after another one; skips are left out.
-
-        Returns:
-            What stood first, and the blind reading.
-        """
-        with self._turn:
-            return self._agreement.second_readings
-
     def conflicts(self) -> list[int]:
         """Samples about which reviewers say different things; who skips says nothing.
 
@@ -278,7 +270,7 @@ class Decisions:
             Positions in rising order.
         """
         with self._turn:
-            return self._agreement.conflicts
+            return self.agreement.conflicts
 
     def history(self, position: int) -> list[Recorded]:
         """All that was ever decided about a sample, in order.
@@ -376,7 +368,7 @@ class Decisions:
         if slots:
             now = self._current[position] = self._first_word(slots)
             self._counts[now.kind] += 1
-        self._agreement.settle(position, self.readings(position))
+        self.agreement.settle(position, self.readings(position))
 
     def _first_word(self, slots: dict[Slot, int]) -> Decision:
         """The decision that stands above the others."""

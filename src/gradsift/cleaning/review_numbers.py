@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from gradsift.cleaning.agreement import cohen_kappa
+from gradsift.cleaning.agreement import Agreement
 from gradsift.cleaning.decision import Decision
 
 RANDOM_SHARE = 0.05
@@ -248,8 +248,7 @@ def review_numbers(
     flagged: np.ndarray,
     probabilities: np.ndarray | None = None,
     *,
-    pairs: Sequence[tuple[Decision, Decision]] = (),
-    conflicts: int = 0,
+    agreement: Agreement | None = None,
     seed: int = 0,
 ) -> ReviewNumbers:
     """What decisions say of an audit.
@@ -258,15 +257,14 @@ def review_numbers(
         standing: The decisions that stand.
         flagged: Which samples the audit flags, shape (n,), boolean.
         probabilities: Probability that each given label is wrong, shape (n,), as the audit said before any decision.
-        pairs: First and blind second readings of samples.
-        conflicts: Number of samples about which reviewers differ.
+        agreement: Where reviewers agree, and where they differ; left out where one person reviews.
         seed: Seed of :func:`random_slice`.
 
     Returns:
         The numbers. What remains among samples that are not flagged is told by the decided ones of the random slice: they
         are a fair draw of it where people are asked about them in random order.
     """
-    decided, wrong = standing.positions, standing.wrong
+    decided, wrong, agreement = standing.positions, standing.wrong, agreement or Agreement()
     in_slice = np.zeros(len(flagged), dtype=bool)
     in_slice[random_slice(len(flagged), seed=seed)] = True
     drawn = (in_slice & ~flagged)[decided]
@@ -279,9 +277,9 @@ def review_numbers(
         unflagged=int((~flagged).sum() - (~flagged[decided]).sum()),
         calibration=[] if probabilities is None else calibration(probabilities[decided], wrong),
         seconds=float(np.median(standing.seconds)) if len(standing.seconds) else float("nan"),
-        kappa=cohen_kappa(pairs),
-        second_readings=len(pairs),
-        conflicts=conflicts,
+        kappa=agreement.kappa,
+        second_readings=agreement.size,
+        conflicts=len(agreement.conflicts),
     )
 
 
@@ -298,12 +296,13 @@ def calibration(probabilities: np.ndarray, wrong: np.ndarray) -> list[Bin]:
         The classes of probability that hold samples.
     """
     number = np.clip(np.searchsorted(BINS, probabilities, side="right") - 1, 0, len(BINS) - 2)
-    bins = []
-    for k in np.unique(number).tolist():
-        chosen = number == k
-        found = Share.of(int(wrong[chosen].sum()), int(chosen.sum()))
-        bins.append(Bin(BINS[k], BINS[k + 1], float(probabilities[chosen].mean()), found))
-    return bins
+    sizes, hits, sums = (
+        np.bincount(number, weights, minlength=len(BINS) - 1) for weights in (None, wrong, probabilities)
+    )
+    return [
+        Bin(BINS[k], BINS[k + 1], float(sums[k] / sizes[k]), Share.of(int(hits[k]), int(sizes[k])))
+        for k in np.flatnonzero(sizes).tolist()
+    ]
 
 
 def _known(value: float) -> float | None:

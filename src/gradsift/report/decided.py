@@ -33,8 +33,7 @@ def what_was_decided(audit: AuditedRun, train_set: Any = None) -> dict[str, Any]
             Standing.of(stored.current()),
             flagged,
             prior_probabilities(audit) if audit.kind == "class" else None,
-            pairs=stored.second_readings(),
-            conflicts=len(stored.conflicts()),
+            agreement=stored.agreement,
         )
         counts, reviewers = stored.counts(), stored.reviewers()
     reviewed = Reviewed.of(audit, None if train_set is None else audit.samples_of(train_set))

@@ -36,8 +36,7 @@ def header(
         book.standing(),
         flagged,
         said,
-        pairs=decisions.second_readings(),
-        conflicts=len(decisions.conflicts()),
+        agreement=decisions.agreement,
     )
     coming = ahead(learned[left[:NEXT]], book.seconds(reviewer), NEXT)
     return {
