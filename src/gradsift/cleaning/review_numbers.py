@@ -116,24 +116,24 @@ class ReviewNumbers:
 
     def sentences(self) -> list[str]:
         """What is known, in words."""
-        told = [f"People have decided about {self.decided:,} samples; {self.left:,} flagged ones are left."]
+        sentences = [f"People have decided about {self.decided:,} samples; {self.left:,} flagged ones are left."]
         if self.precision.size:
-            told.append(
+            sentences.append(
                 f"Of {self.precision.size:,} flagged samples {self.precision.hits:,} had a wrong label "
                 f"({100 * self.precision.value:.0f} %)."
             )
         if self.remaining.size:
             value, low, high = self.wrong_left
-            told.append(
+            sentences.append(
                 f"Of {self.remaining.size:,} random samples that are not flagged {self.remaining.hits:,} had a wrong "
                 f"label: about {value:,.0f} wrong labels are left among {self.unflagged:,} "
                 f"(95 %: {low:,.0f} to {high:,.0f})."
             )
         if self.second_readings and np.isfinite(self.kappa):
-            told.append(f"Cohen's kappa of {self.second_readings:,} blind second readings is {self.kappa:.2f}.")
+            sentences.append(f"Cohen's kappa of {self.second_readings:,} blind second readings is {self.kappa:.2f}.")
         if self.conflicts:
-            told.append(f"Reviewers differ about {self.conflicts:,} samples.")
-        return told
+            sentences.append(f"Reviewers differ about {self.conflicts:,} samples.")
+        return sentences
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, ``None`` for what is not known."""
@@ -145,7 +145,7 @@ class ReviewNumbers:
             "remaining": self.remaining.to_dict(),
             "unflagged": self.unflagged,
             "wrong_left": [_known(value) for value in self.wrong_left],
-            "calibration": [asdict(one) | {"found": one.found.to_dict()} for one in self.calibration],
+            "calibration": [asdict(bin_) | {"found": bin_.found.to_dict()} for bin_ in self.calibration],
             "second_readings": self.second_readings,
             "conflicts": self.conflicts,
             "seconds": _known(self.seconds),

@@ -60,14 +60,14 @@ class Reviewed:
         if stored is None:
             return cls({}, (), audit.kind == "class")
         with stored:
-            standing = {place: one for place, one in stored.current().items() if one.kind != "skip"}
+            standing = {place: decision for place, decision in stored.current().items() if decision.kind != "skip"}
         content = SampleContent(audit, samples)
-        fits = {place for place, one in standing.items() if content.fits(place, one.content)}
-        unmatched = tuple(one for place, one in standing.items() if place not in fits)
+        fits = {place for place, decision in standing.items() if content.fits(place, decision.content)}
+        unmatched = tuple(decision for place, decision in standing.items() if place not in fits)
         if unmatched:
             logger.warning(
                 "%d decisions are about samples that are no longer what they were, and change nothing (positions %s)",
-                *(len(unmatched), ", ".join(str(one.position) for one in unmatched[:10])),
+                *(len(unmatched), ", ".join(str(decision.position) for decision in unmatched[:10])),
             )
         return cls({place: standing[place] for place in sorted(fits)}, unmatched, audit.kind == "class")
 
@@ -84,7 +84,7 @@ class Reviewed:
         Returns:
             Positions in rising order.
         """
-        return np.array([place for place, one in self.decisions.items() if one.kind in kinds], dtype=np.int64)
+        return np.array([place for place, decision in self.decisions.items() if decision.kind in kinds], dtype=np.int64)
 
     @property
     def relabelled(self) -> tuple[np.ndarray, np.ndarray]:

@@ -82,15 +82,15 @@ class SampleContent:
         Returns:
             Hash to positions in rising order, of those that are found.
         """
-        wanted, found = set(hashes), dict[str, list[int]]()
+        wanted, places = set(hashes), dict[str, list[int]]()
         for kind in {known.split(":")[0] + ":" for known in wanted}:
             if kind == OF_DATA and self._samples is None:
                 continue
             for position in range(len(self)):
                 own = self._of_table(position) if self._samples is None or kind == OF_TABLE else self.hash(position)
                 if own in wanted:
-                    found.setdefault(own, []).append(position)
-        return found
+                    places.setdefault(own, []).append(position)
+        return places
 
     def _of_table(self, position: int) -> str:
         row = self._audit.table.slice(position, 1).select(["id", "given_label"]).to_pylist()[0]

@@ -22,7 +22,9 @@ from gradsift.review.formats import FORMATS
 FormatOption = Annotated[
     str | None,
     typer.Option(
-        "--format", help="; ".join(f"{name}: {one.words}" for name, one in FORMATS.items()) + ". By the file's ending."
+        "--format",
+        help="; ".join(f"{name}: {file_format.words}" for name, file_format in FORMATS.items())
+        + ". By the file's ending.",
     ),
 ]
 
@@ -63,11 +65,11 @@ def import_decisions(
     For example: **gradsift import-decisions runs/x decisions.parquet**, or **gradsift import-decisions runs/new runs/old**
     """
     audit = Audit.open(run)
-    told = bring(audit, source, format_name=format_name, samples=_samples_of(audit, run, trust_run, trust))
+    merged = bring(audit, source, format_name=format_name, samples=_samples_of(audit, run, trust_run, trust))
     if as_json:
-        print_json(told.to_dict())
+        print_json(merged.to_dict())
         return
-    say(told.words())
+    say(merged.words())
 
 
 def _samples_of(audit: Audit, run: str, trust_run: bool, trust: list[str] | None) -> Samples | None:

@@ -61,15 +61,15 @@ class Cards:
         """
         row = self.row(position)
         near = self._beside.nearest(position)
-        others = [one for one, _ in near]
+        others = [other for other, _ in near]
         return row | {
             "preview": self._preview(position),
             "tokens": position in self._highlights,
             "choices": self._choices(position, row["labels"], others),
-            "neighbours": [self._small(one) | {"cosine": cosine} for one, cosine in near],
-            "agree": sum(self._label(one) == row["labels"]["given"] for one in others),
+            "neighbours": [self._small(other) | {"cosine": cosine} for other, cosine in near],
+            "agree": sum(self._label(other) == row["labels"]["given"] for other in others),
             "searched": self._beside.searched,
-            "duplicates": [self._small(one) for one in self._beside.duplicates(position)],
+            "duplicates": [self._small(other) for other in self._beside.duplicates(position)],
         }
 
     def row(self, position: int) -> dict[str, Any]:

@@ -108,8 +108,8 @@ class Desk:
         Returns:
             Positions in order.
         """
-        found, shown = self.queue.positions(query), self.book.shows(reviewer, state)
-        return found if shown is None else found[shown[found]]
+        positions, shown = self.queue.positions(query), self.book.shows(reviewer, state)
+        return positions if shown is None else positions[shown[positions]]
 
     def rows(self, reviewer: str, positions: Sequence[int]) -> list[dict[str, Any]]:
         """Rows of the page's table.
@@ -192,19 +192,23 @@ class Desk:
         """
         label, classes = decision.label, self.cards.classes
         if decision.kind == "relabel" and self.audit.kind == "multilabel":
-            return "relabel to " + (", ".join(classes[one] for one in label) or "none")
+            return "relabel to " + (", ".join(classes[number] for number in label) or "none")
         if decision.kind == "relabel":
             return f"relabel to {class_name(self.audit, label)}"
         if decision.kind == "ambiguous" and label is not None:
-            likely = sorted((one for one, share in enumerate(label) if share), key=lambda one: -label[one])
-            return "ambiguous: " + ", ".join(f"{classes[one]} {100 * label[one]:.0f} %" for one in likely)
+            likely = sorted((number for number, share in enumerate(label) if share), key=lambda number: -label[number])
+            return "ambiguous: " + ", ".join(f"{classes[number]} {100 * label[number]:.0f} %" for number in likely)
         return KIND_WORDS[decision.kind]
 
     def conflicts(self) -> list[dict[str, Any]]:
         """Samples about which reviewers differ, with what each has said."""
         return [
             self.cards.row(position)
-            | {"words": [(one.reviewer, self.say(one)) for one in self.book.decisions.readings(position)]}
+            | {
+                "words": [
+                    (decision.reviewer, self.say(decision)) for decision in self.book.decisions.readings(position)
+                ]
+            }
             for position in self.book.decisions.conflicts()[:200]
         ]
 
@@ -258,7 +262,9 @@ def seconds_by_kind(standing: Mapping[int, Decision], kinds: np.ndarray) -> np.n
     Returns:
         Shape (n,): the median of decided samples of the same kind, or of all where fewer than :data:`TIMED` were decided.
     """
-    timed = [(position, one.milliseconds / 1000) for position, one in standing.items() if one.milliseconds > 0]
+    timed = [
+        (position, decision.milliseconds / 1000) for position, decision in standing.items() if decision.milliseconds > 0
+    ]
     if len(timed) < TIMED:
         return np.ones(len(kinds))
     places, taken = np.array([position for position, _ in timed]), np.array([seconds for _, seconds in timed])

@@ -93,13 +93,13 @@ def explain(audit: AuditedRun, position: int, samples: Samples | None = None) ->
 
 
 def _scores(audit: AuditedRun, position: int) -> dict[str, dict[str, float]]:
-    found = {}
+    scores = {}
     for column in audit.table.column_names:
         if column.startswith(SCORE_PREFIX):
             values = audit.table[column].to_numpy()
             share = float((values <= values[position]).mean())
-            found[column.removeprefix(SCORE_PREFIX)] = {"score": float(values[position]), "percentile": 100 * share}
-    return found
+            scores[column.removeprefix(SCORE_PREFIX)] = {"score": float(values[position]), "percentile": 100 * share}
+    return scores
 
 
 def _likeliest(audit: AuditedRun, probabilities: np.ndarray) -> list[dict[str, Any]]:
@@ -135,8 +135,8 @@ def _duplicates(evidence: Evidence, position: int, samples: Samples) -> list[int
     read = evidence.features if evidence.features is not None else evidence.predictions
     if evidence.kind != "class" or evidence.labels is None or read is None:
         return []
-    found = conflicting_duplicates(np.array([position]), evidence.labels, read, samples)
-    return found[position].tolist() if position in found else []
+    duplicates = conflicting_duplicates(np.array([position]), evidence.labels, read, samples)
+    return duplicates[position].tolist() if position in duplicates else []
 
 
 def _decisions(audit: AuditedRun, position: int) -> list[dict[str, Any]]:

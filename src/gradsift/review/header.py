@@ -62,11 +62,11 @@ def calibration_points(bins: list[Bin]) -> list[dict[str, Any]]:
     """
     return [
         {
-            "x": round(SIDE * one.expected, 1),
-            "y": round(SIDE * (1 - one.found.value), 1),
-            "low": round(SIDE * (1 - one.found.low), 1),
-            "high": round(SIDE * (1 - one.found.high), 1),
-            "words": f"said {100 * one.expected:.0f} %, found {one.found.hits} of {one.found.size} wrong",
+            "x": round(SIDE * bin_.expected, 1),
+            "y": round(SIDE * (1 - bin_.found.value), 1),
+            "low": round(SIDE * (1 - bin_.found.low), 1),
+            "high": round(SIDE * (1 - bin_.found.high), 1),
+            "words": f"said {100 * bin_.expected:.0f} %, found {bin_.found.hits} of {bin_.found.size} wrong",
         }
-        for one in bins
+        for bin_ in bins
     ]

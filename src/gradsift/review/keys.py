@@ -85,9 +85,9 @@ def read_keys(path: Path) -> dict[str, list[str]]:
     unknown = sorted(str(name) for name in content if name not in ACTIONS)
     if unknown:
         raise SettingError(f"{path}: unknown actions {', '.join(unknown)}; there are {', '.join(ACTIONS)}")
-    found = default_keys() | {name: _keys(name, value, path) for name, value in content.items()}
-    _refuse_clashes(found, path)
-    return found
+    keys = default_keys() | {name: _keys(name, value, path) for name, value in content.items()}
+    _refuse_clashes(keys, path)
+    return keys
 
 
 def _keys(name: str, value: Any, path: Path) -> list[str]:

@@ -79,10 +79,10 @@ class Beside:
         Returns:
             Number of the group of each sample of the data set, shape (n,): groups of several first, samples alone last.
         """
-        found = np.full(len(self._evidence), len(self._evidence))
+        number = np.full(len(self._evidence), len(self._evidence))
         positions = positions[:COMPARED]
         if self._evidence.features is None or len(positions) < 2:
-            return found
+            return number
         rows = self._evidence.features.rows(positions).astype(np.float32)
         rows -= rows.mean(axis=0)
         rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
@@ -92,8 +92,8 @@ class Beside:
                 alike = np.flatnonzero(rows[first:] @ rows[first] >= ALIKE) + first
                 group[alike] = np.minimum(group[alike], first)
         several = np.flatnonzero(np.bincount(group, minlength=len(group))[group] > 1)
-        found[positions[several]] = group[several]
-        return found
+        number[positions[several]] = group[several]
+        return number
 
     @cached_property
     def _references(self) -> np.ndarray:

@@ -92,12 +92,12 @@ class Queue:
     @property
     def orders(self) -> dict[str, str]:
         """Names of the orders that this audit has, and what they do."""
-        found = {"worth": "most expected corrections a second first", "score": "highest score first"}
+        orders = {"worth": "most expected corrections a second first", "score": "highest score first"}
         if (self.given != NONE).any():
-            found["pair"] = "by class pair, the most frequent first"
+            orders["pair"] = "by class pair, the most frequent first"
         if self.detectors:
-            found["disagreement"] = "detectors disagree most first"
-        return found | {name: f"by {name}" for name in self._groups}
+            orders["disagreement"] = "detectors disagree most first"
+        return orders | {name: f"by {name}" for name in self._groups}
 
     @cached_property
     def detectors(self) -> list[str]:
@@ -141,17 +141,19 @@ class Queue:
             if query in self._kept:
                 self._kept.move_to_end(query)
                 return self._kept[query]
+            worth = self.worth
         everything = Query(query.scope, query.order)
         if query == everything:
-            found = self._ordered(query)
+            positions = self._ordered(query)
         else:
             ordered = self.positions(everything)
-            found = ordered[self._matches(query)[ordered]]
+            positions = ordered[self._matches(query)[ordered]]
         with self._lock:
-            self._kept[query] = found
+            if worth is self.worth:  # not of an order that was given up meanwhile
+                self._kept[query] = positions
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-        return found
+        return positions
 
     def pair_of(self, position: int) -> Query:
         """The flagged samples with the same given and suggested class as one sample.
@@ -200,23 +202,25 @@ class Queue:
 
     def _matches(self, query: Query) -> np.ndarray:
         """Which samples pass the filters, shape (n,)."""
-        found = np.ones(len(self), dtype=bool)
+        matches = np.ones(len(self), dtype=bool)
         for wanted, classes in ((query.given, self.given), (query.suggested, self.suggested)):
             if wanted is not None:
-                found &= classes == wanted
+                matches &= classes == wanted
         if query.low is not None:
-            found &= self.score >= query.low
+            matches &= self.score >= query.low
         if query.high is not None:
-            found &= self.score <= query.high
+            matches &= self.score <= query.high
         if query.reason:
-            found &= _as_mask(pc.equal(self.table["reason_kind"], query.reason))
+            matches &= _as_mask(pc.equal(self.table["reason_kind"], query.reason))
         if query.text:
-            found &= self._search(query.text)
-        return found
+            matches &= self._search(query.text)
+        return matches
 
     def _search(self, text: str) -> np.ndarray:
         columns = [self.table["id"], self.table["reason"], self._searched]
-        hits = [_as_mask(pc.match_substring(one, text, ignore_case=True)) for one in columns if one is not None]
+        hits = [
+            _as_mask(pc.match_substring(column, text, ignore_case=True)) for column in columns if column is not None
+        ]
         return np.logical_or.reduce(hits)
 
     @cached_property
