@@ -108,10 +108,10 @@ class Settled:
         return Partition(self.samples, self.shard_size)
 
 
-def identity_of(
+def beside_data(
     model: nn.Module, ready: Preparation, trajectory: Trajectory | None, settings: AuditSettings
 ) -> dict[str, Any]:
-    """All that decides what shards hold.
+    """All that decides what shards hold, but the data.
 
     Args:
         model: The model.
@@ -122,31 +122,6 @@ def identity_of(
     Returns:
         Plain values.
     """
-    data, covered = ready.fingerprint or fingerprint_samples(ready.samples)
-    logger.info("the fingerprint of the data covers %s", covered)
-    return {"data": data, "data covers": covered} | _beside_data(model, ready, trajectory, settings)
-
-
-def signs_of(
-    model: nn.Module, ready: Preparation, trajectory: Trajectory | None, settings: AuditSettings
-) -> dict[str, Any]:
-    """The same, but a glimpse of the data: by it a worker tells whether it has come to the right run, in a moment.
-
-    Args:
-        model: The model.
-        ready: What was prepared.
-        trajectory: What was recorded along training.
-        settings: The settings.
-
-    Returns:
-        Plain values.
-    """
-    return {"data": glimpse(ready.samples)} | _beside_data(model, ready, trajectory, settings)
-
-
-def _beside_data(
-    model: nn.Module, ready: Preparation, trajectory: Trajectory | None, settings: AuditSettings
-) -> dict[str, Any]:
     return {
         "model": fingerprint_model(model),
         "task": _describe(ready.task),
@@ -159,6 +134,26 @@ def _beside_data(
         "trajectory described": trajectory.describe() if trajectory is not None else None,
         "settings": of_shards(settings),
     }
+
+
+def identity_of(ready: Preparation, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides what shards hold.
+
+    Args:
+        ready: What was prepared.
+        beside: What :func:`beside_data` gave.
+
+    Returns:
+        Plain values.
+    """
+    data, covered = ready.fingerprint or fingerprint_samples(ready.samples)
+    logger.info("the fingerprint of the data covers %s", covered)
+    return {"data": data, "data covers": covered, **beside}
+
+
+def signs_of(ready: Preparation, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, but a glimpse of the data: by it a worker tells in a moment whether it has come to the right run."""
+    return {"data": glimpse(ready.samples), **beside}
 
 
 def of_shards(settings: AuditSettings) -> dict[str, Any]:

@@ -211,10 +211,9 @@ def reserved(path: Location, kind: type[OutputError] = OutputError) -> Iterator[
         with writing(path, kind):
             if isinstance(path, RemotePath):
                 stack.enter_context(leased(path, kind))
-                yield
-                return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(path.with_name(f".{path.name}.lock"), path, kind))
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(path.with_name(f".{path.name}.lock"), path, kind))
         yield
 
 

@@ -166,11 +166,15 @@ def test_samples_of_tar_shards_are_read_by_position(shards, monkeypatch):
     assert loaded.dataset[29][1] == 2
 
 
-def test_tar_shards_are_trimmed_byte_for_byte(shards, tmp_path):
+def test_tar_shards_are_trimmed_byte_for_byte(shards, tmp_path, monkeypatch):
+    read, piece = [], tar_shards._bytes
+    monkeypatch.setattr(tar_shards, "_bytes", lambda *place: read.append(place) or piece(*place))
     write_kept(shards, np.arange(0, 30, 2), tmp_path / "kept", 30)
+    monkeypatch.undo()
     before, after = FileRows(open_records(shards)), FileRows(open_records(tmp_path / "kept"))
     assert [after[place] for place in range(15)] == [before[place] for place in range(0, 30, 2)]
     assert sorted(file.name for file in (tmp_path / "kept").iterdir()) == ["000.tar", "001.tar", "002.tar"]
+    assert len(read) == 3  # one piece of each shard, not one of each sample
     labels = np.arange(30) % 3
     with pytest.raises(DataError, match="samples can be dropped alone"):
         write_corrected(shards, cure(labels, labels[::-1].copy()), tmp_path / "better")

@@ -11,10 +11,15 @@ import torch
 from safetensors.torch import save_file
 
 import gradsift
-from gradsift.engines import Part
-from gradsift.engines.parts import only_one
+from gradsift import settled
+from gradsift.engines import Part, parts
+from gradsift.engines.parts import only_one, running_parts
 from gradsift.errors import DataError, RunDirectoryError, SettingError
+from gradsift.locations import as_location
+from gradsift.store import RunDirectory, fingerprint_model
 from gradsift.store.partition import Partition
+from gradsift.writing import remove
+from tests.support.run_bytes import bytes_of
 
 QUIET = {"show_progress": False, "shard_size": 16}
 
@@ -28,11 +33,6 @@ def problem():
     labels[generator.choice(200, 20, replace=False)] ^= 1
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)).eval()
     return model, (inputs, labels)
-
-
-def bytes_of(run):
-    names = [path.relative_to(run).as_posix() for path in sorted(run.rglob("*")) if path.is_file()]
-    return {name: (run / name).read_bytes() for name in names if name != "timing.json"}
 
 
 @pytest.mark.parametrize("options", [{}, {"layers": "all", "detectors": ["l2", "loss"], "contamination": 0.1}])
@@ -197,3 +197,48 @@ def test_an_array_of_processes_and_a_merge(problem, tmp_path):
     assert job.returncode == 0, err
     assert json.loads(out)["samples"] == 200
     assert (tmp_path / "runs/x/report.html").exists()
+
+
+def test_a_part_waits_while_another_one_begins_the_run(tmp_path, monkeypatch):
+    """In a store a run begins with two files, one after the other."""
+    place = as_location(f"memory://begun-{tmp_path.name}/x")
+    write_json = RunDirectory.write_json
+
+    def second_part_comes(run, name, content):
+        monkeypatch.setattr(RunDirectory, "write_json", write_json)
+        assert (run.path / "config.yaml").is_file()
+        monkeypatch.setattr(parts, "PATIENCE", -1.0)
+        with pytest.raises(RunDirectoryError, match="another process is writing"):  # for which it would wait
+            parts.begin_or_join(place, Part(2, 2), "f", {}, {})
+        write_json(run, name, content)
+
+    monkeypatch.setattr(RunDirectory, "write_json", second_part_comes)
+    with only_one(place, Part(1, 2)), RunDirectory.begin(place, "f", {"settings": {}}) as run:
+        assert run.fingerprint == "f"
+    remove(place.parent)
+
+
+@pytest.mark.parametrize("beginning", ["", "memory://"])
+def test_parts_of_a_run_with_brackets_in_its_name_are_seen(tmp_path, beginning):
+    place = as_location(f"{beginning}{tmp_path}/run[1]")
+    with only_one(place, Part(1, 2)):
+        assert running_parts(place) == ["1/2"]
+        assert running_parts(place, but=Part(1, 2)) == []
+    assert running_parts(place) == []
+    remove(place.parent)
+
+
+def test_what_a_part_raises_stays_what_it_is(tmp_path):
+    place = as_location(f"memory://{tmp_path}/x")
+    with pytest.raises(FileNotFoundError, match=r"^my own file$"), only_one(place, Part(1, 2)):
+        raise FileNotFoundError("my own file")
+    remove(place.parent)
+
+
+def test_the_model_is_hashed_once(problem, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(
+        settled, "fingerprint_model", lambda model: hashed.append(fingerprint_model(model)) or hashed[0]
+    )
+    gradsift.audit(problem[0], problem[1], **QUIET)
+    assert len(hashed) == 1

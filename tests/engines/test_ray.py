@@ -20,13 +20,9 @@ from gradsift.engines.on_ray import connected
 from gradsift.engines.ray_worker import Failure, refuse_other_versions, versions
 from gradsift.errors import DataError, GradsiftError, ModelError, SampleError, SettingError
 from tests.support.on_ray import SAMPLES, SETTINGS, Slow, model
+from tests.support.run_bytes import bytes_of
 
 SCRIPT = Path(__file__).parent.parent / "support" / "on_ray.py"
-
-
-def bytes_of(run):
-    names = [path.relative_to(run).as_posix() for path in sorted(run.rglob("*")) if path.is_file()]
-    return {name: (run / name).read_bytes() for name in names if name != "timing.json"}
 
 
 def shards_of(run):
@@ -103,6 +99,24 @@ def test_the_shards_of_an_actor_that_dies_are_computed_again(cluster, whole, tmp
         gradsift.audit(model(), Slow(SAMPLES, 0.01), output=tmp_path / "run", engine=Ray(workers=2), **SETTINGS)
     killer.join()
     assert "a worker has died" in caplog.text
+    assert bytes_of(tmp_path / "run") == bytes_of(whole)
+
+
+@pytest.mark.slow
+def test_an_actor_that_is_ended_for_its_memory_gives_its_shards_back(cluster, whole, tmp_path, monkeypatch, caplog):
+    """Of such an actor Ray tells by an error of another class."""
+    get, results = ray.get, []
+
+    def get_but_once(call, **options):
+        results.append(get(call, **options))
+        if len(results) == 2:  # the first one says that the actor is ready
+            raise ray.exceptions.OutOfMemoryError("the node was running low on memory")
+        return results[-1]
+
+    monkeypatch.setattr(ray, "get", get_but_once)
+    with caplog.at_level(logging.WARNING):
+        gradsift.audit(model(), Slow(SAMPLES), output=tmp_path / "run", engine=Ray(workers=1), **SETTINGS)
+    assert "a worker has died, its shards [0, 1] are computed again: the node was running low" in caplog.text
     assert bytes_of(tmp_path / "run") == bytes_of(whole)
 
 

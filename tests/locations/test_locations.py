@@ -10,6 +10,7 @@ from gradsift.errors import LocationError, OutputError, SettingError
 from gradsift.locations import RemotePath, as_location, is_inside, is_url, leased, local_copy, relative
 from gradsift.locations import requests as requests_module
 from gradsift.locations.requests import request
+from gradsift.store import RunDirectory
 from gradsift.writing import always, new_file, new_folder, remove
 
 
@@ -76,6 +77,20 @@ def test_listing(folder):
     assert (folder / "a").is_dir()
     assert not (folder / "a").is_file()
     assert not (folder / "nothing").exists()
+    assert [*(folder / "nothing").iterdir()] == []
+
+
+def test_a_level_is_listed_without_what_lies_below(folder, monkeypatch):
+    (folder / "a/b/c").write_bytes(b"x")
+    monkeypatch.setattr(type(folder.fs), "find", None)
+    assert [place.name for place in folder.iterdir()] == ["a"]
+
+
+def test_a_name_that_would_leave_the_folder_of_copies_is_refused(folder):
+    for name in ("../x", "a/../../x", "..", "a\\..\\..\\x"):
+        with pytest.raises(LocationError, match=r"has the part \.\. in its name"):
+            folder / name
+    assert (folder / "a..b").name == "a..b"
 
 
 def test_a_file_is_written_whole_and_never_replaced(folder):
@@ -145,6 +160,16 @@ def test_one_writer_at_a_time(folder):
         pass
 
 
+def test_a_lease_on_a_name_with_brackets_is_taken_over(folder, monkeypatch):
+    place = folder / "x[1]*"
+    (folder / ".x[1]*.lock.000001").write_bytes(b'{"host": "elsewhere", "process": 1}')
+    with pytest.raises(OutputError, match="seconds from now"), leased(place):
+        pass
+    monkeypatch.setattr("gradsift.locations.leases.LASTS", -1.0)
+    with leased(place):
+        assert [file.name for file in folder.files()] == [".x[1]*.lock.000002"]
+
+
 def test_the_lease_of_a_process_that_died_is_taken_over(folder, monkeypatch):
     place = folder / "x"
     from gradsift.locations import leases
@@ -170,6 +195,10 @@ def test_copies_follow_their_originals(folder):
     place.write_bytes(b"three")
     assert local_copy(place).read_bytes() == b"three"
     assert {file.name for file in local_copy(folder / "a").iterdir()} == {"data.bin"}
+    (folder / "a/more.bin").write_bytes(b"two")
+    assert {file.name for file in local_copy(folder / "a").iterdir()} == {"data.bin", "more.bin"}
+    place.unlink()
+    assert {file.name for file in local_copy(folder / "a").iterdir()} == {"more.bin"}
     with pytest.raises(FileNotFoundError, match="does not exist"):
         local_copy(folder / "nothing")
 
@@ -212,3 +241,16 @@ def test_ranges(folder):
         file.seek(-1, 2)
         assert file.read() == bytes([99])
     assert fsspec.filesystem("memory").exists(place.key)
+
+
+def test_a_run_gives_its_lease_back_where_the_store_has_ceased_to_answer(folder, monkeypatch):
+    def fails(*_):
+        raise LocationError("the request fails")
+
+    run = RunDirectory.begin(folder / "x", "f", {"settings": {}})
+    monkeypatch.setattr("gradsift.store.run_directory.nothing_done", fails)
+    run.close()
+    monkeypatch.undo()
+    with RunDirectory.begin(folder / "x", "f", {"settings": {}}):
+        pass
+    assert folder.files() == []

@@ -1,7 +1,6 @@
 """A run directory under attack: killed, flipped, written by two, in the way; the whole battery is benchmarks/chaos."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from gradsift.errors import OutputError, RunDirectoryError, SettingError
 from gradsift.store import RunDirectory
 from gradsift.store.configuration import read_config
 from gradsift.store.tables import write_table
+from tests.support.killed import killed_at
 from tests.support.small_run import CONFIG, fill, make, read
 
 
@@ -51,24 +51,6 @@ def test_a_config_may_be_edited_in_a_copy_but_not_in_the_run(tmp_path):
     (place / "config.yaml").write_text(edited)
     with pytest.raises(SettingError, match="does not fit its digest"):
         read_config(place / "config.yaml")
-
-
-def killed_at(operation, work):
-    """Forks a process that works until its so-manyth operation on files, and dies there; whether it came to its end."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    left = operation
-
-    def count(event, _arguments):
-        nonlocal left
-        left -= event in ("open", "os.rename", "os.remove", "os.mkdir", "os.link", "os.rmdir", "shutil.rmtree")
-        if left < 0:
-            os._exit(9)
-
-    sys.addaudithook(count)
-    work()
-    os._exit(0)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -1,8 +1,6 @@
 """What was recorded: means, comparison, files."""
 
-import os
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from gradsift.detectors import DETECTORS, detrimental_scores, get_detector
 from gradsift.errors import DataError, RunDirectoryError
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.checkpoints import Checkpoint, trajectory_of
+from tests.support.killed import killed_at
 
 ALONG = [name for name in DETECTORS if get_detector(name).reads == ("trajectory",)]
 
@@ -84,24 +83,6 @@ def test_every_flipped_bit_of_a_save_is_told(tmp_path):
                 Trajectory.open(path)
         file.write_bytes(content)
     Trajectory.open(path)
-
-
-def killed_at(operation, work):
-    """Forks a process that works until its so-manyth operation on files, and dies there; whether it came to its end."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    left = operation
-
-    def count(event, _arguments):
-        nonlocal left
-        left -= event in ("open", "os.rename", "os.remove", "os.mkdir", "os.link", "os.rmdir")
-        if left < 0:
-            os._exit(9)
-
-    sys.addaudithook(count)
-    work()
-    os._exit(0)
 
 
 def test_whenever_a_save_is_killed_one_of_the_two_is_whole_and_the_next_one_cleans_up(tmp_path):

@@ -14,7 +14,7 @@ from gradsift.gradients import Batcher
 from gradsift.gradients.model_state import unwrapped
 from gradsift.preparation import Preparation, prepare
 from gradsift.settings import AuditSettings
-from gradsift.settled import signs_of
+from gradsift.settled import beside_data, signs_of
 from gradsift.store import RunDirectory, collect
 from gradsift.store.partition import Partition
 from gradsift.store.shards import worker
@@ -62,7 +62,7 @@ class Preparing:
         model, train_set, task = self.load()
         model = unwrapped(model)
         ready = prepare(model, train_set, task, self.settings, self.trajectory, self.class_names)
-        own = signs_of(model, ready, self.trajectory, self.settings)
+        own = signs_of(ready, beside_data(model, ready, self.trajectory, self.settings))
         others = [name for name, value in own.items() if value != self.signs[name]]
         if others:
             kind = ModelError if others == ["model"] else DataError

@@ -86,6 +86,7 @@ class Pool:
 
     Attributes:
         lost: The errors of Ray itself, when it is no more.
+        dead: Those of them that tell of one actor: it has ended, was ended for its memory, or cannot be reached.
     """
 
     def __init__(self, settings: Ray, stage: Stage, shards: int) -> None:
@@ -93,6 +94,10 @@ class Pool:
 
         self._ray, self._settings = ray, settings
         self.lost = ray.exceptions.RayError
+        self.dead = (
+            ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError,
+            ray.exceptions.WorkerCrashedError,
+        )  # fmt: skip
         gpus = settings.gpus_per_worker
         if gpus is None:
             gpus = float(getattr(stage, "device", "cpu") != "cpu")
@@ -127,7 +132,7 @@ class Pool:
             actor, shard = self._pending.pop(call)
             try:
                 result = self._ray.get(call)
-            except self._ray.exceptions.RayActorError as error:
+            except self.dead as error:
                 self._lost(actor, shard, error)
                 continue
             if isinstance(result, Failure):
@@ -171,6 +176,7 @@ class Pool:
 
     def _lost(self, actor: Any, shard: int | None, error: Exception) -> None:
         """Takes back what a dead actor had, and starts another one in its place."""
+        self._ray.kill(actor)  # one that lives and is not reached would hold its CPUs
         calls = [call for call, (owner, _) in self._pending.items() if owner is actor]
         waiting = [self._pending.pop(call)[1] for call in calls]
         back = sorted(one for one in (shard, *waiting) if one is not None)

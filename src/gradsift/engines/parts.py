@@ -18,7 +18,7 @@ from gradsift.locations import Location, RemotePath, is_leased
 from gradsift.store import RunDirectory
 from gradsift.store.partition import Partition
 from gradsift.store.shards import shard_entry, shard_folder
-from gradsift.store.unfinished import JOB, PARTS
+from gradsift.store.unfinished import JOB, MANIFEST, PARTS
 from gradsift.writing import locked, remove, reserved, writing
 
 logger = logging.getLogger(__name__)
@@ -135,11 +135,11 @@ def running_parts(final: Location, but: Part | None = None) -> list[str]:
     Returns:
         Such as ``["3/8"]``.
     """
-    beginning, found = f".{final.name}.part-", []
-    locks: list[Location] = [*final.parent.glob(f"{beginning}*-of-*.lock*")]
-    for lock in sorted(locks, key=str):
-        part = lock.name.removeprefix(beginning).partition(".lock")[0]
-        if part.replace("-of-", "/") == str(but):
+    lock_of_part = re.compile(re.escape(f".{final.name}.part-") + r"(\d+-of-\d+)\.lock.*")
+    found, beside = [], list[Location](final.parent.iterdir())
+    for lock in sorted(beside, key=str):
+        name = lock_of_part.fullmatch(lock.name)
+        if name is None or (part := name[1]).replace("-of-", "/") == str(but):
             continue
         if isinstance(lock, RemotePath):
             running = is_leased(lock.with_name(f"{final.name}.part-{part}"))
@@ -191,7 +191,7 @@ def begin_or_join(
     """
     unfinished = RunDirectory.joining(final)
     others = running_parts(final, but=part)
-    if others and unfinished.path.exists() and unfinished.fingerprint != fingerprint:
+    if others and (unfinished.path / MANIFEST).exists() and unfinished.fingerprint != fingerprint:
         raise RunDirectoryError(
             f"part {part} would write shards of another run into {final}, of which parts {', '.join(others)} are being "
             "computed: model, data set or settings differ. Give all parts the same, or choose another place"

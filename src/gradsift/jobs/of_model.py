@@ -17,7 +17,7 @@ from gradsift.jobs.complete import AtHand, checked_groups, complete
 from gradsift.jobs.request import Clock, Request
 from gradsift.preparation import Preparation, prepare
 from gradsift.result import Audit
-from gradsift.settled import Settled, identity_of, signs_of
+from gradsift.settled import Settled, beside_data, identity_of, signs_of
 from gradsift.stages import open_run
 from gradsift.store import RunDirectory
 from gradsift.store.processes import leading, together
@@ -72,11 +72,11 @@ def begun(model: nn.Module, train_set: Any, task: str | Task, trajectory: Trajec
     settings, model = request.settings, unwrapped(model)
     ready = together(lambda: prepare(model, train_set, task, settings, trajectory, request.class_names))
     checked_groups(request.groups, len(ready.samples))
-    identity = identity_of(model, ready, trajectory, settings)
+    beside = beside_data(model, ready, trajectory, settings)
+    identity = identity_of(ready, beside)
     measured = together(lambda: probe(ready.gradients, ready.samples, ready.in_float32, batch_size=ready.batch_size))
     load = request.engine.load or Sent(model, train_set, task)
-    signs = signs_of(model, ready, trajectory, settings)
-    preparing = Preparing(load, settings, signs, trajectory, request.class_names)
+    preparing = Preparing(load, settings, signs_of(ready, beside), trajectory, request.class_names)
     return Begun(model, ready, identity, Settled.of(identity, ready, measured, _device_name(model)), preparing)
 
 

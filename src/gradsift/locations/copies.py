@@ -17,6 +17,9 @@ from gradsift.errors import LocationError
 from gradsift.locations.remote import Location, RemotePath, each
 from gradsift.locations.requests import request
 
+PART = ".part"
+"""Ending of a copy that is being made."""
+
 
 class _Copies:
     """The copies of this process."""
@@ -74,8 +77,10 @@ def local_copy(place: Location) -> Path:
     if version:
         return _copied(place, version)
     files = place.files()
-    each(lambda file: _copied(file, file.version()), files)
-    return _COPIES.place(place)
+    copies, folder = each(lambda file: _copied(file, file.version()), files), _COPIES.place(place)
+    for file in {file for file in folder.rglob("*") if file.is_file() and file.suffix != PART}.difference(copies):
+        file.unlink(missing_ok=True)  # the store has it no longer
+    return folder
 
 
 def keep_copy(place: RemotePath, file: Path) -> None:
@@ -95,7 +100,7 @@ def _copied(remote: RemotePath, version: str) -> Path:
     copy = _COPIES.place(remote)
     if _COPIES.known(remote, version) and copy.is_file():
         return copy
-    part = copy.with_name(f".{copy.name}.{threading.get_ident()}.part")
+    part = copy.with_name(f".{copy.name}.{threading.get_ident()}{PART}")
     request(str(remote), "read", lambda: remote.fs.get_file(remote.key, str(part)))
     if remote.version() != version:
         part.unlink()

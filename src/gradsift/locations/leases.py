@@ -115,7 +115,7 @@ def _renew(own: RemotePath, holder: bytes, ended: threading.Event) -> None:
 
 def _beside(place: RemotePath) -> list[RemotePath]:
     """Leases and trials that lie beside a place; one listing."""
-    return (place.parent / f".{place.name}.*").matching()
+    return [file for file in place.parent.iterdir() if file.name.startswith(f".{place.name}.")]
 
 
 def _leases(place: RemotePath, beside: list[RemotePath]) -> list[tuple[int, RemotePath]]:

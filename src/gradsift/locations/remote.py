@@ -31,10 +31,15 @@ class RemotePath:
     Attributes:
         protocol: Kind of the store.
         key: Its name there.
+
+    Raises:
+        LocationError: The name has a part ``..``, which no store takes for the folder above.
     """
 
     def __init__(self, protocol: str, key: str) -> None:
         self.protocol, self.key = protocol, key.rstrip("/")
+        if ".." in key.replace("\\", "/").split("/"):  # a local copy would lie outside of its folder
+            raise LocationError(f"{self} has the part .. in its name: give the name without it")
 
     @property
     def fs(self) -> Any:
@@ -186,8 +191,12 @@ class RemotePath:
         return [RemotePath(self.protocol, key) for key in self._ask(lambda: self.fs.glob(self.key))]
 
     def iterdir(self) -> Iterator[RemotePath]:
-        """What lies directly below."""
-        yield from (place for place in self.rglob() if len(place.relative_to(self).parts) == 1)
+        """What lies directly below, by name; one listing, of this level alone."""
+        try:
+            keys = self._ask(lambda: self.fs.ls(self.key, detail=False))
+        except FileNotFoundError:
+            return
+        yield from sorted(RemotePath(self.protocol, key) for key in keys if key.rstrip("/") != self.key)
 
     def open(self, mode: str = "rb") -> IO[bytes]:
         """Opens the file for reading by ranges.

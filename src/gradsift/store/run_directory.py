@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from gradsift.errors import RunDirectoryError, SettingError
+from gradsift.errors import LocationError, RunDirectoryError, SettingError
 from gradsift.locations import Location, RemotePath, as_location, relative
 from gradsift.store.arrays import ShardedArray
 from gradsift.store.checksums import comparing, from_json, sha256_of, to_json, with_digest
@@ -166,12 +166,12 @@ class RunDirectory:
 
     def close(self) -> None:
         """Lets other processes write here; of an unfinished run without a shard nothing is left."""
-        if self._lock is not None:
-            with contextlib.suppress(OSError):
-                if self.path != self.final and nothing_done(self.path):
-                    remove(self.path)
-            self._lock.close()
-            self._lock = None
+        if self._lock is None:
+            return
+        with self._lock, contextlib.suppress(OSError, LocationError):
+            if self.path != self.final and nothing_done(self.path):
+                remove(self.path)
+        self._lock = None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -44,6 +44,14 @@ class Shard:
     endings: dict[str, None] = field(default_factory=dict)
     whole: bool = True
 
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """First sample and the one behind the last, of pieces of about :data:`gradsift.data.records.base.BLOCK` bytes."""
+        first = 0
+        for place in range(1, len(self.keys) + 1):
+            if place == len(self.keys) or self.starts[place + 1] - self.starts[first] > BLOCK:
+                yield first, place
+                first = place
+
 
 class TarShards(Parts):
     """A folder or pattern of ``.tar`` shards, local or in a store.
@@ -77,12 +85,12 @@ class TarShards(Parts):
 
     def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Samples in order, about :data:`gradsift.data.records.base.BLOCK` bytes at a time."""
-        for number, first, last in self._blocks():
+        for number, first, last in self._all_blocks():
             yield from self.read_block(number, first, last, names).combine_chunks().to_batches()
 
     def reader(self, names: Sequence[str] | None = None) -> RowReader:
         """Samples by position, a block at a time."""
-        return _Blocks(self, self._blocks(), names)
+        return _Blocks(self, self._all_blocks(), names)
 
     def read_block(self, number: int, first: int, last: int, names: Sequence[str] | None) -> pa.Table:
         """Reads consecutive samples of a shard; one request to a store.
@@ -119,23 +127,19 @@ class TarShards(Parts):
         text = content.decode().strip() if ending == LABEL else content.decode() if pa.types.is_string(kind) else ""
         row[name] = int(text) if pa.types.is_integer(kind) else text if pa.types.is_string(kind) else content
 
-    def _blocks(self) -> list[tuple[int, int, int]]:
+    def _all_blocks(self) -> list[tuple[int, int, int]]:
         """Shard, first sample and the one behind the last, of each block."""
-        blocks = []
-        for number, shard in enumerate(self._shards):
-            first = 0
-            for place in range(1, len(shard.keys) + 1):
-                last = place == len(shard.keys)
-                if last or shard.starts[place + 1] - shard.starts[first] > BLOCK:
-                    blocks.append((number, first, place))
-                    first = place
-        return blocks
+        return [(number, *block) for number, shard in enumerate(self._shards) for block in shard.blocks()]
 
     def _copy_part(self, number: int, keep: np.ndarray, output: Path) -> tuple[int, int]:
         shard = self._shards[number]
         with output.open("wb") as copy:
-            for place in np.flatnonzero(keep).tolist():
-                copy.write(_bytes(self.files[number], shard.starts[place], shard.starts[place + 1]))
+            for first, last in shard.blocks():
+                kept = first + np.flatnonzero(keep[first:last])
+                content = _bytes(self.files[number], shard.starts[first], shard.starts[last]) if len(kept) else b""
+                for place in kept.tolist():
+                    start, stop = (shard.starts[edge] - shard.starts[first] for edge in (place, place + 1))
+                    copy.write(content[start:stop])
             copy.write(END)
         return int(keep.sum()), len(keep) - int(keep.sum())
 
