@@ -115,6 +115,20 @@ def test_what_another_program_writes_meanwhile_stays(folder):
     assert place.read_bytes() == b"theirs"
 
 
+def test_a_new_file_whose_first_answer_was_lost_is_taken_for_written(folder, monkeypatch):
+    """A package below has sent the request again, and the store has found the file of the first try."""
+    put = type(folder.fs).put_file
+
+    def lost(*arguments, **options):
+        put(*arguments, **options)
+        raise FileExistsError
+
+    monkeypatch.setattr(type(folder.fs), "put_file", lost)
+    with new_file(folder / "numbers.txt") as aside:
+        aside.write_text("1 2 3")
+    assert (folder / "numbers.txt").read_bytes() == b"1 2 3"
+
+
 def test_a_folder_is_whole_with_its_last_file(folder, monkeypatch):
     place = folder / "parts"
     with new_folder(place) as aside:
