@@ -45,14 +45,14 @@ def rows_of(draw: Draw, kind: str, seed: int) -> list[dict[str, Any]]:
     if draw.parts is not None:
         truth["parts"] = draw.parts[draw.given != -100] if kind == "token" else draw.parts.ravel()
     flagged = table["flagged"].to_numpy()
-    found = []
+    rows = []
     for name, by_part in scores.items():
         row: dict[str, Any] = {"method": name.partition(":")[0], "detector": name.rpartition(": ")[2]}
         row |= {f"ap_{part}": average_precision_score(truth[part], values) for part, values in by_part.items()}
         if name.startswith("default"):
             row |= {"flagged": int(flagged.sum()), "flagged_wrong": int(draw.wrong[flagged].sum())}
-        found.append(row | {"wrong": int(draw.wrong.sum()), "samples": len(draw.wrong)})
-    return found
+        rows.append(row | {"wrong": int(draw.wrong.sum()), "samples": len(draw.wrong)})
+    return rows
 
 
 def _parts_of(audit: Any, draw: Draw, kind: str) -> dict[str, np.ndarray]:

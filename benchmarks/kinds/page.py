@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from quality.rows import RESULTS, Row, read
+from frame.page import machines, markdown_table, write_page
+from frame.rows import Row, Rows
 
 from gradsift.evaluation import estimate
 from gradsift.stages.defaults import DEFAULTS, LAYERS, REDUCTION
 from kinds.regimes import REGIMES
 
-ROWS = RESULTS / "kinds.parquet"
-PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "defaults.md"
-KEY = ("regime", "seed", "method")
+ROWS = Rows("kinds.parquet", key=("regime", "seed", "method"))
 KINDS = {"token": "Token classification", "multilabel": "Several labels a sample", "value": "Regression"}
 TASKS = {
     "class": "`classification`, `binary`", "multilabel": "`multilabel`", "value": "`regression`",
@@ -49,7 +48,8 @@ class Results:
     def mean(self, kind: str, method: str, column: str = "ap_samples") -> float:
         """Mean over the regimes of a kind that are for testing, of means over seeds."""
         own = [name for name in self.regimes if REGIMES[name].kind == kind and not REGIMES[name].chosen_on]
-        values = [np.mean(found) for name in own if (found := self.of(name, method, column))]
+        of_seeds = [self.of(name, method, column) for name in own]
+        values = [np.mean(precisions) for precisions in of_seeds if precisions]
         return float(np.mean(values)) if values else float("nan")
 
     def best_fixed(self, kind: str) -> str:
@@ -59,9 +59,8 @@ class Results:
 
 def write() -> None:
     """Writes the page from the rows."""
-    rows = read(ROWS)
+    rows = ROWS.read()
     results = Results(rows)
-    machines = "; ".join(sorted({row["machine"] for row in rows}))
     lines = [
         "# What is done where nothing is asked for", "",
         "`gradsift audit` reads its defaults from one table, `src/gradsift/stages/defaults.py`; this page shows it, and",
@@ -74,25 +73,23 @@ def write() -> None:
         "on* were in view when constants were chosen (with other seeds), and enter no mean; the list was made before",
         "the runs.",
         "Cleanlab's scores are written anew from the papers. Classes: see [benchmark](benchmark.md).",
-        f"Machine: {machines}. Written by `python benchmarks/kinds` from `results/kinds.parquet`.",
+        f"Machine: {machines(rows)}. Written by `python benchmarks/kinds` from `results/kinds.parquet`.",
     ]  # fmt: skip
     for kind, title in KINDS.items():
         if results.methods(kind):
             lines += ["", f"## {title}", "", *_kind(results, kind)]
     lines += ["", UNSUPPORTED.read_text().rstrip()]
-    PAGE.write_text("\n".join(lines) + "\n")
+    write_page("defaults.md", lines)
 
 
 def _defaults() -> list[str]:
-    lines = ["| task | detector | where there is | columns beside it |", "|---|---|---|---|"]
+    rows = []
     for kind, defaults in DEFAULTS.items():
-        for place, one in enumerate(defaults):
-            needs = ", ".join(sorted(one.needs)) + ("last layer or predictions alone" if one.last_layer else "")
-            columns = ", ".join(f"`{name}`" for name in one.columns)
-            lines.append(
-                f"| {TASKS[kind] if not place else ''} | `{one.detector}` | {needs or 'anything'} | {columns} |"
-            )
-    return lines
+        for place, default in enumerate(defaults):
+            needs = ", ".join(sorted(default.needs)) + ("last layer or predictions alone" if default.last_layer else "")
+            columns = ", ".join(f"`{name}`" for name in default.columns)
+            rows.append(("" if place else TASKS[kind], f"`{default.detector}`", needs or "anything", columns))
+    return markdown_table(("task", "detector", "where there is", "columns beside it"), rows)
 
 
 def _kind(results: Results, kind: str) -> list[str]:
@@ -130,13 +127,14 @@ def _verdict(results: Results, kind: str, best: str, own: list[str]) -> str:
         f"below it by more than {CLOSE:g} in: {'; '.join(below)}" if below else f"nowhere more than {CLOSE:g} below it"
     )
     return (
-        f"Best fixed baseline: {best}. The default is ahead by {np.mean(ahead):+.3f} on average over the {len(ahead)} "
-        f"regimes named for that, by {np.mean(list(gap.values())):+.3f} over all {len(tested)} for testing, and {rest}."
+        f"Best fixed baseline: {best}. Default minus best fixed, mean: {np.mean(ahead):+.3f} over regimes that were named "
+        f"before the runs as those where the default must lead ({len(ahead)}), {np.mean(list(gap.values())):+.3f} over all "
+        f"regimes for testing ({len(tested)}). The default is {rest}."
     )
 
 
 def _flagged(results: Results, name: str) -> str:
-    flagged, right, wrong = (results.of(name, "default", one) for one in ("flagged", "flagged_wrong", "wrong"))
+    flagged, right, wrong = (results.of(name, "default", count) for count in ("flagged", "flagged_wrong", "wrong"))
     share = f"{100 * sum(right) / sum(flagged):.0f} %" if sum(flagged) else "–"
     return f"{sum(flagged) / sum(wrong):.2f} | {share}"
 
@@ -147,5 +145,5 @@ def _cell(values: list[float], *, signed: bool = False) -> str:
     form = "+.3f" if signed else ".3f"
     if len(values) == 1:
         return f"{values[0]:{form}}"
-    found = estimate(values)
-    return f"{found.mean:{form}} ± {found.half_width:.3f}"
+    precision = estimate(values)
+    return f"{precision.mean:{form}} ± {precision.half_width:.3f}"

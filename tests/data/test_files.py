@@ -365,3 +365,13 @@ def test_decimal_columns_are_features(tmp_path):
 def test_a_name_that_is_no_text_is_refused():
     with pytest.raises(DataError, match="no valid text"):
         load("rows\udcff.parquet")
+
+
+def test_ids_of_tokens_stay_whole_numbers(tmp_path):
+    ids, tags = np.arange(12).reshape(3, 4), np.array([[0, 1, 0, -100]] * 3)
+    np.savez(tmp_path / "tokens.npz", x=ids, label=tags)
+    assert load(tmp_path / "tokens.npz").dataset[0].dtype == np.float32
+    x, y = load(tmp_path / "tokens.npz", token_ids=True).dataset
+    assert x.dtype == ids.dtype
+    assert np.array_equal(x, ids)
+    assert np.array_equal(y, tags)

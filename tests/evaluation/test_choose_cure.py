@@ -77,7 +77,7 @@ def test_without_anything_to_choose_with_nothing_changes_and_the_reason_is_told(
         nn.Linear(6, 1).eval(), (torch.from_numpy(inputs), torch.randn(900, 1)), task="regression", show_progress=False
     )
     assert gradsift.choose_cure(values).verdict == "cannot tell"
-    assert "can only be dropped" in caplog.text
+    assert "name one yourself, how='drop'" in caplog.text
 
 
 def test_what_a_person_has_decided_holds_for_every_candidate(clouds, tmp_path):

@@ -61,9 +61,10 @@ def cure_of(
         raise SettingError(f"share is a number above 0 and below 1, for drop and relabel; given {share} with {how!r}")
     given = _given_labels(audit)
     if how not in ("none", "drop", "reviewed") and given is None:
+        in_arrays = how == "relabel" and audit.kind in _KINDS
         raise SettingError(
             f"the cure {how!r} needs one class for each sample, and the labels of this audit are "
-            f"{_KINDS.get(str(audit.kind), 'not known')}: use 'drop'"
+            f"{_KINDS.get(str(audit.kind), 'not known')}: use 'drop'{IN_ARRAYS if in_arrays else ''}"
         )
     labels = np.zeros(len(audit), dtype=np.int64) if given is None else given
     if how == "none":
@@ -96,7 +97,9 @@ def _by_model(
     return _softened(audit, labels, trajectory)
 
 
-_KINDS = {"multilabel": "several yes-or-no labels", "value": "values"}
+IN_ARRAYS = ". In Python, gradsift.correct(audit, (X, y), how='relabel') puts what is suggested into arrays"
+"""What can be done with labels that are no classes."""
+_KINDS = {"multilabel": "several yes-or-no labels", "value": "values", "token": "classes of tokens"}
 """Kinds of labels that are no classes, in words."""
 
 

@@ -103,6 +103,6 @@ def correct(
         print_json(told | ({} if choice is None else {"choice": choice.to_dict()}))
         return
     if choice is not None and choice.comparisons:
-        print_table([one.row() for one in choice.comparisons], "Held out, against no change")
+        print_table([comparison.row() for comparison in choice.comparisons], "Held out, against no change")
     say(f"{cure.name}: {changed:,} of {len(audit):,} samples change, in {output}; {source.data} is as it was.")
     say(proof, "bold")

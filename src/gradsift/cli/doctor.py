@@ -23,7 +23,7 @@ BENCHMARKS = ("bench", "peers")
 def doctor(as_json: JsonOption = False) -> None:
     """Says which versions, devices and extras are here, and tries the main job; under a minute.
 
-    What it prints belongs into a bug report. It holds no names of files, folders, machines or people.
+    Put what it prints into a bug report. It holds no names of files, folders, machines or people.
     """
     packages, extras = _packages(), _extras()
     checks = self_test("cuda" if torch.cuda.is_available() else "cpu")
@@ -41,7 +41,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 def _tell(packages: dict[str, str], extras: list[dict[str, Any]], checks: list[Check], failed: list[Check]) -> None:
     say("\n".join(f"{name}: {value}" for name, value in (_system() | {"devices": ", ".join(_devices())}).items()))
-    print_table([{"package": name, "version": found} for name, found in packages.items()], "Packages")
+    print_table([{"package": name, "version": installed} for name, installed in packages.items()], "Packages")
     rows = [
         {
             "extra": extra["name"],
@@ -77,12 +77,12 @@ def _devices() -> list[str]:
 
 def _required(extra: str | None) -> list[str]:
     """Names of the packages that gradsift needs, by itself or for an extra."""
-    found = []
+    names = []
     for line in requires("gradsift") or []:
         belongs = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", line)
         if (belongs.group(1) if belongs else None) == extra:
-            found.append(re.split(r"[^A-Za-z0-9._-]", line.strip(), maxsplit=1)[0])
-    return [name for name in found if name != "gradsift"]
+            names.append(re.split(r"[^A-Za-z0-9._-]", line.strip(), maxsplit=1)[0])
+    return [name for name in names if name != "gradsift"]
 
 
 def _packages() -> dict[str, str]:
@@ -92,14 +92,13 @@ def _packages() -> dict[str, str]:
 
 def _extras() -> list[dict[str, Any]]:
     """Each extra with its packages, and how to install what is missing."""
-    names = sorted(set(_extra_names()) - set(BENCHMARKS))
-    found = []
-    for extra in names:
+    extras = []
+    for extra in sorted(set(_extra_names()) - set(BENCHMARKS)):
         packages = {name: _version(name) for name in _required(extra)}
         missing = [name for name, here in packages.items() if here is None]
         install = f"pip install '.[{extra}]' in a checkout" if missing else None
-        found.append({"name": extra, "packages": packages, "missing": missing, "install": install})
-    return found
+        extras.append({"name": extra, "packages": packages, "missing": missing, "install": install})
+    return extras
 
 
 def _extra_names() -> list[str]:

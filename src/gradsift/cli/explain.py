@@ -57,8 +57,8 @@ def _tell(known: Explanation, picture: np.ndarray | None) -> None:
     _print(known.predicted, f"Predicted ({known.predictions_are})")
     _print(known.posterior, "True class, once the given label is known")
     scores = [
-        {"detector": name, "score": f"{one['score']:.4g}", "percentile": f"{one['percentile']:.1f}"}
-        for name, one in known.scores.items()
+        {"detector": name, "score": f"{column['score']:.4g}", "percentile": f"{column['percentile']:.1f}"}
+        for name, column in known.scores.items()
     ]
     print_table(scores, "Scores: higher is more detrimental")
     _print(known.neighbours, "Nearest samples by features")
@@ -66,13 +66,13 @@ def _tell(known: Explanation, picture: np.ndarray | None) -> None:
         say(f"The same input with another label stands at {', '.join(map(str, known.duplicates))}.")
     decided = [
         {
-            "reviewer": one["reviewer"],
-            "decision": one["kind"],
-            "label": "" if one["label"] is None else str(one["label"]),
-            "at": one["at"],
-            "note": one["note"],
+            "reviewer": decision["reviewer"],
+            "decision": decision["kind"],
+            "label": "" if decision["label"] is None else str(decision["label"]),
+            "at": decision["at"],
+            "note": decision["note"],
         }
-        for one in known.decisions
+        for decision in known.decisions
     ]
     if decided:
         print_table(decided, "Decisions of people")

@@ -207,6 +207,7 @@ class Source:
             transform=transform,
             ignore=self.ignore.split(",") if self.ignore else (),
             like=like,
+            token_ids=self.task == "token-classification",
         )
 
     def load_pretrained(self) -> Pretrained:

@@ -47,7 +47,7 @@ def print_worst(audit: Audit, count: int, samples: Samples | None = None) -> Non
 def _doubt(row: dict[str, Any]) -> str:
     """The probability that the label is wrong, where the run has one."""
     probability = row.get("wrong_probability")
-    return "" if probability is None else f", wrong with {100 * probability:.0f} %"
+    return "" if probability is None else f", probability of a wrong label {100 * probability:.0f} %"
 
 
 def _labels(audit: Audit, row: dict[str, Any]) -> str:

@@ -49,6 +49,7 @@ def load(
     transform: Transform | None = None,
     ignore: Sequence[str] = (),
     like: Loaded | None = None,
+    token_ids: bool = False,
 ) -> Loaded:
     """Reads a data set. Memory does not grow with the features and images of a file: large ones are read when needed.
 
@@ -60,6 +61,7 @@ def load(
         transform: From a Pillow image to a tensor; RGB in [0, 1], channels first, where left out.
         ignore: Columns that are no features, beside ``id`` and ``true_label``.
         like: A data set read before, whose numbers of classes and order of features this one must follow.
+        token_ids: Whether an array of whole numbers holds ids of tokens, which stay whole numbers.
 
     Returns:
         The data set. Labels that are words become class numbers in alphabetical order, or those of ``like``.
@@ -74,7 +76,7 @@ def load(
         return Loaded(folder, folder.classes)
     names = like.class_names if like else None
     if isinstance(records, NpzFile):
-        return _from_arrays(records, label, ignore, names)
+        return _from_arrays(records, label, ignore, names, token_ids)
     if not isinstance(records, Table):
         raise DataError(f"{path} has no columns: give a .npz, .csv, .parquet or .jsonl file")
     key = label_name(records.names, label, records.path)
@@ -127,7 +129,9 @@ def load_column(path: str | Location, name: str) -> np.ndarray:
     raise DataError(f"{path} has no column {name!r}: it is a folder of images")
 
 
-def _from_arrays(records: NpzFile, label: str | None, ignore: Sequence[str], names: list[str] | None) -> Loaded:
+def _from_arrays(
+    records: NpzFile, label: str | None, ignore: Sequence[str], names: list[str] | None, token_ids: bool
+) -> Loaded:
     path = records.path
     key = label_name(list(records.arrays), label, path)
     inputs = [name for name in records.arrays if name != key and not _is_no_feature(name, ignore)]
@@ -140,7 +144,7 @@ def _from_arrays(records: NpzFile, label: str | None, ignore: Sequence[str], nam
         raise DataError(
             f"{path}: the array {name!r} has shape {array.shape} and {key!r} has {labels.shape}: both need one row a sample"
         )
-    if array.dtype.kind in "fiub":
+    if array.dtype.kind in ("fb" if token_ids else "fiub"):
         features = stored((block.astype(np.float32) for block in records.blocks(name)), array.shape)
     else:
         features = records.read(name)

@@ -8,17 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy.special import expit, logit
 
-from gradsift.detectors.base import Detector
 from gradsift.detectors.neighbours import Nearest, drawn
 from gradsift.detectors.surroundings import out_of_bag
+from gradsift.detectors.with_neighbours import PosteriorWithNeighbours
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.store import GradientMatrix
 
-MEMORY = 16
-"""Power of the share of given labels that a model fits, which is the neighbours' weight: 0.2 at 90 %, 0.9 at 99 %."""
-UNSEEN = 0.5
-"""Weight of the neighbours where predictions are out of fold."""
 FEWEST = 100
 """With fewer samples a model's own predictions stand alone."""
 CROWD = 50
@@ -31,7 +27,7 @@ FOREST = 0.3
 TINY = 1e-4
 
 
-class WrongLabelSetPosterior(Detector):
+class WrongLabelSetPosterior(PosteriorWithNeighbours):
     """``score_samples = -max_k P(label k of the sample is wrong)``.
 
     Each label is a yes-or-no question about the sample. Its belief is the model's probability, averaged with that of the
@@ -42,7 +38,8 @@ class WrongLabelSetPosterior(Detector):
 
     Args:
         neighbours: At most how many neighbours have a say.
-        weight: Weight of their mean, in [0, 1]; ``None`` goes by the share of given labels that the model fits.
+        weight: Weight of their mean, in [0, 1]; ``None`` goes by the share of given labels that the model fits,
+            and is one half for predictions that are out of fold.
         references: At most so many samples are searched for neighbours, drawn at random.
         random_state: Seed of this draw.
 
@@ -61,13 +58,7 @@ class WrongLabelSetPosterior(Detector):
 
     reads: ClassVar[tuple[str, ...]] = ("predictions", "features", "inputs")
     of_kind = "multilabel"
-    rows = True
-
-    def __init__(
-        self, *, neighbours: int = 50, weight: float | None = None, references: int = 10_000, random_state: int = 0
-    ) -> None:
-        self.neighbours, self.weight = neighbours, weight
-        self.references, self.random_state = references, random_state
+    memory = 16  # a weight of 0.2 where the model fits 90 % of the labels, 0.9 at 99 %
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
         """Learns how often labels are added and left out.
@@ -123,21 +114,21 @@ class WrongLabelSetPosterior(Detector):
         added, left_out = self.rates_
         parts = []
         for start, belief in self._beliefs(X):
-            given = labels[start : start + len(belief)]
-            against = logit(np.clip(np.where(given == 1, 1 - belief, belief), TINY, 1 - TINY))
-            prior = np.where(given == 1, np.log(added / (1 - left_out)), np.log(left_out / (1 - added)))
-            parts.append(np.where(np.isnan(given), np.nan, expit(against + prior)))
+            own = labels[start : start + len(belief)]
+            against = logit(np.clip(np.where(own == 1, 1 - belief, belief), TINY, 1 - TINY))
+            prior = np.where(own == 1, np.log(added / (1 - left_out)), np.log(left_out / (1 - added)))
+            parts.append(np.where(np.isnan(own), np.nan, expit(against + prior)))
         return np.concatenate(parts)
 
     def _weight(self, evidence: Evidence, labels: np.ndarray, predictions: GradientMatrix) -> float:
         if evidence.features is None or len(evidence) < FEWEST:
             return 0.0
-        if self.weight is not None:
-            return self.weight
-        if evidence.comes_from("predictions") == "out-of-fold":
-            return UNSEEN
-        pieces = ((rows > 0.5) == labels[start : start + len(rows)] for start, rows in predictions.chunks())
-        return float(np.concatenate(list(pieces))[~np.isnan(labels)].mean() ** MEMORY)
+
+        def share() -> float:
+            pieces = ((rows > 0.5) == labels[start : start + len(rows)] for start, rows in predictions.chunks())
+            return float(np.concatenate(list(pieces))[~np.isnan(labels)].mean())
+
+        return self.neighbours_weight(evidence, share)
 
     def _beliefs(self, evidence: Evidence) -> Iterator[tuple[int, np.ndarray]]:
         """The belief in each label, in order, in pieces."""
@@ -160,13 +151,13 @@ class WrongLabelSetPosterior(Detector):
 def _rates(beliefs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """How often labels are added and left out, among the surest cells of every label."""
     looked_at, other = np.zeros(2), np.zeros(2)
-    for belief, given in zip(beliefs.T, labels.T, strict=True):
+    for belief, label in zip(beliefs.T, labels.T, strict=True):
         for value in (0, 1):
-            own = np.flatnonzero(((belief > 0.5) == value) & ~np.isnan(given))
-            count = max(5, int(SUREST * len(own)))
-            surest = own[np.argsort(-np.abs(belief[own] - 0.5), kind="stable")[:count]]
+            believed = np.flatnonzero(((belief > 0.5) == value) & ~np.isnan(label))
+            count = max(5, int(SUREST * len(believed)))
+            surest = believed[np.argsort(-np.abs(belief[believed] - 0.5), kind="stable")[:count]]
             looked_at[value] += len(surest)
-            other[value] += (given[surest] != value).sum()
+            other[value] += (label[surest] != value).sum()
     added, left_out = np.clip((other + 1) / (looked_at + 20), LEAST_RATE, LARGEST_RATE)
     return float(added), float(left_out)
 

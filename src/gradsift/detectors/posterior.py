@@ -13,22 +13,18 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from gradsift.detectors.base import Detector, given_labels
+from gradsift.detectors.base import given_labels
 from gradsift.detectors.belief import Belief
 from gradsift.detectors.flip_pattern import flips, label_posterior
+from gradsift.detectors.with_neighbours import PosteriorWithNeighbours, is_out_of_fold
 from gradsift.detectors.wrong_labels import WrongLabels, estimate_wrong_labels
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.evidence.calibration import choose_temperature, drawn
 from gradsift.store import GradientMatrix
 
-MEMORY = 4
-"""Power of the share of given labels that a model fits, which is the neighbours' weight: 0.06 at 50 %, 0.9 at 97 %."""
-UNSEEN = 0.5
-"""Weight of the neighbours where predictions are out of fold, so that no label can speak for itself."""
 
-
-class WrongLabelPosterior(Detector):
+class WrongLabelPosterior(PosteriorWithNeighbours):
     """``score_samples = -P(given label is wrong | x, y)``.
 
     The more of the given labels, wrong ones included, a model fits, the less its own prediction says: the neighbours'
@@ -59,15 +55,8 @@ class WrongLabelPosterior(Detector):
         [0, 1]
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("predictions", "features")
     of_kind = "class"
-    rows = True
-
-    def __init__(
-        self, *, neighbours: int = 50, weight: float | None = None, references: int = 10_000, random_state: int = 0
-    ) -> None:
-        self.neighbours, self.weight = neighbours, weight
-        self.references, self.random_state = references, random_state
+    memory = 4  # a weight of 0.06 where the model fits 50 % of the labels, 0.9 at 97 %
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
         """Learns where flipped labels go.
@@ -80,11 +69,13 @@ class WrongLabelPosterior(Detector):
             The detector itself.
         """
         self._fitted_on, self.temperature_, self.odds_ = None, 1.0, 1.0
-        self.wrong_labels_ = self._calibrate(X, y) if isinstance(X, Evidence) and _unseen(self.believed(X)) else None
+        self.wrong_labels_ = (
+            self._calibrate(X, y) if isinstance(X, Evidence) and is_out_of_fold(self.believed(X)) else None
+        )
         self.belief_, self.labels_ = self._belief(X, y)
         self._fitted_on = X
-        found = [(rows.argmax(axis=1), rows.max(axis=1)) for _, rows in self.belief_.chunks()]
-        likeliest, sureness = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        best = [(rows.argmax(axis=1), rows.max(axis=1)) for _, rows in self.belief_.chunks()]
+        likeliest, sureness = (np.concatenate(parts) for parts in zip(*best, strict=True))
         self.rate_, self.pattern_ = flips(likeliest, sureness, self.labels_, self.belief_.shape[1])
         if self.wrong_labels_ is not None:
             self.odds_ = odds_for_mean(-self.score_samples(X, y), self.wrong_labels_.share)
@@ -162,13 +153,12 @@ class WrongLabelPosterior(Detector):
 
     def _believe(self, evidence: Evidence, labels: np.ndarray) -> Belief:
         believed = self.believed(evidence)
-        weight = self.weight
-        if weight is None and _unseen(evidence):
-            weight = UNSEEN
-        elif weight is None:
-            own = evidence.predictions if evidence.predictions is not None else believed.predictions
-            weight = 0.0 if own is None or believed.features is None else fitted_share(own, labels) ** MEMORY
-        return self._belief_of(believed, weight)
+        own = evidence.predictions if evidence.predictions is not None else believed.predictions
+
+        def share() -> float:
+            return 0.0 if own is None or believed.features is None else fitted_share(own, labels)
+
+        return self._belief_of(believed, self.neighbours_weight(evidence, share))
 
     def _belief_of(self, evidence: Evidence, weight: float) -> Belief:
         return Belief(
@@ -216,11 +206,6 @@ def odds_for_mean(wrong: np.ndarray, mean: float) -> float:
         scaled = odds * 10**middle
         low, high = (middle, high) if (scaled / (1 + scaled)).mean() < mean else (low, middle)
     return float(10 ** ((low + high) / 2))
-
-
-def _unseen(evidence: Evidence) -> bool:
-    """Whether predictions are of models that have not seen the sample."""
-    return evidence.comes_from("predictions") == "out-of-fold"
 
 
 def fitted_share(predictions: GradientMatrix, labels: np.ndarray) -> float:

@@ -28,5 +28,5 @@ def out_of_bag(inputs: np.ndarray, values: np.ndarray, *, leaf: int, features: f
         TREES, min_samples_leaf=min(leaf, max(1, size // 20)), max_features=features,
         max_samples=min(size, LARGEST_DRAW), oob_score=True, random_state=seed,
     )  # fmt: skip
-    found = np.asarray(forest.fit(inputs, values).oob_prediction_, dtype=np.float64).reshape(values.shape)
-    return np.where(np.isfinite(found), found, np.nanmean(values, axis=0))
+    predicted = np.asarray(forest.fit(inputs, values).oob_prediction_, dtype=np.float64).reshape(values.shape)
+    return np.where(np.isfinite(predicted), predicted, np.nanmean(values, axis=0))

@@ -78,8 +78,8 @@ class WrongValuePosterior(Detector):
             DataError: Values and predictions differ in shape, or all values are equal.
         """
         inputs, predictions, values = _checked(X)
-        found = [self._of_known(inputs, *columns) for columns in zip(predictions.T, values.T, strict=True)]
-        expected, noise, wrong, rates, weights = zip(*found, strict=True)
+        by_target = [self._of_known(inputs, *columns) for columns in zip(predictions.T, values.T, strict=True)]
+        expected, noise, wrong, rates, weights = zip(*by_target, strict=True)
         self.expected_, self.noise_, self.wrong_ = (np.stack(part, axis=1) for part in (expected, noise, wrong))
         self.rate_, self.memory_ = np.array(rates), np.array(weights)
         return self

@@ -81,14 +81,14 @@ def plan_arms(
         DataError: A cure is of other samples or changes none of them, or true labels do not fit.
     """
     cures = _cures(audit, asked, trajectory, Reviewed.of(audit) if reviewed is None else reviewed)
-    allowed, given = _allowed(controls), cure_of(audit, "none").given
-    unchanged = _fixed(UNCHANGED, none(given), seeds)
+    allowed, labels = _allowed(controls), cure_of(audit, "none").given
+    unchanged = _fixed(UNCHANGED, none(labels), seeds)
     sizes = sorted({_removed(cure) for cure in cures.values() if _is_dropping(cure)}) if RANDOM in allowed else []
     names = {size: RANDOM if len(sizes) == 1 else f"{RANDOM} of {size:,}" for size in sizes}
-    random = [Arm(name, "drop", {seed: _random(given, size, seed) for seed in seeds}) for size, name in names.items()]
+    random = [Arm(name, "drop", {seed: _random(labels, size, seed) for seed in seeds}) for size, name in names.items()]
     classes = next((cure.targets.shape[1] for cure in cures.values() if cure.targets is not None), 0)
     smoothings = {name: epsilon for name, epsilon in SMOOTHINGS.items() if name in allowed and classes}
-    softened = [_fixed(name, smoothed(given, classes, epsilon), seeds) for name, epsilon in smoothings.items()]
+    softened = [_fixed(name, smoothed(labels, classes, epsilon), seeds) for name, epsilon in smoothings.items()]
     if classes and DISTILLED in allowed:
         softened.append(Arm(DISTILLED, "soft", unchanged.cures))
     judged = []
@@ -97,7 +97,7 @@ def plan_arms(
         if cure.how == "soft":
             own = [arm.name for arm in softened]
         judged.append(_fixed(name, cure, seeds, tuple(own) or (UNCHANGED,)))
-    oracles = [] if true_labels is None else _oracles(audit, given, true_labels)
+    oracles = [] if true_labels is None else _oracles(audit, labels, true_labels)
     return [unchanged, *random, *softened, *judged, *(_fixed(name, cure, seeds) for name, cure in oracles)]
 
 
@@ -131,9 +131,9 @@ def _removed(cure: Cure) -> int:
     return len(cure) - len(cure.kept)
 
 
-def _random(given: np.ndarray, removed: int, seed: int) -> Cure:
-    kept = np.random.default_rng([seed, 20]).choice(len(given), len(given) - removed, replace=False)
-    return Cure("drop", given, np.sort(kept))
+def _random(labels: np.ndarray, removed: int, seed: int) -> Cure:
+    kept = np.random.default_rng([seed, 20]).choice(len(labels), len(labels) - removed, replace=False)
+    return Cure("drop", labels, np.sort(kept))
 
 
 def _allowed(controls: Sequence[str] | None) -> tuple[str, ...]:
@@ -187,21 +187,19 @@ def _changes(cure: Cure) -> bool:
     return by_numbers or len(cure.kept) < len(cure) or len(cure.changed) > 0
 
 
-def _oracles(audit: AuditedRun, given: np.ndarray, true_labels: Any) -> list[tuple[str, Cure]]:
+def _oracles(audit: AuditedRun, labels: np.ndarray, true_labels: Any) -> list[tuple[str, Cure]]:
     """What somebody would do who knows all wrong labels."""
     true, column = np.asarray(true_labels), audit.table["given_label"]
     if column.null_count:
         raise DataError("the audit's task knows no given labels, so true_labels cannot tell which are wrong")
-    labels = column.to_numpy()
-    if true.dtype.kind in "OUS" and labels.dtype.kind in "iu":
+    audited = column.to_numpy()
+    if true.dtype.kind in "OUS" and audited.dtype.kind in "iu":
         raise DataError(f"true_labels are {true.dtype}, the given labels are class numbers: number them alike")
-    if true.shape != labels.shape:
-        raise DataError(f"true_labels has shape {true.shape}, the audit {labels.shape} given labels")
-    oracles = [("oracle drop", Cure("drop", given, np.flatnonzero(true == labels)))]
-    if (
-        audit.kind == "class" and np.isin(true, given).all()
-    ):  # a mark such as -1 for "not known" is no label to train on
-        oracles.append(
-            ("oracle relabel", Cure("relabel", given, np.arange(len(given)), labels=true.astype(given.dtype)))
-        )
+    if true.shape != audited.shape:
+        raise DataError(f"true_labels has shape {true.shape}, the audit {audited.shape} given labels")
+    oracles = [("oracle drop", Cure("drop", labels, np.flatnonzero(true == audited)))]
+    # a mark such as -1 for "not known" is no label to train on
+    if audit.kind == "class" and np.isin(true, labels).all():
+        relabelled = Cure("relabel", labels, np.arange(len(labels)), labels=true.astype(labels.dtype))
+        oracles.append(("oracle relabel", relabelled))
     return oracles

@@ -164,7 +164,7 @@ def choose_by_training(
 def _reason_against(audit: AuditedRun, train_fn: TrainFunction | None, frozen: bool) -> str | None:
     """Why there is nothing to choose with; ``None`` where there is."""
     if audit.kind != "class":
-        return "samples without one class each can only be dropped, correct(..., how='drop')"
+        return "cures are compared for samples with one class each; name one yourself, how='drop' or how='relabel'"
     if "prediction" not in audit.run.stored():
         return "the audit has no predictions, from which soft targets and new labels come"
     if train_fn is not None:

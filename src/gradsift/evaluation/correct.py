@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 UNPROVEN = "Whether this helps is not proven: train with and without it, gradsift.verify(..., arms=[{how!r}])"
 """What is said of a cure that the user names."""
+UNPROVEN_PARTS = "Whether this helps is not proven: train with and without it, and compare both on a test set"
+"""The same of new labels of a kind that :func:`~gradsift.verify` cannot retrain with."""
 
 
 def correct(
@@ -55,8 +57,8 @@ def correct(
         how: ``"drop"``: without what is flagged; ``"relabel"``: what is flagged gets its suggested label;
             ``"soft"``: probabilities of the true class as targets; ``"weight"``: the probability that the label is right
             as weight of the loss; ``"reviewed"``: what people have decided alone; ``"none"``: as it is. Every class keeps a
-            sample. All but drop and reviewed need classes. ``"auto"``:
-            what :func:`~gradsift.choose_cure` chooses by held-out samples, or nothing; a
+            sample. All but drop and reviewed need one class a sample; relabel also takes several labels, values and tokens
+            in arrays. ``"auto"``: what :func:`~gradsift.choose_cure` chooses by held-out samples, or nothing; a
             :class:`~gradsift.cleaning.cure.Cure`, such as that of an earlier choice: itself.
         train_fn: With ``"auto"``: the training, ``train_fn(dataset, seed=seed)``; without it, heads on stored features
             choose.
@@ -84,7 +86,7 @@ def correct(
     samples = audit.samples_of(train_set)
     reviewed = Reviewed.of(audit, samples)
     if how == "relabel" and share is None and not reviewed.decisions and _suggests(audit):
-        logger.warning(UNPROVEN.format(how=how))
+        logger.warning(UNPROVEN_PARTS)
         return relabel_parts(train_set, audit.table, audit.tokens)
     if isinstance(how, Cure):
         cure = how

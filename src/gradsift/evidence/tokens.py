@@ -38,6 +38,6 @@ class TokenEvidence:
         Returns:
             Shape (n,); the smallest of all values for a sample without labelled tokens.
         """
-        found = np.full(self.size, values.min() if len(values) else 0.0)
-        np.maximum.at(found, self.samples, values)
-        return found
+        largest = np.full(self.size, values.min() if len(values) else 0.0)
+        np.maximum.at(largest, self.samples, values)
+        return largest

@@ -51,8 +51,10 @@ def default_for(expected: Expected) -> Default:
         An entry of :data:`~gradsift.stages.defaults.DEFAULTS`; its last one where none fits.
     """
     usual = DEFAULTS[expected.kind]
-    fitting = (one for one in usual if one.needs <= expected.fields and (expected.last_layer or not one.last_layer))
-    return next(fitting, usual[-1])
+    for default in usual:
+        if default.needs <= expected.fields and (expected.last_layer or not default.last_layer):
+            return default
+    return usual[-1]
 
 
 def usual_detector(expected: Expected) -> str:

@@ -52,7 +52,7 @@ def decide_cut(
     Returns:
         The cut.
     """
-    columns = [one for one in (evidence.labels if hold_classes else None, groups) if one is not None]
+    columns = [column for column in (evidence.labels if hold_classes else None, groups) if column is not None]
     held = crossed(columns, len(evidence))
     cut = None if scores.parts is None else scores.parts.cut
     if evidence.tokens is not None and isinstance(scores.parts, WrongTokenPosterior):
