@@ -3,9 +3,9 @@ import os
 import pytest
 import torch
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"  # before what reads it is imported
 
-from gradsift.demo import blobs as three_blobs  # packages read the environment when they are imported
+from gradsift.demo import blobs as three_blobs
 
 torch.set_num_threads(1)
 
