@@ -178,6 +178,7 @@ def command(folder, *arguments):
     )
 
 
+@pytest.mark.slow  # docs/scale.md's array of jobs runs in the fast tests: tests/test_docs.py
 def test_an_array_of_processes_and_a_merge(problem, tmp_path):
     _, (inputs, labels) = problem
     np.savez(tmp_path / "train.npz", inputs=inputs, labels=labels)
