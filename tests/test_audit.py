@@ -5,8 +5,8 @@ import logging
 import os
 import re
 import signal
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import gradsift
 from gradsift.errors import SettingError
 from gradsift.evaluation import detection_measures
+from gradsift.store import RunDirectory
+from tests.support.killed import ends_as
 
 DATA = Path(os.environ.get("GRADSIFT_DATA", "does-not-exist"))
 
@@ -230,27 +232,21 @@ def test_out_of_memory_halves_later_batches(blobs, trained, monkeypatch):
     assert json.loads((audit.run.path / "timing.json").read_text())["final_batch_size"] == 32
 
 
-KILLED = """
-import os, signal, sys
-import numpy as np, torch
-import gradsift
-from gradsift.store import RunDirectory
+def audit_that_dies(output, stop_after):
+    """Audits, and kills its own process once so many shards are written."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
+    generator = np.random.default_rng(0)
+    data = generator.normal(size=(200, 5)).astype(np.float32), generator.integers(0, 3, 200)
+    write = RunDirectory.write_shard
 
-output, stop_after = sys.argv[1], int(sys.argv[2])
-torch.manual_seed(0)
-model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
-generator = np.random.default_rng(0)
-data = generator.normal(size=(200, 5)).astype(np.float32), generator.integers(0, 3, 200)
-write = RunDirectory.write_shard
+    def write_and_die(self, checkpoint, shard, statistics):
+        write(self, checkpoint, shard, statistics)
+        if shard + 1 == stop_after:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def write_and_die(self, checkpoint, shard, statistics):
-    write(self, checkpoint, shard, statistics)
-    if shard + 1 == stop_after:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-RunDirectory.write_shard = write_and_die
-gradsift.audit(model, data, layers="all", projection=16, shard_size=30, output=output, show_progress=False)
-"""
+    RunDirectory.write_shard = write_and_die
+    gradsift.audit(model, data, layers="all", projection=16, shard_size=30, output=output, show_progress=False)
 
 
 def files_of(run):
@@ -262,23 +258,18 @@ def files_of(run):
 
 
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(tmp_path):
-    script = tmp_path / "job.py"
-    script.write_text(KILLED)
-
     def run(output, stop_after):
-        return subprocess.run([sys.executable, script, output, str(stop_after)], capture_output=True, text=True)
+        return ends_as(partial(audit_that_dies, output, stop_after))
 
-    assert run(tmp_path / "whole", 0).returncode == 0
+    assert run(tmp_path / "whole", 0) == 0
     for shards in (2, 5):
-        killed = run(tmp_path / "killed", shards)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert run(tmp_path / "killed", shards) == -signal.SIGKILL
         assert not (tmp_path / "killed").exists()
         with pytest.raises(gradsift.RunDirectoryError, match="unfinished run"):
             gradsift.Audit.open(tmp_path / "killed")
     done = len(list((tmp_path / "killed.part/gradients/checkpoint-000").iterdir()))
     assert done == 5
-    finished = run(tmp_path / "killed", 0)
-    assert finished.returncode == 0, finished.stderr
+    assert run(tmp_path / "killed", 0) == 0
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 import gradsift
+from tests.support.pages import blocks, commands_of, run_code, run_command
 from tests.support.pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -22,13 +22,16 @@ MADE = {"command-line.md", "settings.md", "columns.md"}
 """Pages of the reference that are made from the code when the docs are built."""
 
 
-def test_the_tutorial_runs(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == 8
-    script = "import torch\ntorch.set_num_threads(1)\n" + "\n".join(blocks)
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "samples" in done.stdout
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    """A folder of its own, and the same numbers at random as in a process of its own."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+
+
+def test_the_tutorial_runs(tmp_path, capsys):
+    run_code(ROOT / "docs/tutorial.md", 8)
+    assert "samples" in capsys.readouterr().out
     assert (tmp_path / "report.html").exists()
 
 
@@ -41,12 +44,11 @@ def test_the_recipes_of_tokens_several_labels_and_numbers_run():
         {"model": torch.nn.Linear(3, 3).eval(), "Y": (known["X"] > 0).long()},
         {"model": torch.nn.Linear(3, 1).eval(), "y": known["X"][:, 0]},
     ]
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/recipes-kinds.md").read_text(), flags=re.DOTALL)
-    for block, more in zip(blocks, by_recipe, strict=True):
+    for block, more in zip(blocks(ROOT / "docs/recipes-kinds.md"), by_recipe, strict=True):
         exec(compile(block, "docs/recipes-kinds.md", "exec"), {**known, **more})
 
 
-def test_the_page_on_fine_tuning_runs(tmp_path):
+def test_the_page_on_fine_tuning_runs(tmp_path, capsys):
     """Its blocks and its commands, on a small classifier, an adapter and rows of its own."""
     save_classifier(tmp_path / "my-classifier")
     encode = tokenizer(template=TEMPLATE, limit=32)
@@ -54,22 +56,17 @@ def test_the_page_on_fine_tuning_runs(tmp_path):
     save_adapter(tmp_path / "my-adapter", tmp_path / "base", processor=encode)
     pq.write_table(pa.Table.from_pylist(texts()), tmp_path / "reviews.parquet")
     (tmp_path / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chats()))
-    page = (ROOT / "docs/finetuning.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) == 3
-    script = "import torch\ntorch.set_num_threads(1)\n" + "\n".join(blocks)
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "samples" in done.stdout
-    assert "of the time of training" in done.stdout + done.stderr
+    page = ROOT / "docs/finetuning.md"
+    run_code(page, 3)
+    told = capsys.readouterr()
+    assert "samples" in told.out
+    assert "of the time of training" in told.out + told.err
     assert (tmp_path / "reviews.html").exists()
     assert (tmp_path / "runs/trajectory").is_dir()
-    (commands,) = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
-    for command in [*commands.splitlines(), "gradsift audit --model my-classifier --data reviews.parquet --text text "
-                    "--label label --trajectory runs/trajectory -o runs/along"]:  # fmt: skip
-        arguments = [sys.executable, "-m", "gradsift", *shlex.split(command)[1:]]
-        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    (block,) = blocks(page, "sh")
+    for line in [*commands_of(block), "gradsift audit --model my-classifier --data reviews.parquet --text text "
+                 "--label label --trajectory runs/trajectory -o runs/along"]:  # fmt: skip
+        run_command(line, tmp_path)
     assert (tmp_path / "clean.parquet").exists()
 
 
@@ -83,13 +80,10 @@ def test_the_page_on_fine_tuning_runs(tmp_path):
         ("geometry", 1, ("of the curvature within classes", "memorised")),
     ],
 )
-def test_the_pages_with_blocks_alone_run(page, count, words, tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == count
-    script = "import torch\ntorch.set_num_threads(1)\n" + "\n".join(blocks)
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert all(word in done.stdout for word in words)
+def test_the_pages_with_blocks_alone_run(page, count, words, capsys):
+    run_code(ROOT / f"docs/{page}.md", count)
+    told = capsys.readouterr().out
+    assert all(word in told for word in words)
 
 
 @pytest.fixture
@@ -107,31 +101,43 @@ def a_project(tmp_path):
     return tmp_path
 
 
-def of_scale(folder, block, **environment):
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/scale.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == 4
+SCALE = ROOT / "docs/scale.md"
+LAPTOP, JOB, MERGE, RAY = range(4)
+"""Blocks of the page on scale."""
+
+
+def in_a_shell(folder, block, **environment):
+    """Runs a block of the page on scale as a script."""
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    command = ["sh", "-c", blocks[block]]
     done = subprocess.run(
-        command, cwd=folder, env=os.environ | {"PATH": path} | environment, capture_output=True, text=True
-    )
+        ["sh", "-c", blocks(SCALE, "sh")[block]],
+        cwd=folder, env=os.environ | {"PATH": path} | environment, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return done
+
+
+def in_this_process(folder, block, **variables):
+    """Runs the command of a block of the page on scale."""
+    (line,) = commands_of(blocks(SCALE, "sh")[block])
+    run_command(line, folder, **variables)
 
 
 def test_the_page_on_scale_runs_its_array_of_jobs(a_project):
-    of_scale(a_project, 0)
-    for job in range(1, 5):
-        of_scale(a_project, 1, SLURM_ARRAY_TASK_ID=str(job), SLURM_ARRAY_TASK_COUNT="4")
-    of_scale(a_project, 2)
+    """The first job in a shell, as SLURM starts it; the other commands in this process."""
+    assert len(blocks(SCALE, "sh")) == 4
+    in_this_process(a_project, LAPTOP)
+    in_a_shell(a_project, JOB, SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_TASK_COUNT="4")
+    for job in range(2, 5):
+        in_this_process(a_project, JOB, part=f"{job}/4")
+    in_this_process(a_project, MERGE)
     laptop, array = (pq.read_table(a_project / f"runs/{run}/scores.parquet") for run in ("laptop", "array"))
     assert laptop.equals(array)
 
 
 @pytest.mark.slow
 def test_the_page_on_scale_runs_ray(a_project):
-    of_scale(a_project, 0)
-    of_scale(a_project, 3)
+    in_this_process(a_project, LAPTOP)
+    in_a_shell(a_project, RAY)
     assert pq.read_table(a_project / "runs/ray/scores.parquet").equals(
         pq.read_table(a_project / "runs/laptop/scores.parquet")
     )

@@ -1,9 +1,7 @@
 import json
 import logging
+import os
 import signal
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import gradsift
 from gradsift.errors import DataError, OutputError, SettingError
 from tests.support.clouds import blobs
+from tests.support.killed import ends_as
 
 TRAIN, TEST = blobs(400, seed=0), blobs(300, rate=0, seed=1)
 DATA, CLEAN_TEST = (TRAIN[0], TRAIN[2]), (TEST[0], TEST[1])
@@ -107,37 +106,26 @@ def test_other_features_in_the_same_folder_are_audited_anew(tmp_path):
 
 
 def test_a_killed_run_goes_on(tmp_path):
-    script = tmp_path / "job.py"
-    script.write_text(
-        textwrap.dedent(f"""
-        import os, signal, sys
-        sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parents[1])!r})
-        import gradsift
-        from tests.test_improve import CLEAN_TEST, DATA, memorising
-        from pathlib import Path
-        calls, last = Path({str(tmp_path / "calls")!r}), int(sys.argv[1])
+    calls = tmp_path / "calls"
+
+    def run(last):
         def train(dataset, *, seed):
             done = len(calls.read_text()) if calls.exists() else 0
             if done == last:
                 os.kill(os.getpid(), signal.SIGKILL)
             calls.write_text("x" * (done + 1))
             return memorising(dataset, seed=seed)
-        result = gradsift.improve(train, DATA, CLEAN_TEST, folds=2, trainings=8, seeds=2, output={str(tmp_path / "out")!r})
-        """)
-    )
 
-    def run(last):
-        done = subprocess.run([sys.executable, script, str(last)], capture_output=True, text=True, check=False)
-        return done.returncode, len((tmp_path / "calls").read_text()), done.stderr
+        code = ends_as(lambda: improved(train, test_set=CLEAN_TEST, seeds=2, output=tmp_path / "out"))
+        return code, len(calls.read_text())
 
     for last in (4, 11):  # in the choice, in the proof
-        code, calls, errors = run(last)
-        assert (code, calls) == (-signal.SIGKILL, last), errors
-    code, calls, errors = run(100)
-    assert code == 0, errors
+        assert run(last) == (-signal.SIGKILL, last)
+    code, count = run(100)
+    assert code == 0
     stored = json.loads((tmp_path / "out" / "result.json").read_text())
     repeated = 1  # the final model, which nothing keeps: finished before the second kill
-    assert calls == sum(stored["trainings"].values()) + repeated
+    assert count == sum(stored["trainings"].values()) + repeated
     whole = improved(test_set=CLEAN_TEST, seeds=2)
     assert stored["choice"] == json.loads(json.dumps(whole.to_dict()["choice"]))
 

@@ -19,6 +19,7 @@ from gradsift.improve import Improvement
 from gradsift.plan import Plan
 from gradsift.review import Explanation
 from tests.support.in_process import gradsift
+from tests.support.pages import blocks
 from tests.support.reviewed import audited
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -26,11 +27,6 @@ WRITTEN = [DOCS.parent / "README.md", *DOCS.rglob("*.md")]
 SHORT = sorted([*DOCS.glob("how-to/*.md"), *DOCS.glob("concepts/*.md")])
 MADE = {"command-line.md", "settings.md", "columns.md"}
 """Pages of the reference that `make docs` makes from the code."""
-
-
-def blocks(page):
-    """The Python of a page: blocks, or cells of a notebook."""
-    return re.findall(r"```(?:python|\{code-cell\} python)\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
 WITH_CODE = [page for page in [*DOCS.glob("how-to/*.md"), *DOCS.glob("notebooks/*.md")] if blocks(page)]

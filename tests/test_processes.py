@@ -1,6 +1,7 @@
 """Several processes, as `accelerate launch` starts them, against one."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,27 +15,34 @@ from gradsift.trajectory import Trajectory
 SCRIPT = Path(__file__).parent / "support" / "processes.py"
 
 
-def launch(folder, processes, *arguments):
+def launch(folder, processes):
     folder.mkdir()
-    port = 20_000 + os.getpid() % 20_000 + processes + 10 * len(arguments)
+    port = 20_000 + os.getpid() % 20_000 + processes
     several = ["--multi_gpu"] if processes > 1 else ["--cpu"]  # the script itself asks for the CPU
     command = [
         sys.executable, "-m", "accelerate.commands.launch", *several, "--num_processes", str(processes),
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port),
-        str(SCRIPT), str(folder), *arguments,
+        str(SCRIPT), str(folder),
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def launched(tmp_path_factory):
+    """Folders that one and two processes have written, and how the two have ended, whose last audits fail."""
     root = tmp_path_factory.mktemp("processes")
-    for processes in (1, 2):
-        done = launch(root / str(processes), processes)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert f"process {processes - 1} of {processes}" in done.stdout
-    return root / "1", root / "2"
+    alone = launch(root / "1", 1)
+    assert alone.returncode == 0, alone.stderr[-3000:]
+    both = launch(root / "2", 2)
+    for processes, done in ((1, alone), (2, both)):
+        assert f"process {processes - 1} of {processes}" in done.stdout, done.stderr[-3000:]
+    return root / "1", root / "2", both
+
+
+@pytest.fixture
+def folders(launched):
+    return launched[:2]
 
 
 def test_two_processes_give_the_same_rows_and_scores_as_one(folders):
@@ -65,11 +73,12 @@ def test_every_position_is_recorded_exactly_once_and_padding_is_dropped(folders)
         assert counts[-1] == 101 - 8 * processes * (steps - 1)
 
 
-@pytest.mark.parametrize("where", ["first", "second"])
-def test_what_fails_on_one_process_ends_all_of_them(tmp_path, where):
-    done = launch(tmp_path / "folder", 2, where)
+def test_what_fails_on_one_process_ends_all_of_them(launched):
+    _, folder, done = launched
     assert done.returncode != 0
-    position = 1 if where == "first" else 20
-    assert done.stderr.count(f"positions {position} hold NaN") >= 2  # the process itself, and the one that waits for it
-    assert f"process {0 if where == 'first' else 1} failed" in done.stderr
-    assert not (tmp_path / "folder" / "bad").exists()
+    for rank, position in enumerate((1, 20)):
+        # the process itself, and the one that waits for it
+        assert re.search(rf"^DataError: .*positions {position} hold NaN", done.stderr, flags=re.MULTILINE)
+        waiting = rf"^GradsiftError: process {rank} failed: DataError: .*positions {position} hold NaN"
+        assert re.search(waiting, done.stderr, flags=re.MULTILINE)
+        assert not (folder / f"bad-{position}").exists()

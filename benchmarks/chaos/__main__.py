@@ -29,11 +29,11 @@ from chaos.results import ATTACKS, keep  # noqa: E402
 from chaos.stage import Row, Stage  # noqa: E402
 
 SMALL = {
-    "kills": 10,
+    "kills": 6,
     "pairs": 3,
     "flips": 150,
-    "damaged": 3,
-    "full_disk": 4,
+    "damaged": 2,
+    "full_disk": 3,
     "inputs": 16,
     "conventions": 8,
     "identity": 8,

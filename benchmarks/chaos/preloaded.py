@@ -15,7 +15,11 @@ import torch._dynamo
 import torch.func
 import transformers
 import transformers.models.bert.modeling_bert
+import typer.main
 
 import gradsift.cli
+from gradsift.cli.app import app
 
 MODULES = (datasets, jinja2, peft, PIL, pyarrow, sklearn, torch, transformers, gradsift)
+
+typer.main.get_command(app).commands["trim"].make_context("trim", ["run", "-o", "file"])  # what reading options imports

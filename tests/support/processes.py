@@ -1,5 +1,6 @@
 """Run by `accelerate launch` with one or two processes: trains with a recorder, then audits a fixed checkpoint."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -47,10 +48,22 @@ def main(folder):
     )  # fmt: skip
     np.save(folder / f"scores-{accelerator.process_index}.npy", audit.table["score"].to_numpy())
     temporary = gradsift.audit(fixed, (inputs, labels), shard_size=16, show_progress=False)
-    if len(temporary) != 101 or len(sys.argv) > 2:
-        bad = inputs.copy()
-        bad[20 if sys.argv[2] == "second" else 1] = np.nan
-        gradsift.audit(fixed, (bad, labels), shard_size=16, output=folder / "bad", show_progress=False)
+    assert len(temporary) == 101
+    if accelerator.num_processes > 1:
+        with contextlib.suppress(gradsift.GradsiftError):  # a process that fails may go on, with all others
+            audit_nan_at(1, fixed, inputs, labels, folder)  # in a shard of the first process
+        audit_nan_at(20, fixed, inputs, labels, folder)  # in one of the second
+
+
+def audit_nan_at(position, model, inputs, labels, folder):
+    """Audits inputs of which one sample is NaN, and prints what the error says on this process."""
+    inputs = inputs.copy()
+    inputs[position] = np.nan
+    try:
+        gradsift.audit(model, (inputs, labels), shard_size=16, output=folder / f"bad-{position}", show_progress=False)
+    except gradsift.GradsiftError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise
 
 
 main(Path(sys.argv[1]))

@@ -6,6 +6,7 @@ and the gradient of a sample alone equals its gradient in a batch.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,8 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
-from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_flatten
@@ -81,6 +80,12 @@ def check_mode(model: nn.Module) -> None:
             )
 
 
+def _is_a(thing: object, module: str, *classes: str) -> bool:
+    """Whether it is of a class of a module, which takes half a second to import and is there if it is."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(thing, tuple(getattr(loaded, name) for name in classes))
+
+
 def _refuse_hidden_layers(model: nn.Module) -> None:
     """Refuses models whose layers or weights cannot be seen from here."""
     for name, module in model.named_modules():
@@ -90,7 +95,7 @@ def _refuse_hidden_layers(model: nn.Module) -> None:
                 "layers take in and give out: build the Python model that it was made of, and load "
                 "scripted.state_dict() into it"
             )
-        if isinstance(module, FullyShardedDataParallel | FSDPModule):
+        if _is_a(module, "torch.distributed.fsdp", "FullyShardedDataParallel", "FSDPModule"):
             raise ModelError(
                 f"{f'layer {name!r}' if name else 'the model'} is sharded by FSDP, so no process holds whole gradients: "
                 "gather its full state dict (torch.distributed.checkpoint.state_dict.get_model_state_dict with "
@@ -98,7 +103,7 @@ def _refuse_hidden_layers(model: nn.Module) -> None:
                 "into a model that is not wrapped"
             )
     for name, parameter in model.named_parameters():
-        if isinstance(parameter, DTensor):
+        if _is_a(parameter, "torch.distributed.tensor", "DTensor"):
             raise ModelError(
                 f"parameter {name!r} is a DTensor, sharded over processes (FSDP2 or tensor parallelism): gather "
                 "the full state dict (torch.distributed.checkpoint.state_dict.get_model_state_dict with "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -94,7 +95,7 @@ class AuditedRun:
         """Names of the classes, where they are known."""
         return self._meta.get("class_names")
 
-    @property
+    @cached_property
     def feature_names(self) -> list[str] | None:
         """Names of the features of a table, where they are known."""
         return self.run.config.get("source", {}).get("feature_names")
