@@ -10,6 +10,17 @@ from gradsift.demo import blobs as three_blobs
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser):
+    """``--device cuda`` runs the tests of devices on a GPU; see ``scripts/device.sh``."""
+    parser.addoption("--device", default="cpu", help="where tests/gradients/test_device.py runs, such as cuda")
+
+
+@pytest.fixture
+def device(request):
+    """Where tests of devices run."""
+    return request.config.getoption("--device")
+
+
 @pytest.fixture
 def blobs():
     """Three classes in the plane, 10 % of the labels flipped: inputs, given labels, which are wrong."""

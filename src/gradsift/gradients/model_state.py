@@ -123,6 +123,31 @@ def reducing(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, enabled=False)
 
 
+@contextmanager
+def in_full_float32() -> Iterator[None]:
+    """Lets a GPU multiply float32 numbers in full for a while.
+
+    By default its convolutions round them to 10 bits (TF32), in a batch otherwise than for a sample alone; backends that are
+    compared would then differ by a thousandth.
+
+    Yields:
+        Nothing.
+    """
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn) if torch.cuda.is_available() else ()
+    try:
+        before = [switch.allow_tf32 for switch in switches]
+    except RuntimeError:  # the user has chosen by torch's newer switches, which cannot be mixed with these
+        yield
+        return
+    for switch in switches:
+        switch.allow_tf32 = False
+    try:
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.allow_tf32 = value
+
+
 def coarsest_dtype(model: nn.Module) -> torch.dtype:
     """The dtype in which a model rounds most: frozen weights count, as every pass goes through them.
 

@@ -19,7 +19,14 @@ from gradsift.gradients.backend import Backend, Reduced, Take
 from gradsift.gradients.closed_form import ClosedForm
 from gradsift.gradients.hooks import LayerRules
 from gradsift.gradients.layout import fast_layout
-from gradsift.gradients.model_state import Precision, coarsest_dtype, evaluated, precision_of, unwrapped
+from gradsift.gradients.model_state import (
+    Precision,
+    coarsest_dtype,
+    evaluated,
+    in_full_float32,
+    precision_of,
+    unwrapped,
+)
 from gradsift.gradients.probe import check_mode
 from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions, add_results
@@ -99,7 +106,8 @@ class PerSampleGradients:
         self._forms_entries = False
         self.coarsest = coarsest_dtype(model)
         self.parameters = select_parameters(model, self._task, layers, example)
-        with self._layout():  # of the loop, too: another layout rounds otherwise, and a ReLU at zero may then turn
+        # Of the loop, too: another layout rounds otherwise, and a ReLU at zero may then turn.
+        with self._layout(), in_full_float32():
             self.assignment = assign(model, self._task, self.parameters, example, spare)
         self._served = self.assignment.served(self.parameters)
         counts = {name: sum(p.numel() for p in served.values()) for name, served in self._served.items()}
