@@ -35,6 +35,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from frame.command import parser_of, run_once
+from frame.memory import kilobytes, reset_peak
 from frame.page import machines, write_page
 from frame.rows import RESULTS, Rows, machine, read
 from PIL import Image
@@ -148,11 +149,6 @@ CASES: dict[str, Callable[[argparse.Namespace], Made]] = {
 # Prediction and truth, each in a process of its own
 
 
-def memory(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
-
-
 def settle() -> None:
     """Gives back what loading has left over; the high-water mark starts here."""
     gc.collect()
@@ -160,7 +156,7 @@ def settle() -> None:
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        reset_peak()
 
 
 def work(arguments: argparse.Namespace) -> None:
@@ -169,7 +165,7 @@ def work(arguments: argparse.Namespace) -> None:
     model, data, asked = CASES[arguments.case](arguments)
     task = asked.pop("task", "classification")
     settle()
-    base, began, computed = memory("VmRSS"), time.perf_counter(), time.process_time()
+    base, began, computed = 1024 * kilobytes("VmRSS"), time.perf_counter(), time.process_time()
     found: dict[str, Any]
     if arguments.work == "plan":
         plan = gradsift.plan(model, data, task=task, settings=AuditSettings(**asked))
@@ -185,7 +181,7 @@ def work(arguments: argparse.Namespace) -> None:
                 "seconds": seconds,
                 "computing": computing,
                 "stages": audit.run.read_json("timing.json")["seconds"],
-                "memory_bytes": memory("VmHWM") - base,
+                "memory_bytes": 1024 * kilobytes("VmHWM") - base,
                 "disk_bytes": shards,
                 "table_bytes": sum(sizes.values()) - shards,
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,8 @@ import pyarrow.parquet as pq
 import torch
 from filelock import FileLock
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
+RESULTS = Path(os.environ.get("GRADSIFT_RESULTS") or Path(__file__).resolve().parent.parent / "results")
+"""``$GRADSIFT_RESULTS`` keeps the rows of another machine apart until they are put beside the others."""
 Row = dict[str, Any]
 
 

@@ -28,16 +28,19 @@ from frame.rows import RESULTS, add, machine, read  # noqa: E402
 
 from gain.arms import Draw, chosen, cures, details  # noqa: E402
 from gain.baselines import averaged_weights  # noqa: E402
-from gain.regimes import REGIMES  # noqa: E402
+from gain.regimes import EVERY, ON_GPU, REGIMES, reduced  # noqa: E402
 
 ROWS = RESULTS / "gain.parquet"
 KEY = ("regime", "seed", "arm")
+SMALL = 96
+"""Samples with ``--small``."""
 
 
 def run(name: str, seed: int, arguments: argparse.Namespace) -> None:
     """All missing rows of one draw of a regime."""
-    regime = REGIMES[name]
+    regime = EVERY[name]
     problem = regime.load(arguments.data, arguments.cache, seed)
+    problem = reduced(problem, SMALL) if arguments.small else problem
     here = {"regime": name, "seed": seed, "key": problem.key}
     done = {row["arm"] for row in read(ROWS) if row.items() >= here.items()}
     draw = Draw(problem, seed, arguments.cache / "folds" / f"{name}-{seed}-{problem.key}", regime.pretrained)
@@ -47,9 +50,10 @@ def run(name: str, seed: int, arguments: argparse.Namespace) -> None:
         arms["auto, features given"] = lambda: chosen(draw, features=True)
         arms["auto, heads choose"] = lambda: chosen(draw, features=True, trainings=0)
     arms["averaged weights"] = lambda: {"accuracy": averaged_weights(problem, seed)}
-    for arm, row_of in arms.items():
-        if arm in done or (arguments.arms and arm not in arguments.arms):
+    for arm in arguments.arms or arms:
+        if arm in done:
             continue
+        row_of = arms[arm]
         started = time.perf_counter()
         row = here | {"arm": arm, "wrong": float(problem.wrong.mean()), "samples": len(problem.given)} | row_of()
         row |= {"seconds": time.perf_counter() - started, "machine": machine()}
@@ -69,8 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
     parser.add_argument("--cache", type=Path, default=HERE.parent.parent / "runs" / "gain")
-    parser.add_argument("--regimes", nargs="+", choices=list(REGIMES), metavar="REGIME", default=list(REGIMES))
-    parser.add_argument("--arms", nargs="+", help="only these")
+    parser.add_argument(
+        "--regimes", nargs="+", choices=[*REGIMES, *ON_GPU], metavar="REGIME", default=list(REGIMES),
+        help=f"all but those that need a GPU, {', '.join(ON_GPU)}, where left out",
+    )  # fmt: skip
+    parser.add_argument("--arms", nargs="+", help="only these, in this order")
+    parser.add_argument(
+        "--small", action="store_true", help="some dozens of samples, one epoch: tries the arms; no page"
+    )
     parser.add_argument("--seeds", type=int, help="at most so many")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--threads", type=int, default=1)
@@ -81,14 +91,15 @@ def main() -> None:
             parser.error("--data is needed")
         arguments.data = Path(arguments.data)
         torch.set_num_threads(arguments.threads)
-        counts = {name: min(REGIMES[name].seeds, arguments.seeds or 1000) for name in arguments.regimes}
+        counts = {name: min(EVERY[name].seeds, arguments.seeds or 1000) for name in arguments.regimes}
         for seed in range(arguments.first, max(counts.values())):
             for name, count in counts.items():
                 if seed < count:
                     run(name, seed, arguments)
-    from gain.page import write
+    if not arguments.small:
+        from gain.page import write
 
-    write()
+        write()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from frame.rows import RESULTS, Row, read
 
-from gain.regimes import REGIMES
+from gain.regimes import EVERY
 from gradsift.evaluation import Estimate, estimate
 
 ROWS = RESULTS / "gain.parquet"
@@ -34,7 +34,7 @@ class Gains:
 
     def __init__(self, rows: list[Row]) -> None:
         self._accuracy = {(row["regime"], row["arm"], row["seed"]): row["accuracy"] for row in rows}
-        self.regimes = [name for name in REGIMES if any(row["regime"] == name for row in rows)]
+        self.regimes = [name for name in EVERY if any(row["regime"] == name for row in rows)]
 
     def of(self, regime: str, arm: str) -> list[float]:
         """Accuracy after a cure less that without one, in points, seed by seed."""
@@ -76,8 +76,8 @@ def write() -> None:
     rows = read(ROWS)
     gains = Gains(rows)
     kinds = {
-        "Features of a frozen network, perceptron that memorises": [n for n in gains.regimes if REGIMES[n].pretrained],
-        "Networks trained from scratch": [n for n in gains.regimes if not REGIMES[n].pretrained],
+        "Features of a frozen network, perceptron that memorises": [n for n in gains.regimes if EVERY[n].pretrained],
+        "Networks trained from scratch": [n for n in gains.regimes if not EVERY[n].pretrained],
     }
     machines = sorted({row["machine"] for row in rows})
     lines = [
@@ -115,7 +115,7 @@ def _share_table(gains: Gains, kinds: dict[str, list[str]]) -> list[str]:
     for arm in SHOWN[1:]:
         cells = []
         for names in kinds.values():
-            for part in (names, [name for name in names if not REGIMES[name].chosen_on]):
+            for part in (names, [name for name in names if not EVERY[name].chosen_on]):
                 ratio, mean, count = gains.shares(arm, part)
                 cells.append(f"{100 * ratio:.0f} %, {100 * mean:.0f} % of {count}" if count else "–")
         if set(cells) != {"–"}:
@@ -130,7 +130,7 @@ def _table(gains: Gains, names: list[str]) -> list[str]:
     lines = ["| regime | seeds | " + " | ".join(arms) + " |", "|---|---|" + "---|" * len(arms)]
     for name in names:
         cells = [_cell(gains.estimate(name, arm)) for arm in arms]
-        words = REGIMES[name].words + ("" if REGIMES[name].chosen_on else ", unseen")
+        words = EVERY[name].words + ("" if EVERY[name].chosen_on else ", unseen")
         lines.append(f"| {words} | {len(gains.of(name, 'no change'))} | " + " | ".join(cells) + " |")
     return lines
 
@@ -155,7 +155,7 @@ def _changed(rows: list[Row], names: list[str]) -> list[str]:
             right = np.array([row["changed_wrong"] for row in own], dtype=float)
             after = np.array([row.get("label_accuracy") or np.nan for row in own], dtype=float)
             lines.append(
-                f"| {REGIMES[name].words} | {100 * own[0]['wrong']:.1f} % | {arm} | {100 * changed:.1f} % | "
+                f"| {EVERY[name].words} | {100 * own[0]['wrong']:.1f} % | {arm} | {100 * changed:.1f} % | "
                 f"{_percent(right)} | {_percent(after)} |"
             )
     return lines

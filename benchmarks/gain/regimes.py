@@ -7,7 +7,7 @@ the draws of ``benchmarks/quality``. ``chosen_on`` tells which of them were in v
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from quality import noise, sources
-from quality.regimes import REGIMES as QUALITY
-from quality.regimes import Noise, Problem, instance, planted
+from quality.regimes import FULL, Noise, Problem, instance, planted
+from quality.regimes import REGIMES as SMALLER
 from quality.training import DEVICE, Recipe, train
 from torch import Tensor, nn
 
 from gain import features
 
+QUALITY = {**SMALLER, **FULL}
 HEAD = Recipe(20, 128, 1e-3, decay=1e-4)
 """The head on frozen features: Adam, 20 epochs, batches of 128, a falling rate. It fits nearly all of its labels."""
 
@@ -161,3 +162,15 @@ REGIMES: dict[str, Regime] = {
     "cifar10n-worst": _of_scratch("cifar10n-worst"),
 }
 """Name to regime. The list was committed before the first run of the whole; none is taken out for its result."""
+
+ON_GPU: dict[str, Regime] = {"cifar10n-worst-50k": _of_scratch("cifar10n-worst-50k")}
+"""Run where they are named."""
+EVERY = {**REGIMES, **ON_GPU}
+
+
+def reduced(problem: Problem, size: int) -> Problem:
+    """The first samples of a draw and one epoch, to try what is done with it."""
+    return replace(
+        problem, inputs=problem.inputs[:size], given=problem.given[:size], true=problem.true[:size],
+        recipe=replace(problem.recipe, epochs=1, batch=min(problem.recipe.batch, size // 4)),
+    )  # fmt: skip

@@ -180,14 +180,15 @@ def cifar(data: Path, seed: int, *, column: str | None = None, plant: Noise | No
 
 
 def whole_cifar(data: Path, seed: int, *, column: str) -> Problem:
-    """All 50,000 images to train; of the test set 1,000 validate and 9,000 test."""
+    """All 50,000 images to train; of the 10,000 test images 1,000 validate and 9,000 test."""
     labels, test_labels = (sources.cifar10_labels(data, part, "label") for part in ("train", "test"))
-    held, test = parts(10_000, (1000, 9000), seed)
+    tenth = len(test_labels) // 10
+    held, test = parts(len(test_labels), (tenth, len(test_labels) - tenth), seed)
     given = sources.cifar10_labels(data, "train", column)
     held_set, test_set = ((sources.cifar10(data, "test", rows), test_labels[rows]) for rows in (held, test))
     recipe = Recipe(20, 512, 0.4, "sgd", 5e-4, mirrored=True, shifted=4, half=True)
     return Problem(
-        sources.cifar10(data, "train", np.arange(50_000)), given, labels, held_set, test_set, fast_resnet, recipe
+        sources.cifar10(data, "train", np.arange(len(labels))), given, labels, held_set, test_set, fast_resnet, recipe
     )
 
 

@@ -4,7 +4,8 @@
     python benchmarks/speed                                 # time and memory of everything; hours on two cores
     python benchmarks/speed --models mlp,minilm --jobs L2 --peers opacus,loop --rounds 3
     python benchmarks/speed --peers none --measure time     # gradsift and the plain passes alone
-    python benchmarks/speed --device cuda                   # with the models that need a GPU
+    python benchmarks/speed --device cuda --together        # with the models that need a GPU
+    python benchmarks/speed --small --peers loop,vmap(grad) # every path on small models; no row is kept
     python benchmarks/speed --write                         # docs/performance.md, from the rows alone
 
 Each peer runs in a process of its own, in its own environment where it has one; in every process plain passes and
@@ -45,11 +46,12 @@ def chosen_jobs(wanted: str, tools: str) -> list[Job]:
     ]
 
 
-def by_peer(jobs: Iterable[Job]) -> dict[str, list[Job]]:
-    """Jobs that share a process: a peer's own; gradsift's with the plain passes."""
+def by_peer(jobs: Iterable[Job], *, together: bool = False) -> dict[str, list[Job]]:
+    """Jobs that share a process: a peer's own; gradsift's with the plain passes, and with all of plain torch if asked."""
+    ours = (*ALWAYS, "loop", "vmap(grad)") if together else ALWAYS
     groups: dict[str, list[Job]] = {}
     for job in jobs:
-        groups.setdefault("gradsift" if job.peer in ALWAYS else job.peer, []).append(job)
+        groups.setdefault("gradsift" if job.peer in ours else job.peer, []).append(job)
     return groups
 
 
@@ -63,6 +65,7 @@ def run(model: str, measure: str, jobs: list[Job], arguments: argparse.Namespace
         str(python), str(WORKER), "--measure", measure, "--model", model, "--jobs", ";".join(job.key for job in jobs),
         "--device", arguments.device, "--rounds", str(arguments.rounds), "--threads", str(arguments.threads),
         "--seconds", str(arguments.seconds),
+        *(["--small"] if arguments.small else []),
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads), "HF_HUB_OFFLINE": "1"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -106,27 +109,36 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=300.0, help="longest time for one run of a job")
+    parser.add_argument(
+        "--together", action="store_true", help="loop and vmap(grad) in gradsift's process: fewer starts"
+    )
+    parser.add_argument(
+        "--small", action="store_true", help="small models of the same kinds, to try the benchmark itself"
+    )
     arguments = parser.parse_args()
     if arguments.prepare:
         prepare()
         return
     if not arguments.write:
-        models = [name for name, case in CASES.items() if arguments.device != "cpu" or not case.gpu_only]
+        here = arguments.device != "cpu" or arguments.small
+        models = [name for name, case in CASES.items() if here or not case.gpu_only]
         jobs = chosen_jobs(arguments.jobs, arguments.peers)
         for model in models if arguments.models == "all" else arguments.models.split(","):
             for measure in arguments.measure.split(","):
                 if measure == "memory" and not CASES[model].memory_size:
                     continue
                 print(f"{CASES[model].title}: {measure}", flush=True)
-                for group in by_peer(jobs).values():
+                for group in by_peer(jobs, together=arguments.together).values():
                     if measure == "memory":  # a fresh process for each job
                         found = [row for job in group for row in run(model, measure, [job], arguments)]
                     else:
                         found = run(model, measure, group, arguments)
                     for row in found:
                         show(row)
-                    rows.write(found)
-    page.write()
+                    if not arguments.small:
+                        rows.write(found)
+    if not arguments.small:
+        page.write()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ LLAMA_1B = {
     "vocab_size": 128_256, "hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32,
     "num_key_value_heads": 8, "head_dim": 64, "intermediate_size": 8192, "tie_word_embeddings": True,
 }  # fmt: skip
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+"""What replaces a transformer's widths where the benchmark itself is tried."""
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -105,6 +107,7 @@ class Case:
         memory_size: Samples in a batch where memory is measured; 0 where it is not.
         gpu_only: Whether the case is too large for a CPU.
         gpu_size: Samples in a batch on a GPU.
+        small: Builds the same kind of model with few numbers, to try the benchmark itself.
     """
 
     title: str
@@ -113,16 +116,17 @@ class Case:
     memory_size: int = 0
     gpu_only: bool = False
     gpu_size: int = 0
+    small: Callable[[int], Setting] | None = None
 
 
-def build(name: str, device: str = "cpu", *, memory: bool = False) -> Setting:
-    """The setting of a case, the same one at every call and in every environment."""
+def build(name: str, device: str = "cpu", *, memory: bool = False, small: bool = False) -> Setting:
+    """The setting of a case, the same one at every call and in every environment; a small one of four samples if asked."""
     case = CASES[name]
     torch.manual_seed(0)
     if device != "cpu":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     size = case.memory_size if memory else batch_size(name, device)
-    setting = case.make(size)
+    setting = (case.small or case.make)(4) if small else case.make(size)
     setting.model.eval().to(device)
     setting.tensors = tuple(tensor.to(device) for tensor in setting.tensors)
     setting.share = memory
@@ -198,54 +202,102 @@ def text(size: int, length: int, vocabulary: int) -> tuple[Tensor, Tensor]:
     return ids, torch.ones_like(ids)
 
 
-def minilm(size: int, *, lora: bool) -> Setting:
+def minilm(size: int, *, lora: bool, **shape: int) -> Setting:
     """MiniLM's shape with a classifier of six classes, 128 tokens a sample."""
     import transformers
 
-    config = transformers.BertConfig(vocab_size=30_522, num_labels=6, **MINILM, **NO_DROPOUT)
+    config = transformers.BertConfig(vocab_size=30_522, num_labels=6, **{**MINILM, **shape}, **NO_DROPOUT)
     model = transformers.BertForSequenceClassification(config)
     model = adapted(model, "SEQ_CLS", ["query", "value"]) if lora else model
     return Setting(model, (*text(size, 128, 30_522), torch.randint(6, (size,))), ("input_ids", "attention_mask"))
 
 
-def roberta_large(size: int) -> Setting:
+def roberta_large(size: int, **shape: int) -> Setting:
     import transformers
 
-    config = transformers.RobertaConfig(num_labels=2, **ROBERTA_LARGE, **NO_DROPOUT)
+    config = transformers.RobertaConfig(num_labels=2, **{**ROBERTA_LARGE, **shape}, **NO_DROPOUT)
     model = adapted(transformers.RobertaForSequenceClassification(config), "SEQ_CLS", ["query", "value"])
     return Setting(model, (*text(size, 128, 50_265), torch.randint(2, (size,))), ("input_ids", "attention_mask"))
 
 
-def gpt2(size: int) -> Setting:
+def gpt2(size: int, **shape: int) -> Setting:
     """The small GPT-2's shape, 64 tokens a sample."""
     import transformers
 
-    config = transformers.GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False)
-    ids, mask = text(size, 64, 50_257)
+    config = transformers.GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False, **shape)
+    ids, mask = text(size, 64, config.vocab_size)
     return Setting(
         transformers.GPT2LMHeadModel(config), (ids, mask, ids.clone()), ("input_ids", "attention_mask"), True
     )
 
 
-def llama_1b(size: int) -> Setting:
+def llama_1b(size: int, length: int = 512, **shape: int) -> Setting:
     """The shape of Llama 3.2 1B with LoRA in float32, 512 tokens a sample."""
     import transformers
 
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(use_cache=False, **LLAMA_1B))
-    ids, mask = text(size, 512, 128_256)
+    config = transformers.LlamaConfig(use_cache=False, **{**LLAMA_1B, **shape})
+    model = transformers.LlamaForCausalLM(config)
+    ids, mask = text(size, length, config.vocab_size)
     model = adapted(model, "CAUSAL_LM", ["q_proj", "v_proj"])
     return Setting(model, (ids, mask, ids.clone()), ("input_ids", "attention_mask"), True)
 
 
+class Words(nn.Module):
+    """Reads word by word with a layer of PyTorch's own, and classifies.
+
+    Args:
+        kind: ``"encoder"``, ``"lstm"`` or ``"gru"``.
+        width: Of words and of the layers.
+        layers: How many.
+    """
+
+    def __init__(self, kind: str, width: int, layers: int) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(5000, width), nn.Linear(width, 6)
+        if kind == "encoder":
+            layer = nn.TransformerEncoderLayer(width, 8, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
+            self.body: nn.Module = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        else:
+            self.body = {"lstm": nn.LSTM, "gru": nn.GRU}[kind](width, width, layers, batch_first=True)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits (n, 6) of words (n, T), from the mean over them."""
+        found = self.body(self.embedding(ids))
+        return self.head((found[0] if isinstance(found, tuple) else found).mean(dim=1))
+
+
+def words(size: int, kind: str, *, width: int = 256, layers: int = 4, length: int = 64) -> Setting:
+    """``nn.TransformerEncoder``, ``nn.LSTM`` or ``nn.GRU`` over 64 words."""
+    return Setting(Words(kind, width, layers), (torch.randint(5000, (size, length)), torch.randint(6, (size,))))
+
+
+def small_resnet(size: int) -> Setting:
+    return resnet(size, 8, (1, 1))
+
+
 CASES = {
     "mlp": Case("MLP 784-512-512-10", 512, mlp),
-    "resnet20": Case("ResNet-20 of width 16, 32 x 32", 64, lambda n: resnet(n, 16, (3, 3, 3)), 64, gpu_size=256),
-    "resnet14": Case("ResNet-14 of width 32, 32 x 32", 32, lambda n: resnet(n, 32, (2, 2, 2)), gpu_size=256),
-    "resnet18": Case("ResNet-18, 32 x 32", 16, lambda n: resnet(n, 64, (2, 2, 2, 2)), gpu_size=128),
-    "minilm": Case("MiniLM, 128 tokens", 16, lambda n: minilm(n, lora=False), 32, gpu_size=64),
-    "minilm-lora": Case("MiniLM with LoRA, 128 tokens", 16, lambda n: minilm(n, lora=True), gpu_size=64),
-    "gpt2": Case("GPT-2 small, 64 tokens", 4, gpt2, gpu_size=16),
-    "resnet34": Case("ResNet-34, 32 x 32", 128, lambda n: resnet(n, 64, (3, 4, 6, 3)), 128, gpu_only=True),
-    "roberta-large-lora": Case("RoBERTa-large with LoRA, 128 tokens", 32, roberta_large, 32, gpu_only=True),
-    "llama-1b-lora": Case("Llama of 1 B with LoRA, 512 tokens", 8, llama_1b, 8, gpu_only=True),
-}
+    "resnet20": Case("ResNet-20 of width 16, 32 x 32", 64, lambda n: resnet(n, 16, (3, 3, 3)), 64, gpu_size=256,
+                     small=small_resnet),
+    "resnet14": Case("ResNet-14 of width 32, 32 x 32", 32, lambda n: resnet(n, 32, (2, 2, 2)), gpu_size=256,
+                     small=small_resnet),
+    "resnet18": Case("ResNet-18, 32 x 32", 16, lambda n: resnet(n, 64, (2, 2, 2, 2)), gpu_size=128, small=small_resnet),
+    "encoder": Case("nn.TransformerEncoder of 4 layers and width 256, 64 words", 16, lambda n: words(n, "encoder"),
+                    gpu_size=64, small=lambda n: words(n, "encoder", width=32, layers=2, length=8)),
+    "lstm": Case("nn.LSTM of 2 layers and width 256, 64 words", 32, lambda n: words(n, "lstm", layers=2), gpu_size=64,
+                 small=lambda n: words(n, "lstm", width=32, layers=1, length=8)),
+    "gru": Case("nn.GRU of 2 layers and width 256, 64 words", 32, lambda n: words(n, "gru", layers=2), gpu_size=64,
+                small=lambda n: words(n, "gru", width=32, layers=1, length=8)),
+    "minilm": Case("MiniLM, 128 tokens", 16, lambda n: minilm(n, lora=False), 32, gpu_size=64,
+                   small=lambda n: minilm(n, lora=False, **TINY)),
+    "minilm-lora": Case("MiniLM with LoRA, 128 tokens", 16, lambda n: minilm(n, lora=True), gpu_size=64,
+                        small=lambda n: minilm(n, lora=True, **TINY)),
+    "gpt2": Case("GPT-2 small, 64 tokens", 4, gpt2, gpu_size=16,
+                 small=lambda n: gpt2(n, n_embd=32, n_layer=2, n_head=4, vocab_size=500)),
+    "resnet34": Case("ResNet-34, 32 x 32", 128, lambda n: resnet(n, 64, (3, 4, 6, 3)), 128, gpu_only=True,
+                     small=small_resnet),
+    "roberta-large-lora": Case("RoBERTa-large with LoRA, 128 tokens", 32, roberta_large, 32, gpu_only=True,
+                               small=lambda n: roberta_large(n, **TINY)),
+    "llama-1b-lora": Case("Llama of 1 B with LoRA, 512 tokens", 8, llama_1b, 8, gpu_only=True,
+                          small=lambda n: llama_1b(n, 16, **TINY, head_dim=8, num_key_value_heads=2, vocab_size=500)),
+}  # fmt: skip

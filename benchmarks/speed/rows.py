@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-ROWS = Path(__file__).resolve().parents[1] / "results" / "speed.jsonl"
+RESULTS = Path(os.environ.get("GRADSIFT_RESULTS") or Path(__file__).resolve().parents[1] / "results")
+ROWS = RESULTS / "speed.jsonl"
 
 
 def key(row: Row) -> tuple[str, ...]:

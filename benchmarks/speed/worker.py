@@ -290,7 +290,7 @@ def version(peer: str) -> str:
 
 
 def measure(arguments: argparse.Namespace, chosen: list[Job], report: Callable[[dict[str, Any]], None]) -> None:
-    setting = build(arguments.model, arguments.device, memory=arguments.measure == "memory")
+    setting = build(arguments.model, arguments.device, memory=arguments.measure == "memory", small=arguments.small)
     common = {
         "measure": arguments.measure, "device": arguments.device, "machine": machine(arguments.device),
         "model": arguments.model, "size": len(setting),
@@ -324,6 +324,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=300.0, help="longest time for a run of a job")
+    parser.add_argument("--small", action="store_true", help="a small model of the same kind")
     arguments = parser.parse_args()
     rows = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the peers print does not mix with the rows

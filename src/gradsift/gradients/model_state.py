@@ -127,8 +127,8 @@ def reducing(device: torch.device) -> AbstractContextManager[object]:
 def in_full_float32() -> Iterator[None]:
     """Lets a GPU multiply float32 numbers in full for a while.
 
-    By default its convolutions round them to 10 bits (TF32), in a batch otherwise than for a sample alone; backends that are
-    compared would then differ by a thousandth.
+    By default its convolutions round them to 10 bits (TF32), in a batch otherwise than for a sample alone; backends that
+    are compared would then differ by a thousandth.
 
     Yields:
         Nothing.
