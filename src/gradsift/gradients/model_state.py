@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +133,8 @@ def in_full_float32() -> Iterator[None]:
     Yields:
         Nothing.
     """
-    switches = (torch.backends.cuda.matmul, torch.backends.cudnn) if torch.cuda.is_available() else ()
+    backends = torch.backends
+    switches: tuple[Any, ...] = (backends.cuda.matmul, backends.cudnn) if torch.cuda.is_available() else ()
     try:
         before = [switch.allow_tf32 for switch in switches]
     except RuntimeError:  # the user has chosen by torch's newer switches, which cannot be mixed with these
