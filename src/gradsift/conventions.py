@@ -12,6 +12,7 @@ from gradsift.data.class_names import names_of_model, refuse_other_names
 from gradsift.errors import DataError, ModelError, SampleError
 from gradsift.tasks import Classification, LabelledTask, Task, kind_of
 from gradsift.tasks.base import LossTask
+from gradsift.tasks.pairs import PAIR_NAMES
 
 
 def class_names_for(
@@ -32,6 +33,8 @@ def class_names_for(
     Raises:
         DataError: There is not one name a class, or the model calls a class of the same number otherwise.
     """
+    if kind_of(task) == "pair":
+        return list(PAIR_NAMES)
     names = samples.class_names if class_names is None else [str(name) for name in class_names]
     if samples.words is not None and isinstance(task, LabelledTask):
         _check_words(samples.words, task, names)

@@ -132,7 +132,8 @@ def heads_wanted(setting: str, model: nn.Module, gradients: PerSampleGradients, 
     """Whether heads are cross-fitted on the features of a model.
 
     Args:
-        setting: What the user said; ``"auto"`` where all parameters but the last layer's are frozen.
+        setting: What the user said; ``"auto"`` where all parameters but the last layer's are frozen, and for pairs also
+            where there are no others.
         model: The model.
         gradients: Its per-sample gradients.
         task: What a sample's loss is.
@@ -143,17 +144,18 @@ def heads_wanted(setting: str, model: nn.Module, gradients: PerSampleGradients, 
     Raises:
         SettingError: They are asked for where there are no classes or no features of the last layer.
     """
-    possible = gradients.closed_form and isinstance(task, LabelledTask) and task.kind == "class"
+    of_pairs = kind_of(task) == "pair"
+    possible = of_pairs or (gradients.closed_form and kind_of(task) == "class")
     if setting == "always" and not possible:
         raise SettingError(
-            'cross_fit_heads="always" needs one class a sample and features of the last layer: leave layers at "last", or '
+            'cross_fit_heads="always" needs one class a sample and features of the last layer, or pairs: leave layers at "last", or '
             "leave cross_fit_heads out"
         )
     if setting != "auto" or not possible:
         return setting == "always"
     last = {name.rpartition(".")[0] for name in gradients.parameters}
     body = [parameter for name, parameter in model.named_parameters() if name.rpartition(".")[0] not in last]
-    return bool(body) and not any(parameter.requires_grad for parameter in body)
+    return (of_pairs or bool(body)) and not any(parameter.requires_grad for parameter in body)
 
 
 def _expected(task: Task, closed_form: bool, trajectory: Trajectory | None, *, heads: bool, more: set[str]) -> Expected:

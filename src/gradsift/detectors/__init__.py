@@ -8,6 +8,7 @@ from gradsift.detectors.isolation import IsolationForest
 from gradsift.detectors.label_sets import WrongLabelSetPosterior
 from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, NormalizedMargin, SelfConfidence
 from gradsift.detectors.norms import L1Norm, L2Norm
+from gradsift.detectors.pairs import SwappedPairPosterior, SwappedPairs
 from gradsift.detectors.per_class import PerClass
 from gradsift.detectors.posterior import WrongLabelPosterior, WrongLabelPosteriorAlongTraining
 from gradsift.detectors.registry import DETECTORS, get_detector
@@ -30,6 +31,8 @@ __all__ = [
     "NormalizedMargin",
     "PerClass",
     "SelfConfidence",
+    "SwappedPairPosterior",
+    "SwappedPairs",
     "WorstToken",
     "WrongLabelPosterior",
     "WrongLabelPosteriorAlongTraining",

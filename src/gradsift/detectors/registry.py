@@ -10,6 +10,7 @@ from gradsift.detectors.isolation import IsolationForest
 from gradsift.detectors.label_sets import WrongLabelSetPosterior
 from gradsift.detectors.labels import ConfidenceWeightedEntropy, Loss, NormalizedMargin, SelfConfidence
 from gradsift.detectors.norms import L1Norm, L2Norm
+from gradsift.detectors.pairs import SwappedPairPosterior
 from gradsift.detectors.per_class import PerClass
 from gradsift.detectors.posterior import WrongLabelPosterior, WrongLabelPosteriorAlongTraining
 from gradsift.detectors.tokens import WorstToken, WrongTokenPosterior
@@ -33,6 +34,7 @@ DETECTORS: dict[str, Callable[[int], Detector]] = {
     "multilabel_posterior": lambda seed: WrongLabelSetPosterior(random_state=seed),
     "value_posterior": lambda seed: WrongValuePosterior(random_state=seed),
     "token_posterior": lambda seed: WrongTokenPosterior(random_state=seed),
+    "pair_posterior": lambda seed: SwappedPairPosterior(random_state=seed),
     "worst_token": lambda _seed: WorstToken(),
     "l2_along_training": lambda _seed: AlongTraining("l2"),
     "l1_along_training": lambda _seed: AlongTraining("l1"),

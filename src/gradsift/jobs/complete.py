@@ -69,7 +69,9 @@ def complete(
     checked_groups(request.groups, settled.samples)
     if settled.cross_fit_heads:
         with clock.stage("heads"):
-            add_head_predictions(opened.run, settings, request.groups, show_progress=request.show_progress)
+            add_head_predictions(
+                opened.run, settings, settled.kind, request.groups, show_progress=request.show_progress
+            )
     elif opened.run.read_json("manifest.json").get("heads"):  # by unfinished work with another setting
         opened.run.update({"heads": None})
     evidence = stored_evidence(opened.run, settled.kind, trajectory=at_hand.trajectory)

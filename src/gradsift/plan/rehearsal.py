@@ -92,7 +92,7 @@ def rehearse(
         write = _write_shards(run, given, chosen, ready.shard_size, generator)
         began = time.perf_counter()
         if ready.cross_fit_heads:
-            add_head_predictions(run, settings, show_progress=False)
+            add_head_predictions(run, settings, kind_of(ready.task), show_progress=False)
         evidence = stored_evidence(run, kind_of(ready.task)).with_(
             class_names=ready.class_names,
             tokens=tokens_for(

@@ -16,6 +16,7 @@ NEEDED = {
     "multilabel": "several yes-or-no labels a sample",
     "value": "values to predict",
     "token": "a class for every token",
+    "pair": "pairs of a chosen and a rejected answer",
 }
 """What labels must be, in words."""
 

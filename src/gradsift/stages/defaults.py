@@ -51,6 +51,10 @@ DEFAULTS: dict[Kind | None, tuple[Default, ...]] = {
         Default("token_posterior", frozenset({"tokens"}), columns=("worst_token", "l2", "isolation_forest", "loss")),
         Default("loss", columns=("l2", "isolation_forest")),
     ),
+    "pair": (
+        Default("pair_posterior", frozenset({"predictions", "gradients"}), columns=("loss", "l2", "isolation_forest")),
+        Default("loss"),
+    ),
     None: (
         Default("l2", frozenset({"gradients"}), columns=("isolation_forest", "loss")),
         Default("loss"),

@@ -10,6 +10,7 @@ import numpy as np
 from gradsift.detectors import (
     Belief,
     Detector,
+    SwappedPairPosterior,
     WrongLabelPosterior,
     WrongLabels,
     WrongLabelSetPosterior,
@@ -22,8 +23,8 @@ from gradsift.evidence import Evidence
 from gradsift.progress import progress
 from gradsift.store import GradientMatrix
 
-Parts = WrongLabelSetPosterior | WrongValuePosterior | WrongTokenPosterior
-"""Posteriors that tell which labels, values or tokens of a sample are wrong."""
+Parts = WrongLabelSetPosterior | WrongValuePosterior | WrongTokenPosterior | SwappedPairPosterior
+"""Posteriors that tell which labels, values or tokens of a sample are wrong, or whether a pair is swapped."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Scores:
         ranking: Name of the detector that ranks.
         posterior: The fitted posterior of a wrong label, which suggests labels and gives reasons, where there is one.
         wrong_probability: What it says of each label, shape (n,), where that is calibrated.
-        parts: The same for several labels, values or tokens a sample.
+        parts: The same for several labels, values or tokens a sample, or for pairs.
         part_wrong: What it says of the worst label, value or token of every sample, shape (n,).
     """
 
@@ -54,7 +55,9 @@ class Scores:
     @property
     def wrong_labels(self) -> WrongLabels | None:
         """How many labels are wrong; ``None`` where no prediction is out of fold, so that it cannot be told."""
-        return None if self.posterior is None else self.posterior.wrong_labels_
+        of_pairs = self.parts if isinstance(self.parts, SwappedPairPosterior) else None
+        told = of_pairs if self.posterior is None else self.posterior
+        return None if told is None else told.wrong_labels_
 
     def belief(self, evidence: Evidence) -> Belief | GradientMatrix | None:
         """What is believed of the true classes: the posterior's belief, or the predictions.
@@ -99,5 +102,7 @@ def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *
             return Scores(scores, ranking, posterior, scores[name] if posterior.is_calibrated else None)
     for name, detector in detectors.items():
         if isinstance(detector, Parts):
-            return Scores(scores, ranking, parts=detector, part_wrong=scores[name])
+            calibrated = isinstance(detector, SwappedPairPosterior) and detector.wrong_labels_ is not None
+            wrong = scores[name] if calibrated else None
+            return Scores(scores, ranking, wrong_probability=wrong, parts=detector, part_wrong=scores[name])
     return Scores(scores, ranking)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from gradsift.data import Samples
-from gradsift.detectors import WrongTokenPosterior, WrongValuePosterior
+from gradsift.detectors import SwappedPairPosterior, WrongTokenPosterior, WrongValuePosterior
 from gradsift.evidence import Evidence
 from gradsift.geometry import Memorised, memorised
 from gradsift.stages.decide import Cut
@@ -19,7 +19,7 @@ from gradsift.table import Notice, build_table, cut_notices, model_notices
 from gradsift.table.build import predicted_labels
 from gradsift.table.duplicates import conflicting_duplicates
 from gradsift.table.kinds import Beliefs
-from gradsift.table.parts import Suggestions, of_label_sets, of_values
+from gradsift.table.parts import Suggestions, of_label_sets, of_pairs, of_values
 from gradsift.table.tokens import build_token_table, token_words
 
 
@@ -101,7 +101,7 @@ def tabulate(
 
 
 def suggestions(evidence: Evidence, scores: Scores, flagged: np.ndarray) -> Suggestions | None:
-    """What is suggested for flagged samples with several labels, or values.
+    """What is suggested for flagged samples with several labels, or values, and for flagged pairs.
 
     Args:
         evidence: What is known of the samples.
@@ -114,6 +114,8 @@ def suggestions(evidence: Evidence, scores: Scores, flagged: np.ndarray) -> Sugg
     parts, labels = scores.parts, evidence.labels
     if parts is None or labels is None or isinstance(parts, WrongTokenPosterior):
         return None
+    if isinstance(parts, SwappedPairPosterior):
+        return of_pairs(parts.swapped_, *parts.told(np.flatnonzero(flagged)), flagged)
     if isinstance(parts, WrongValuePosterior):
         values = labels.reshape(len(labels), -1)
         return of_values(parts.expected_, *parts.interval(), parts.wrong_, values, flagged)

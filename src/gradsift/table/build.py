@@ -44,7 +44,7 @@ def build_table(
         scores: Detector to scores, shape (n,); high = detrimental.
         detector: The main detector, whose score ranks the samples.
         flagged: Which samples are flagged, shape (n,), boolean.
-        kind: The task's kind: ``"class"``, ``"multilabel"``, ``"value"``, or ``None`` where labels are unknown.
+        kind: The task's kind: ``"class"``, ``"multilabel"``, ``"value"``, ``"pair"``, or ``None`` where labels are unknown.
         labels: Given labels, shape (n,) or (n, K).
         predictions: Predicted probabilities or values, shape (n, K).
         ids: One id a sample.
@@ -86,7 +86,8 @@ def build_table(
         words |= other_reasons(chosen, kind, labels[chosen], predictions.rows(chosen), class_names)
     if suggestions is not None:
         suggested = suggestions.labels
-        words = {position: f"{words[position]}; {suggestions.words[position]}" for position in chosen.tolist()}
+        size_of = (lambda _: "") if kind == "pair" else lambda position: f"{words[position]}; "
+        words = {position: f"{size_of(position)}{suggestions.words[position]}" for position in chosen.tolist()}
     words |= {position: said for position, said in (token_reasons or {}).items() if position in words}
     columns: dict[str, Any] = {
         "position": np.arange(size, dtype=np.int64),
@@ -136,7 +137,7 @@ def _label_columns(
 ) -> tuple[pa.Array | None, pa.Array | None]:
     if kind is None or labels is None or predictions is None:
         return None, None
-    if kind == "class":
+    if kind in ("class", "pair"):
         return pa.array(labels.astype(np.int64)), pa.array(predicted_labels(predictions))
     values = predictions.rows(np.arange(len(predictions)))
     if kind == "multilabel":

@@ -1,4 +1,4 @@
-"""Suggestions where a sample has several labels, or values: which labels to add or remove, which value to expect."""
+"""Suggestions where a sample is more than a class: labels to add or remove, the value to expect, pairs to swap."""
 
 from __future__ import annotations
 
@@ -104,6 +104,27 @@ def of_values(
         "suggested_high": pa.array(high[:, 0], mask=~flagged),
     }
     return Suggestions(pa.array(nearest[:, 0], mask=~flagged), words, columns)
+
+
+def of_pairs(swapped: np.ndarray, model: np.ndarray, neighbours: np.ndarray, flagged: np.ndarray) -> Suggestions:
+    """Pairs to swap.
+
+    Args:
+        swapped: Probability that each pair is swapped, shape (n,).
+        model: Probability under the model that the rejected answer of each flagged pair is the better one, shape (m,).
+        neighbours: Whether each neighbour of theirs says so, shape (m, neighbours).
+        flagged: Which pairs are flagged, shape (n,), boolean.
+
+    Returns:
+        The suggestions: 1, swapped, for flagged pairs that are more probably swapped than not.
+    """
+    meant, words = flagged & (swapped > 0.5), {}
+    for place, position in enumerate(np.flatnonzero(flagged).tolist()):
+        told = f"model prefers the rejected answer with {100 * model[place]:.0f} %"
+        if neighbours.shape[1]:
+            told += f", neighbours {int(neighbours[place].sum())} of {neighbours.shape[1]}"
+        words[position] = f"{'probably' if meant[position] else 'perhaps'} swapped: {told}"
+    return Suggestions(pa.array(np.ones(len(flagged), dtype=np.int64), mask=~meant), words)
 
 
 def _to_levels(expected: np.ndarray, given: np.ndarray) -> np.ndarray:

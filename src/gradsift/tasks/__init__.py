@@ -3,11 +3,13 @@
 from gradsift.tasks.base import Kind, LabelledTask, Task, get_task, kind_of, sample_losses, task_for
 from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
 from gradsift.tasks.diffusion import Denoising
+from gradsift.tasks.pairs import DPO, PairTask, Reward
 from gradsift.tasks.reading import read_outputs
 from gradsift.tasks.regression import Regression
 from gradsift.tasks.tokens import NO_TARGET, CausalLM, TokenClassification, TokenLoss
 
 __all__ = [
+    "DPO",
     "NO_TARGET",
     "BinaryClassification",
     "CausalLM",
@@ -16,7 +18,9 @@ __all__ = [
     "Kind",
     "LabelledTask",
     "MultiLabel",
+    "PairTask",
     "Regression",
+    "Reward",
     "Task",
     "TokenClassification",
     "TokenLoss",

@@ -43,8 +43,9 @@ class Task(Protocol):
         ...
 
 
-Kind = Literal["class", "multilabel", "value", "token"]
-"""What labels are: one class a sample, several yes-or-no labels, numbers to predict, or a class for every token."""
+Kind = Literal["class", "multilabel", "value", "token", "pair"]
+"""What labels are: one class a sample, several yes-or-no labels, numbers to predict, a class for every token, or which of two
+answers is the better one."""
 
 
 @runtime_checkable
@@ -52,7 +53,7 @@ class LabelledTask(Task, Protocol):
     """A task that also knows labels and predictions, for the table's columns and the label baselines."""
 
     kind: str
-    """``"class"``, ``"multilabel"`` or ``"value"``."""
+    """``"class"``, ``"multilabel"``, ``"value"`` or ``"pair"``."""
 
     def labels(self, batch: Batch) -> Tensor:
         """The labels that the samples were given.
@@ -61,7 +62,7 @@ class LabelledTask(Task, Protocol):
             batch: The batch.
 
         Returns:
-            Shape (n,) of class numbers or values; (n, K) of zeros and ones for multi-label.
+            Shape (n,) of class numbers or values, of zeros for pairs; (n, K) of zeros and ones for multi-label.
         """
         ...
 
@@ -72,8 +73,9 @@ class LabelledTask(Task, Protocol):
             outputs: What ``outputs`` gave.
 
         Returns:
-            Shape (n, K): class probabilities (``"class"``), independent label probabilities (``"multilabel"``), or
-            predicted values with K = 1 or more (``"value"``).
+            Shape (n, K): class probabilities (``"class"``), independent label probabilities (``"multilabel"``),
+            predicted values with K = 1 or more (``"value"``), or the probabilities that the chosen and that the rejected
+            answer is the better one (``"pair"``).
         """
         ...
 
@@ -187,7 +189,7 @@ def get_task(task: str | Task) -> Task:
 
     Args:
         task: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``, ``"token-classification"``,
-            ``"causal-lm"``, ``"denoising"``, or an object with the two methods of :class:`Task`.
+            ``"causal-lm"``, ``"denoising"``, ``"reward"``, ``"dpo"``, or an object with the two methods of :class:`Task`.
 
     Returns:
         The task.
@@ -197,6 +199,7 @@ def get_task(task: str | Task) -> Task:
     """
     from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
     from gradsift.tasks.diffusion import Denoising
+    from gradsift.tasks.pairs import DPO, Reward
     from gradsift.tasks.regression import Regression
     from gradsift.tasks.tokens import CausalLM, TokenClassification
 
@@ -208,6 +211,8 @@ def get_task(task: str | Task) -> Task:
         "token-classification": TokenClassification,
         "causal-lm": CausalLM,
         "denoising": Denoising,
+        "reward": Reward,
+        "dpo": DPO,
     }
     if isinstance(task, str):
         if task not in ready:
