@@ -1,1 +1,1 @@
-"""Defaults of every kind of task, chosen by planted errors: tokens, several labels, numbers, chats."""
+"""Defaults of every kind of task, chosen by planted errors: tokens, several labels, numbers, pairs."""

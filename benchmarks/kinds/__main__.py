@@ -2,6 +2,7 @@
 
     python benchmarks/kinds --data DIR                     # every regime and seed that is missing, then the page
     python benchmarks/kinds --data DIR --kinds token --seeds 0,1
+    python benchmarks/kinds --data DIR --kinds pair --cache DIR
     python benchmarks/kinds --write                        # docs/defaults.md, from the rows alone
 
 ``--data`` (or ``$GRADSIFT_DATA``) holds the data sets. Rows are keyed by regime, seed and method; what is there is not made
@@ -21,19 +22,24 @@ sys.path[0] = str(HERE.parent)  # modules are imported as kinds.<module> and fra
 from frame.command import parser_of, run_seeds  # noqa: E402
 from frame.rows import machine  # noqa: E402
 
-from kinds.methods import rows_of  # noqa: E402
-from kinds.page import ROWS, write  # noqa: E402
+from kinds import methods, pairs  # noqa: E402
+from kinds.page import PAIR_ROWS, ROWS, write  # noqa: E402
 from kinds.regimes import REGIMES  # noqa: E402
 
 
-def run(name: str, seed: int, data: Path) -> None:
+def run(name: str, seed: int, data: Path, cache: Path) -> None:
     """All rows of one draw of a regime, where they are missing."""
-    if ROWS.have(regime=name, seed=seed):
-        return
     started, regime = time.perf_counter(), REGIMES[name]
-    rows = rows_of(regime.load(data, seed), regime.kind, seed)
+    of_pairs = regime.kind == "pair"
+    results = PAIR_ROWS if of_pairs else ROWS
+    if results.have(regime=name, seed=seed):
+        return
+    if of_pairs:
+        rows = pairs.rows_of(regime.load(data, cache, seed), regime.kind, seed)
+    else:
+        rows = methods.rows_of(regime.load(data, seed), regime.kind, seed)
     about = {"regime": name, "seed": seed, "seconds": time.perf_counter() - started, "machine": machine()}
-    ROWS.add(*(about | row for row in rows))
+    results.add(*(about | row for row in rows))
     words = ", ".join(f"{row['method']} {row['ap_samples']:.3f}" for row in rows)
     print(f"{time.strftime('%H:%M:%S')} {name} seed {seed}: {words}", flush=True)
 
@@ -42,11 +48,12 @@ def run_seed(asked: argparse.Namespace, seed: int) -> None:
     """What is missing of a seed."""
     for name in asked.regimes:
         if asked.kinds is None or REGIMES[name].kind in asked.kinds:
-            run(name, seed, asked.data)
+            run(name, seed, asked.data, asked.cache)
 
 
 if __name__ == "__main__":
     parser = parser_of(__doc__, seeds=5)
     parser.add_argument("--regimes", nargs="+", choices=list(REGIMES), metavar="REGIME", default=list(REGIMES))
-    parser.add_argument("--kinds", nargs="+", choices=("value", "multilabel", "token"))
+    parser.add_argument("--kinds", nargs="+", choices=("value", "multilabel", "token", "pair"))
+    parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder of frozen features, for pairs")
     run_seeds(parser, run_seed, write)

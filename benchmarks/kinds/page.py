@@ -13,10 +13,15 @@ from gradsift.stages.defaults import DEFAULTS, LAYERS, REDUCTION
 from kinds.regimes import REGIMES
 
 ROWS = Rows("kinds.parquet", key=("regime", "seed", "method"))
-KINDS = {"token": "Token classification", "multilabel": "Several labels a sample", "value": "Regression"}
+PAIR_ROWS = Rows("kinds_pairs.parquet", key=("regime", "seed", "method"))
+KINDS = {
+    "token": "Token classification", "multilabel": "Several labels a sample", "value": "Regression",
+    "pair": "Pairs of a chosen and a rejected answer",
+}  # fmt: skip
 TASKS = {
     "class": "`classification`, `binary`", "multilabel": "`multilabel`", "value": "`regression`",
-    "token": "`token-classification`", None: "`causal-lm`, `denoising`, tasks of your own without labels",
+    "token": "`token-classification`", "pair": "`reward`, `dpo`",
+    None: "`causal-lm`, `denoising`, tasks of your own without labels",
 }  # fmt: skip
 NO_BASELINE = ("default", "random")
 CLOSE = 0.01
@@ -59,7 +64,7 @@ class Results:
 
 def write() -> None:
     """Writes the page from the rows."""
-    rows = ROWS.read()
+    rows = [*ROWS.read(), *PAIR_ROWS.read()]
     results = Results(rows)
     lines = [
         "# What is done where nothing is asked for", "",
@@ -73,7 +78,8 @@ def write() -> None:
         "on* were in view when constants were chosen (with other seeds), and enter no mean; the list was made before",
         "the runs.",
         "Cleanlab's scores are written anew from the papers. Classes: see [benchmark](benchmark.md).",
-        f"Machine: {machines(rows)}. Written by `python benchmarks/kinds` from `results/kinds.parquet`.",
+        f"Machine: {machines(rows)}. Written by `python benchmarks/kinds` from `results/kinds.parquet`",
+        "and `results/kinds_pairs.parquet`.",
     ]  # fmt: skip
     for kind, title in KINDS.items():
         if results.methods(kind):
@@ -110,11 +116,33 @@ def _kind(results: Results, kind: str) -> list[str]:
         )
     means = " | ".join(f"{results.mean(kind, method):.3f}" for method in methods)
     lines.append(f"| **mean of those for testing** | | {means} | | | |")
+    lines += _of_pairs(results, own) if kind == "pair" else []
     parts = [name for name in methods if np.isfinite(results.mean(kind, name, "ap_parts"))]
     if parts:
         noun = "tokens" if kind == "token" else "labels"
         words = ", ".join(f"{name} {results.mean(kind, name, 'ap_parts'):.3f}" for name in parts)
         lines += ["", f"Average precision of single {noun}, mean of the regimes for testing: {words}."]
+    return lines
+
+
+def _of_pairs(results: Results, own: list[str]) -> list[str]:
+    """What is estimated and what correcting is worth: the share of swapped pairs, and accuracies on held-out pairs."""
+    lines = [
+        "", "Share of swapped pairs, estimated where predictions are out of fold, and accuracy of a reward model on",
+        "held-out right pairs, trained on the pairs as they are, with what is flagged swapped back or dropped, and with",
+        "all put right. *Gain*: of swapping back, as a share of what putting all right gains.", "",
+        "| regime | truly swapped | estimated | as is | swapped back | dropped | all right | gain |",
+        "|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for name in own:
+        wrong, size = (results.of(name, "default", column) for column in ("wrong", "samples"))
+        parts = [results.of(name, "default", f"accuracy_{way}") for way in ("as_is", "swap", "drop", "oracle")]
+        as_is, swap, _, oracle = (float(np.mean(part)) for part in parts)
+        gain = f"{100 * (swap - as_is) / (oracle - as_is):.0f} %" if oracle > as_is else "–"
+        rate = results.of(name, "default", "rate_share")
+        told = f"{100 * np.mean(rate):.1f} %" if rate else "not told"
+        cells = " | ".join(_cell(part) for part in parts)
+        lines.append(f"| {REGIMES[name].words} | {100 * sum(wrong) / sum(size):.0f} % | {told} | {cells} | {gain} |")
     return lines
 
 

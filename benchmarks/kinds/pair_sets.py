@@ -34,7 +34,7 @@ class Pairs:
 
 
 def two_kinds(
-    data: Path, cache: Path, seed: int, *, name: str, column: str, good: int, size: int, most: int = 3000
+    data: Path, cache: Path, seed: int, *, name: str, column: str, good: int, size: int, most: int = 1600
 ) -> Pairs:
     """A text of the better class beside one of the worse class, such as a praising and a damning review."""
     table = pq.read_table(data / f"{name}.parquet")
@@ -45,11 +45,13 @@ def two_kinds(
     better, worse = (rng.permutation(np.flatnonzero((labels == good) == right))[:size] for right in (True, False))
     fewer = min(len(better), len(worse))
     better, worse = better[:fewer], worse[:fewer]
-    return Pairs(found["features"][better], found["features"][worse], np.stack([lengths[better], lengths[worse]], axis=1))
+    return Pairs(
+        found["features"][better], found["features"][worse], np.stack([lengths[better], lengths[worse]], axis=1)
+    )
 
 
-def answers(data: Path, cache: Path, seed: int, *, size: int, most: int = 4000) -> Pairs:
-    """QNLI: the sentence that answers a question beside a sentence of the same set; products and differences of features."""
+def answers(data: Path, cache: Path, seed: int, *, size: int, most: int = 1900) -> Pairs:
+    """QNLI: the sentence that answers a question beside one that answers another; products and differences of features."""
     table = pq.read_table(data / "glue_qnli/train_subset10k.parquet")
     table = table.filter(np.equal(table["label"].to_numpy(), 0)).slice(0, most)
 
@@ -68,7 +70,7 @@ def answers(data: Path, cache: Path, seed: int, *, size: int, most: int = 4000) 
     return Pairs(of(chosen), of(other), np.stack([lengths[chosen], lengths[other]], axis=1))
 
 
-def stories(data: Path, cache: Path, seed: int, *, size: int, most: int = 1500) -> Pairs:
+def stories(data: Path, cache: Path, seed: int, *, size: int, most: int = 1800) -> Pairs:
     """Stories by a model of 15 million parameters beside those by one of 260,000, from the same beginnings."""
 
     def compute() -> dict[str, np.ndarray]:
@@ -98,7 +100,11 @@ def told(folder: Path, count: int, *, length: int = 48) -> list[str]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     torch.manual_seed(0)
-    begin = [f"Once upon a time, {one} {two}" for one in ("a girl", "a boy", "a dog", "a bird") for two in ("was", "had", "saw")]
+    begin = [
+        f"Once upon a time, {one} {two}"
+        for one in ("a girl", "a boy", "a dog", "a bird")
+        for two in ("was", "had", "saw")
+    ]
     texts: list[str] = []
     each = -(-count // len(begin))
     for words in begin:

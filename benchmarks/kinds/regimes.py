@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
-from kinds import many_labels, token_sets, values
+from kinds import many_labels, pair_sets, pairs, token_sets, values
 from kinds.draw import Draw
+from kinds.pairs import PairDraw
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,16 @@ class Regime:
     """A kind of data with a kind of errors.
 
     Attributes:
-        kind: ``"value"``, ``"multilabel"`` or ``"token"``.
+        kind: ``"value"``, ``"multilabel"``, ``"token"`` or ``"pair"``.
         words: What it is, for the page.
-        load: From data folder and seed to a draw.
+        load: From data folder and seed to a draw; of pairs from data folder, cache folder and seed.
         chosen_on: Whether it was in view when constants were chosen.
         ahead: Whether it is one of those in which the default has to be ahead of the best fixed baseline.
     """
 
     kind: str
     words: str
-    load: Callable[[Path, int], Draw]
+    load: Callable[..., Draw | PairDraw]
     chosen_on: bool = False
     ahead: bool = True
 
@@ -63,6 +63,12 @@ def _token(
     )
 
 
+def _pair(words: str, source: Callable[..., pair_sets.Pairs], *, rate: float = 0.2, **more: bool) -> Regime:
+    network = more.pop("network", False)
+    words = f"{words}{', network' if network else ''}, swap {100 * rate:.0f} %"
+    return Regime("pair", words, partial(pairs.load, source=source, rate=rate, network=network), **more)
+
+
 def _even(x: np.ndarray) -> np.ndarray:
     return np.ones(len(x))
 
@@ -79,6 +85,11 @@ friedman, table, joined = values.friedman, values.table, many_labels.joined_text
 overlaid, news, films, questions = (
     many_labels.overlaid_images, "ag_news/train_subset8k.parquet", "imdb/train_subset8k.parquet", "trec/train.parquet",
 )  # fmt: skip
+
+kinds_of = pair_sets.two_kinds
+reviews = partial(kinds_of, name="imdb/train_subset8k", column="text", good=1)
+sentences = partial(kinds_of, name="glue_sst2/train", column="sentence", good=1)
+short_messages = partial(kinds_of, name="sms_spam/train", column="text", good=0, most=3000)
 
 REGIMES: dict[str, Regime] = {
     # heteroscedastic noise has to be told from errors; even noise leaves nothing to gain over the residual
@@ -135,5 +146,16 @@ REGIMES: dict[str, Regime] = {
     "token-questions-names-token": _token("names in TREC", partial(token_sets.names, name=questions), "token"),
     "token-films-case-common": _token("case of IMDB", partial(token_sets.case, name=films), "common"),
     "token-films-marks-token": _token("marks in IMDB", partial(token_sets.marks, name=films), "token", rate=0.3),
+    # a network that is trained as a whole has features that have seen the labels: only neighbours can add something
+    "pair-sst2-10": _pair("SST-2", sentences, rate=0.1, chosen_on=True, ahead=False),
+    "pair-sst2-20": _pair("SST-2", sentences, chosen_on=True),
+    "pair-sst2-30": _pair("SST-2", sentences, rate=0.3, chosen_on=True),
+    "pair-imdb-10": _pair("IMDB", reviews, rate=0.1, ahead=False),
+    "pair-imdb-20": _pair("IMDB", reviews),
+    "pair-imdb-30": _pair("IMDB", reviews, rate=0.3),
+    "pair-sms-20": _pair("messages before spam", short_messages),
+    "pair-answers-20": _pair("answers of QNLI", pair_sets.answers),
+    "pair-stories-20": _pair("stories of two models", pair_sets.stories),
+    "pair-imdb-network-20": _pair("IMDB", reviews, network=True, ahead=False),
 }
 """Name to regime."""

@@ -13,7 +13,7 @@ from gradsift.errors import (
 from gradsift.evaluation import Verification, accuracy, choose_cure, correct, verify
 from gradsift.evidence import Evidence, cross_fit
 from gradsift.improve import Improvement, improve
-from gradsift.integrations import ImageSet, PromptSet, TargetSet, TextSet, corrected_loss, weighted_rows
+from gradsift.integrations import ImageSet, PairSet, PromptSet, TargetSet, TextSet, corrected_loss, weighted_rows
 from gradsift.plan import Plan, plan
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
@@ -29,6 +29,7 @@ __all__ = [
     "ImageSet",
     "Improvement",
     "ModelError",
+    "PairSet",
     "Plan",
     "PromptSet",
     "Recorder",

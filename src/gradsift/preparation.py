@@ -148,8 +148,8 @@ def heads_wanted(setting: str, model: nn.Module, gradients: PerSampleGradients, 
     possible = of_pairs or (gradients.closed_form and kind_of(task) == "class")
     if setting == "always" and not possible:
         raise SettingError(
-            'cross_fit_heads="always" needs one class a sample and features of the last layer, or pairs: leave layers at "last", or '
-            "leave cross_fit_heads out"
+            'cross_fit_heads="always" needs one class a sample and features of the last layer, or pairs: leave layers at '
+            '"last", or leave cross_fit_heads out'
         )
     if setting != "auto" or not possible:
         return setting == "always"

@@ -214,5 +214,7 @@ def _describe(task: Task) -> str:
     """A task in words, with its settings; without addresses, which differ between two processes."""
     names = list(getattr(task, "__dict__", {})) or [n for c in type(task).__mro__ for n in getattr(c, "__slots__", ())]
     values = {name: getattr(task, name, None) for name in names}
-    values = {name: fingerprint_model(value) if isinstance(value, nn.Module) else value for name, value in values.items()}
+    values = {
+        name: fingerprint_model(value) if isinstance(value, nn.Module) else value for name, value in values.items()
+    }
     return re.sub(r" at 0x[0-9a-f]+", "", f"{type(task).__module__}.{type(task).__qualname__} {values}")

@@ -40,7 +40,7 @@ def audited(evidence, task, **settings):
     [
         ("class", (), "posterior"), ("class", ("gradients",), "posterior"), ("multilabel", (), "multilabel_posterior"),
         ("multilabel", ("labels",), "loss"), ("value", (), "value_posterior"), ("value", ("inputs",), "loss"),
-        (None, (), "l2"), (None, ("gradients",), "loss"),
+        ("pair", (), "pair_posterior"), ("pair", ("gradients",), "loss"), (None, (), "l2"), (None, ("gradients",), "loss"),
     ],
 )  # fmt: skip
 def test_the_first_default_of_a_kind_whose_evidence_is_there(kind, missing, detector):

@@ -130,7 +130,7 @@ def test_dpo_with_a_reference_model_or_its_log_probabilities():
         torch.testing.assert_close(
             DPO(beta=0.2).outputs(model, batch | known), task.outputs(model, batch), rtol=1e-4, atol=1e-5
         )
-    with pytest.raises(ModelError, match="LlamaForCausalLM has no adapter to switch off: pass .*reference=model"):
+    with pytest.raises(ModelError, match=r"LlamaForCausalLM has no adapter to switch off: pass .*reference=model"):
         DPO().outputs(model, batch)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gradsift.cleaning.corrected_set import CorrectedSet, collate_of, label_key_of
 from gradsift.cleaning.cure import HOWS, Cure
+from gradsift.cleaning.swapped import swapped
 from gradsift.data.added_columns import as_column, has_columns, with_columns
 from gradsift.data.batch import GIVEN_LABEL, LABEL_KEYS, TARGET, WEIGHT
 from gradsift.data.frames import is_frame, is_series
@@ -50,7 +52,8 @@ def apply(
         ``datasets``, data frames, lists of dicts, encoded sets) get ``gradsift_target``, a list of K probabilities, or
         ``gradsift_weight``, and keep their label; with new labels, ``gradsift_given_label`` keeps the old ones. Tuples
         and samples ``(x, y)`` become ``(x, new y)``, ``(x, target)`` with targets of shape (n, K) in float32, or
-        ``(x, y, weight)``. Of a dict of splits the one that is audited is changed.
+        ``(x, y, weight)``. Pairs of answers with a new label are turned around (:mod:`gradsift.cleaning.swapped`). Of
+        a dict of splits the one that is audited is changed.
 
     Raises:
         DataError: The data set has another number of samples, no labels, or no word for a new label.
@@ -60,10 +63,14 @@ def apply(
         raise DataError(
             f"the cure is of {len(cure)} samples, the data set has {len(samples)}: give the one that it is of"
         )
-    of_class = {} if cure.labels is None else _labels_of_classes(cure, samples, label, class_names)
+    of_class = (
+        {} if cure.labels is None or cure.pairs is not None else _labels_of_classes(cure, samples, label, class_names)
+    )
     if positions is not None:
         positions = np.asarray(positions, dtype=np.int64)
         cure, train_set = cure.of(positions), samples.keep(positions)
+    if cure.labels is not None and cure.pairs is not None:
+        cure, train_set = replace(cure, labels=None), swapped(train_set, cure)
     if cure.labels is not None or cure.targets is not None or cure.weights is not None:
         train_set = _changed(train_set, cure, of_class, label)
     return train_set if len(cure.kept) == len(cure) else Samples(train_set).keep(cure.kept)

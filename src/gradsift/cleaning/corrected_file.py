@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from gradsift.cleaning.cure import Cure
+from gradsift.cleaning.swapped import write_swapped
 from gradsift.data.batch import TARGET, WEIGHT
 from gradsift.data.files import label_name, write_kept
 from gradsift.data.records import ImageFiles, NpzFile, Table, open_records
@@ -37,6 +38,9 @@ def write_corrected(source: str | Location, cure: Cure, output: str | Location, 
     """
     if cure.labels is None and cure.targets is None and cure.weights is None:
         write_kept(source, cure.kept, output, len(cure))
+        return
+    if cure.pairs is not None and cure.labels is not None:
+        write_swapped(source, cure, output)
         return
     if len(cure.kept) < len(cure):
         place = as_location(output)

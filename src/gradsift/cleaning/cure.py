@@ -34,6 +34,7 @@ class Cure:
         labels: New labels, shape (n,), where samples are relabelled.
         targets: Probabilities of the true class, shape (n, K), where targets are soft.
         weights: Weight of each sample's loss, in [0, 1], shape (n,), where samples are weighted.
+        pairs: Of pairs, the columns of the chosen and of the rejected answers; a new label 1 turns a pair around.
     """
 
     how: How
@@ -42,6 +43,7 @@ class Cure:
     labels: np.ndarray | None = None
     targets: np.ndarray | None = None
     weights: np.ndarray | None = None
+    pairs: tuple[str, str] | None = None
 
     def __len__(self) -> int:
         """Number of samples n."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +15,12 @@ from gradsift.errors import DataError, SettingError
 from gradsift.evidence import stored_evidence, with_samples_never_drawn
 from gradsift.table import AuditedRun
 from gradsift.table.audited_run import by_position
+from gradsift.tasks import NUMBERED
 from gradsift.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 
-POSTERIORS = ("posterior", "posterior_along_training")
+POSTERIORS = ("posterior", "posterior_along_training", "pair_posterior")
 """Detectors whose score is the probability that the given label is wrong."""
 TOLERANCE = 1e-3
 """Most difference between the probabilities of a wrong label that stand in a table and those computed again."""
@@ -41,9 +43,10 @@ def cure_of(
 
     Args:
         audit: The audit.
-        how: ``"drop"``: without what is flagged; ``"relabel"``: what is flagged gets its suggested label, where it has one;
-            ``"soft"``: all samples get the probabilities of the true class; ``"weight"``: all samples get the probability
-            that their label is right; ``"reviewed"``: what people have decided, and nothing else; ``"none"``.
+        how: ``"drop"``: without what is flagged; ``"relabel"``: what is flagged gets its suggested label, where it has one,
+            and pairs are swapped; ``"soft"``: all samples get the probabilities of the true class; ``"weight"``: all
+            samples get the probability that their label is right;
+            ``"reviewed"``: what people have decided, and nothing else; ``"none"``.
         share: Share of the samples that drop and relabel look at, the most detrimental ones, in (0, 1); those that are
             flagged where left out.
         trajectory: What was recorded along training, for soft targets of an audit that ranks by it.
@@ -67,12 +70,18 @@ def cure_of(
             f"{_KINDS.get(str(audit.kind), 'not known')}: use 'drop'{IN_ARRAYS if in_arrays else ''}"
         )
     labels = np.zeros(len(audit), dtype=np.int64) if given is None else given
+    if audit.kind == "pair" and how == "soft":
+        raise SettingError("a pair has no soft target: use 'drop', 'relabel' (which swaps) or 'weight'")
     if how == "none":
         return none(labels)
     reviewed = Reviewed.of(audit) if reviewed is None else reviewed
     if how == "reviewed" and not len(reviewed):
         raise SettingError(f"nobody has decided about these samples: gradsift review {audit.run.path} asks people")
-    return reviewed.over(_by_model(audit, how, labels, given, share, trajectory))
+    cure = _by_model(audit, how, labels, given, share, trajectory)
+    if audit.kind == "pair":
+        named = audit.details.get("encoding") or {}
+        cure = replace(cure, pairs=(named.get("chosen", "chosen"), named.get("rejected", "rejected")))
+    return reviewed.over(cure)
 
 
 def _by_model(
@@ -104,15 +113,15 @@ _KINDS = {"multilabel": "several yes-or-no labels", "value": "values", "token": 
 
 
 def _given_labels(audit: AuditedRun) -> np.ndarray | None:
-    """Given labels as class numbers, shape (n,); ``None`` where samples have no class."""
+    """Given labels as class numbers, shape (n,), zero of pairs; ``None`` where samples have no class."""
     column = audit.table["given_label"]
-    return column.to_numpy() if audit.kind == "class" and not column.null_count else None
+    return column.to_numpy() if audit.kind in NUMBERED and not column.null_count else None
 
 
 def _chosen(audit: AuditedRun, share: float | None, given: np.ndarray | None) -> np.ndarray:
     """Positions of the samples that lose their label, the most detrimental first; every class keeps one."""
     chosen = audit.flagged_positions if share is None else detrimental_order(audit)[: round(share * len(audit))]
-    if given is None:
+    if given is None or audit.kind == "pair":
         return chosen
     remaining = keeping_every_class(chosen, given)
     if len(remaining) < len(chosen):

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradsift.errors import DataError, RunDirectoryError
 from gradsift.table import AuditedRun
+from gradsift.tasks import NUMBERED
 
 KINDS = ("keep", "relabel", "drop", "ambiguous", "skip")
 """What can be decided: the label is right; it is another one; the sample goes; no single label is right; not now."""
@@ -83,7 +84,8 @@ class Labels:
 
     Attributes:
         size: Number of samples n.
-        kind: ``"class"``, ``"multilabel"``, ``"value"``, or ``None`` where samples have no single kind of label.
+        kind: ``"class"``, ``"multilabel"``, ``"value"``, ``"pair"``, or ``None`` where samples have no single
+            kind of label.
         classes: Number of classes K; ``None`` where it is not known.
     """
 
@@ -102,7 +104,7 @@ class Labels:
             Number of samples and classes, and the kind of labels.
         """
         kind, classes = audit.kind, None
-        if kind in ("class", "multilabel"):
+        if kind in ("class", "multilabel", "pair"):
             try:
                 classes = audit.run.statistic("prediction").shape[1]
             except RunDirectoryError:  # the run has stored no predictions
@@ -148,7 +150,7 @@ class Labels:
     def _problem_of_label(self, label: Any) -> str | None:
         if label is None:
             return "gives no label: 'relabel' needs the right one"
-        if self.kind == "class":
+        if self.kind in NUMBERED:
             return None if self._is_class(label) else f"gives the label {label!r}, which is no class: {self._classes}"
         if self.kind == "multilabel":
             fit = isinstance(label, list) and all(map(self._is_class, label)) and len(set(label)) == len(label)

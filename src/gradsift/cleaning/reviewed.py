@@ -26,6 +26,7 @@ from gradsift.cleaning.decisions import Decisions
 from gradsift.cleaning.sample_content import SampleContent
 from gradsift.data import Samples
 from gradsift.table import AuditedRun
+from gradsift.tasks import NUMBERED
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Reviewed:
     Attributes:
         decisions: Position to decision, without those that skip.
         unmatched: Decisions about samples whose content is no longer what it was; they change nothing.
-        of_classes: Whether labels are classes.
+        of_classes: Whether labels are classes, or say which pairs are swapped.
     """
 
     decisions: Mapping[int, Decision]
@@ -58,7 +59,7 @@ class Reviewed:
         """
         stored = Decisions.of(audit)
         if stored is None:
-            return cls({}, (), audit.kind == "class")
+            return cls({}, (), audit.kind in NUMBERED)
         with stored:
             standing = {place: decision for place, decision in stored.current().items() if decision.kind != "skip"}
         content = SampleContent(audit, samples)
@@ -69,7 +70,7 @@ class Reviewed:
                 "%d decisions are about samples that are no longer what they were, and change nothing (positions %s)",
                 *(len(unmatched), ", ".join(str(decision.position) for decision in unmatched[:10])),
             )
-        return cls({place: standing[place] for place in sorted(fits)}, unmatched, audit.kind == "class")
+        return cls({place: standing[place] for place in sorted(fits)}, unmatched, audit.kind in NUMBERED)
 
     def __len__(self) -> int:
         """Number of decisions that fit."""
@@ -126,7 +127,7 @@ class Reviewed:
         kept[relabelled] = True
         kept[self.positions("drop", *untold, *(() if by_numbers else ("ambiguous",)))] = False
         lost = np.setdiff1d(cure.given, cure.given[kept])
-        if self.of_classes and len(lost):
+        if self.of_classes and len(lost) and cure.pairs is None:
             logger.warning("no sample of the classes %s is left, as people decided", ", ".join(map(str, lost[:10])))
         return replace(
             cure,

@@ -19,11 +19,11 @@ from gradsift.integrations.pretrained import Pretrained, encode_rows, is_pretrai
 from gradsift.integrations.rows import load_rows
 from gradsift.loading import check_device, load_model
 from gradsift.locations import Location, as_location
-from gradsift.ranges import whole
-from gradsift.tasks import Task, get_task
+from gradsift.ranges import share, whole
+from gradsift.tasks import DPO, CausalLM, Reward, Task, get_task
 from gradsift.tasks.tokens import TokenLoss
 
-MODEL, DATA, LANGUAGE = "Model", "Data", "Language models"
+MODEL, DATA, LANGUAGE, PAIRS = "Model", "Data", "Language models", "Pairs of answers"
 """Themes of the settings."""
 
 
@@ -49,7 +49,8 @@ class Source:
     )
     dtype: Precision = setting("Precision of a transformers model's weights.", "float32", panel=MODEL)
     task: str | None = setting(
-        "classification, binary, multilabel, regression, token-classification, causal-lm, denoising, or an import path "
+        "classification, binary, multilabel, regression, token-classification, causal-lm, denoising, reward, dpo, or an "
+        "import path "
         "of your own task; what a transformers model's head says, otherwise classification.",
         None,
         panel=MODEL,
@@ -89,6 +90,11 @@ class Source:
         "What the model learns (response, where there is one).", None, panel=LANGUAGE
     )
     reduction: Literal["mean", "sum"] = setting("A sample's loss over its tokens.", "mean", panel=LANGUAGE)
+    chosen: str | None = setting("Column of the answers that were chosen, texts or chats.", None, panel=PAIRS)
+    rejected: str | None = setting("Column of the answers that were rejected.", None, panel=PAIRS)
+    beta: float = setting(
+        "Of DPO: how far the policy may leave the reference.", 0.1, panel=PAIRS, number=share(1e6, "a number above 0")
+    )
     max_length: int | None = setting(
         "Most tokens of a sample; the model's limit where left out.", None, panel=LANGUAGE, number=whole(1)
     )
@@ -136,6 +142,11 @@ class Source:
         return {name: getattr(self, name) for name in ranges_of(type(self))}
 
     @property
+    def of_pairs(self) -> bool:
+        """Whether samples are pairs of a chosen and a rejected answer."""
+        return self.chosen is not None or self.rejected is not None or self.task in ("reward", "dpo")
+
+    @property
     def is_pretrained(self) -> bool:
         """Whether the model is one of transformers, by folder or hub id."""
         return self.model is not None and is_pretrained(self.model)
@@ -157,9 +168,9 @@ class Source:
         check_device(self.device)
         if self.is_pretrained:
             pretrained = pretrained or self.load_pretrained()
-            task = self.load_task() if self.task is not None else self._reduced(pretrained.task)
+            task = self.load_task() if self.task is not None else self._reduced(self._usual(pretrained))
             return pretrained.model, self.load_data(pretrained=pretrained), task
-        for name in ("base", "text", "prompt", "response", "messages", "target", "max_length"):
+        for name in ("base", "text", "prompt", "response", "messages", "target", "max_length", "chosen", "rejected"):
             if getattr(self, name) is not None:
                 raise SettingError(
                     f"{flag(name)} belongs to a model of transformers; {self.model} is an import path, whose data are "
@@ -195,6 +206,9 @@ class Source:
                 name: getattr(self, name)
                 for name in ("text", "label", "image", "prompt", "response", "messages", "target", "max_length")
             }
+            columns |= (
+                {"chosen": self.chosen or "chosen", "rejected": self.rejected or "rejected"} if self.of_pairs else {}
+            )
             if self.text is not None and "," in self.text:
                 columns["text"] = self.text.split(",")
             dataset = encode_rows(pretrained, rows, columns)
@@ -231,6 +245,8 @@ class Source:
     def load_task(self) -> Task:
         """The task."""
         name = self.task or "classification"
+        if name == "dpo":
+            return DPO(beta=self.beta)
         if ":" not in name:
             return self._reduced(get_task(name))
         task = import_object(self._code("task"), "--task")
@@ -238,6 +254,12 @@ class Source:
             with user_code(f"--task {name!r} fails"):
                 task = import_function(name, "--task")()
         return get_task(task)
+
+    def _usual(self, pretrained: Pretrained) -> Task:
+        """The task of a model's head: of pairs a policy's or a reward model's."""
+        if not self.of_pairs:
+            return pretrained.task
+        return DPO(beta=self.beta) if isinstance(pretrained.task, CausalLM) else Reward()
 
     def _code(self, name: str) -> str:
         """The import path in a field, once it may run."""

@@ -26,7 +26,7 @@ class Detector(BaseEstimator):
     known. ``X`` is the field where there is one, and the evidence where there are several."""
 
     of_kind: ClassVar[Kind | None] = None
-    """What labels must be: ``"class"``, ``"multilabel"``, ``"value"``, ``"token"`` or ``"pair"``; ``None`` where any will do."""
+    """What labels must be: a :data:`~gradsift.tasks.Kind`; ``None`` where any will do."""
 
     @property
     def of_classes(self) -> bool:

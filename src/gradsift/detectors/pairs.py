@@ -62,13 +62,15 @@ def both_ways(evidence: Evidence) -> Evidence:
         evidence: Evidence of n pairs: probabilities (n, 2), and gradients where they are known.
 
     Returns:
-        Evidence of 2n samples with their directions as features; labels are 0 for pairs as they stand, and 1 for swapped ones.
+        Evidence of 2n samples with their directions as features; labels are 0 for pairs as they stand, 1 for swapped ones.
 
     Raises:
         DataError: It is no evidence of pairs.
     """
     if not isinstance(evidence, Evidence) or evidence.predictions is None or evidence.predictions.shape[1] != 2:
-        raise DataError("swapped pairs are told from Evidence with predictions of shape (n, 2), as tasks of pairs give them")
+        raise DataError(
+            "swapped pairs are told from Evidence with predictions of shape (n, 2), as tasks of pairs give them"
+        )
     size = len(evidence)
     own = evidence.predictions.rows(np.arange(size)).astype(np.float64)
     sure = own[:, 1] if evidence.losses is None else -np.expm1(-evidence.losses)  # exact, and the model's own
@@ -121,8 +123,8 @@ class SwappedPairs(WrongLabels):
 class SwappedPairPosterior(Detector):
     """``score_samples = -P(chosen and rejected are swapped)``.
 
-    The posterior of a wrong label over pairs both ways. Neighbours of a pair are the pairs whose margin has the most similar
-    gradient, or the opposite one when they are swapped.
+    The posterior of a wrong label over pairs both ways. Neighbours of a pair are the pairs whose margin has the most
+    similar gradient, or the opposite one when they are swapped.
 
     Args:
         random_state: Seed of the draw of pairs among which neighbours are searched.
@@ -160,7 +162,9 @@ class SwappedPairPosterior(Detector):
         found = self.posterior_.wrong_labels_
         self.wrong_labels_ = None
         if found is not None:
-            self.wrong_labels_ = SwappedPairs(found.share, found.low, found.high, float((self.swapped_ > self.cut).mean()))
+            self.wrong_labels_ = SwappedPairs(
+                found.share, found.low, found.high, float((self.swapped_ > self.cut).mean())
+            )
         return self
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803

@@ -52,10 +52,10 @@ class PairSet(TokenizedSet):
             )
         self.chosen, self.rejected = chosen, rejected
         self.prompt = "prompt" if prompt is None and "prompt" in self.columns else prompt
-        chats = isinstance(self.row(0)[chosen], list)
+        self._of_chats = isinstance(self.row(0)[chosen], list)
         blank = [{"text": "", "prompt": "", "response": "", "messages": []}]
-        columns = {"messages": "messages"} if chats else {"text": "text"}
-        if self.prompt is not None and not chats:
+        columns = {"messages": "messages"} if self._of_chats else {"text": "text"}
+        if self.prompt is not None and not self._of_chats:
             columns = {"prompt": "prompt", "response": "response"}
         self._sequences = PromptSet(blank, tokenizer, max_length=max_length, **columns)  # type: ignore[arg-type]
         self._refuse_bad_rows()
@@ -100,13 +100,14 @@ class PairSet(TokenizedSet):
     def _joined(self, row: Mapping[str, Any], answer: Any, position: int) -> dict[str, Any]:
         """Prompt and answer as the columns of one sequence."""
         prompt = None if self.prompt is None else row[self.prompt]
-        if isinstance(answer, list):
-            return {"messages": [*(prompt or []), *answer]}
-        if not isinstance(answer, str) or not isinstance(prompt, str | None):
+        kind = list if self._of_chats else str
+        if not isinstance(answer, kind) or not isinstance(prompt, kind | None):
             raise DataError(
                 f"the pair at position {position} holds {answer!r:.80} with the prompt {prompt!r:.80}: texts, or lists of "
                 "messages, are needed in every row alike"
             )
+        if self._of_chats:
+            return {"messages": [*(prompt or []), *answer]}
         if prompt is not None:
             return {"prompt": prompt, "response": answer}
         end = self.tokenizer.eos_token  # as TRL's trainers end an answer
@@ -122,7 +123,12 @@ class PairSet(TokenizedSet):
                 empty.append(position)
             elif chosen == rejected:
                 same.append(position)
-            elif self.prompt is None and isinstance(chosen, list) and chosen[0] != rejected[0]:
+            elif (
+                self.prompt is None
+                and isinstance(chosen, list)
+                and isinstance(rejected, list)
+                and chosen[0] != rejected[0]
+            ):
                 other.append(position)
         _refuse(empty, "an answer is empty or missing", "Give both answers, or remove the pairs")
         _refuse(same, "chosen and rejected are the same", "Nothing can be preferred: remove these pairs")

@@ -15,6 +15,7 @@ from torch import nn
 
 from gradsift.errors import GradsiftError, ModelError, SettingError, UnsafeFileError
 from gradsift.integrations.images import ImageSet
+from gradsift.integrations.pairs import PairSet
 from gradsift.integrations.prompts import PromptSet
 from gradsift.integrations.text import TextSet
 from gradsift.locations import as_location, is_url, local_copy
@@ -37,6 +38,10 @@ HEADS = {
     "LMHeadModel": ("AutoModelForCausalLM", None),
 }
 """End of an architecture's name to the class that loads it, and the name that peft has for such a task."""
+
+
+PAIRED = ("ForSequenceClassification", "ForCausalLM", "LMHeadModel")
+"""Heads of models that compare two answers."""
 
 
 @dataclass(frozen=True)
@@ -342,7 +347,8 @@ def encode_rows(loaded: Pretrained, rows: Any, columns: dict[str, Any]) -> Any:
         columns: Arguments of the data set: names of columns, ``max_length``, ``target``; ``None`` where not given.
 
     Returns:
-        A :class:`~gradsift.TextSet`, :class:`~gradsift.PromptSet` or :class:`~gradsift.ImageSet`.
+        A :class:`~gradsift.TextSet`, :class:`~gradsift.PromptSet`, :class:`~gradsift.PairSet` or
+        :class:`~gradsift.ImageSet`.
 
     Raises:
         SettingError: A column is named that this kind of model has no use for.
@@ -356,13 +362,15 @@ def encode_rows(loaded: Pretrained, rows: Any, columns: dict[str, Any]) -> Any:
     prompts = (PromptSet, {"text", "prompt", "response", "messages", "target", "max_length"})
     kind, known = kinds.get(loaded.head, prompts)
     given = {name: value for name, value in columns.items() if value is not None}
+    if "chosen" in given and loaded.head in PAIRED:
+        kind, known = PairSet, {"chosen", "rejected", "prompt", "max_length"}
     unknown = sorted(given.keys() - known)
     if unknown:
         raise SettingError(
             f"{_flags(unknown)}: a model {loaded.head} has no use for it; it takes {_flags(sorted(known))}"
         )
-    if kind is PromptSet:
-        return PromptSet(rows, loaded.processor, **given)
+    if kind in (PromptSet, PairSet):
+        return kind(rows, loaded.processor, **given)
     label2id = getattr(loaded.model.config, "label2id", None) or {}
     named = any(not str(word).startswith("LABEL_") for word in label2id)
     dataset = kind(rows, loaded.processor, **given, label2id=label2id if named else None)

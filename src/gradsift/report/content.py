@@ -1,4 +1,4 @@
-"""What a sample's input is, so that it can be shown: a text, a chat, an image, a sound, a signal, or feature values."""
+"""What a sample's input is, so that it can be shown: a text, a chat, two answers, an image, a sound, values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG = 128
 CHANNELS = 16
 """Most channels of a signal; its time axis is at least eight times as long."""
 
-Form = Literal["text", "chat", "image", "audio", "signal", "features"]
+Form = Literal["text", "chat", "pair", "image", "audio", "signal", "features"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Content:
 
     Attributes:
         form: What it is.
-        value: A text; messages, each a role and a text; an image; values of shape (channels, time) or (values,).
+        value: A text; messages, each a role and a text; the prompt or ``None``, the chosen and the rejected answer; an
+            image; values of shape (channels, time) or (values,).
         names: Names of the features.
         rate: Sampling rate of a sound in hertz.
     """
@@ -78,6 +79,9 @@ def _of_columns(sample: Mapping[Any, Any], feature_names: list[str] | None) -> C
         return Content("audio", _channels(np.asarray(inputs["array"])), rate=max(1, int(inputs["sampling_rate"])))
     if isinstance(inputs.get("bytes"), bytes):
         return content_of(inputs["bytes"])
+    if {"chosen", "rejected"} <= inputs.keys():
+        prompt = content_of(inputs["prompt"]) if inputs.get("prompt") else None
+        return Content("pair", (prompt, *(content_of(inputs[side], feature_names) for side in ("chosen", "rejected"))))
     texts = [value for value in inputs.values() if isinstance(value, str)]
     if texts:
         return Content("text", " / ".join(texts))

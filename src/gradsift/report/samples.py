@@ -1,4 +1,4 @@
-"""Which samples the page shows, and how one looks: an image, a text, a chat, a sound, a signal, or its feature values."""
+"""Which samples the page shows, and how one looks: an image, a text, a chat, two answers, a sound, a signal, or values."""
 
 from __future__ import annotations
 
@@ -49,8 +49,13 @@ def render_sample(sample: Any, feature_names: list[str] | None = None, *, in_ful
     Returns:
         Safe HTML.
     """
-    content = content_of(sample, feature_names)
+    return _rendered(content_of(sample, feature_names), in_full=in_full)
+
+
+def _rendered(content: Content, *, in_full: bool) -> Markup:
     letters = LETTERS_IN_FULL if in_full else LETTERS
+    if content.form == "pair":
+        return _pair(content, in_full=in_full)
     if content.form == "text":
         return _text(content.value, letters) if content.value else Markup("")
     if content.form == "chat":
@@ -74,7 +79,13 @@ def describe_sample(sample: Any, feature_names: list[str] | None = None) -> str:
     Returns:
         The beginning of its text, the size of its image, or its first feature values.
     """
-    content = content_of(sample, feature_names)
+    return _described(content_of(sample, feature_names))
+
+
+def _described(content: Content) -> str:
+    if content.form == "pair":
+        _, chosen, rejected = content.value
+        return f"chosen: {_described(chosen)} | rejected: {_described(rejected)}"
     if content.form in ("text", "chat"):
         text = printable(" ".join(_as_text(content).split()))
         return text if len(text) <= LINE else text[:LINE] + " …"
@@ -119,6 +130,20 @@ def _chat(messages: list[tuple[str, str]], letters: int) -> Markup:
         for role, words in messages
     )
     return Markup('<dl class="sample chat">{}</dl>').format(lines)
+
+
+def _pair(content: Content, *, in_full: bool) -> Markup:
+    """The prompt, and below it both answers side by side."""
+    prompt, *answers = content.value
+    cells = Markup("").join(
+        Markup('<td style="width:50%;vertical-align:top">{}</td>').format(_rendered(one, in_full=in_full))
+        for one in answers
+    )
+    table = Markup(
+        '<table class="sample pair" style="width:100%;table-layout:fixed"><tr><th>chosen</th><th>rejected</th></tr>'
+        "<tr>{}</tr></table>"
+    ).format(cells)
+    return table if prompt is None else _rendered(prompt, in_full=in_full) + table
 
 
 def _cut(text: str, letters: int) -> str:

@@ -18,6 +18,7 @@ from gradsift.report.page import class_name
 from gradsift.report.tokens import render_tokens
 from gradsift.review.neighbours import Beside
 from gradsift.table import AuditedRun
+from gradsift.tasks import NUMBERED
 
 DIGITS = 10
 """With at most so many classes, each has the digit of its number; otherwise the likeliest ones have the digits 1 to 9."""
@@ -46,7 +47,7 @@ class Cards:
     ) -> None:
         self._audit, self._beside, self._highlights = audit, beside, highlights
         self._samples = None if samples is None else samples.raw
-        self._predictions = evidence.predictions if audit.kind == "class" else None
+        self._predictions = evidence.predictions if audit.kind in NUMBERED else None
         self._reading = reading
         self.classes = self._class_names(evidence.predictions)
 
@@ -118,7 +119,7 @@ class Cards:
 
     def _choices(self, position: int, labels: Mapping[str, Any], neighbours: list[int]) -> list[dict[str, Any]]:
         """Labels with the digit that gives them, and what the model believes in each."""
-        if self._audit.kind != "class":
+        if self._audit.kind not in NUMBERED:
             return []
         believed: dict[int, float] = {}
         if self._predictions is not None:
@@ -137,7 +138,7 @@ class Cards:
 
     def _class_names(self, predictions: Any) -> list[str]:
         """Names of all classes, by number; of several yes-or-no labels, likewise."""
-        if self._audit.kind not in ("class", "multilabel"):
+        if self._audit.kind not in (*NUMBERED, "multilabel"):
             return []
         names = self._audit.class_names
         size = predictions.shape[1] if predictions is not None else len(names or ())

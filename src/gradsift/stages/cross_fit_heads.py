@@ -126,9 +126,7 @@ def evidence_of_features(
     if known.features is None or known.labels is None:
         raise DataError("give probabilities, logits, or features on which heads can be trained")
     features = known.features.rows(np.arange(len(known)))
-    heads = heads_in_rounds(
-        features, known.labels, folds=folds, groups=groups, seed=seed, show_progress=show_progress
-    )
+    heads = heads_in_rounds(features, known.labels, folds=folds, groups=groups, seed=seed, show_progress=show_progress)
     return evidence_of_arrays(
         known.labels,
         heads.predictions,

@@ -102,7 +102,7 @@ class AuditedRun:
 
     @property
     def kind(self) -> Kind | None:
-        """What labels are: ``"class"``, ``"multilabel"``, ``"value"``, ``"token"``, ``"pair"``, or ``None`` where there are none."""
+        """What labels are, a :data:`~gradsift.tasks.Kind`, or ``None`` where there are none."""
         if "kind" in self.details:
             return self.details["kind"]
         given = self.table.schema.field("given_label").type  # runs of gradsift 0.1 do not say

@@ -1,6 +1,6 @@
 """What one sample's loss is. Knows nothing of images or text."""
 
-from gradsift.tasks.base import Kind, LabelledTask, Task, get_task, kind_of, sample_losses, task_for
+from gradsift.tasks.base import NUMBERED, Kind, LabelledTask, Task, get_task, kind_of, sample_losses, task_for
 from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
 from gradsift.tasks.diffusion import Denoising
 from gradsift.tasks.pairs import DPO, PairTask, Reward
@@ -11,6 +11,7 @@ from gradsift.tasks.tokens import NO_TARGET, CausalLM, TokenClassification, Toke
 __all__ = [
     "DPO",
     "NO_TARGET",
+    "NUMBERED",
     "BinaryClassification",
     "CausalLM",
     "Classification",

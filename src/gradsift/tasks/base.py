@@ -44,8 +44,12 @@ class Task(Protocol):
 
 
 Kind = Literal["class", "multilabel", "value", "token", "pair"]
-"""What labels are: one class a sample, several yes-or-no labels, numbers to predict, a class for every token, or which of two
-answers is the better one."""
+"""What labels are: one class a sample, several yes-or-no labels, numbers to predict, a class for every token, or whether a
+pair of answers is swapped."""
+
+
+NUMBERED: tuple[Kind, ...] = ("class", "pair")
+"""Kinds whose one label a sample is a number: of a class, or 1 for a pair that is swapped."""
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """Losses of pairs of a chosen and a rejected answer: reward models and direct preference optimisation (DPO).
 
-Both compare two rewards, ``l = -log sigmoid(r_c - r_r)``. The model runs on the chosen answers and then on the rejected ones,
-each a batch of its own, so a layer always sees one row a sample, and a parameter's gradient is the sum of two uses.
+Both compare two rewards, ``l = -log sigmoid(r_c - r_r)``. The model runs on the chosen answers and then on the rejected
+ones, each a batch of its own, so a layer always sees one row a sample, and a parameter's gradient is the sum of two uses.
 """
 
 from __future__ import annotations
