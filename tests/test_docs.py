@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 import gradsift
+from tests.support.families import BY_NAME
 from tests.support.pages import blocks, commands_of, run_code, run_command
 from tests.support.pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
 
