@@ -106,7 +106,7 @@ class PairSet(TokenizedSet):
                 f"the pair at position {position} holds {answer!r:.80} with the prompt {prompt!r:.80}: texts, or lists of "
                 "messages, are needed in every row alike"
             )
-        if self._of_chats:
+        if isinstance(answer, list):
             return {"messages": [*(prompt or []), *answer]}
         if prompt is not None:
             return {"prompt": prompt, "response": answer}
