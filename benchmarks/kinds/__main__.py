@@ -54,6 +54,6 @@ def run_seed(asked: argparse.Namespace, seed: int) -> None:
 if __name__ == "__main__":
     parser = parser_of(__doc__, seeds=5)
     parser.add_argument("--regimes", nargs="+", choices=list(REGIMES), metavar="REGIME", default=list(REGIMES))
-    parser.add_argument("--kinds", nargs="+", choices=("value", "multilabel", "token", "pair"))
+    parser.add_argument("--kinds", nargs="+", choices=("value", "multilabel", "token", "pair", "chat"))
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder of frozen features, for pairs")
     run_seeds(parser, run_seed, write)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +17,15 @@ class Draw:
 
     Attributes:
         model: The trained model, in eval mode.
-        inputs: Inputs, first axis = samples.
-        given: Given labels, the planted errors among them.
+        inputs: Inputs, first axis = samples; of chats the encoded data set.
+        given: Given labels, the planted errors among them; of chats the kind of garbage.
         wrong: Which samples have an error, shape (n,).
         parts: Which labels or tokens are wrong, shape (n, K) or (n, T); ``None`` where a sample has one target.
         true: True labels, of the shape of the given ones.
     """
 
     model: nn.Module
-    inputs: Tensor
+    inputs: Any
     given: np.ndarray
     wrong: np.ndarray
     parts: np.ndarray | None

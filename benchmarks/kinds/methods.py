@@ -12,9 +12,14 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.metrics import average_precision_score
 
 import gradsift
+from gradsift.data import Samples
+from gradsift.gradients import Batcher
+from gradsift.gradients.batches import each_batch
+from gradsift.stages.response_evidence import response_evidence
+from gradsift.tasks import NO_TARGET, CausalLM
 from kinds.draw import Draw
 
-TASKS = {"value": "regression", "multilabel": "multilabel", "token": "token-classification"}
+TASKS = {"value": "regression", "multilabel": "multilabel", "token": "token-classification", "chat": "causal-lm"}
 EMA = 0.8
 """Forgetting factor of cleanlab's aggregation of labels (Thyagarajan et al. 2022, arXiv 2211.13895)."""
 
@@ -24,23 +29,25 @@ def rows_of(draw: Draw, kind: str, seed: int) -> list[dict[str, Any]]:
 
     Args:
         draw: The draw.
-        kind: ``"value"``, ``"multilabel"`` or ``"token"``.
+        kind: ``"value"``, ``"multilabel"``, ``"token"`` or ``"chat"``.
         seed: Seed of the random order.
 
     Returns:
         A row a method: of samples, and of labels or tokens where a method scores them; the default's row says how many
         it flags.
     """
+    chats = kind == "chat"
     audit = gradsift.audit(
-        draw.model, (draw.inputs, torch.as_tensor(draw.given)), task=TASKS[kind], show_progress=False
-    )
+        draw.model, draw.inputs if chats else (draw.inputs, torch.as_tensor(draw.given)), task=TASKS[kind],
+        layers="all" if chats else "last", show_progress=False,
+    )  # fmt: skip
     table, truth = audit.table, {"samples": draw.wrong}
     default = {"samples": table["score"].to_numpy()} | _parts_of(audit, draw, kind)
     scores: dict[str, Mapping[str, np.ndarray]] = {f"default: {audit.detector}": default}
     scores |= {name: {"samples": table[f"score_{name}"].to_numpy()} for name in ("loss", "l2", "isolation_forest")}
     with torch.no_grad():
-        outputs = draw.model(draw.inputs).double().numpy()
-    scores |= {"value": _values, "multilabel": _many_labels, "token": _tokens}[kind](draw, outputs)
+        outputs = None if chats else draw.model(draw.inputs).double().numpy()
+    scores |= {"value": _values, "multilabel": _many_labels, "token": _tokens, "chat": _chats}[kind](draw, outputs)
     scores["random"] = {"samples": np.random.default_rng(seed).random(len(draw.wrong))}
     if draw.parts is not None:
         truth["parts"] = draw.parts[draw.given != -100] if kind == "token" else draw.parts.ravel()
@@ -73,6 +80,28 @@ def _values(draw: Draw, outputs: np.ndarray) -> dict[str, Mapping[str, np.ndarra
     forest = RandomForestRegressor(100, min_samples_leaf=5, max_features=1 / 3, oob_score=True, random_state=0)
     around = forest.fit(draw.inputs.numpy(), draw.given).oob_prediction_
     return {"forest alone": {"samples": np.abs(draw.given - around)}}
+
+
+def _chats(draw: Draw, outputs: np.ndarray) -> dict[str, Mapping[str, np.ndarray]]:
+    """Loss summed over tokens, what of it the prompt takes away, and its ratio to the model's with the adapter off."""
+    del outputs
+    samples = Samples(draw.inputs)
+    tuned = response_evidence(
+        draw.model, CausalLM(), samples, np.arange(len(samples)), Batcher(16), show_progress=False
+    )  # fmt: skip
+    encoded = (draw.inputs[place] for place in range(len(samples)))
+    lengths = np.array([sum(label != NO_TARGET for label in sample["labels"]) for sample in encoded])
+    with draw.model.disable_adapter(), torch.no_grad():
+        walk = each_batch(
+            lambda _, batch: CausalLM().losses(draw.model(**batch).logits, batch).numpy(),
+            samples.batch, np.arange(len(samples)), 16,
+        )  # fmt: skip
+        base = np.concatenate([losses for _, losses in walk])
+    return {
+        "loss, sum": {"samples": tuned.losses * lengths},
+        "loss − without prompt": {"samples": np.nan_to_num(tuned.losses - tuned.alone)},
+        "loss / base model": {"samples": tuned.losses / base},
+    }
 
 
 def _many_labels(draw: Draw, outputs: np.ndarray) -> dict[str, Mapping[str, np.ndarray]]:

@@ -15,13 +15,13 @@ from kinds.regimes import REGIMES
 ROWS = Rows("kinds.parquet", key=("regime", "seed", "method"))
 PAIR_ROWS = Rows("kinds_pairs.parquet", key=("regime", "seed", "method"))
 KINDS = {
-    "token": "Token classification", "multilabel": "Several labels a sample", "value": "Regression",
+    "chat": "Chats", "token": "Token classification", "multilabel": "Several labels a sample", "value": "Regression",
     "pair": "Pairs of a chosen and a rejected answer",
 }  # fmt: skip
 TASKS = {
     "class": "`classification`, `binary`", "multilabel": "`multilabel`", "value": "`regression`",
     "token": "`token-classification`", "pair": "`reward`, `dpo`",
-    None: "`causal-lm`, `denoising`, tasks of your own without labels",
+    None: "`causal-lm`, `denoising`, tasks of your own without labels; responses are those of prompts",
 }  # fmt: skip
 NO_BASELINE = ("default", "random")
 CLOSE = 0.01
@@ -72,7 +72,7 @@ def write() -> None:
         "what it rests on. Of a kind's detectors the first is taken whose evidence is there; gradients are those of the",
         f"layers `{LAYERS}`, and a sample's loss over its tokens is their {REDUCTION}.", "", *_defaults(), "",
         "## How they were measured", "",
-        "Errors are planted in 5 to 30 % of the samples, a small network is trained on them on one thread, and every",
+        "Errors are planted in 2 to 30 % of the samples, a small network is trained on them on one thread, and every",
         "method ranks the samples of the same trained network. Average precision, mean over seeds ± 95 % interval. *Best",
         "fixed* is the one baseline of the kind with the largest mean over the regimes for testing. Regimes marked *chosen",
         "on* were in view when constants were chosen (with other seeds), and enter no mean; the list was made before",

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from kinds import many_labels, pair_sets, pairs, token_sets, values
+from kinds import chat_sets, many_labels, pair_sets, pairs, token_sets, values
 from kinds.draw import Draw
 from kinds.pairs import PairDraw
 
@@ -21,7 +21,7 @@ class Regime:
     """A kind of data with a kind of errors.
 
     Attributes:
-        kind: ``"value"``, ``"multilabel"``, ``"token"`` or ``"pair"``.
+        kind: ``"value"``, ``"multilabel"``, ``"token"``, ``"pair"`` or ``"chat"``.
         words: What it is, for the page.
         load: From data folder and seed to a draw; of pairs from data folder, cache folder and seed.
         chosen_on: Whether it was in view when constants were chosen.
@@ -67,6 +67,14 @@ def _pair(words: str, source: Callable[..., pair_sets.Pairs], *, rate: float = 0
     network = more.pop("network", False)
     words = f"{words}{', network' if network else ''}, swap {100 * rate:.0f} %"
     return Regime("pair", words, partial(pairs.load, source=source, rate=rate, network=network), **more)
+
+
+def _chat(words: str, source: Callable[..., chat_sets.Chats], how: str, *, rate: float = 0.05,
+          model: str = "stories260K", epochs: int = 4, **more: bool) -> Regime:  # fmt: skip
+    return Regime(
+        "chat", f"{words}, {how} {100 * rate:.0f} %, {model}",
+        partial(chat_sets.load, source=source, how=how, rate=rate, model=model, epochs=epochs), **more,
+    )  # fmt: skip
 
 
 def _even(x: np.ndarray) -> np.ndarray:
@@ -137,6 +145,17 @@ REGIMES: dict[str, Regime] = {
     ),
     "multilabel-fashion-drop": _many("overlaid Fashion-MNIST", partial(overlaid, name="fashion_mnist"), "drop"),
     "multilabel-adult-flip": _many("facts of Adult", many_labels.table_attributes, "flip"),
+    "chat-blended-mixed": _chat("five tasks", chat_sets.blended, "mixed", rate=0.12, chosen_on=True),
+    "chat-reasoned-mixed": _chat("word problems", chat_sets.reasoned, "mixed", rate=0.12, chosen_on=True),
+    "chat-answered-mixed": _chat("questions of QNLI", chat_sets.answered, "mixed", rate=0.12, chosen_on=True),
+    "chat-blended-words": _chat("five tasks", chat_sets.blended, "words", model="stories15M", epochs=3),
+    "chat-blended-letters": _chat("five tasks", chat_sets.blended, "letters", model="stories15M", epochs=3),
+    "chat-transformed-mixed": _chat("rules of grammar", chat_sets.transformed, "mixed", rate=0.1),
+    "chat-transformed-words": _chat("rules of grammar", chat_sets.transformed, "words"),
+    "chat-calculated-shuffled": _chat("sums", chat_sets.calculated, "shuffled", rate=0.1, ahead=False),
+    "chat-paraphrased-mixed": _chat("paraphrases of MRPC", chat_sets.paraphrased, "mixed", rate=0.1, ahead=False),
+    "chat-continued-language": _chat("halves of AG News", chat_sets.continued, "language", rate=0.02, ahead=False),
+    "chat-continued-cut": _chat("halves of AG News", chat_sets.continued, "cut"),
     "token-grammar-type": _token("grammar with entities", token_sets.grammar, "type", chosen_on=True),
     "token-grammar-miss": _token("grammar with entities", token_sets.grammar, "miss", chosen_on=True),
     "token-news-case-token": _token("case of AG News", partial(token_sets.case, name=news), "token", chosen_on=True),

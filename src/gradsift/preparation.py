@@ -21,7 +21,7 @@ from gradsift.gradients.batching import is_out_of_memory
 from gradsift.gradients.model_state import evaluated
 from gradsift.settings import AuditSettings
 from gradsift.stages import Expected, choose_detectors
-from gradsift.stages.token_evidence import has_tokens
+from gradsift.stages.further_evidence import further_fields
 from gradsift.store.collect import SURROUNDED
 from gradsift.tasks import LabelledTask, Task, get_task, kind_of, read_outputs
 from gradsift.tasks.reading import some_batches
@@ -104,7 +104,7 @@ def prepare(
         gradients = PerSampleGradients(model, task, example, layers=settings.layers, precision=settings.precision)
     heads = heads_wanted(settings.cross_fit_heads, model, gradients, task)
     table = kind_of(task) in SURROUNDED and table_of(example) is not None
-    more = ({"inputs"} if table else set()) | ({"tokens"} if has_tokens(task, outputs) else set())
+    more = ({"inputs"} if table else set()) | further_fields(task, example, outputs)
     expected = _expected(task, gradients.closed_form, trajectory, heads=heads, more=more)
     detectors, ranking = choose_detectors(settings, expected)
     size = settings.batch_size

@@ -34,8 +34,12 @@ from gradsift.evidence import Evidence
 from gradsift.store import ArrayMatrix, FactoredMatrix, ShardedArray
 from gradsift.trajectory import Trajectory
 
-OF_CLASSES = [name for name in DETECTORS if get_detector(name).of_kind in (None, "class")]
-"""Detectors of several labels and of values have batteries of their own."""
+OF_CLASSES = [
+    name
+    for name in DETECTORS
+    if get_detector(name).of_kind in (None, "class") and get_detector(name).reads != ("responses",)
+]
+"""Detectors of several labels, of values and of responses have batteries of their own."""
 NAMES = [*OF_CLASSES, "sklearn.neighbors:LocalOutlierFactor", "sklearn.svm:OneClassSVM", "pyod.models.ecod:ECOD"]
 
 

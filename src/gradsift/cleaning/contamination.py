@@ -13,6 +13,8 @@ from gradsift.store import ArrayMatrix, GradientMatrix
 LARGEST = 0.5
 ROBUST_Z = 3.5
 """Robust z-score above which a sample counts as an outlier (Iglewicz and Hoaglin, 1993)."""
+FALSE_SHARE = 0.2
+"""Expected share of false alarms among discoveries."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,15 @@ def decide(
     held: bool = False,
     wrong_probability: np.ndarray | None = None,
     cut: float | None = None,
+    by_chance: np.ndarray | None = None,
 ) -> Decision:
     """Decides how many samples are flagged.
 
     A number is taken as it is. ``"auto"`` flags as many samples as have labels that are more probably wrong than right,
     where predictions that have not seen them tell it. Else it counts confident disagreements where there are classes
-    (:func:`count_disagreements`), what a posterior of several labels or of values says where there is one, and outliers of
-    the score elsewhere (:func:`count_outliers`). No test data is used.
+    (:func:`count_disagreements`), what a posterior of several labels or of values says where there is one, discoveries
+    where the probability by chance is known (:func:`count_discoveries`), and outliers of the score elsewhere
+    (:func:`count_outliers`). No test data is used.
     Where samples share the score at the cut, ``"auto"`` moves it to the nearer end of them, so that all or none are
     flagged; of a share that was given, they are drawn at random, and the words say so.
 
@@ -68,6 +72,7 @@ def decide(
         wrong: How many labels are wrong, where predictions that have not seen them tell it.
         wrong_probability: What a posterior of several labels, or of values, says of every sample, shape (n,).
         cut: The probability from which on samples count as wrong; outliers of the probability count where left out.
+        by_chance: How probable each score is by chance, shape (n,).
         held: Whether every group loses the same share, so that there is no one cut.
 
     Returns:
@@ -78,6 +83,8 @@ def decide(
         count = round(contamination * len(scores))
         words = "The share was given." if wrong is None else f"The share was given. {wrong.words(len(scores))}"
         decision = Decision(count, count / len(scores), contamination, contamination, words)
+    elif by_chance is not None:
+        decision = count_discoveries(by_chance)
     elif wrong is not None:
         decision = _more_probably_wrong(wrong, len(scores))
     elif wrong_probability is not None:
@@ -192,5 +199,30 @@ def count_outliers(scores: np.ndarray) -> Decision:
     words = (
         f"Their scores lie more than {ROBUST_Z} robust deviations above the median; between {least:,} (4.5 deviations) "
         f"and {most:,} (3) samples could be flagged. This is a rule of thumb about outliers, no estimate of wrong labels."
+    )
+    return Decision(count, count / size, least / size, most / size, words)
+
+
+def count_discoveries(by_chance: np.ndarray) -> Decision:
+    """Counts samples that chance does not explain, by the rule of Benjamini and Hochberg (1995).
+
+    The m least probable samples are flagged, with m the largest number for which ``p_(m) <= FALSE_SHARE m / n``.
+
+    Args:
+        by_chance: How probable each score is by chance, shape (n,).
+
+    Returns:
+        The decision; its interval comes from expected shares of 5 % and 50 %.
+    """
+    size, order = len(by_chance), np.sort(by_chance)
+    numbers = np.arange(1, size + 1)
+    count, least, most = (
+        min(int(numbers[order <= share * numbers / size].max(initial=0)), int(LARGEST * size))
+        for share in (FALSE_SHARE, 0.05, 0.5)
+    )
+    words = (
+        f"Chance alone would explain {100 * FALSE_SHARE:.0f} % of them (Benjamini-Hochberg); of {least:,} it would "
+        f"explain 5 %, of {most:,} a half. Right but unusual samples are flagged, too, so the share of false alarms may be "
+        "larger: read a few before any is dropped."
     )
     return Decision(count, count / size, least / size, most / size, words)

@@ -12,6 +12,7 @@ from gradsift.detectors.pairs import SwappedPairPosterior, SwappedPairs
 from gradsift.detectors.per_class import PerClass
 from gradsift.detectors.posterior import WrongLabelPosterior, WrongLabelPosteriorAlongTraining
 from gradsift.detectors.registry import DETECTORS, get_detector
+from gradsift.detectors.responses import ResponseSurprise
 from gradsift.detectors.scores import detrimental_scores, influence_scores
 from gradsift.detectors.tokens import WorstToken, WrongTokenPosterior
 from gradsift.detectors.values import WrongValuePosterior
@@ -30,6 +31,7 @@ __all__ = [
     "Loss",
     "NormalizedMargin",
     "PerClass",
+    "ResponseSurprise",
     "SelfConfidence",
     "SwappedPairPosterior",
     "SwappedPairs",

@@ -13,6 +13,7 @@ from gradsift.detectors.norms import L1Norm, L2Norm
 from gradsift.detectors.pairs import SwappedPairPosterior
 from gradsift.detectors.per_class import PerClass
 from gradsift.detectors.posterior import WrongLabelPosterior, WrongLabelPosteriorAlongTraining
+from gradsift.detectors.responses import ResponseSurprise
 from gradsift.detectors.tokens import WorstToken, WrongTokenPosterior
 from gradsift.detectors.trajectory import AlongTraining
 from gradsift.detectors.values import WrongValuePosterior
@@ -35,6 +36,7 @@ DETECTORS: dict[str, Callable[[int], Detector]] = {
     "value_posterior": lambda seed: WrongValuePosterior(random_state=seed),
     "token_posterior": lambda seed: WrongTokenPosterior(random_state=seed),
     "pair_posterior": lambda seed: SwappedPairPosterior(random_state=seed),
+    "response_surprise": lambda seed: ResponseSurprise(random_state=seed),
     "worst_token": lambda _seed: WorstToken(),
     "l2_along_training": lambda _seed: AlongTraining("l2"),
     "l1_along_training": lambda _seed: AlongTraining("l1"),

@@ -17,6 +17,7 @@ from gradsift.store import ArrayMatrix, GradientMatrix
 from gradsift.tasks import Kind
 
 if TYPE_CHECKING:
+    from gradsift.evidence.responses import ResponseEvidence
     from gradsift.evidence.tokens import TokenEvidence
     from gradsift.trajectory import Trajectory
 
@@ -24,7 +25,7 @@ Provenance = Literal["in-sample", "out-of-fold", "along training", "unknown"]
 """Where a field comes from: a model that was trained on the sample with its label (``in-sample``), one that has not seen it
 (``out-of-fold``), the mean over a training (``along training``), or the user did not say (``unknown``)."""
 
-FIELDS = ("predictions", "features", "inputs", "labels", "losses", "gradients", "trajectory", "tokens")
+FIELDS = ("predictions", "features", "inputs", "labels", "losses", "gradients", "trajectory", "tokens", "responses")
 """What a detector may declare that it reads."""
 
 
@@ -47,6 +48,7 @@ class Evidence:
         gradients: Per-sample gradients, shape (n, p), with their exact norms.
         trajectory: Statistics along training.
         tokens: What is known of the samples' tokens, where each token has a class.
+        responses: What is known of the responses of chats.
         kind: What labels are; ``None`` where there are none.
         folds: The fold that held each sample out, shape (n,), where predictions are out of fold.
         by_epoch: Predictions after every epoch, shape (epochs, n, K), where a training gave them.
@@ -72,6 +74,7 @@ class Evidence:
     data_fingerprint: str | None = None
     inputs: Any = None
     tokens: TokenEvidence | None = None
+    responses: ResponseEvidence | None = None
 
     def __post_init__(self) -> None:
         """Makes matrices of arrays, and checks that every field is of the same samples."""

@@ -24,7 +24,7 @@ from gradsift.result import Audit
 from gradsift.settled import Settled
 from gradsift.stages import OpenRun, finish
 from gradsift.stages.cross_fit_heads import add_head_predictions
-from gradsift.stages.token_evidence import tokens_for
+from gradsift.stages.further_evidence import readable, with_further
 from gradsift.tasks import Task
 from gradsift.trajectory import Trajectory
 
@@ -78,17 +78,14 @@ def complete(
     evidence = evidence.with_(class_names=settled.class_names)
     detectors = {name: get_detector(name, seed=settings.seed) for name in settled.detectors}
     with clock.stage("scores"):
-        tokens = tokens_for(
-            detectors.values(), at_hand.model, at_hand.task, samples, np.arange(settled.samples), opened.batch_size,
-            show_progress=request.show_progress,
+        evidence = with_further(
+            evidence, detectors.values(), at_hand.model, at_hand.task, samples, np.arange(settled.samples),
+            opened.batch_size, show_progress=request.show_progress,
         )  # fmt: skip
-    ranking = settled.ranking
-    if tokens is None:
-        detectors = {name: one for name, one in detectors.items() if one.reads != ("tokens",)}
-        if ranking not in detectors:
-            ranking = "loss" if "loss" in detectors else next(iter(detectors))
-            logger.warning("single tokens are looked at with the model at hand; %s ranks the samples", ranking)
-    evidence = evidence.with_(tokens=tokens)
+    ranking, detectors = settled.ranking, readable(detectors, evidence)
+    if ranking not in detectors:
+        ranking = "loss" if "loss" in detectors else next(iter(detectors))
+        logger.warning("%s needs the model at hand; %s ranks the samples", settled.ranking, ranking)
     chosen = Chosen(detectors, ranking, samples, settled.details)
     result = scored(opened, evidence, chosen, at_hand.train_set, request, clock)
     if samples is not None and at_hand.model is not None and at_hand.task is not None:

@@ -22,7 +22,7 @@ from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages import finish
 from gradsift.stages.cross_fit_heads import add_head_predictions
-from gradsift.stages.token_evidence import tokens_for
+from gradsift.stages.further_evidence import with_further
 from gradsift.store import RunDirectory
 from gradsift.tasks import LabelledTask, kind_of
 
@@ -93,18 +93,11 @@ def rehearse(
         began = time.perf_counter()
         if ready.cross_fit_heads:
             add_head_predictions(run, settings, kind_of(ready.task), show_progress=False)
-        evidence = stored_evidence(run, kind_of(ready.task)).with_(
-            class_names=ready.class_names,
-            tokens=tokens_for(
-                ready.detectors.values(),
-                model,
-                ready.task,
-                ready.samples,
-                chosen % len(ready.samples),
-                ready.batch_size,
-                show_progress=False,
-            ),
-        )
+        evidence = stored_evidence(run, kind_of(ready.task)).with_(class_names=ready.class_names)
+        evidence = with_further(
+            evidence, ready.detectors.values(), model, ready.task, ready.samples, chosen % len(ready.samples),
+            ready.batch_size, show_progress=False,
+        )  # fmt: skip
         table = finish(
             run, evidence, ready.detectors, ready.detector, settings,
             samples=ready.samples, details=details, show_progress=False,

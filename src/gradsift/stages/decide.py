@@ -67,6 +67,7 @@ def decide_cut(
         held=held is not None,
         wrong_probability=scores.part_wrong,
         cut=cut,
+        by_chance=scores.by_chance,
     )
     if isinstance(scores.parts, WrongTokenPosterior):
         decision = replace(decision, words=in_tokens(decision, evidence, contamination == "auto"))

@@ -56,6 +56,7 @@ DEFAULTS: dict[Kind | None, tuple[Default, ...]] = {
         Default("loss"),
     ),
     None: (
+        Default("response_surprise", frozenset({"responses"}), columns=("l2", "isolation_forest", "loss")),
         Default("l2", frozenset({"gradients"}), columns=("isolation_forest", "loss")),
         Default("loss"),
     ),

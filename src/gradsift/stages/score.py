@@ -10,6 +10,7 @@ import numpy as np
 from gradsift.detectors import (
     Belief,
     Detector,
+    ResponseSurprise,
     SwappedPairPosterior,
     WrongLabelPosterior,
     WrongLabels,
@@ -38,6 +39,7 @@ class Scores:
         wrong_probability: What it says of each label, shape (n,), where that is calibrated.
         parts: The same for several labels, values or tokens a sample, or for pairs.
         part_wrong: What it says of the worst label, value or token of every sample, shape (n,).
+        responses: The fitted detector of unexpected responses, where it ranks.
     """
 
     by_detector: Mapping[str, np.ndarray]
@@ -46,11 +48,17 @@ class Scores:
     wrong_probability: np.ndarray | None = None
     parts: Parts | None = None
     part_wrong: np.ndarray | None = None
+    responses: ResponseSurprise | None = None
 
     @property
     def main(self) -> np.ndarray:
         """Scores of the detector that ranks, shape (n,); high = detrimental."""
         return self.by_detector[self.ranking]
+
+    @property
+    def by_chance(self) -> np.ndarray | None:
+        """How probable each score is by chance, shape (n,), where the detector that ranks tells it."""
+        return None if self.responses is None else 10.0**-self.main
 
     @property
     def wrong_labels(self) -> WrongLabels | None:
@@ -96,6 +104,8 @@ def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *
         for name, detector in detectors.items():
             scores[name] = detrimental_scores(detector, detector.observed(evidence), labels)
             bar.advance()
+    if isinstance(ranks := detectors[ranking], ResponseSurprise):
+        return Scores(scores, ranking, responses=ranks)
     for name in (ranking, *detectors):
         posterior = detectors[name]
         if isinstance(posterior, WrongLabelPosterior):

@@ -20,6 +20,7 @@ from gradsift.table.build import predicted_labels
 from gradsift.table.duplicates import conflicting_duplicates
 from gradsift.table.kinds import Beliefs
 from gradsift.table.parts import Suggestions, of_label_sets, of_pairs, of_values
+from gradsift.table.responses import response_words
 from gradsift.table.tokens import build_token_table, token_words
 
 
@@ -86,7 +87,7 @@ def tabulate(
         features=features,
         duplicates=duplicates,
         suggestions=suggestions(evidence, scores, cut.flagged),
-        token_reasons={} if tokens is None else token_words(tokens, names),
+        part_reasons=_part_reasons(evidence, scores, cut.flagged, tokens),
         about=about,
     )
     predicted = table["predicted_label"].to_numpy() if classes is not None and predictions is not None else None
@@ -98,6 +99,15 @@ def tabulate(
     notices = [notice for notice in notices if not unseen or notice.kind == "weak_model"]
     notices += cut_notices(cut.flagged, scores.main, classes=classes, class_names=names, groups=cut.groups)
     return Tabulated(table, notices, seen, tokens)
+
+
+def _part_reasons(evidence: Evidence, scores: Scores, flagged: np.ndarray, tokens: pa.Table | None) -> dict[int, str]:
+    """What is said of the parts of flagged samples: their tokens, or their responses."""
+    if tokens is not None:
+        return token_words(tokens, evidence.class_names)
+    if scores.responses is not None and evidence.responses is not None:
+        return response_words(np.flatnonzero(flagged), evidence.responses, scores.responses)
+    return {}
 
 
 def suggestions(evidence: Evidence, scores: Scores, flagged: np.ndarray) -> Suggestions | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 
 from gradsift.data import Samples
 from gradsift.data.batch import Batch, to_model
-from gradsift.detectors import Detector
 from gradsift.evidence import Evidence
 from gradsift.evidence.tokens import TokenEvidence
 from gradsift.gradients import Batcher
@@ -24,7 +22,7 @@ from gradsift.gradients.model_state import evaluated
 from gradsift.gradients.selection import last_layer
 from gradsift.progress import progress
 from gradsift.store import ArrayMatrix
-from gradsift.tasks import NO_TARGET, Task, TokenClassification
+from gradsift.tasks import NO_TARGET, TokenClassification
 from gradsift.writing import writing
 
 CLASSES = 1000
@@ -47,36 +45,6 @@ def has_tokens(task: Any, outputs: Any) -> bool:
         and outputs.ndim == 3
         and outputs.shape[-1] <= CLASSES
     )
-
-
-def tokens_for(
-    detectors: Iterable[Detector],
-    model: nn.Module | None,
-    task: Task | None,
-    samples: Samples | None,
-    positions: np.ndarray,
-    batch_size: int,
-    *,
-    show_progress: bool = True,
-) -> TokenEvidence | None:
-    """What is known of single tokens, where a detector reads it and model and data set are at hand.
-
-    Args:
-        detectors: Those that were chosen.
-        model: The model.
-        task: The task.
-        samples: The data set.
-        positions: Which samples.
-        batch_size: Samples a batch.
-        show_progress: Whether to show a progress bar.
-
-    Returns:
-        The evidence, or ``None``.
-    """
-    wanted = any("tokens" in detector.reads for detector in detectors)
-    if not wanted or model is None or samples is None or not isinstance(task, TokenClassification):
-        return None
-    return token_evidence(model, task, samples, positions, Batcher(batch_size), show_progress=show_progress)
 
 
 def token_evidence(

@@ -34,7 +34,7 @@ def build_table(
     features: GradientMatrix | None = None,
     duplicates: Mapping[int, np.ndarray] | None = None,
     suggestions: Suggestions | None = None,
-    token_reasons: Mapping[int, str] | None = None,
+    part_reasons: Mapping[int, str] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> pa.Table:
     """Builds the table.
@@ -55,7 +55,7 @@ def build_table(
         duplicates: Position of a flagged sample to those with the same input and other labels, as
             :func:`~gradsift.table.duplicates.conflicting_duplicates` finds them.
         suggestions: What is suggested for several labels or for values, where a detector suggests something.
-        token_reasons: Position to what is said of the sample's tokens.
+        part_reasons: Position to what is said of the sample's tokens, or of its response.
         about: What else the table says of itself, such as the run and the data that it belongs to.
 
     Returns:
@@ -88,7 +88,7 @@ def build_table(
         suggested = suggestions.labels
         size_of = (lambda _: "") if kind == "pair" else lambda position: f"{words[position]}; "
         words = {position: f"{size_of(position)}{suggestions.words[position]}" for position in chosen.tolist()}
-    words |= {position: said for position, said in (token_reasons or {}).items() if position in words}
+    words |= {position: said for position, said in (part_reasons or {}).items() if position in words}
     columns: dict[str, Any] = {
         "position": np.arange(size, dtype=np.int64),
         "id": np.arange(size).astype(str) if ids is None else ids,
