@@ -70,7 +70,7 @@ def _pair(words: str, source: Callable[..., pair_sets.Pairs], *, rate: float = 0
 
 
 def _chat(words: str, source: Callable[..., chat_sets.Chats], how: str, *, rate: float = 0.05,
-          model: str = "stories260K", epochs: int = 4, **more: bool) -> Regime:  # fmt: skip
+          model: str = "stories260K", epochs: int = 3, **more: bool) -> Regime:  # fmt: skip
     return Regime(
         "chat", f"{words}, {how} {100 * rate:.0f} %, {model}",
         partial(chat_sets.load, source=source, how=how, rate=rate, model=model, epochs=epochs), **more,
@@ -148,8 +148,8 @@ REGIMES: dict[str, Regime] = {
     "chat-blended-mixed": _chat("five tasks", chat_sets.blended, "mixed", rate=0.12, chosen_on=True),
     "chat-reasoned-mixed": _chat("word problems", chat_sets.reasoned, "mixed", rate=0.12, chosen_on=True),
     "chat-answered-mixed": _chat("questions of QNLI", chat_sets.answered, "mixed", rate=0.12, chosen_on=True),
-    "chat-blended-words": _chat("five tasks", chat_sets.blended, "words", model="stories15M", epochs=3),
-    "chat-blended-letters": _chat("five tasks", chat_sets.blended, "letters", model="stories15M", epochs=3),
+    "chat-blended-words": _chat("five tasks", chat_sets.blended, "words", model="stories15M", epochs=2),
+    "chat-blended-letters": _chat("five tasks", chat_sets.blended, "letters", model="stories15M", epochs=2),
     "chat-transformed-mixed": _chat("rules of grammar", chat_sets.transformed, "mixed", rate=0.1),
     "chat-transformed-words": _chat("rules of grammar", chat_sets.transformed, "words"),
     "chat-calculated-shuffled": _chat("sums", chat_sets.calculated, "shuffled", rate=0.1, ahead=False),

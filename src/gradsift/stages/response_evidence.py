@@ -78,12 +78,13 @@ def response_evidence(
         if prompted.any():
             short, short_lengths, _ = token_losses(model, task, without_prompts(batch, learnt, real))
             alone = torch.where(prompted, short.sum(dim=1) / short_lengths, alone)
-        ends = np.full((len(last), 2), -1), np.zeros((len(last), 2))
+        end_tokens, ends = np.full((len(last), 2), -1), np.zeros((len(last), 2))
+        ids, losses_of = batch["input_ids"].cpu().numpy(), losses.cpu().numpy()
         for row, places in enumerate(last):
             for place, at in zip((-1, -2), reversed(places), strict=False):
-                ends[0][row, place], ends[1][row, place] = batch["input_ids"][row, at + 1], losses[row, at]
-        words = [count.transform(_texts(batch["input_ids"], side, tokenizer)) for side in (real & ~learnt, learnt)]
-        return (losses.sum(dim=1) / lengths).cpu().numpy(), alone.cpu().numpy(), *ends, *words
+                end_tokens[row, place], ends[row, place] = ids[row, at + 1], losses_of[row, at]
+        words = [count.transform(_texts(ids, side.cpu().numpy(), tokenizer)) for side in (real & ~learnt, learnt)]
+        return (losses.sum(dim=1) / lengths).cpu().numpy(), alone.cpu().numpy(), end_tokens, ends, *words
 
     with progress("responses", len(positions), show=show_progress) as bar:
         walk = each_batch(read, samples.batch, positions, batcher, model=model, bar=bar)
@@ -144,7 +145,7 @@ def _masks(batch: Batch) -> tuple[Tensor, Tensor]:
     return learnt, batch["attention_mask"].bool() if "attention_mask" in batch else torch.ones_like(learnt)
 
 
-def _texts(tokens: Tensor, chosen: Tensor, tokenizer: Any) -> list[str]:
+def _texts(tokens: np.ndarray, chosen: np.ndarray, tokenizer: Any) -> list[str]:
     """Chosen tokens of every sample as a text."""
     decode: Callable[[list[int]], str] = (
         (lambda ids: str(tokenizer.decode(ids))) if tokenizer is not None else lambda ids: " ".join(map(str, ids))
