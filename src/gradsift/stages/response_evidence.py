@@ -76,7 +76,7 @@ def response_evidence(
         alone = torch.full_like(lengths, torch.nan, dtype=losses.dtype)
         prompted = (real & ~learnt)[:, 1:].any(dim=1)
         if prompted.any():
-            short, short_lengths, _ = token_losses(model, task, without_prompts(batch, learnt, real))
+            short, short_lengths = token_losses(model, task, without_prompts(batch, learnt, real))[:2]
             alone = torch.where(prompted, short.sum(dim=1) / short_lengths, alone)
         end_tokens, ends = np.full((len(last), 2), -1), np.zeros((len(last), 2))
         ids, losses_of = batch["input_ids"].cpu().numpy(), losses.cpu().numpy()
