@@ -95,6 +95,15 @@ def test_features_give_the_evidence_and_the_training_the_choice():
     assert len(calls) == 1  # the final model
 
 
+def test_long_rows_of_numbers_may_be_features_and_it_is_said_so():
+    features, _, given = blobs(200, rate=0.2, seed=3)
+    wide = np.concatenate([features, np.zeros((200, 58), dtype=np.float32)], axis=1)
+    for inputs, is_said in ((wide, True), (features, False)):
+        told = []
+        gradsift.improve(memorising, (inputs, given), folds=2, trainings=4, tell=told.append, show_progress=False)
+        assert any("features of a frozen model" in line for line in told) == is_said
+
+
 def test_other_features_in_the_same_folder_are_audited_anew(tmp_path):
     features, _, given = blobs(300, rate=0.2, seed=3)
     data = (features, given)

@@ -172,6 +172,11 @@ def improve(
     notices = _notices_before(train_fn, samples, test_set, features)
     planned = _planned(0 if by_heads else trainings, seeds, tested=test_set is not None)
     timed = None if train_fn is None else TimedTraining(train_fn, tell, planned)
+    if features is None and _are_like_features(samples):
+        tell(
+            "Inputs are long rows of numbers. If they are features of a frozen model, give them as features, too: heads on "
+            "features find more wrong labels than trainings that memorise them."
+        )
     tell(_plan_in_words(trainings, folds, seeds, features is not None, by_heads=by_heads, tested=test_set is not None))
     evidence = (
         cross_fit(
@@ -247,6 +252,14 @@ def _choose(
     return choose_by_training(
         training, wrong, true, labels, fold_of, accepts=accepts, trainings=trainings, unchanged=unchanged
     )
+
+
+def _are_like_features(samples: Samples) -> bool:
+    """Whether inputs are rows of at least 64 fractional numbers, as penultimate layers give them."""
+    pair = samples.inputs_and_labels
+    inputs = None if pair is None else pair[0]
+    shape, kind = getattr(inputs, "shape", ()), str(getattr(inputs, "dtype", ""))
+    return len(shape) == 2 and shape[1] >= 64 and "float" in kind
 
 
 def _evidence_of(
