@@ -36,13 +36,15 @@ def test_the_tutorial_runs(tmp_path, capsys):
     assert (tmp_path / "report.html").exists()
 
 
-def test_the_recipes_of_tokens_several_labels_numbers_and_pairs_run():
+def test_the_recipes_of_chats_tokens_several_labels_numbers_and_pairs_run():
     torch.manual_seed(0)
     known = {"gradsift": gradsift, "X": torch.randn(120, 3), "tokens": torch.randint(0, 9, (120, 5))}
     answers = [{"chosen": f"w{8 + place % 9} w9", "rejected": f"w{20 + place % 7}"} for place in range(40)]
     reward = BY_NAME["llama_sequence"]
     tagger = torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Linear(4, 3)).eval()
+    talker = {"tokenizer": tokenizer(template=TEMPLATE, limit=32), "model": BY_NAME["llama_lm"].make()}
     by_recipe = [
+        {"rows": chats(30)} | talker,
         {"tagger": tagger, "tags": known["tokens"] % 3},
         {"model": torch.nn.Linear(3, 3).eval(), "Y": (known["X"] > 0).long()},
         {"model": torch.nn.Linear(3, 1).eval(), "y": known["X"][:, 0]},
