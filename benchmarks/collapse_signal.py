@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ import pyarrow.parquet as pq
 import torch
 import transformers
 from frame.command import parser_of, quiet, run_seeds
-from frame.page import write_page
+from frame.images import grey
+from frame.page import interval, write_page
 from frame.rows import Rows, machine
 from scipy.stats import spearmanr
 from torch import nn
@@ -31,7 +33,7 @@ from torch.nn import functional
 import gradsift
 from gradsift.curvature.vectors import flattened
 from gradsift.data import Samples
-from gradsift.evaluation import detection, detection_measures, estimate, flip_labels
+from gradsift.evaluation import detection, detection_measures, flip_labels
 from gradsift.geometry import alignment, collapse
 from gradsift.geometry.advice import FITTED
 from gradsift.geometry.spectra import spectrum
@@ -58,11 +60,9 @@ LAYERS = {
 
 def fashion(arguments: argparse.Namespace, noise: float, seed: int) -> tuple[nn.Module, Any, np.ndarray]:
     """A small convolutional network, 3,000 images, and which labels are wrong."""
-    table = pq.read_table(arguments.data / "fashion_mnist" / "train_subset.parquet")
-    chosen = np.random.default_rng([seed, 5]).choice(len(table), 3000, replace=False)
-    table = table.take(chosen)
-    pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(-1, 1, 28, 28)
-    true = table["label"].to_numpy()
+    pixels, true = grey(arguments.data, "fashion_mnist", "train")
+    chosen = np.random.default_rng([seed, 5]).choice(len(true), 3000, replace=False)
+    pixels, true = pixels[chosen], true[chosen]
     given = flip_labels(true, noise, seed=seed)
     torch.manual_seed(seed)
     model = nn.Sequential(
@@ -221,6 +221,7 @@ def states() -> list[dict[str, Any]]:
     return found
 
 
+mean_of = partial(interval, digits=2)
 MEASURES = {
     "share fitted less share nearest to its given class's mean": "memorised",
     "nearest class mean is the prediction (NC4)": "nearest",
@@ -238,11 +239,6 @@ def by_run(found: list[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]:
     for one in found:
         runs.setdefault(one["run"], []).append(one)
     return runs
-
-
-def mean_of(values: list[float], digits: int = 2) -> str:
-    found = estimate(values)
-    return f"{found.mean:.{digits}f} ± {found.half_width:.{digits}f}"
 
 
 def course(found: list[dict[str, Any]], name: str) -> list[str]:
@@ -326,7 +322,7 @@ def projections(found: list[dict[str, Any]]) -> list[str]:
         "|---|" + "---|" * len(DIMENSIONS),
     ]
     for layers in ("last", "all"):
-        cells = [mean_of([one["dimensions"][f"{layers} {d}"] for one in chosen], 3) for d in DIMENSIONS]
+        cells = [mean_of([one["dimensions"][f"{layers} {d}"] for one in chosen], digits=3) for d in DIMENSIONS]
         lines.append(f"| {layers} | {' | '.join(cells)} |")
     return lines
 

@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from frame.command import parser_of, run_seeds
-from frame.page import write_page
+from frame.images import grey
+from frame.memory import kilobytes, reset_peak
+from frame.page import interval, write_page
 from frame.rows import Rows, machine
 from torch import nn
 from torch.nn import functional
@@ -100,12 +101,11 @@ def train(dataset: Any, *, seed: int, keep: list[tuple[dict[str, Any], float]] |
 
 def load(arguments: argparse.Namespace, seed: int) -> tuple[Data, np.ndarray, Data, Data]:
     """Training set with given labels; which of them are wrong; validation set; test set."""
-    folder, generator = arguments.data / "fashion_mnist", np.random.default_rng([seed, 70])
+    generator = np.random.default_rng([seed, 70])
 
     def images(part: str) -> Data:
-        table = pq.read_table(folder / f"{part}_subset.parquet")
-        pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(-1, 1, 28, 28)
-        return pixels.astype(np.float32) / 255, table["label"].to_numpy()
+        pixels, labels = grey(arguments.data, "fashion_mnist", part)
+        return pixels.astype(np.float32) / 255, labels
 
     x, y = images("train")
     order = generator.permutation(len(y))
@@ -201,19 +201,13 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     return found
 
 
-def peak() -> float:
-    """The most memory that this process has held so far, in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
 def ask(name: str, state: State, train_set: Data, held: Data) -> dict[str, Any]:
     """One method: answers, seconds and memory."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before, started = peak(), time.process_time()
+    reset_peak()
+    before, started = kilobytes("VmHWM"), time.process_time()
     method = {**METHODS, **SELF}[name](state).fit(state.model, train_set)
     scores = method.self_influence() if name in SELF else -method.influence(held)
-    found = {"seconds": time.process_time() - started, "memory": peak() - before, "scores": scores}
+    found = {"seconds": time.process_time() - started, "memory": (kilobytes("VmHWM") - before) / 1024, "scores": scores}
     found["report"] = short(method.report_)
     if name not in SELF:
         started = time.process_time()
@@ -317,14 +311,6 @@ def by_seed(rows: list[dict[str, Any]], name: str, measure: str) -> dict[int, fl
     return {r["seed"]: r[measure] for r in rows if r["method"] == name and measure in r}
 
 
-def cell(values: list[float], digits: int, sign: str = "") -> str:
-    if not values:
-        return ""
-    found = estimate(values)
-    width = "" if found.count < 2 else f" ± {found.half_width:.{digits}f}"
-    return f"{found.mean:{sign}.{digits}f}{width}"
-
-
 MEASURES = (("auroc", 3), ("ap", 3), ("precision", 2), ("lds", 3), ("accuracy", 1))
 
 
@@ -336,7 +322,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     for name in (*METHODS, *SELF, *CONTROLS):
         if not any(row["method"] == name for row in rows):
             continue
-        cells = [cell(list(by_seed(rows, name, measure).values()), digits) for measure, digits in MEASURES]
+        cells = [interval(list(by_seed(rows, name, measure).values()), digits) for measure, digits in MEASURES]
         for measure, digits in (("seconds", 2), ("seconds_each", 2), ("memory", 0)):
             values = list(by_seed(rows, name, measure).values())
             cells.append(f"{np.median(values):.{digits}f}" if values else "")
@@ -355,7 +341,7 @@ def differences(rows: list[dict[str, Any]], names: list[str], measures: tuple[st
     heads = {"auroc": "AUROC", "lds": "LDS", "accuracy": "accuracy after removal"}
     lines = ["| | " + " | ".join(heads[one] for one in measures) + " |", "|---" * (len(measures) + 1) + "|"]
     for name in names:
-        cells = [cell(paired(rows, name, "inner product", one), digits[one], "+") for one in measures]
+        cells = [interval(paired(rows, name, "inner product", one), digits[one], sign="+") for one in measures]
         if any(cells):
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines

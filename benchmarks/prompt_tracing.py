@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 import torch
 import transformers
 from frame.command import parser_of, quiet, run_seeds
-from frame.page import write_page
+from frame.page import interval, write_page
 from frame.rows import Rows, machine
 from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
@@ -40,7 +40,6 @@ from sklearn.random_projection import SparseRandomProjection
 
 import gradsift
 from gradsift.detectors import IsolationForest
-from gradsift.evaluation import estimate
 from gradsift.influence import DataInf, InnerProduct, SampleGradients, Utility
 from gradsift.tasks import CausalLM
 
@@ -220,14 +219,13 @@ def write() -> None:
         ]
         for name in sorted(first["measures"], key=lambda one: (one.split("/")[0] != "with classes", one)):
             setting, method = name.split("/")
-            cells = [estimate([row["measures"][name][measure] for row in mine]) for measure in ("auc", "recall")]
-            lines.append(f"| {setting.split()[0]} | {method} | {three(cells[0])} | {three(cells[1])} |")
+            cells = [
+                interval((row["measures"][name][measure] for row in mine), alone=" (one seed)")
+                for measure in ("auc", "recall")
+            ]
+            lines.append(f"| {setting.split()[0]} | {method} | {cells[0]} | {cells[1]} |")
         lines.append("")
     write_page("results-prompts.md", lines)
-
-
-def three(found: Any) -> str:
-    return f"{found.mean:.3f} ± {found.half_width:.3f}" if found.count > 1 else f"{found.mean:.3f} (one seed)"
 
 
 PAGE_HEAD = """# Which prompts shaped an output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -38,9 +38,9 @@ class ResNet20(nn.Module):
         return self.linear(x.mean(dim=(2, 3)))
 
 
-def resnet20(arguments: argparse.Namespace) -> nn.Module:
+def resnet20(data: Path) -> nn.Module:
     model = ResNet20()
-    weights = load_file(arguments.data / "models/cifar10_resnets/resnet20.safetensors")
+    weights = load_file(data / "models/cifar10_resnets/resnet20.safetensors")
     missing = model.load_state_dict(weights, strict=False)
     left = [name for name in missing.missing_keys if "num_batches" not in name] + missing.unexpected_keys
     if left:

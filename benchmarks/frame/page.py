@@ -52,3 +52,24 @@ def paired(values: Mapping[int, float], control: Mapping[int, float]) -> Estimat
     """
     seeds = sorted(values.keys() & control.keys())
     return estimate([values[seed] - control[seed] for seed in seeds]) if seeds else None
+
+
+def interval(values: Iterable[float] | Estimate, digits: int = 3, *, sign: str = "", alone: str = "") -> str:
+    """Mean and half width of the 95 % interval, for a cell.
+
+    Args:
+        values: One a seed, or their estimate.
+        digits: Behind the point.
+        sign: ``"+"`` where it is always shown.
+        alone: What stands behind the mean of a single value, which has no interval.
+
+    Returns:
+        Such as ``"0.812 ± 0.013"``; empty where there are no values.
+    """
+    if not isinstance(values, Estimate):
+        values = list(values)
+        if not values:
+            return ""
+        values = estimate(values)
+    width = f" ± {values.half_width:.{digits}f}" if values.count > 1 else alone
+    return f"{values.mean:{sign}.{digits}f}{width}"

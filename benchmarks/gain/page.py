@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from frame.page import interval
 from frame.rows import RESULTS, Row, read
 
 from gain.regimes import EVERY
@@ -136,9 +137,7 @@ def _table(gains: Gains, names: list[str]) -> list[str]:
 
 
 def _cell(found: Estimate | None) -> str:
-    if found is None:
-        return ""
-    return f"{found.mean:+.2f} ± {found.half_width:.2f}" if found.count > 1 else f"{found.mean:+.2f}"
+    return "" if found is None else interval(found, 2, sign="+")
 
 
 def _changed(rows: list[Row], names: list[str]) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from frame.rows import RESULTS, Row, add, machine, read
-
-__all__ = ["BUDGET", "DETECTION", "RESULTS", "RETRAINING", "Row", "add", "machine", "read"]
+from frame.rows import RESULTS
 
 DETECTION = RESULTS / "quality_detection.parquet"
 BUDGET = RESULTS / "quality_budget.parquet"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
+from frame import images
+from frame.images import grey, standardised
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_moons
 from sklearn.decomposition import TruncatedSVD
@@ -24,19 +24,13 @@ LENGTH = 24
 
 def fashion_mnist(data: Path, part: str) -> Labelled:
     """Images (n, 1, 28, 28), standardised, and labels of a stratified subset: 10,000 to train, 2,000 to test."""
-    table = pq.read_table(data / "fashion_mnist" / f"{part}_subset.parquet")
-    pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(-1, 1, 28, 28)
-    return torch.from_numpy((pixels.astype(np.float32) / 255 - 0.2860) / 0.3530), table["label"].to_numpy()
+    pixels, labels = grey(data, "fashion_mnist", part)
+    return torch.from_numpy((pixels.astype(np.float32) / 255 - 0.2860) / 0.3530), labels
 
 
 def cifar10(data: Path, part: str, rows: np.ndarray) -> Tensor:
     """Some images (m, 3, 32, 32), standardised."""
-    cells = pq.read_table(data / "cifar10" / f"{part}.parquet", columns=["image"])["image"].take(rows).to_pylist()
-    encoded = [cell["bytes"] if isinstance(cell, dict) else cell for cell in cells]
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in encoded])
-    mean, deviation = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2470, 0.2435, 0.2616])
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    return ((images - mean[:, None, None]) / deviation[:, None, None]).contiguous()
+    return standardised(images.cifar10(data, part, rows)[0], *images.CIFAR10).contiguous()
 
 
 def cifar10_labels(data: Path, part: str, column: str) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from frame.page import interval
 from frame.rows import Row
 
 from gradsift.evaluation import Estimate, estimate
@@ -82,10 +83,7 @@ def methods_of(kind: Information) -> list[str]:
 
 def cell(found: Estimate | None, digits: int = 3, sign: str = "") -> str:
     """Mean ± half width."""
-    if found is None:
-        return ""
-    width = "" if found.count < 2 else f" ± {found.half_width:.{digits}f}"
-    return f"{found.mean:{sign}.{digits}f}{width}"
+    return "" if found is None else interval(found, digits, sign=sign)
 
 
 def best_fixed(values: Values, kind: Information) -> str:

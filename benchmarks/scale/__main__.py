@@ -26,7 +26,7 @@ os.environ |= {
 }
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # modules are imported as scale.<module>
 
-from quality.rows import RESULTS, machine  # noqa: E402
+from frame.rows import RESULTS, machine  # noqa: E402
 
 PARTS = ("throughput", "kills", "scheduling", "memory")
 

@@ -8,7 +8,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from quality.rows import RESULTS
+from frame.rows import RESULTS
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs/scale.md"
 MARKS = "<!-- figures: python benchmarks/scale page -->", "<!-- end of figures -->"

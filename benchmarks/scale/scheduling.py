@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from quality.rows import RESULTS
+from frame.rows import RESULTS
 
 from gradsift.engines.on_ray import IN_FLIGHT
 from gradsift.plan.workers import best_shard_size

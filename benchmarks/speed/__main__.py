@@ -20,14 +20,18 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # for the frame; peers import the other modules
 
 import attribution  # noqa: F401  # registers its jobs
 import page
 import peers  # noqa: F401
-import rows
 from environments import prepare, python_of
+from frame.rows import Row
+from goals import ROWS
 from jobs import JOBS, WORKS, Job
 from models import CASES
 
@@ -55,7 +59,7 @@ def by_peer(jobs: Iterable[Job], *, together: bool = False) -> dict[str, list[Jo
     return groups
 
 
-def run(model: str, measure: str, jobs: list[Job], arguments: argparse.Namespace) -> list[rows.Row]:
+def run(model: str, measure: str, jobs: list[Job], arguments: argparse.Namespace) -> list[Row]:
     """Runs jobs in a fresh process; a job of which it gives no row, because it died, gets one that says how."""
     python = python_of(jobs[0].peer)
     if python is None:
@@ -84,7 +88,7 @@ def run(model: str, measure: str, jobs: list[Job], arguments: argparse.Namespace
     return found
 
 
-def show(row: rows.Row) -> None:
+def show(row: Row) -> None:
     if "refused" in row:
         what = row["refused"]
     elif row["measure"] == "memory":
@@ -136,7 +140,7 @@ def main() -> None:
                     for row in found:
                         show(row)
                     if not arguments.small:
-                        rows.write(found)
+                        ROWS.add(*found)
     if not arguments.small:
         page.write()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from html import escape
 
+from frame.rows import Row
 from goals import PLAIN, WHOLE, Found
 from models import CASES
-from rows import Row
 
 LEFT, WIDTH, STEP, TOP = 330, 560, 15, 44
 WORKS = ("last layer", *WHOLE)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rows import Row
+from frame.rows import Row, Rows
+
+ROWS = Rows("speed.jsonl", key=("device", "model", "measure", "peer", "job"))
 
 PLAIN = ("gradsift", "torch", "loop")
 """Whose rows are no peer's."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import rows as stored
 from figure import draw
-from goals import GOALS, WHOLE, Found, geometric_mean
+from frame.rows import Row
+from goals import GOALS, ROWS, WHOLE, Found, geometric_mean
 from jobs import JOBS, WORKS
 from models import CASES
-from rows import Row
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
@@ -76,7 +75,7 @@ DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 
 def write() -> None:
-    everything = [row for row in stored.read() if row["model"] in CASES]
+    everything = [row for row in ROWS.read() if row["model"] in CASES]
     lines = [HEAD]
     for device, name in DEVICES.items():
         rows = [row for row in everything if row["device"].startswith(device)]

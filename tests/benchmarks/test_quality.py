@@ -12,7 +12,8 @@ from gradsift.influence import DataInf
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from quality import noise, outcomes, ranks, rows, tables
+from frame import rows
+from quality import noise, outcomes, ranks, tables
 from quality.detect import removal
 from quality.methods import DEFAULTS, FLAWS, METHODS
 from quality.record import record

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from frame.rows import add, read
+
 SPEED = Path(__file__).resolve().parents[2] / "benchmarks" / "speed"
 
 
@@ -32,10 +36,10 @@ def row(peer, job, work, model="mlp", measure="time", **more):
 
 
 def test_a_newer_row_replaces_an_older_one_and_keeps_its_place(speed, tmp_path):
-    rows, path = speed("rows"), tmp_path / "speed.jsonl"
-    rows.write([row("gradsift", "L2", "L2", ms=1.0), row("loop", "L2", "L2")], path)
-    rows.write([row("gradsift", "L2", "L2", ms=9.0), row("gradsift", "L2", "L2", measure="memory")], path)
-    found = rows.read(path)
+    key, path = speed("goals").ROWS.key, tmp_path / "speed.jsonl"
+    add(path, [row("gradsift", "L2", "L2", ms=1.0), row("loop", "L2", "L2")], key)
+    add(path, [row("gradsift", "L2", "L2", ms=9.0), row("gradsift", "L2", "L2", measure="memory")], key)
+    found = read(path)
     assert [(one["peer"], one["measure"]) for one in found] == [
         ("gradsift", "time"),
         ("loop", "time"),
@@ -86,7 +90,7 @@ def test_memory_is_compared_with_a_training_pass_and_with_vmap(speed):
 def test_the_page_names_what_was_missed_and_what_was_refused(speed, tmp_path, monkeypatch):
     page = speed("page")
     monkeypatch.setattr(page, "PAGE", tmp_path / "performance.md")
-    monkeypatch.setattr(page.stored, "read", lambda: [
+    monkeypatch.setattr(page.ROWS, "read", lambda: [
         row("torch", "forward", "", training=0.3),
         row("torch", "training pass", ""),
         row("gradsift", "L2", "L2", training=1.4, error=2e-6),

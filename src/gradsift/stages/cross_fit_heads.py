@@ -1,7 +1,7 @@
 """Stage *cross-fit heads*: predictions from features alone, by heads that have not seen the sample, in rounds.
 
 Each round's posterior says which labels are probably wrong; the heads of the next round do not learn from these. All rounds
-predict all samples. Figures: benchmarks/heads.py, and benchmarks/kinds for pairs.
+predict all samples. Figures: benchmarks/gain, and benchmarks/kinds for pairs.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""How well influence functions remove a class, a backdoor or flagged samples from a model."""

@@ -1,0 +1,1 @@
+"""What forward influence finds, and what it costs, beside inner products."""

@@ -1,0 +1,1 @@
+"""Whether the plan of an audit is right, and what operations cost."""

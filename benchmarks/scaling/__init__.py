@@ -1,0 +1,1 @@
+"""How an audit scales with samples, dimensions and layers."""

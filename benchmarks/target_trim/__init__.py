@@ -1,0 +1,1 @@
+"""What trimming toward fairness and robustness does."""
