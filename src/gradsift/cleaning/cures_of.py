@@ -12,8 +12,8 @@ from gradsift.cleaning.cure import HOWS, Cure, How, keeping_every_class, none, s
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.detectors import WrongLabelPosterior, get_detector
 from gradsift.errors import DataError, SettingError
-from gradsift.evidence import stored_evidence, with_samples_never_drawn
-from gradsift.table import AuditedRun
+from gradsift.evidence import with_samples_never_drawn
+from gradsift.table import AuditedRun, evidence_of
 from gradsift.table.audited_run import by_position
 from gradsift.tasks import NUMBERED
 from gradsift.trajectory import Trajectory
@@ -179,13 +179,7 @@ def _weighted(audit: AuditedRun, labels: np.ndarray) -> Cure:
 
 def _softened(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | None) -> Cure:
     name = posterior_of(audit) or "posterior"
-    details = audit.details
-    evidence = stored_evidence(
-        audit.run,
-        audit.kind,
-        trajectory=trajectory,
-        provenance=details.get("provenance", {}).get("predictions", "in-sample"),
-    ).with_(class_names=audit.class_names)
+    evidence = evidence_of(audit, trajectory=trajectory)
     if evidence.predictions is None:
         raise SettingError("soft targets need predicted probabilities, and this audit has none: use 'drop'")
     if name == "posterior_along_training":

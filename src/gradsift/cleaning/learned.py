@@ -23,8 +23,7 @@ from gradsift.cleaning.decision import Decision
 from gradsift.cleaning.review_numbers import Standing
 from gradsift.detectors import WrongLabelPosterior
 from gradsift.detectors.posterior import odds_for_mean
-from gradsift.evidence import stored_evidence
-from gradsift.table import AuditedRun
+from gradsift.table import AuditedRun, evidence_of
 
 SPREADS = {"all": 0.6, "slope": 1.0, "given": 0.4, "other": 0.4, "pair": 0.6}
 """Standard deviation of the prior of each term, in units of log odds, chosen on two draws of CIFAR-10N."""
@@ -62,19 +61,19 @@ class Learner:
         self._given, self._other = _classes(audit)
 
     @classmethod
-    def of_classes(cls, prior: np.ndarray, given: np.ndarray, other: np.ndarray) -> Learner:
+    def of_classes(cls, prior: np.ndarray, given_labels: np.ndarray, other: np.ndarray) -> Learner:
         """A learner of what is already known.
 
         Args:
             prior: Probability that each given label is wrong, shape (n,).
-            given: Given classes, shape (n,).
+            given_labels: Given classes, shape (n,).
             other: The class that is likeliest where the given one is wrong, shape (n,).
 
         Returns:
             The learner.
         """
         learner = cls.__new__(cls)
-        learner.prior, learner._given, learner._other = prior, given, other
+        learner.prior, learner._given, learner._other = prior, given_labels, other
         return learner
 
     def learn(self, standing: Mapping[int, Decision]) -> Learned:
@@ -156,9 +155,7 @@ def _classes(audit: AuditedRun) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Given classes, and the likeliest other ones, shape (n,); ``None`` where samples have no class or prediction."""
     if audit.kind != "class" or audit.table["given_label"].null_count:
         return None, None
-    evidence = stored_evidence(
-        audit.run, audit.kind, provenance=audit.details.get("provenance", {}).get("predictions", "in-sample")
-    )
+    evidence = evidence_of(audit)
     if evidence.predictions is None:
         return None, None
     given = audit.table["given_label"].to_numpy()
@@ -166,21 +163,21 @@ def _classes(audit: AuditedRun) -> tuple[np.ndarray | None, np.ndarray | None]:
     return given, likeliest_other(posterior, given)
 
 
-def likeliest_other(posterior: WrongLabelPosterior, given: np.ndarray) -> np.ndarray:
+def likeliest_other(posterior: WrongLabelPosterior, given_labels: np.ndarray) -> np.ndarray:
     """The class that is the likeliest true one where the given label is wrong.
 
     Args:
         posterior: The fitted posterior.
-        given: Given classes, shape (n,).
+        given_labels: Given classes, shape (n,).
 
     Returns:
         Shape (n,).
     """
-    other = np.empty(len(given), dtype=np.int64)
-    for start in range(0, len(given), PIECE):
-        places = np.arange(start, min(start + PIECE, len(given)))
+    other = np.empty(len(given_labels), dtype=np.int64)
+    for start in range(0, len(given_labels), PIECE):
+        places = np.arange(start, min(start + PIECE, len(given_labels)))
         rows = posterior.true_class_probabilities(places)
-        rows[np.arange(len(rows)), given[places]] = -1.0
+        rows[np.arange(len(rows)), given_labels[places]] = -1.0
         other[places] = rows.argmax(axis=1)
     return other
 

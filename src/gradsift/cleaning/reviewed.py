@@ -138,19 +138,19 @@ class Reviewed:
             weights=None if cure.weights is None else self._weights(cure.weights, cure.given),
         )
 
-    def targets(self, targets: np.ndarray, given: np.ndarray) -> np.ndarray:
+    def targets(self, targets: np.ndarray, given_labels: np.ndarray) -> np.ndarray:
         """Probabilities of the true class as people have decided.
 
         Args:
             targets: What the model believes, shape (n, K).
-            given: Given labels, shape (n,).
+            given_labels: Given labels, shape (n,).
 
         Returns:
             Shape (n, K): certain where a label was kept or replaced, as decided where it is ambiguous.
         """
         new, certain = targets.copy(), np.eye(targets.shape[1], dtype=targets.dtype)
         kept, (relabelled, classes) = self.positions("keep"), self.relabelled
-        new[kept], new[relabelled] = certain[given[kept]], certain[classes]
+        new[kept], new[relabelled] = certain[given_labels[kept]], certain[classes]
         for place in self.positions("ambiguous").tolist():
             if self.decisions[place].label is not None:
                 new[place] = self.decisions[place].label

@@ -16,11 +16,11 @@ from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
 from gradsift.evaluation.choice import Choice, choose
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
-from gradsift.evidence import TrainFunction, assign_folds, stored_evidence
+from gradsift.evidence import TrainFunction, assign_folds
 from gradsift.evidence.cross_fit import Predict
 from gradsift.locations import Location
 from gradsift.progress import progress
-from gradsift.table import AuditedRun
+from gradsift.table import AuditedRun, evidence_of
 from gradsift.table.audited_run import OF_PREDICTIONS
 from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
@@ -85,7 +85,7 @@ def choose_cure(
     scores[detrimental_order(audit, reviewed)] = np.arange(len(audit), 0, -1)
     fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
     if train_fn is None:
-        stored = stored_evidence(audit.run, audit.kind).features
+        stored = evidence_of(audit).features
         features = np.concatenate([rows for _, rows in stored.chunks()])
         return choose_by_heads(features, scores, posterior, labels, fold_of, accepts=(), seed=seed)
     audit.samples_of(train_set)

@@ -55,7 +55,7 @@ def rehearse(
     ready: Preparation,
     settings: AuditSettings,
     checked: Probe,
-    given: Mapping[str, np.ndarray],
+    statistics: Mapping[str, np.ndarray],
     size: int,
 ) -> Rehearsal:
     """Scores and page of rows drawn from given ones, each number a little changed so that no two are the same.
@@ -65,18 +65,18 @@ def rehearse(
         ready: What the audit would begin with.
         settings: The settings.
         checked: What the checks before the audit measured.
-        given: Statistics of some samples, as shards hold them.
+        statistics: Statistics of some samples, as shards hold them.
         size: How many rows.
 
     Returns:
         What it took.
     """
-    generator, found = np.random.default_rng(0), len(given["loss"])
+    generator, found = np.random.default_rng(0), len(statistics["loss"])
     chosen = np.arange(size) if size == found else generator.choice(found, size, replace=size > found)
-    if isinstance(ready.task, LabelledTask) and ready.task.kind == "class" and not np.ptp(given["label"]):
+    if isinstance(ready.task, LabelledTask) and ready.task.kind == "class" and not np.ptp(statistics["label"]):
         # These rows are of one class, which scores refuse; all samples together need not be.
-        another = (given["label"] + (np.arange(found) == chosen[0])) % given["prediction"].shape[1]
-        given = {**given, "label": another}
+        another = (statistics["label"] + (np.arange(found) == chosen[0])) % statistics["prediction"].shape[1]
+        statistics = {**statistics, "label": another}
     details = {
         "versions": {"gradsift": version("gradsift")},
         "probe": asdict(checked),
@@ -89,7 +89,7 @@ def rehearse(
     }
     with tempfile.TemporaryDirectory(prefix="gradsift-") as folder:
         run = RunDirectory.begin(Path(folder) / "run", "plan", {"settings": settings.to_dict()})
-        write = _write_shards(run, given, chosen, ready.shard_size, generator)
+        write = _write_shards(run, statistics, chosen, ready.shard_size, generator)
         began = time.perf_counter()
         if ready.cross_fit_heads:
             add_head_predictions(run, settings, kind_of(ready.task), show_progress=False)

@@ -60,21 +60,21 @@ class Plot:
     words: str
 
 
-def geometry_plots(found: dict[str, Any]) -> list[Plot]:
+def geometry_plots(measured: dict[str, Any]) -> list[Plot]:
     """All plots that the content of ``geometry.json`` allows.
 
     Args:
-        found: What :meth:`gradsift.geometry.Geometry.to_dict` gave, with ``along_training`` where it was measured.
+        measured: What :meth:`gradsift.geometry.Geometry.to_dict` gave, with ``along_training`` where it was measured.
 
     Returns:
         The plots.
     """
-    collapse, curvature = found["collapse"], found["curvature"]
+    collapse, curvature = measured["collapse"], measured["curvature"]
     plots = _of_layers(collapse["layers"])
     plots += [_spectrum(place, group, len(collapse["classes"])) for place, group in enumerate(curvature)]
     if curvature:
         plots.append(_alignment(curvature))
-    along = found.get("along_training")
+    along = measured.get("along_training")
     if along and along["steps"]:
         plots.append(_along_training(along))
     return plots

@@ -13,7 +13,6 @@ from gradsift.cleaning.decision import Decision
 from gradsift.cleaning.decisions import Decisions
 from gradsift.cleaning.learned import Learner
 from gradsift.cleaning.sample_content import SampleContent
-from gradsift.evidence import stored_evidence
 from gradsift.report.highlights import read_highlights
 from gradsift.report.page import class_name
 from gradsift.review.book import Book
@@ -24,7 +23,7 @@ from gradsift.review.neighbours import Beside
 from gradsift.review.order import expected_worth
 from gradsift.review.queue import Query, Queue
 from gradsift.review.texts import texts_of
-from gradsift.table import AuditedRun
+from gradsift.table import AuditedRun, evidence_of
 
 TIMED = 10
 """Fewest decisions whose median time is believed."""
@@ -58,7 +57,7 @@ class Desk:
     ) -> None:
         samples = None if train_set is None else audit.samples_of(train_set)
         reading = threading.Lock()
-        evidence = stored_evidence(audit.run, audit.kind)
+        evidence = evidence_of(audit)
         self._kinds = np.asarray(audit.table["reason_kind"].to_pylist())
         beside = Beside(evidence, self._kinds, samples)
         self.audit, self.keys = audit, keys or default_keys()

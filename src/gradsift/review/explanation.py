@@ -11,10 +11,10 @@ from gradsift.cleaning.decisions import Decisions
 from gradsift.data import Samples
 from gradsift.detectors import WrongLabelPosterior
 from gradsift.errors import SettingError
-from gradsift.evidence import Evidence, stored_evidence
+from gradsift.evidence import Evidence
 from gradsift.report import class_name, describe_sample
 from gradsift.review.neighbours import Beside
-from gradsift.table import SCORE_PREFIX, AuditedRun
+from gradsift.table import SCORE_PREFIX, AuditedRun, evidence_of
 from gradsift.table.duplicates import conflicting_duplicates
 
 CLASSES = 5
@@ -75,8 +75,7 @@ def explain(audit: AuditedRun, position: int, samples: Samples | None = None) ->
     if not 0 <= position < len(audit):
         raise SettingError(f"the run has {len(audit):,} samples: give a position from 0 to {len(audit) - 1}")
     row = audit.table.slice(position, 1).to_pylist()[0]
-    provenance = audit.details.get("provenance", {}).get("predictions", "in-sample")
-    evidence = stored_evidence(audit.run, audit.kind, provenance=provenance)
+    evidence = evidence_of(audit)
     return Explanation(
         row=row,
         samples=len(audit),

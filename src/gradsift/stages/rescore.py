@@ -19,12 +19,11 @@ from gradsift.detectors import (
     get_detector,
 )
 from gradsift.errors import DataError, SettingError
-from gradsift.evidence import stored_evidence
 from gradsift.settings import AuditSettings
 from gradsift.stages.decide import decide_cut
 from gradsift.stages.score import Scores
 from gradsift.stages.tabulate import tabulate
-from gradsift.table import SCORE_PREFIX, AuditedRun
+from gradsift.table import SCORE_PREFIX, AuditedRun, evidence_of
 
 Run = TypeVar("Run", bound=AuditedRun)
 
@@ -73,8 +72,7 @@ def rescore(audit: Run, scores: np.ndarray, name: str, *, contamination: float |
     if scores.shape != (len(audit),) or not np.isfinite(scores).all():
         raise DataError(f"rescore takes one finite number for each of {len(audit)} samples, given shape {scores.shape}")
     settings = AuditSettings.from_dict(audit.run.config["settings"])
-    provenance = audit.details.get("provenance", {}).get("predictions", "in-sample")
-    evidence = stored_evidence(audit.run, audit.kind, provenance=provenance).with_(class_names=audit.class_names)
+    evidence = evidence_of(audit)
     posterior = None
     if evidence.kind == "class" and evidence.features is not None:  # as in an audit of the final model
         posterior = WrongLabelPosterior(random_state=settings.seed).fit(evidence, evidence.labels)

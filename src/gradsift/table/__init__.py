@@ -1,6 +1,6 @@
 """The result of an audit: one row a sample."""
 
-from gradsift.table.audited_run import AuditedRun
+from gradsift.table.audited_run import AuditedRun, evidence_of
 from gradsift.table.build import build_table, predicted_labels
 from gradsift.table.notices import Notice, cut_notices, model_notices
 from gradsift.table.schema import COLUMNS, SCORE_PREFIX
@@ -12,6 +12,7 @@ __all__ = [
     "Notice",
     "build_table",
     "cut_notices",
+    "evidence_of",
     "model_notices",
     "predicted_labels",
 ]

@@ -10,12 +10,13 @@ import pyarrow as pa
 
 from gradsift.data import Samples, has_fingerprint
 from gradsift.errors import DataError, RunDirectoryError, SettingError
-from gradsift.evidence import refuse_other_data, stored_gradients
+from gradsift.evidence import Evidence, refuse_other_data, stored_evidence, stored_gradients
 from gradsift.locations import Location
 from gradsift.store import RunDirectory, StoredMatrix
 from gradsift.store.tables import TOKENS, about_table, read_table
 from gradsift.table.notices import Notice
 from gradsift.tasks import Kind
+from gradsift.trajectory import Trajectory
 
 OF_PREDICTIONS = "predictions"
 """What the manifest calls the task of an audit of evidence, without a model."""
@@ -297,3 +298,18 @@ def _with_all_columns(table: pa.Table) -> pa.Table:
 def _first(positions: np.ndarray) -> str:
     more = f" and {len(positions) - 10:,} more" if len(positions) > 10 else ""
     return ", ".join(map(str, positions[:10])) + more
+
+
+def evidence_of(audit: AuditedRun, *, trajectory: Trajectory | None = None) -> Evidence:
+    """What the detectors of an audit have read, from its run directory.
+
+    Args:
+        audit: The audit.
+        trajectory: What was recorded along training, which a run directory does not hold.
+
+    Returns:
+        The evidence, with the classes' names, and with predictions that come from where the audit says.
+    """
+    provenance = audit.details.get("provenance", {}).get("predictions", "in-sample")
+    evidence = stored_evidence(audit.run, audit.kind, trajectory=trajectory, provenance=provenance)
+    return evidence.with_(class_names=audit.class_names)
