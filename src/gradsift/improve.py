@@ -258,7 +258,8 @@ def _are_like_features(samples: Samples) -> bool:
     """Whether inputs are rows of at least 64 fractional numbers, as penultimate layers give them."""
     pair = samples.inputs_and_labels
     inputs = None if pair is None else pair[0]
-    shape, kind = getattr(inputs, "shape", ()), str(getattr(inputs, "dtype", ""))
+    shape: tuple[int, ...] = getattr(inputs, "shape", ())
+    kind = str(getattr(inputs, "dtype", ""))
     return len(shape) == 2 and shape[1] >= 64 and "float" in kind
 
 

@@ -17,13 +17,13 @@ LOOKED_AT = 256
 
 
 def refuse_other_data(
-    samples: Samples, given_labels: np.ndarray | None, class_names: Sequence[str] | None, fingerprint: str | None
+    samples: Samples, given: np.ndarray | None, class_names: Sequence[str] | None, fingerprint: str | None
 ) -> None:
     """Refuses a data set other than the one that is known, or the same one in another order.
 
     Args:
         samples: The data set.
-        given_labels: Given labels that are known, shape (n,), in the known order.
+        given: Given labels that are known, shape (n,), in the known order.
         class_names: Names of their classes.
         fingerprint: The known data set's fingerprint, where there is one; labels are compared otherwise.
 
@@ -37,7 +37,7 @@ def refuse_other_data(
                 "at other samples: pass the same data in the same order"
             )
         return
-    if given_labels is None or given_labels.ndim != 1 or given_labels.dtype.kind not in "iu":
+    if given is None or given.ndim != 1 or given.dtype.kind not in "iu":
         return
     positions = np.arange(len(samples))
     if samples.stored is None and len(samples) > LOOKED_AT:
@@ -48,7 +48,7 @@ def refuse_other_data(
             "the labels of the data set cannot be read, so it is not checked that its order is the known one"
         )
         return
-    other = positions[own != given_labels[positions]]
+    other = positions[own != given[positions]]
     if len(other):
         raise DataError(
             f"the data set has other labels than the evidence at {len(other)} of {len(positions)} positions, such as "
