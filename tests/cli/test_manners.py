@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from gradsift.cli import doctor
-from gradsift.cli.app import COMMANDS
+from gradsift.cli.commands import COMMANDS
 from gradsift.cli.console import say
 from gradsift.cli.pictures import blocks
 from gradsift.cli.self_test import Check, self_test

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import torch
@@ -266,6 +267,30 @@ def frozen_part():
     return net
 
 
+def bag(mode):
+    return Net(lambda net, x: net.head(net.bag(x).tanh()), bag=nn.EmbeddingBag(5, 6, mode=mode, padding_idx=0),
+               head=nn.Linear(6, 3))  # fmt: skip
+
+
+def listed():
+    return Net(
+        lambda net, x: net.body(x * net.named["scale"] + net.numbered[0]) * net.numbered[1], body=mlp(),
+        named=nn.ParameterDict({"scale": parameter(5)}), numbered=nn.ParameterList([parameter(5), parameter(3)]),
+    )  # fmt: skip
+
+
+def functions_of_parameters():
+    """An exponential, a quotient by a norm that is held fixed, a reshaped and a turned parameter."""
+
+    def forward(net, x):
+        hidden = x * net.log_scale.exp() + 2 * net.shift.flatten()
+        hidden = (net.magnitude / net.body[0].weight.detach().norm(dim=0)).view(1, -1) * hidden
+        return net.body(hidden * net.table.T.reshape(-1)[:5]) * torch.sigmoid(net.gate)
+
+    return Net(forward, body=mlp(), log_scale=parameter(5), shift=parameter(5, 1), magnitude=parameter(5),
+               table=parameter(2, 3), gate=parameter(3))  # fmt: skip
+
+
 def unused_part():
     return Net(lambda net, x: net.body(x), body=mlp(), layer=nn.Linear(3, 2), bare=parameter(4))
 
@@ -389,8 +414,25 @@ CASES = [
             lambda net, x: net.head(*[net.up(net.prelu(net.conv(x))[:, :, 0]).mean(dim=(2, 3))] * 2),
             conv=nn.Conv3d(1, 3, 2), prelu=nn.PReLU(3), up=nn.ConvTranspose2d(3, 4, 2), head=nn.Bilinear(4, 4, 3),
         ),
-        floats(1, 2, 4, 4), CLASSES, expected_backends={RULES, FUNC}, closed=False,
+        floats(1, 2, 4, 4), CLASSES, expected_backends={RULES}, closed=False,
     ),
+    Case(
+        "conv_transpose_2d_stride_groups_output_padding",
+        convolutional(lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2), nn.GELU,
+                      lambda: nn.ConvTranspose2d(6, 6, (2, 3), dilation=(2, 1), bias=False)),
+        floats(4, 4, 3), CLASSES, expected_backends={RULES},
+    ),
+    Case("conv_transpose_1d", convolutional(lambda: nn.ConvTranspose1d(4, 6, 4, stride=3, padding=2), axes=2),
+         floats(4, 5), CLASSES, expected_backends={RULES}),
+    Case("bilinear_over_positions", lambda: Net(
+        lambda net, x: net.head(net.body(x, x.flip(1)).tanh().mean(dim=1)), body=nn.Bilinear(4, 4, 6, bias=False),
+        head=nn.Linear(6, 3)), floats(5, 4), CLASSES, expected_backends={RULES}),
+    *(
+        Case(f"embedding_bag_{mode}", partial(bag, mode), ids(7, high=5), CLASSES, expected_backends={RULES})
+        for mode in ("sum", "mean", "max")
+    ),
+    Case("parameters_in_a_dict_and_a_list", listed, floats(5), CLASSES, expected_backends={RULES}),
+    Case("functions_of_a_parameter_alone", functions_of_parameters, floats(5), CLASSES, expected_backends={RULES}),
     Case(
         "norms_of_language_models",
         lambda: Net(lambda net, x: net.head(net.plus_one(net.inner(net.norm(x))).tanh().mean(dim=1)),

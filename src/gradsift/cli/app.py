@@ -6,33 +6,13 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
 
-from gradsift.cli import (
-    audit,
-    correct,
-    demo,
-    doctor,
-    exchange,
-    explain,
-    geometry,
-    improve,
-    influence,
-    merge,
-    plan,
-    report,
-    review,
-    show,
-    trim,
-    verify,
-)
+from gradsift.cli.commands import ABOVE, LateGroup
 from gradsift.cli.console import be_quiet, console, log_to_terminal, warn
-from gradsift.cli.limit import ABOVE
-from gradsift.cli.quiet import with_quiet
 from gradsift.errors import GradsiftError
 from gradsift.imports import user_frames
 
@@ -41,6 +21,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="gradsift",
+    cls=LateGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -54,28 +35,6 @@ app = typer.Typer(
         "Colours: NO_COLOR=1 turns them off."
     ),
 )
-COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo.demo,
-    "plan": plan.plan,
-    "audit": audit.audit,
-    "merge": merge.merge,
-    "show": show.show,
-    "explain": explain.explain,
-    "improve": improve.improve,
-    "review": review.review,
-    "export-decisions": exchange.export_decisions,
-    "import-decisions": exchange.import_decisions,
-    "correct": correct.correct,
-    "trim": trim.trim,
-    "verify": verify.verify,
-    "report": report.report,
-    "influence": influence.influence,
-    "geometry": geometry.geometry,
-    "doctor": doctor.doctor,
-}
-"""Name to command, in the order of ``gradsift --help``."""
-for name, command in COMMANDS.items():
-    app.command(name)(with_quiet(command))
 
 
 def _show_version(value: bool) -> None:

@@ -11,8 +11,9 @@ import typer
 
 from gradsift.audit import audit as audit_data_set
 from gradsift.audit import audit_part
+from gradsift.cli.commands import ABOVE
 from gradsift.cli.console import print_json, resumable, say
-from gradsift.cli.limit import ABOVE, FailAboveOption, Verdict, given_share, read_limit
+from gradsift.cli.limit import FailAboveOption, Verdict, given_share, read_limit
 from gradsift.cli.options import PLACE, JsonOption, Options, flag, with_options
 from gradsift.cli.predictions import audit_files
 from gradsift.cli.source import Source

@@ -7,11 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gradsift.cli.commands import ABOVE
 from gradsift.errors import SettingError
 from gradsift.table import AuditedRun
-
-ABOVE = 3
-"""Exit code where a share lies above the limit."""
 
 FailAboveOption = Annotated[
     str | None,

@@ -8,8 +8,9 @@ import typer
 
 from gradsift.cli.at_hand import data_at_hand
 from gradsift.cli.audit import summary, tell
+from gradsift.cli.commands import ABOVE
 from gradsift.cli.console import print_json, print_table, say
-from gradsift.cli.limit import ABOVE, FailAboveOption, Verdict, read_limit
+from gradsift.cli.limit import FailAboveOption, Verdict, read_limit
 from gradsift.cli.options import JsonOption, RunArgument, TableOption
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.cli.worst import print_worst

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,11 +74,11 @@ class LayerRules(Backend):
         """
         uses, size = self._uses, batch_size(batch)
         uses.clear()
-        ran: list[_Ran] = []
         noted = (size, uses.expect_parameter, uses.add_parameter)
         bare = BareParameters(self._bare, *noted) if self._bare else nullcontext()
         rewritten = Rewritten(self._rewritten, self._parameters, *noted) if self._rewritten else nullcontext()
         with frozen(self._model), torch.enable_grad():
+            ran: list[RuleMismatchError | None] = []
             hook = partial(self._layer_ran, size, ran)
             handles = [module.register_forward_hook(hook, with_kwargs=True) for module in self._owners]
             try:
@@ -88,17 +88,18 @@ class LayerRules(Backend):
                 for handle in handles:
                     handle.remove()
             losses = sample_losses(self._task, outputs, batch)
-            self._check_rows(ran, len(losses))
             uses.take = begin(len(losses))
             if losses.requires_grad:
                 losses.sum().backward()
+            for mismatch in filter(None, ran):  # in the order of the forward pass: one may explain those behind it
+                raise mismatch
         uses.finish(losses.device)
         return outputs, losses
 
     def _layer_ran(
         self,
         size: int,
-        ran: list[_Ran],
+        ran: list[RuleMismatchError | None],
         module: nn.Module,
         inputs: tuple[Any, ...],
         keywords: dict[str, Any],
@@ -115,31 +116,29 @@ class LayerRules(Backend):
         source = tensors[0].detach()
         if module in self._shared:
             source, output = _one_each(source, output, size)
-        ran.append(_Ran(module, _rows(source), _rows(output), not source.is_floating_point()))
         self._uses.expect(module)
         output = begin_graph(output)
+        held, place = [source], len(ran)
+        ran.append(None)
+
+        def arrived(gradient: Tensor) -> None:
+            ran[place] = self._mismatch(module, held[0], gradient, size)
+            if ran[place] is None:
+                self._uses.add_layer(module, held.pop(), gradient)
+
         # Registered before any later in-place change, so autograd hands over the gradient of this very value.
-        held = [source]
-        output.register_hook(lambda gradient: self._uses.add_layer(module, held.pop(), gradient))
+        output.register_hook(arrived)
         return output
 
-    def _check_rows(self, ran: list[_Ran], size: int) -> None:
-        """Refuses layers that did not run on one row a sample."""
-        for module, rows_in, rows_out, looked_up in ran:
-            if rows_in != size or rows_out != size:
-                problem = f"{type(module).__name__} ran on {rows_in} rows for {size} samples"
-                once = rows_in == 1 or looked_up
-                shared = frozenset({module} if once and module not in self._shared else ())
-                raise RuleMismatchError(problem, self._uses.names(module), shared)
-
-
-class _Ran(NamedTuple):
-    """A use of a layer: rows of its input and output, and whether the input are indices."""
-
-    module: nn.Module
-    rows_in: int
-    rows_out: int
-    looked_up: bool
+    def _mismatch(self, module: nn.Module, source: Tensor, gradient: Tensor, size: int) -> RuleMismatchError | None:
+        """What is wrong with a use, on which the losses depend, of a layer that did not run on one row a sample."""
+        rows_in, rows_out = _rows(source), _rows(gradient)
+        if rows_in == size and rows_out == size:
+            return None
+        problem = f"{type(module).__name__} ran on {rows_in} rows for {size} samples"
+        once = rows_in == 1 or not source.is_floating_point()
+        shared = frozenset({module} if once and module not in self._shared else ())
+        return RuleMismatchError(problem, self._uses.names(module), shared)
 
 
 def dense_by_rules(

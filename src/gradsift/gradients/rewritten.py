@@ -102,7 +102,8 @@ class Rewritten:
             raise RuleMismatchError(problem, self._layers[module].names)
         matrix: nn.Parameter = getattr(module, weight)
         offset: nn.Parameter | None = None if bias is None else getattr(module, bias)
-        output = nn.functional.linear(source, matrix[rows], None if offset is None else offset[bias_rows])
+        flat = matrix.flatten(1)  # of a bilinear layer's weight, which has three axes; else the matrix itself
+        output = nn.functional.linear(source, flat[rows], None if offset is None else offset[bias_rows])
         name, bias_name = self._names.get(id(matrix)), self._names.get(id(offset))
         if name is None and bias_name is None:
             return output
@@ -114,7 +115,7 @@ class Rewritten:
 
         def arrived(gradient: Tensor) -> None:
             left = at_least_float32(gradient).reshape(self._size, -1, gradient.shape[-1])
-            seen = at_least_float32(held.pop()).reshape(self._size, 1, -1, matrix.shape[1])
+            seen = at_least_float32(held.pop()).reshape(self._size, 1, -1, flat.shape[1])
             if name is not None:
                 self._take(name, Factored(_placed(left, rows, len(matrix))[:, None], seen, matrix.shape))
             if bias_name is not None and offset is not None:

@@ -5,8 +5,8 @@ One rule a file. To add one, write the file, register it in :data:`RULES`, add t
 
 from gradsift.gradients.layers.bare import BareParameters
 from gradsift.gradients.layers.base import LayerRule
-from gradsift.gradients.layers.conv import conv_rule
-from gradsift.gradients.layers.embedding import embedding_rule, scaled_embedding_rule
+from gradsift.gradients.layers.conv import conv_rule, transposed_conv_rule
+from gradsift.gradients.layers.embedding import embedding_bag_rule, embedding_rule, scaled_embedding_rule
 from gradsift.gradients.layers.linear import linear_rule, transposed_linear_rule
 from gradsift.gradients.layers.local import local_rule
 from gradsift.gradients.layers.norms import batch_norm_rule, group_norm_rule, layer_norm_rule, rms_norm_rule
@@ -18,6 +18,7 @@ __all__ = [
     "LayerRule",
     "batch_norm_rule",
     "conv_rule",
+    "embedding_bag_rule",
     "embedding_rule",
     "find_forward",
     "find_rule",
@@ -28,5 +29,6 @@ __all__ = [
     "register_rule",
     "rms_norm_rule",
     "scaled_embedding_rule",
+    "transposed_conv_rule",
     "transposed_linear_rule",
 ]

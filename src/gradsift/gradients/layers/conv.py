@@ -1,4 +1,4 @@
-"""Convolutions in one and two dimensions."""
+"""Convolutions in one and two dimensions, and transposed ones."""
 
 from __future__ import annotations
 
@@ -37,6 +37,25 @@ def conv_rule(module: nn.Conv1d | nn.Conv2d, inputs: Tensor, output_gradient: Te
     return forms
 
 
+def transposed_conv_rule(
+    module: nn.ConvTranspose1d | nn.ConvTranspose2d, inputs: Tensor, output_gradient: Tensor
+) -> dict[str, Form]:
+    """A transposed convolution's weight has the gradient of a convolution that maps its output back to its input.
+
+    Args:
+        module: The layer; any stride, padding, output padding, dilation, groups.
+        inputs: Shape (n, in, length) or (n, in, height, width).
+        output_gradient: Shape (n, out, ...).
+
+    Returns:
+        ``weight`` and ``bias``.
+    """
+    forms: dict[str, Form] = {"weight": Convolved(module, output_gradient, inputs)}
+    if module.bias is not None:
+        forms["bias"] = Dense(output_gradient.flatten(2).sum(dim=2))
+    return forms
+
+
 class Convolved(Form):
     """Gradients of a convolution's weight, held as its input and the gradient of its output.
 
@@ -46,7 +65,7 @@ class Convolved(Form):
         output_gradient: Gradient of its output.
     """
 
-    def __init__(self, module: nn.Conv1d | nn.Conv2d, inputs: Tensor, output_gradient: Tensor) -> None:
+    def __init__(self, module: nn.modules.conv._ConvNd, inputs: Tensor, output_gradient: Tensor) -> None:
         padding = list(module._reversed_padding_repeated_twice)  # from the last axis backwards, for every mode
         if module.padding_mode != "zeros" or padding[::2] != padding[1::2]:
             mode = _MODES.get(module.padding_mode, module.padding_mode)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gradsift.gradients.forms import Form, Indexed
 
@@ -43,3 +45,26 @@ def scaled_embedding_rule(module: Any, inputs: Tensor, output_gradient: Tensor) 
     scale = module.embed_scale
     scale = scale.to(module.weight.dtype) if isinstance(scale, Tensor) else scale
     return embedding_rule(module, inputs, output_gradient * scale)
+
+
+def embedding_bag_rule(module: nn.EmbeddingBag, inputs: Tensor, output_gradient: Tensor) -> dict[str, Form]:
+    """The sum, mean or largest entries of the rows that a sample looks up.
+
+    Args:
+        module: The layer, called with one bag a sample; bags by offsets, and weights of words, are left to the fallbacks.
+        inputs: Indices, shape (n, T).
+        output_gradient: Shape (n, width).
+
+    Returns:
+        ``weight`` as indexed rows.
+    """
+    index = inputs.long()
+    kept = torch.ones_like(index, dtype=torch.bool) if module.padding_idx is None else index != module.padding_idx
+    rows = output_gradient[:, None] * kept[..., None]
+    if module.mode == "mean":
+        rows = rows / kept.sum(dim=1).clamp(min=1)[:, None, None]
+    elif module.mode == "max":
+        entries = module.weight.detach()[index].masked_fill(~kept[..., None], -torch.inf)
+        largest = functional.one_hot(entries.argmax(dim=1), index.shape[1]).transpose(1, 2)
+        rows = rows * largest
+    return {"weight": Indexed(index, rows, module.weight.shape)}

@@ -6,8 +6,9 @@ from torch import nn
 
 from gradsift.gradients.layers.attention import attention_forward
 from gradsift.gradients.layers.base import LayerRule
-from gradsift.gradients.layers.conv import conv_rule
-from gradsift.gradients.layers.embedding import embedding_rule, scaled_embedding_rule
+from gradsift.gradients.layers.bilinear import bilinear_forward
+from gradsift.gradients.layers.conv import conv_rule, transposed_conv_rule
+from gradsift.gradients.layers.embedding import embedding_bag_rule, embedding_rule, scaled_embedding_rule
 from gradsift.gradients.layers.linear import linear_rule, transposed_linear_rule
 from gradsift.gradients.layers.linear_map import RewrittenForward, is_plain
 from gradsift.gradients.layers.local import local_rule
@@ -18,7 +19,10 @@ RULES: dict[type[nn.Module], LayerRule] = {
     nn.Linear: linear_rule,
     nn.Conv1d: conv_rule,
     nn.Conv2d: conv_rule,
+    nn.ConvTranspose1d: transposed_conv_rule,
+    nn.ConvTranspose2d: transposed_conv_rule,
     nn.Embedding: embedding_rule,
+    nn.EmbeddingBag: embedding_bag_rule,
     nn.LayerNorm: layer_norm_rule,
     nn.RMSNorm: rms_norm_rule,
     nn.GroupNorm: group_norm_rule,
@@ -31,7 +35,15 @@ RULES: dict[type[nn.Module], LayerRule] = {
 NAMED_RULES: dict[str, LayerRule] = {"transformers.pytorch_utils.Conv1D": transposed_linear_rule}
 """Full name of a layer type to rule, for layers of libraries that need not be installed."""
 
+UNOWNED = {
+    "torch.nn.modules.container.ParameterDict",
+    "torch.nn.modules.container.ParameterList",
+    "peft.tuners.lora.dora.DoraLinearLayer",  # takes several tensors
+}
+"""Full names of layer types whose parameters are followed as if no layer owned them; see :mod:`.bare`."""
+
 FORWARDS: dict[type[nn.Module], RewrittenForward] = {
+    nn.Bilinear: bilinear_forward,
     nn.MultiheadAttention: attention_forward,
     nn.LSTM: recurrent_forward,
     nn.GRU: recurrent_forward,
@@ -66,7 +78,10 @@ def find_rule(module: nn.Module) -> LayerRule | None:
         The rule or ``None``.
     """
     for ancestor in type(module).__mro__:
-        rule = RULES.get(ancestor) or NAMED_RULES.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
+        full = f"{ancestor.__module__}.{ancestor.__qualname__}"
+        if full in UNOWNED:
+            return None
+        rule = RULES.get(ancestor) or NAMED_RULES.get(full)
         if rule is not None and type(module).forward is getattr(ancestor, "forward", None):
             return rule
     if isinstance(module, nn.Embedding) and hasattr(module, "embed_scale"):

@@ -1,0 +1,130 @@
+"""The commands, each loaded when it is asked for: ``gradsift --help`` needs nothing of what they import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from gradsift.cli.quiet import with_quiet
+
+ABOVE = 3
+"""Exit code where a share lies above the limit of ``--fail-above``."""
+
+
+class Entry(NamedTuple):
+    """Where a command lives, and the first sentence of what it says of itself."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Entry(
+        "demo",
+        "The whole job on scikit-learn's digits, a quarter of them with a wrong label, in under a minute on a laptop.",
+    ),
+    "plan": Entry("plan", "Predicts time, memory and disk of an audit from a few batches; nothing is left on disk."),
+    "audit": Entry("audit", "Scores every training sample and writes a run directory with the table and the report."),
+    "merge": Entry(
+        "merge", "Completes an audit of which all parts are done: scores, decides, and writes the table and the report."
+    ),
+    "show": Entry(
+        "show",
+        "Shows an audit in the terminal: how many samples are flagged, the worst ones, and what each class loses.",
+    ),
+    "explain": Entry(
+        "explain",
+        "Says everything that a run knows of one sample: scores, probabilities, neighbours, duplicates, decisions.",
+    ),
+    "improve": Entry(
+        "improve",
+        "Makes a training set better, trains on it and proves it; leaves it alone where held-out samples see no gain.",
+    ),
+    "review": Entry("review", "Opens a local page on which you decide about what was found: one key a decision."),
+    "export-decisions": Entry(
+        "exchange", "Writes what people have decided as a file for other programs, or for another copy of the run."
+    ),
+    "import-decisions": Entry(
+        "exchange",
+        "Adds decisions that were made elsewhere, matched by what their samples hold; doing it again adds nothing.",
+    ),
+    "correct": Entry(
+        "correct",
+        "Writes the training set with labels mended, softened, weighted or dropped as a new file; never in place.",
+    ),
+    "trim": Entry("trim", "Writes the training set without the flagged samples as a new file; never in place."),
+    "verify": Entry("verify", "Retrains with controls and says whether a cure of the training set helps."),
+    "report": Entry(
+        "report", "Writes the page anew, with what verify has shown and with previews where the data is at hand."
+    ),
+    "influence": Entry(
+        "influence", "Which training samples help or harm a target? Writes a table that trim and verify take."
+    ),
+    "geometry": Entry(
+        "geometry",
+        "Is the network in a state where gradients can tell? Adds collapse, spectra and their meaning to the report.",
+    ),
+    "doctor": Entry(
+        "doctor", "Says which versions, devices and extras are here, and tries the main job; under a minute."
+    ),
+}
+"""Name to command, in the order of ``gradsift --help``."""
+
+
+class LoadedCommands(Mapping[str, Any]):
+    """Name to command as click has it; a look-up imports the command's module."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(COMMANDS)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a command; nothing is imported."""
+        return name in COMMANDS
+
+    def __getitem__(self, name: str) -> Any:
+        """The command."""
+        if name not in self._loaded:
+            module = import_module(f"gradsift.cli.{COMMANDS[name].module}")
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+            alone.command(name)(with_quiet(getattr(module, name.replace("-", "_"))))
+            self._loaded[name] = typer.main.get_command(alone)
+        return self._loaded[name]
+
+
+class LateGroup(TyperGroup):
+    """A group whose commands are :data:`COMMANDS`; its own help shows their summaries and loads none."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = LoadedCommands()  # type: ignore[assignment]  # is only read
+        self._summaries_only = False
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command; while the help is written, its name and summary alone."""
+        if self._summaries_only:
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name].summary)
+        return self.commands.get(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the help of the whole program."""
+        self._summaries_only = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._summaries_only = False
