@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from gain.features import cached, embedded
+from gain.features import cached, embedded, of_texts, read_texts
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,19 @@ def two_kinds(
     return Pairs(
         found["features"][better], found["features"][worse], np.stack([lengths[better], lengths[worse]], axis=1)
     )
+
+
+def two_topics(data: Path, cache: Path, seed: int, *, name: str, good: int, bad: int, size: int) -> Pairs:
+    """A text of one topic, which is the better one, beside one of another topic."""
+    found = of_texts(data, cache, name)
+    table = read_texts(data, name, "train")
+    rows = np.sort(np.random.default_rng(0).permutation(len(table))[: len(found["train"])])
+    lengths = np.array([len(text) for text in table["text"].take(rows).to_pylist()])
+    rng, labels = np.random.default_rng(seed), found["train_label"]
+    better, worse = (rng.permutation(np.flatnonzero(labels == topic))[:size] for topic in (good, bad))
+    fewer = min(len(better), len(worse))
+    better, worse = better[:fewer], worse[:fewer]
+    return Pairs(found["train"][better], found["train"][worse], np.stack([lengths[better], lengths[worse]], axis=1))
 
 
 def answers(data: Path, cache: Path, seed: int, *, size: int, most: int = 1900) -> Pairs:

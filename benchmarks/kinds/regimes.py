@@ -99,6 +99,9 @@ reviews = partial(kinds_of, name="imdb/train_subset8k", column="text", good=1)
 sentences = partial(kinds_of, name="glue_sst2/train", column="sentence", good=1)
 short_messages = partial(kinds_of, name="sms_spam/train", column="text", good=0, most=3000)
 
+news_topics = partial(pair_sets.two_topics, name="ag_news", good=2, bad=3)
+question_topics = partial(pair_sets.two_topics, name="trec", good=1, bad=2)
+
 REGIMES: dict[str, Regime] = {
     # heteroscedastic noise has to be told from errors; even noise leaves nothing to gain over the residual
     "value-friedman-even-swap": _value(
@@ -169,9 +172,13 @@ REGIMES: dict[str, Regime] = {
     "pair-sst2-10": _pair("SST-2", sentences, rate=0.1, chosen_on=True, ahead=False),
     "pair-sst2-20": _pair("SST-2", sentences, chosen_on=True),
     "pair-sst2-30": _pair("SST-2", sentences, rate=0.3, chosen_on=True),
-    "pair-imdb-10": _pair("IMDB", reviews, rate=0.1, ahead=False),
-    "pair-imdb-20": _pair("IMDB", reviews),
-    "pair-imdb-30": _pair("IMDB", reviews, rate=0.3),
+    "pair-imdb-10": _pair("IMDB", reviews, rate=0.1, chosen_on=True, ahead=False),
+    "pair-imdb-20": _pair("IMDB", reviews, chosen_on=True),
+    "pair-imdb-30": _pair("IMDB", reviews, rate=0.3, chosen_on=True),
+    "pair-news-10": _pair("AG News, business first", news_topics, rate=0.1, ahead=False),
+    "pair-news-20": _pair("AG News, business first", news_topics),
+    "pair-news-30": _pair("AG News, business first", news_topics, rate=0.3),
+    "pair-questions-20": _pair("TREC, descriptions first", question_topics),
     "pair-sms-20": _pair("messages before spam", short_messages),
     "pair-answers-20": _pair("answers of QNLI", pair_sets.answers),
     "pair-stories-20": _pair("stories of two models", pair_sets.stories),

@@ -129,7 +129,7 @@ def prepare(
 
 
 def heads_wanted(setting: str, model: nn.Module, gradients: PerSampleGradients, task: Task) -> bool:
-    """Whether heads are cross-fitted on the features of a model.
+    """Whether heads are cross-fitted on the features of a model, or a head of pairs on its gradients.
 
     Args:
         setting: What the user said; ``"auto"`` where all parameters but the last layer's are frozen, and for pairs also

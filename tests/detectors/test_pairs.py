@@ -8,7 +8,7 @@ from torch import nn
 
 import gradsift
 from gradsift.detectors import SwappedPairPosterior
-from gradsift.detectors.pairs import BothWays, both_ways, joined
+from gradsift.detectors.pairs import BothWays, both_ways
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.store import ArrayMatrix
@@ -95,12 +95,6 @@ def test_directions_are_differences_of_features(audited):
     assert directions.norms(2, [5])[0] == pytest.approx(np.linalg.norm(rows[5]), rel=1e-5)
     assert directions.load(np.array([5])).rows(np.array([0]))[0] == pytest.approx(rows[5])
     assert not BothWays(ArrayMatrix(np.zeros((1, 4))), np.zeros(1)).rows([0, 1]).any()  # a gradient that has vanished
-
-
-def test_what_two_orders_say_is_joined():
-    found = joined(np.array([[0.8, 0.2], [0.5, 0.5], [0.2, 0.8], [0.1, 0.9]]))
-    assert found[0] == pytest.approx([0.8, 0.2])
-    assert found[1] == pytest.approx([0.75, 0.25])
 
 
 def test_other_evidence_is_refused():

@@ -13,7 +13,7 @@ from gradsift.detectors import WrongLabelPosterior
 from gradsift.errors import DataError, SettingError
 from gradsift.evidence import Evidence, stored_evidence
 from gradsift.stages import rescore
-from gradsift.stages.cross_fit_heads import heads_in_rounds, probably_wrong
+from gradsift.stages.cross_fit_heads import heads_in_two_rounds, probably_wrong
 
 CLASSES, SIZE = 4, 480
 
@@ -105,7 +105,7 @@ def test_a_class_with_one_sample_leaves_the_models_predictions(memorised, caplog
 
 def test_the_second_round_does_not_learn_from_labels_that_are_probably_wrong(memorised):
     _, (x, _), given, wrong = memorised
-    heads = heads_in_rounds(x.numpy(), given, show_progress=False)
+    heads = heads_in_two_rounds(x.numpy(), given, show_progress=False)
     evidence = Evidence(heads.predictions, provenance={"predictions": "out-of-fold"})
     score = -WrongLabelPosterior().fit(evidence, given).score_samples(evidence, given)
     assert average_precision_score(wrong, score) > 0.85

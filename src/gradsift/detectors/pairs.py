@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.special import softmax
 
 from gradsift.detectors.base import Detector
 from gradsift.detectors.posterior import WrongLabelPosterior
+from gradsift.detectors.with_neighbours import is_out_of_fold
 from gradsift.detectors.wrong_labels import WrongLabels
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
@@ -85,21 +85,6 @@ def both_ways(evidence: Evidence) -> Evidence:
     )
 
 
-def joined(doubled: np.ndarray) -> np.ndarray:
-    """What is said of pairs, from what is said of them as they stand and swapped.
-
-    Args:
-        doubled: Probabilities of the two classes, shape (2n, 2).
-
-    Returns:
-        Shape (n, 2), the mean of both in logarithms.
-    """
-    size = len(doubled) // 2
-    logs = np.log(np.maximum(doubled, np.finfo(np.float64).tiny))
-    own, other = logs[:size], logs[size:, ::-1]
-    return softmax((own + other) / 2, axis=1)
-
-
 @dataclass(frozen=True)
 class SwappedPairs(WrongLabels):
     """The share of pairs that are swapped; see :class:`~gradsift.detectors.WrongLabels`."""
@@ -124,7 +109,8 @@ class SwappedPairPosterior(Detector):
     """``score_samples = -P(chosen and rejected are swapped)``.
 
     The posterior of a wrong label over pairs both ways. Neighbours of a pair are the pairs whose margin has the most
-    similar gradient, or the opposite one when they are swapped.
+    similar gradient, or the opposite one when they are swapped. Where the prediction of a pair comes from a head that has
+    not seen it, they add nothing, and have no say.
 
     Args:
         random_state: Seed of the draw of pairs among which neighbours are searched.
@@ -157,7 +143,10 @@ class SwappedPairPosterior(Detector):
             DataError: It is no evidence of pairs.
         """
         doubled = both_ways(X)
-        self.posterior_ = WrongLabelPosterior(random_state=self.random_state).fit(doubled, doubled.labels)
+        weight = 0.0 if is_out_of_fold(doubled) else None
+        self.posterior_ = WrongLabelPosterior(weight=weight, random_state=self.random_state).fit(
+            doubled, doubled.labels
+        )
         self.swapped_ = self._swapped(doubled)
         found = self.posterior_.wrong_labels_
         self.wrong_labels_ = None

@@ -1,7 +1,7 @@
-"""Stage *cross-fit heads*: predictions from features alone, by heads that have not seen the sample, in rounds.
+"""Stage *cross-fit heads*: predictions from features alone, by heads that have not seen the sample, in two rounds.
 
-Each round's posterior says which labels are probably wrong; the heads of the next round do not learn from these. All rounds
-predict all samples. Figures: benchmarks/gain, and benchmarks/kinds for pairs.
+The first round's posterior says which labels are probably wrong; the heads of the second round do not learn from these.
+Both rounds predict all samples. Figures: benchmarks/gain, and benchmarks/kinds for pairs.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import logging
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from gradsift.detectors import WrongLabelPosterior
-from gradsift.detectors.pairs import both_ways, joined
+from gradsift.detectors.pairs import both_ways
 from gradsift.errors import DataError
 from gradsift.evidence import (
     Evidence,
@@ -22,6 +23,7 @@ from gradsift.evidence import (
     store_head_predictions,
     stored_evidence,
 )
+from gradsift.evidence.pair_heads import left_out_margins
 from gradsift.settings import AuditSettings
 from gradsift.store import RunDirectory
 from gradsift.tasks import Kind
@@ -32,24 +34,21 @@ FOLDS = 4
 """Folds where no number is asked for."""
 LEFT_OUT = 1.5
 """The second round leaves out so many times the number of wrong labels that the first, which counts too few, expects."""
-ROUNDS, ROUNDS_OF_PAIRS = 2, 3
-"""Rounds for classes, and for pairs."""
 MOST = 0.5
 """At most this share of each given class is left out."""
 
 
-def heads_in_rounds(
+def heads_in_two_rounds(
     features: np.ndarray,
     labels: np.ndarray,
     *,
     classes: int | None = None,
     folds: int = FOLDS,
     groups: Any = None,
-    rounds: int = ROUNDS,
     seed: int = 0,
     show_progress: bool = True,
 ) -> Heads:
-    """Cross-fits heads, and again without the labels that are probably wrong.
+    """Cross-fits heads, and once more without the labels that are probably wrong.
 
     Args:
         features: Shape (n, D).
@@ -57,12 +56,11 @@ def heads_in_rounds(
         classes: Number of classes K; the largest label and one where left out.
         folds: Number of folds; as many as the smallest class has samples where these are fewer.
         groups: Group of each sample, shape (n,); none is split over folds.
-        rounds: How often heads are cross-fitted.
         seed: Seed of folds and heads.
         show_progress: Whether to show progress bars.
 
     Returns:
-        What the heads of the last round predict.
+        What the heads of the second round predict.
 
     Raises:
         DataError: A class has a single sample, or there is one class alone.
@@ -72,16 +70,14 @@ def heads_in_rounds(
         logger.warning("the smallest class has %d samples: %d folds are used instead of %d", fewest, fewest, folds)
         folds = fewest
     shared: dict[str, Any] = {"classes": classes, "folds": folds, "groups": groups, "show_progress": show_progress}
-    heads = cross_fit_heads(features, labels, seed=seed, **shared)
-    for _ in range(rounds - 1):
-        believed = Evidence(heads.predictions, provenance={"predictions": "out-of-fold"})
-        posterior = WrongLabelPosterior(random_state=seed).fit(believed, labels)
-        doubtful = probably_wrong(-posterior.score_samples(believed, labels), labels)
-        if not doubtful.any():
-            break
-        logger.info("heads are trained again without %d labels that are probably wrong", doubtful.sum())
-        heads = cross_fit_heads(features, labels, learn_from=~doubtful, seed=seed, **shared)
-    return heads
+    first = cross_fit_heads(features, labels, seed=seed, **shared)
+    believed = Evidence(first.predictions, provenance={"predictions": "out-of-fold"})
+    posterior = WrongLabelPosterior(random_state=seed).fit(believed, labels)
+    doubtful = probably_wrong(-posterior.score_samples(believed, labels), labels)
+    if not doubtful.any():
+        return first
+    logger.info("heads are trained again without %d labels that are probably wrong", doubtful.sum())
+    return cross_fit_heads(features, labels, learn_from=~doubtful, seed=seed, **shared)
 
 
 def probably_wrong(wrong_probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -126,7 +122,9 @@ def evidence_of_features(
     if known.features is None or known.labels is None:
         raise DataError("give probabilities, logits, or features on which heads can be trained")
     features = known.features.rows(np.arange(len(known)))
-    heads = heads_in_rounds(features, known.labels, folds=folds, groups=groups, seed=seed, show_progress=show_progress)
+    heads = heads_in_two_rounds(
+        features, known.labels, folds=folds, groups=groups, seed=seed, show_progress=show_progress
+    )
     return evidence_of_arrays(
         known.labels,
         heads.predictions,
@@ -142,7 +140,7 @@ def add_head_predictions(
 ) -> None:
     """Cross-fits heads on the features that a run holds; their predictions become those of its evidence.
 
-    Of pairs, heads learn from the gradients of their margins: each pair as it stands and swapped, both in one fold.
+    Of pairs, a linear head learns from the gradients of their margins, and each pair is predicted without it.
 
     Args:
         run: The run directory of a model, with all shards.
@@ -154,25 +152,39 @@ def add_head_predictions(
     Raises:
         DataError: Heads were asked for, and a class has a single sample, or there is one class alone.
     """
-    evidence, rounds = stored_evidence(run, kind), ROUNDS
     if kind == "pair":
-        evidence, rounds = both_ways(evidence), ROUNDS_OF_PAIRS
-        groups = np.tile(np.arange(len(evidence) // 2) if groups is None else groups, 2)
-    classes, every = evidence.predictions.shape[1], np.arange(len(evidence))
+        _add_pair_head(run, groups)
+        return
+    classes = run.statistic("prediction").shape[1]
+    features, labels = run.statistic("features").load(), run.statistic("label").load()
     try:
-        heads = heads_in_rounds(
-            evidence.features.rows(every), np.asarray(evidence.labels), classes=classes, groups=groups, rounds=rounds,
-            seed=settings.seed, show_progress=show_progress,
-        )  # fmt: skip
+        heads = heads_in_two_rounds(
+            features, labels, classes=classes, groups=groups, seed=settings.seed, show_progress=show_progress
+        )
     except DataError as error:
         if settings.cross_fit_heads == "always":
             raise
         logger.warning("predictions are the model's own, heads cannot be cross-fitted: %s", error)
         return
-    store_head_predictions(run, joined(heads.predictions).astype(np.float32) if kind == "pair" else heads.predictions)
+    store_head_predictions(run, heads.predictions)
     words = (
-        f"Predictions are those of heads that were cross-fitted on the {'margin' if kind == 'pair' else 'last layer'}'s "
-        f"{'gradients' if kind == 'pair' else 'features'} in {heads.folds.max() + 1} folds: no head has seen the samples "
-        "that it predicts."
+        f"Predictions are those of heads that were cross-fitted on the last layer's features in {heads.folds.max() + 1} "
+        "folds: no head has seen the samples that it predicts."
     )
     run.update({"heads": {"rounds": heads.rounds, "held_out_loss": heads.held_out_loss, "words": words}})
+
+
+def _add_pair_head(run: RunDirectory, groups: Any) -> None:
+    """The same for pairs."""
+    if groups is not None:
+        logger.warning("pairs are left out one by one, so pairs of one group are not held apart from each other")
+    evidence = stored_evidence(run, "pair")
+    features = both_ways(evidence).features
+    if features is None:
+        raise DataError("a head of pairs learns from their gradients, and this run holds none")
+    head = left_out_margins(features.rows(np.arange(len(evidence))))
+    store_head_predictions(run, np.stack([expit(head.margins), expit(-head.margins)], axis=1).astype(np.float32))
+    words = (
+        "Predictions are those of a linear head on the gradients of the margins, of each pair as if it were left out."
+    )
+    run.update({"heads": {"penalty": head.penalty, "words": words}})
