@@ -20,6 +20,9 @@ from gradsift.evidence import Evidence
 from gradsift.store import ArrayMatrix, GradientMatrix
 from gradsift.store.gradient_matrix import Order, Positions
 
+UNSEEN_WEIGHT = 0.3
+"""Weight of the neighbours where predictions are those of a head that has not seen the pair."""
+
 
 class BothWays(GradientMatrix):
     """Directions of the margin's gradient of n pairs, and of the same pairs swapped: 2n rows, read in pieces.
@@ -110,7 +113,7 @@ class SwappedPairPosterior(Detector):
 
     The posterior of a wrong label over pairs both ways. Neighbours of a pair are the pairs whose margin has the most
     similar gradient, or the opposite one when they are swapped. Where the prediction of a pair comes from a head that has
-    not seen it, they add nothing, and have no say.
+    not seen it, they weigh :data:`UNSEEN_WEIGHT`.
 
     Args:
         random_state: Seed of the draw of pairs among which neighbours are searched.
@@ -143,7 +146,7 @@ class SwappedPairPosterior(Detector):
             DataError: It is no evidence of pairs.
         """
         doubled = both_ways(X)
-        weight = 0.0 if is_out_of_fold(doubled) else None
+        weight = UNSEEN_WEIGHT if is_out_of_fold(doubled) else None
         self.posterior_ = WrongLabelPosterior(weight=weight, random_state=self.random_state).fit(
             doubled, doubled.labels
         )
