@@ -10,6 +10,7 @@ from gradsift.cli.source import Source
 from gradsift.fields import ranges_of, settings_of
 from gradsift.settings import AuditSettings
 from gradsift.table import COLUMNS
+from gradsift.table.findings import FINDING_COLUMNS
 
 PAGES = ("command-line", "settings", "columns")
 FOLDER = Path(__file__).resolve().parents[1] / "docs/reference"
@@ -70,7 +71,7 @@ def settings() -> str:
 def columns() -> str:
     """Columns of the table."""
     lines = ["# Columns of the table", "", GENERATED, "| column | meaning |", "|---|---|"]
-    lines += [f"| `{name}` | {meaning} |" for name, meaning in COLUMNS.items()]
+    lines += [f"| `{name}` | {meaning} |" for name, meaning in (COLUMNS | FINDING_COLUMNS).items()]
     lines += [
         "| `score_<detector>` | score of each detector that was asked for: higher = more detrimental |", "",
         "`gradsift influence` adds `influence`: positive = helpful, on the scale of the method.", "",

@@ -9,8 +9,8 @@ ROOT = Path(gradsift.__file__).parent
 ROOMS = [
     "errors", "printable", "imports", "ranges", "fields", "progress", "locations", "writing", "data", "tasks", "gradients",
     "store", "trajectory", "evidence", "detectors", "curvature", "influence", "geometry", "table", "cleaning", "evaluation",
-    "report", "review", "result", "integrations", "settings", "loading", "conventions", "stages", "preparation", "settled",
-    "engines", "jobs",
+    "report", "findings", "review", "result", "integrations", "settings", "loading", "conventions", "stages", "preparation",
+    "settled", "engines", "jobs",
     "audit", "improve", "plan", "demo", "cli",
 ]  # fmt: skip
 LATE = {("cleaning", "stages")}

@@ -42,6 +42,8 @@ def audit(
     hold_classes: bool = False,
     groups: Any = None,
     cross_fit_heads: Literal["auto", "always", "never"] = "auto",
+    findings: bool = True,
+    test_set: Any = None,
     projection: int = 512,
     projection_kind: Literal["kronecker", "sparse", "gaussian"] = "kronecker",
     projection_per_layer: bool = False,
@@ -91,6 +93,9 @@ def audit(
             cross-fitted on the last layer's features, instead of the model's own. Right where the features were not
             trained on these labels: ``"auto"`` does it where all layers but the last are frozen (``requires_grad=False``);
             ``"always"`` and ``"never"`` decide it.
+        findings: Whether to look for what is wrong besides labels, too (``audit.findings``): near duplicates, samples
+            outside of the distribution, broken inputs, rare classes. The data set is read once more for it.
+        test_set: The test set, whose samples are looked for in the training set, with ``findings``.
         projection: Dimensions of the random projection, where gradients are not kept in factors.
         projection_kind: ``"kronecker"``, ``"sparse"`` or ``"gaussian"``.
         projection_per_layer: Whether ``projection`` dimensions are kept of every layer, instead of their sum.
@@ -124,6 +129,7 @@ def audit(
         contamination=contamination,
         hold_classes=hold_classes,
         cross_fit_heads=cross_fit_heads,
+        findings=findings,
         projection=projection,
         projection_kind=projection_kind,
         projection_per_layer=projection_per_layer,
@@ -140,7 +146,8 @@ def audit(
         raise SettingError(
             "workers on other machines see no temporary folder: give output=..., a folder that all can write"
         )
-    request = Request(settings, members, class_names, output, overwrite, source or {}, show_progress, runs)
+    tested = None if test_set is None else Samples(test_set)
+    request = Request(settings, members, class_names, output, overwrite, source or {}, show_progress, runs, tested)
     recorded = read_trajectory(trajectory)
     if evidence is None and is_estimator(model):
         Samples(train_set)  # refuses what cannot be read by position before anything is fitted
@@ -230,6 +237,7 @@ def merge(
     *,
     task: str | Task = "classification",
     groups: Any = None,
+    test_set: Any = None,
     trajectory: Recorder | Trajectory | str | Location | None = None,
     show_progress: bool = True,
 ) -> Audit:
@@ -244,6 +252,7 @@ def merge(
         model: The model, by which the page highlights tokens of texts.
         task: What a sample's loss is, with ``model``.
         groups: As for :func:`audit`.
+        test_set: As for :func:`audit`.
         trajectory: The one that was given to the parts.
         show_progress: Whether to show progress bars.
 
@@ -256,7 +265,8 @@ def merge(
     """
     at_hand = AtHand(train_set, model, get_task(task), read_trajectory(trajectory))
     members = None if groups is None else np.asarray(groups)
-    return merge_parts(path, at_hand, Request(AuditSettings(), members, show_progress=show_progress))
+    tested = None if test_set is None else Samples(test_set)
+    return merge_parts(path, at_hand, Request(AuditSettings(), members, show_progress=show_progress, test_set=tested))
 
 
 def audit_predictions(

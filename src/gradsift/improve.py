@@ -24,6 +24,7 @@ from gradsift.evaluation.trainings import Metric
 from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_arrays, stored_evidence
 from gradsift.evidence.cross_fit import Predict, takes
 from gradsift.evidence.predictions import given_labels
+from gradsift.findings.leak import leak_between
 from gradsift.locations import Location, as_location, refuse_unwritable
 from gradsift.report.improvement import write_improvement
 from gradsift.result import Audit
@@ -324,6 +325,12 @@ def _notices_before(train_fn: TrainFunction | None, samples: Samples, test_set: 
             notices.append(
                 f"{len(shared)} of {len(tested)} samples of the test set also stand in the training set (test positions "
                 f"{', '.join(map(str, shared[:10]))}): the proof favours what memorises them; remove them from one set."
+            )
+        almost = np.setdiff1d(leak_between(samples, tested).of_test, shared)
+        if len(almost):
+            notices.append(
+                f"{len(almost)} of {len(tested)} samples of the test set are almost the same as others of the training set "
+                f"(test positions {', '.join(map(str, almost[:10]))}): the proof favours what memorises them; look at them."
             )
     for notice in notices:
         logger.warning(notice)

@@ -70,6 +70,11 @@ class AuditSettings:
     )
     precision: Precision = setting("Precision of the passes.", "float32", panel=GRADIENTS)
     seed: int = setting("Seed of projections and detectors.", 0, panel=SCORES, number=whole(0, 2**32 - 1))
+    findings: bool = setting(
+        "Look for what is wrong besides labels, too: near duplicates, outliers, broken inputs, rare classes.",
+        True,
+        panel=SCORES,
+    )
 
     def __post_init__(self) -> None:
         """Checks the ranges.

@@ -28,7 +28,7 @@ from gradsift.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 
-SHARDS_DO_NOT_DEPEND_ON = ("contamination", "hold_classes", "cross_fit_heads", "batch_size")
+SHARDS_DO_NOT_DEPEND_ON = ("contamination", "hold_classes", "cross_fit_heads", "batch_size", "findings")
 """Settings that may change before a run is taken up again."""
 
 

@@ -122,6 +122,7 @@ def run_audit(
         engine=engine.make(Loading(source)),
         trajectory=source.trajectory,
         groups=load_column(source.data, source.groups) if source.groups else None,
+        test_set=source.load_test(loaded),
         source=_on_record(source, loaded),
         **settings.to_dict(),
     )
@@ -239,6 +240,7 @@ def summary(result: Audit, verdict: Verdict, worst: int = 10) -> dict[str, Any]:
         "coverage": result.details.get("coverage"),
         "data_fingerprint_covers": result.details.get("data_fingerprint_covers", "unknown"),
         "warnings": result.warnings,
+        "findings": [{"kind": one.kind, "samples": len(one), "words": one.words} for one in result.findings],
         "worst": rows.select([name for name in columns if name in rows.column_names]).to_pylist(),
     }
 
@@ -259,6 +261,10 @@ def tell(result: Audit) -> None:
                 say(f"Warning: {notice.words}", "yellow")
         if first:
             say(result.cut, "bold")
+    if result.findings:
+        say("Besides labels:", "bold")
+    for finding in result.findings:
+        say(f"  {finding.words}")
 
 
 def _ending(source: Source) -> str:

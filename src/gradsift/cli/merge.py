@@ -52,6 +52,7 @@ def merge(
         model,
         task=task,
         groups=load_column(source.data, source.groups) if source.groups else None,
+        test_set=source.load_test(loaded),
         trajectory=source.trajectory,
     )
     present(result, source, None, as_json)

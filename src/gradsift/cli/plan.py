@@ -16,7 +16,7 @@ from gradsift.plan import plan as predict
 from gradsift.plan.workers import OnWorkers, on_workers
 from gradsift.settings import AuditSettings
 
-OF_AUDIT_ALONE = ("predictions", "out_of_fold", "trajectory", "groups")
+OF_AUDIT_ALONE = ("predictions", "out_of_fold", "trajectory", "groups", "test")
 """Settings of an audit that a plan does not read."""
 
 

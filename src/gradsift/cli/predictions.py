@@ -47,10 +47,12 @@ def audit_files(source: Source, settings: AuditSettings, output: str | Location,
             f"Columns of {source.predictions} are read in the order of the sorted labels: {', '.join(words[:NAMED])}"
             f"{', ...' if len(words) > NAMED else ''}. Where theirs is another one, add an array class_names."
         )
+    loaded = source.load_data()
     return audit_predictions(
         labels,
         **predictions,
-        data=source.load_data().dataset,
+        data=loaded.dataset,
+        test_set=source.load_test(loaded),
         out_of_fold=source.out_of_fold,
         class_names=names,
         groups=load_column(source.data, source.groups) if source.groups else None,

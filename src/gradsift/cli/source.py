@@ -83,6 +83,7 @@ class Source:
     groups: str | None = setting(
         "Column of groups, each of which loses the same share of its samples.", None, panel=DATA
     )
+    test: str | None = setting("Test set, whose samples are looked for in the training set.", None, panel=DATA)
     messages: str | None = setting("Column of chats: lists of role and content.", None, panel=LANGUAGE)
     prompt: str | None = setting("Column of prompts.", None, panel=LANGUAGE)
     response: str | None = setting("Column of responses.", None, panel=LANGUAGE)
@@ -223,6 +224,17 @@ class Source:
             like=like,
             token_ids=self.task == "token-classification",
         )
+
+    def load_test(self, like: Loaded) -> Any:
+        """The test set, where one is named; its samples stay rows.
+
+        Args:
+            like: The training set.
+
+        Returns:
+            The data set, or ``None``.
+        """
+        return None if self.test is None else self.load_data(self.test, like).dataset
 
     def load_pretrained(self) -> Pretrained:
         """The transformers model or adapter with its tokenizer.

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from gradsift.detectors.neighbours import CHUNK, Nearest, drawn
+from gradsift.detectors.neighbours import CHUNK, Neighbourhood
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.evidence.calibration import tempered
-from gradsift.store import ArrayMatrix, GradientMatrix, ShardedArray
-from gradsift.writing import writing
+from gradsift.store import ArrayMatrix, GradientMatrix
 
-SHARD = 16 * CHUNK
-"""Samples whose neighbours are kept in one file."""
 PIECE_BYTES = 8 * 2**20
 """Most bytes of the beliefs that are handed out at a time."""
 HELD_BYTES = 128 * 2**20
 """Most bytes of other samples' predictions that are in memory at a time: of up to 1,600 classes all that are needed."""
-CROWD = 50
-"""Neighbours are at most one in so many samples: in a small set the fiftieth nearest is no neighbour."""
 
 
 class Belief:
@@ -108,7 +98,7 @@ class Belief:
         """
         if not self.weight:
             return np.empty((len(positions), 0), dtype=np.int64)
-        return self._reference_classes[self._near[0].rows(positions)]
+        return self._reference_classes[self.neighbourhood.numbers.rows(positions)]
 
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
         """The belief about all samples, in order, in pieces of at most 8 MiB.
@@ -122,7 +112,7 @@ class Belief:
 
     def _neighbours_mean(self, positions: np.ndarray) -> np.ndarray:
         """Mean prediction of each sample's neighbours, shape (len(positions), K)."""
-        near, theirs = self._near
+        near, theirs = self.neighbourhood.numbers, self._of_references
         size, count, classes = len(positions), near.shape[1], self.shape[1]
         means = np.empty((size, classes))
         together = size if _held(theirs.shape) else max(1, HELD_BYTES // (8 * classes * count))
@@ -142,37 +132,28 @@ class Belief:
         return rows if self._temperature == 1 else tempered(rows, self._temperature)
 
     @cached_property
-    def _reference_classes(self) -> np.ndarray:
-        """The most probable class of each reference."""
-        return np.concatenate([rows.argmax(axis=1) for _, rows in self._near[1].chunks()])
+    def neighbourhood(self) -> Neighbourhood:
+        """Every sample's nearest neighbours by the last layer's features; searched when they are first asked for.
+
+        Raises:
+            DataError: No features are known.
+        """
+        if self._features is None:
+            raise DataError("without features of the last layer there are no neighbours")
+        return Neighbourhood(self._features, self._neighbours, references=self._references, seed=self._seed)
 
     @cached_property
-    def _near(self) -> tuple[ShardedArray, GradientMatrix]:
-        """Numbers of each sample's neighbours among the references, (n, neighbours), and the references' predictions.
+    def _reference_classes(self) -> np.ndarray:
+        """The most probable class of each reference."""
+        return np.concatenate([rows.argmax(axis=1) for _, rows in self._of_references.chunks()])
 
-        The numbers wait in files, so that memory does not grow with the samples; so do the predictions where there are
-        many classes.
-        """
-        features = self._features
-        if features is None:
-            raise DataError("without features of the last layer there are no neighbours")
-        references = drawn(len(self), self._references, self._seed)
-        nearest = Nearest(features, references, min(self._neighbours, max(1, len(references) // CROWD)))
-        folder = Path(tempfile.mkdtemp(prefix="gradsift-"))
-        remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        paths, lengths = [], []
-        with ExitStack() as failed, writing(folder):
-            failed.callback(remove_folder)
-            for start in range(0, len(self), SHARD):
-                own = np.arange(start, min(start + SHARD, len(self)))
-                paths.append(folder / f"{start}.npy")
-                lengths.append(len(own))
-                np.save(paths[-1], nearest.of(own)[0])
-            failed.pop_all()
-        theirs = self._predictions.subset(references)
+    @cached_property
+    def _of_references(self) -> GradientMatrix:
+        """The references' predictions; in files where there are many classes."""
+        theirs = self._predictions.subset(self.neighbourhood.references)
         if _held(theirs.shape):
-            theirs = ArrayMatrix(self._tempered(theirs.rows(np.arange(len(theirs))).astype(np.float64)))
-        return ShardedArray(paths, lengths), theirs
+            return ArrayMatrix(self._tempered(theirs.rows(np.arange(len(theirs))).astype(np.float64)))
+        return theirs
 
 
 def _held(shape: tuple[int, int]) -> bool:

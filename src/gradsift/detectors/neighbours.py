@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
+from contextlib import ExitStack
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from gradsift.store import GradientMatrix
+from gradsift.store import GradientMatrix, ShardedArray
+from gradsift.writing import writing
 
 CHUNK = 1024
 """Samples that are looked at together."""
+SHARD = 16 * CHUNK
+"""Samples whose neighbours are kept in one file."""
+NEIGHBOURS, REFERENCES = 50, 10_000
+"""So many neighbours are looked for among so many samples."""
+CROWD = 50
+"""Neighbours are at most one in so many samples: in a small set the fiftieth nearest is no neighbour."""
+TENTH = 10
+"""Cosines are kept of the nearest neighbour, of this one, and of the last."""
 
 
 def drawn(size: int, most: int, seed: int) -> np.ndarray:
@@ -61,6 +76,46 @@ class Nearest:
             most = likeness.topk(self._count, dim=1)
             found[start : start + CHUNK], cosines[start : start + CHUNK] = most.indices.numpy(), most.values.numpy()
         return found, cosines
+
+
+class Neighbourhood:
+    """The nearest neighbours of every sample, searched once and kept in files, so that memory does not grow with them.
+
+    Args:
+        features: Inputs of the last layer, shape (n, D).
+        count: At most how many neighbours; no more than one in 50 references, and at least one.
+        references: At most so many samples are searched, drawn at random.
+        seed: Seed of this draw.
+
+    Attributes:
+        references: Positions of the samples that are searched, in order, shape (r,).
+        numbers: Numbers of each sample's neighbours among the references, nearest first, shape (n, count).
+        cosines: Cosines of the nearest, the tenth (the last, where there are fewer) and the last of them, shape (n, 3).
+    """
+
+    def __init__(
+        self, features: GradientMatrix, count: int = NEIGHBOURS, *, references: int = REFERENCES, seed: int = 0
+    ) -> None:
+        references = min(len(features), references)
+        count = min(count, max(1, references // CROWD))
+        self.references = drawn(len(features), references, seed)
+        nearest = Nearest(features, self.references, count)
+        folder = Path(tempfile.mkdtemp(prefix="gradsift-"))
+        remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        numbers, cosines, lengths = [], [], []
+        kept = [0, min(TENTH, count) - 1, count - 1]
+        with ExitStack() as failed, writing(folder):
+            failed.callback(remove_folder)
+            for start in range(0, len(features), SHARD):
+                own = np.arange(start, min(start + SHARD, len(features)))
+                numbers.append(folder / f"{start}.npy")
+                cosines.append(folder / f"{start}-cosines.npy")
+                lengths.append(len(own))
+                near, likeness = nearest.of(own)
+                np.save(numbers[-1], near)
+                np.save(cosines[-1], likeness[:, kept])
+            failed.pop_all()
+        self.numbers, self.cosines = ShardedArray(numbers, lengths), ShardedArray(cosines, lengths)
 
 
 def _unit(rows: np.ndarray) -> torch.Tensor:

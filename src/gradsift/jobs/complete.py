@@ -136,6 +136,7 @@ def scored(
             request.settings,
             samples=chosen.samples,
             groups=request.groups,
+            test_set=request.test_set,
             details={**chosen.details, "left_out": list(request.source.get("left_out") or ())},
             show_progress=request.show_progress,
         )

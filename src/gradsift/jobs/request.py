@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gradsift.data import Samples
 from gradsift.engines import Engine, Local
 from gradsift.locations import Location
 from gradsift.settings import AuditSettings
@@ -28,6 +29,7 @@ class Request:
         source: What a command line needs to replay the run.
         show_progress: Whether to show progress bars.
         engine: What maps stages over shards.
+        test_set: The test set, whose samples are looked for in the training set.
     """
 
     settings: AuditSettings
@@ -38,6 +40,7 @@ class Request:
     source: Mapping[str, Any] = field(default_factory=dict)
     show_progress: bool = True
     engine: Engine = field(default_factory=Local)
+    test_set: Samples | None = None
 
     def config(self, batch_size: int) -> dict[str, Any]:
         """What goes into ``config.yaml``.

@@ -12,6 +12,7 @@ from gradsift.errors import SettingError
 from gradsift.evaluation import Verification
 from gradsift.locations import Location, as_location
 from gradsift.report.decided import what_was_decided
+from gradsift.report.findings import besides_labels
 from gradsift.report.geometry import geometry_plots
 from gradsift.report.highlights import Highlight, read_highlights
 from gradsift.report.listing import as_data, listing, policy, script
@@ -20,6 +21,7 @@ from gradsift.report.samples import on_cards, render_sample
 from gradsift.report.template import fill
 from gradsift.report.tokens import render_tokens
 from gradsift.table import COLUMNS, AuditedRun
+from gradsift.table.findings import FINDING_COLUMNS, FINDINGS
 from gradsift.writing import always, new_file
 
 GENERATOR = b'<meta name="generator" content="gradsift">'
@@ -93,6 +95,7 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
         "verification": verification,
         "decided": what_was_decided(audit, train_set),
         "histogram": histogram_of(audit),
+        "findings": besides_labels(audit, None if train_set is None else audit.samples_of(train_set).raw),
         "cards": _cards(audit, train_set, highlights),
         "has_previews": train_set is not None or bool(highlights),
         "has_shares": bool(highlights),
@@ -106,7 +109,7 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
         "space": gradient_space(audit),
         "geometry": geometry,
         "geometry_plots": geometry_plots(geometry) if geometry is not None else [],
-        "columns": COLUMNS,
+        "columns": COLUMNS | (FINDING_COLUMNS if FINDINGS in audit.table.column_names else {}),
         "as_json": lambda value: Markup("<pre>{}</pre>").format(json.dumps(value, indent=2, sort_keys=True)),
     }
 

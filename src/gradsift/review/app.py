@@ -200,8 +200,9 @@ def query_of(asked: Mapping[str, Any]) -> Query:
     low, high = (_number(asked, name) for name in ("low", "high"))
     scope, order = str(asked.get("scope") or "queue"), str(asked.get("order") or "worth")
     return Query(
-        scope, order, given, suggested, str(asked.get("reason") or ""), str(asked.get("text") or ""), low, high
-    )
+        scope, order, given, suggested, str(asked.get("reason") or ""), str(asked.get("text") or ""), low, high,
+        str(asked.get("finding") or ""),
+    )  # fmt: skip
 
 
 def _whole(asked: Mapping[str, Any], name: str, default: Any) -> Any:

@@ -16,8 +16,9 @@ from gradsift.report import render_sample
 from gradsift.report.highlights import Highlight
 from gradsift.report.page import class_name
 from gradsift.report.tokens import render_tokens
-from gradsift.review.neighbours import Beside
+from gradsift.review.neighbours import SHOWN, Beside
 from gradsift.table import AuditedRun
+from gradsift.table.findings import DUPLICATE_GROUP
 from gradsift.tasks import NUMBERED
 
 DIGITS = 10
@@ -70,6 +71,7 @@ class Cards:
             "neighbours": [self._small(other) | {"cosine": cosine} for other, cosine in near],
             "agree": sum(self._label(other) == row["labels"]["given"] for other in others),
             "searched": self._beside.searched,
+            "alike": [self._small(other) for other in self._alike(position)],
             "duplicates": [self._small(other) for other in self._beside.duplicates(position)],
         }
 
@@ -104,6 +106,16 @@ class Cards:
             "given": class_name(self._audit, self._label(position)),
             "preview": self._preview(position, in_full=False),
         }
+
+    def _alike(self, position: int) -> list[int]:
+        """The other samples with almost the same input, the first few."""
+        if DUPLICATE_GROUP not in self._audit.table.column_names:
+            return []
+        group = self._audit.table[DUPLICATE_GROUP][position]
+        if not group.is_valid:
+            return []
+        same = pc.equal(self._audit.table[DUPLICATE_GROUP], group).fill_null(False).to_numpy()
+        return [other for other in np.flatnonzero(same).tolist() if other != position][:SHOWN]
 
     def _label(self, position: int) -> Any:
         return self._audit.table["given_label"][position].as_py()

@@ -81,6 +81,7 @@ class Desk:
             "classes": self.cards.classes,
             "orders": self.queue.orders,
             "reasons": self.queue.reasons,
+            "findings": self.queue.findings,
             "has_samples": self.has_samples,
             "reviewers": self.book.decisions.reviewers(),
         }

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from gradsift.cleaning.review_numbers import RANDOM_SHARE, random_slice
 from gradsift.errors import SettingError
 from gradsift.table import SCORE_PREFIX
+from gradsift.table.findings import OF_SAMPLES, TITLES, has_finding
 
 EVERY = round(1 / RANDOM_SHARE)
 """One in so many samples of the queue is drawn at random from samples that are not flagged."""
@@ -45,6 +46,7 @@ class Query:
         text: What stands in the sample's id, reason or text, in any case; empty for anything.
         low: Least score.
         high: Greatest score.
+        finding: What is wrong besides the label, looked for among all samples; empty for anything.
     """
 
     scope: str = "queue"
@@ -55,6 +57,7 @@ class Query:
     text: str = ""
     low: float | None = None
     high: float | None = None
+    finding: str = ""
 
 
 class Queue:
@@ -110,6 +113,11 @@ class Queue:
         """Kinds of reasons that occur."""
         return sorted(kind for kind in pc.unique(self.table["reason_kind"]).to_pylist() if kind)
 
+    @cached_property
+    def findings(self) -> dict[str, str]:
+        """Findings besides labels that occur, by name; their titles."""
+        return {kind: TITLES[kind] for kind in OF_SAMPLES if has_finding(self.table, kind).any()}
+
     def set_worth(self, worth: np.ndarray) -> None:
         """Re-orders what is left.
 
@@ -142,7 +150,7 @@ class Queue:
                 self._kept.move_to_end(query)
                 return self._kept[query]
             worth = self.worth
-        everything = Query(query.scope, query.order)
+        everything = Query("all" if query.finding else query.scope, query.order)
         if query == everything:
             positions = self._ordered(query)
         else:
@@ -212,6 +220,8 @@ class Queue:
             matches &= self.score <= query.high
         if query.reason:
             matches &= _as_mask(pc.equal(self.table["reason_kind"], query.reason))
+        if query.finding:
+            matches &= has_finding(self.table, query.finding)
         if query.text:
             matches &= self._search(query.text)
         return matches

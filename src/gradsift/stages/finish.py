@@ -11,6 +11,7 @@ import pyarrow as pa
 from gradsift.data import Samples
 from gradsift.detectors import Detector
 from gradsift.evidence import Evidence, with_samples_never_drawn
+from gradsift.findings.find import find
 from gradsift.settings import AuditSettings
 from gradsift.stages.decide import decide_cut
 from gradsift.stages.score import score
@@ -18,6 +19,7 @@ from gradsift.stages.tabulate import tabulate
 from gradsift.store import RunDirectory
 from gradsift.store.tables import TOKENS
 from gradsift.table import Notice
+from gradsift.table.findings import with_findings
 from gradsift.table.notices import data_notices
 from gradsift.trajectory.unseen import told
 
@@ -31,6 +33,7 @@ def finish(
     *,
     samples: Samples | None = None,
     groups: np.ndarray | None = None,
+    test_set: Samples | None = None,
     details: Mapping[str, Any],
     show_progress: bool = True,
 ) -> pa.Table:
@@ -44,6 +47,7 @@ def finish(
         settings: The settings.
         samples: The data set, where it is at hand.
         groups: Groups whose share is held, shape (n,).
+        test_set: The test set, whose samples are looked for in the training set.
         details: What else goes into the manifest.
         show_progress: Whether to show a progress bar.
 
@@ -63,7 +67,17 @@ def finish(
     ids = [str(one) for one in run.statistic("id").load()] if "id" in run.stored() else None
     about = {"data_fingerprint": details["data_fingerprint"], "run": run.read_json("manifest.json")["fingerprint"]}
     found = tabulate(evidence, scores, cut, ids=ids, samples=samples, about=about)
-    run.write_table(found.table)
+    table = found.table
+    if settings.findings:
+        besides = find(
+            evidence,
+            samples=samples,
+            neighbourhood=scores.neighbourhood(evidence),
+            test_set=test_set,
+            seed=settings.seed,
+        )
+        table = with_findings(table, besides.columns)
+    run.write_table(table)
     if found.tokens is not None:
         run.write_table(found.tokens, TOKENS)
     notices = [*found.notices, *data_notices(details.get("left_out", ()))]
@@ -77,9 +91,11 @@ def finish(
     }
     if scores.wrong_labels is not None:
         decided["wrong_labels"] = scores.wrong_labels.to_dict()
+    if settings.findings:
+        decided["findings"] = [finding.to_dict() for finding in besides.findings]
     if found.memorised is not None:
         decided["memorised"] = found.memorised.to_dict()
     if never_drawn:
         decided["trajectory"] = details["trajectory"] | {"never_drawn": never_drawn}
     run.update({**details, **decided})
-    return found.table
+    return table

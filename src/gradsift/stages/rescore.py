@@ -24,6 +24,7 @@ from gradsift.stages.decide import decide_cut
 from gradsift.stages.score import Scores
 from gradsift.stages.tabulate import tabulate
 from gradsift.table import SCORE_PREFIX, AuditedRun, evidence_of
+from gradsift.table.findings import FINDING_COLUMNS, with_findings
 
 Run = TypeVar("Run", bound=AuditedRun)
 
@@ -102,4 +103,6 @@ def rescore(audit: Run, scores: np.ndarray, name: str, *, contamination: float |
             "notices": [notice.to_dict() for notice in notices],
         },
     }
-    return audit.with_table(tabulated.table.replace_schema_metadata({"gradsift": json.dumps(about)}))
+    kept = {column: audit.table[column] for column in FINDING_COLUMNS if column in audit.table.column_names}
+    table = with_findings(tabulated.table, kept)
+    return audit.with_table(table.replace_schema_metadata({"gradsift": json.dumps(about)}))

@@ -19,6 +19,7 @@ from gradsift.detectors import (
     WrongValuePosterior,
     detrimental_scores,
 )
+from gradsift.detectors.neighbours import Neighbourhood
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.progress import progress
@@ -77,6 +78,21 @@ class Scores:
             Shape (n, K); ``None`` where nothing is predicted.
         """
         return self.posterior.belief_ if self.posterior is not None else evidence.predictions
+
+    def neighbourhood(self, evidence: Evidence) -> Neighbourhood | None:
+        """Nearest neighbours by the evidence's features: those that the posterior has asked, or searched anew.
+
+        Args:
+            evidence: The evidence that was scored.
+
+        Returns:
+            The neighbours; ``None`` where no features are known.
+        """
+        if evidence.features is None or len(evidence) < 2:
+            return None
+        if self.posterior is not None:
+            return self.posterior.belief_.neighbourhood
+        return Neighbourhood(evidence.features)
 
 
 def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *, show_progress: bool = True) -> Scores:

@@ -14,6 +14,7 @@ from gradsift.evidence import Evidence, refuse_other_data, stored_evidence, stor
 from gradsift.locations import Location
 from gradsift.store import RunDirectory, StoredMatrix
 from gradsift.store.tables import TOKENS, about_table, read_table
+from gradsift.table.findings import Finding, findings_of
 from gradsift.table.notices import Notice
 from gradsift.tasks import Kind
 from gradsift.trajectory import Trajectory
@@ -90,6 +91,11 @@ class AuditedRun:
     def warnings(self) -> list[str]:
         """The same in words."""
         return [notice.words for notice in self.notices]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong besides labels: near duplicates, overlap with the test set, outliers, broken inputs."""
+        return findings_of(self.table, self.run.read_json("manifest.json").get("findings", []))
 
     @property
     def class_names(self) -> list[str] | None:

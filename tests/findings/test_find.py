@@ -1,0 +1,128 @@
+"""Findings besides labels: from planted ones to the table, the manifest and the words."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import gradsift
+from gradsift import Audit
+from gradsift.data import Samples
+from gradsift.detectors.neighbours import Neighbourhood
+from gradsift.findings.inputs import read_inputs
+from gradsift.findings.whole_set import order_matters, rare_classes, weak_classes
+from gradsift.store import ArrayMatrix
+from gradsift.table.findings import FINDING_COLUMNS
+
+SIZE = 300
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Three clusters; 5 and 250 nearly the same, 7 far off, 9 of zeros alone; class 2 rare."""
+    generator = np.random.default_rng(0)
+    labels = np.where(np.arange(SIZE) < 5, 2, generator.integers(0, 2, SIZE))
+    inputs = generator.standard_normal((SIZE, 10)).astype(np.float32) + 4 * np.eye(10, dtype=np.float32)[labels]
+    inputs[250], labels[250] = inputs[5] * 1.00001, labels[5]
+    inputs[7], inputs[9] = 0.05 * generator.standard_normal(10), 0
+    return inputs, labels
+
+
+@pytest.fixture(scope="module")
+def audited(planted, tmp_path_factory):
+    inputs, labels = planted
+    features = np.maximum(inputs, 0)
+    logits = features[:, :3]
+    return gradsift.audit_predictions(
+        labels, logits=logits, features=features, data=(inputs, labels), class_names=["a", "b", "c"],
+        test_set=(inputs[20:30] + 1e-6, labels[20:30]), output=tmp_path_factory.mktemp("runs") / "x", show_progress=False,
+    )  # fmt: skip
+
+
+def test_what_was_planted_is_found(audited):
+    found = {finding.kind: finding for finding in audited.findings}
+    assert found["near_duplicate"].positions.tolist() == [5, 250]
+    assert found["in_test_set"].positions.tolist() == list(range(20, 30))
+    assert found["in_test_set"].details["test_positions"] == list(range(10))
+    assert found["broken_input"].positions.tolist() == [9]
+    assert {7, 9} <= set(found["outlier"].positions.tolist())
+    assert len(found["outlier"]) < 10
+    assert "'c' (5)" in found["rare_class"].words
+    assert "weak_class" not in found
+    assert "order" not in found
+
+
+def test_the_table_says_it_beside_each_sample(audited):
+    table = audited.table
+    assert table.column_names[-3:] == list(FINDING_COLUMNS)
+    assert table["findings"][9].as_py() == "outlier,broken_input"
+    assert table["findings"][100].as_py() == ""
+    assert table["duplicate_group"][250].as_py() == table["duplicate_group"][5].as_py() == 5
+    assert table["duplicate_group"].null_count == SIZE - 2
+
+
+def test_findings_are_there_when_the_run_is_opened_and_scored_anew(audited):
+    again = Audit.open(audited.run.path)
+    assert [one.to_dict() for one in again.findings] == [one.to_dict() for one in audited.findings]
+    rescored = gradsift.rescore(again, np.arange(SIZE) / SIZE, "mine")
+    assert rescored.table["findings"].equals(again.table["findings"])
+    assert rescored.findings[0].positions.tolist() == [5, 250]
+
+
+def test_the_page_shows_them(audited):
+    page = (audited.run.path / "report.html").read_text()
+    assert 'id="finding-near_duplicate"' in page
+    assert "group 5" in page
+    assert "duplicate_group" in page  # among the columns
+
+
+def test_nothing_is_looked_for_where_it_is_not_wanted(planted):
+    inputs, labels = planted
+    plain = gradsift.audit_predictions(
+        labels, logits=inputs[:, :3], features=inputs, findings=False, show_progress=False
+    )
+    assert plain.findings == []
+    assert not set(FINDING_COLUMNS) & set(plain.table.column_names)
+
+
+def test_a_model_is_audited_with_the_same_findings(planted):
+    inputs, labels = map(torch.as_tensor, planted)
+    torch.manual_seed(0)
+    audit = gradsift.audit(nn.Linear(10, 3).eval(), (inputs, labels), show_progress=False)
+    kinds = {finding.kind: finding.positions.tolist() for finding in audit.findings}
+    assert kinds["near_duplicate"] == [5, 250]
+    assert kinds["broken_input"] == [9]
+
+
+@pytest.mark.parametrize(
+    ("sample", "fault"),
+    [
+        ({"text": "  "}, "empty"),
+        ({"messages": [{"role": "user", "content": ""}]}, "empty"),
+        ({"image": {"bytes": b"no image"}}, "unreadable"),
+        ((np.full((8, 8), 3.0), 0), "constant"),
+        ((np.array([1.0, np.nan]), 0), "NaN or infinite"),
+        ((np.zeros(3), 0), None),  # three zeros may well be right
+        ((np.zeros(8), 0), "constant"),
+        ({"text": "fine"}, None),
+    ],
+)
+def test_broken_inputs(sample, fault):
+    if isinstance(sample, dict):
+        sample = sample | {"label": 0}
+    assert read_inputs(Samples([sample, sample])).broken == ({} if fault is None else {0: fault, 1: fault})
+
+
+def test_a_set_in_the_order_of_its_collection_is_told():
+    generator = np.random.default_rng(0)
+    drifting = generator.standard_normal((SIZE, 8)) + 3 * np.eye(8)[np.arange(SIZE) // 40]
+    assert order_matters(Neighbourhood(ArrayMatrix(drifting))) > 0.2
+    assert order_matters(Neighbourhood(ArrayMatrix(generator.permutation(drifting)))) is None
+
+
+def test_classes_that_are_rare_or_fitted_badly():
+    labels = np.repeat([0, 1, 2, 3], [200, 200, 195, 5])
+    assert rare_classes(labels, 5) == {4: 0, 3: 5}
+    predicted = np.where((labels == 2) & (np.arange(600) % 4 > 0), 0, labels)
+    assert list(weak_classes(labels, predicted)) == [2]
+    assert weak_classes(labels, labels) == {}
