@@ -20,7 +20,7 @@ from gradsift.data import Samples
 from gradsift.detectors.neighbours import Neighbourhood
 from gradsift.findings.inputs import read_inputs
 from gradsift.findings.leak import duplicates_and_leak
-from gradsift.findings.near_duplicates import near_duplicates
+from gradsift.findings.near_duplicates import alike_inputs
 from gradsift.findings.outliers import CUT, outlier_scores
 from gradsift.store import ArrayMatrix
 
@@ -51,14 +51,14 @@ def _duplicates(host: list[Any], copies: list[Any], chosen: np.ndarray) -> list[
     planted = np.zeros(len(everything), dtype=bool)
     planted[chosen] = planted[len(host) :] = True
     inputs = read_inputs(Samples([(one, 0) for one in everything]))
-    pairs = near_duplicates(inputs)
+    pairs, least = alike_inputs(inputs)
     likeness = np.zeros(len(everything))
     for ends in (pairs.first, pairs.second):
         np.maximum.at(likeness, ends, pairs.likeness)
     plain = _vectors(everything)
     cosine, distance = _nearest(plain)
     return [
-        _row("gradsift", planted, likeness, likeness > 0),
+        _row("gradsift", planted, likeness, likeness >= least),
         _row("cosine of inputs", planted, cosine),
         _row("distance of inputs", planted, -distance),
         _row("cleanlab's rule on inputs", planted, -distance, distance < 0.13 * np.median(distance)),

@@ -9,7 +9,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 SIDE = 16
 """Side of the thumbnails that are compared."""
-CUTS = (1.0, 0.95, 0.9, 0.86)
+CUTS = (1.0, 0.97, 0.94, 0.91, 0.88)
 """Share of the sides of the one that is laid onto the other."""
 PLACES = 3
 """Places along each axis where it is cut out."""

@@ -15,8 +15,10 @@ from gradsift.store import GradientMatrix
 
 CANDIDATES = {"image": 0.5, "signal": 0.9, "audio": 0.9, "text": 0.8, "chat": 0.8}
 """Least cosine of two signatures that are looked at, by form."""
-SAME_PICTURE = 0.985
+SAME_PICTURE = 0.96
 """Correlation of two thumbnails from which they show the same picture."""
+TOGETHER = 10_000
+"""Pairs that are compared at a time."""
 SAME_FEATURES = 0.99
 """Cosine of two samples' features, less their mean, from which they may be near duplicates."""
 CHECKED = 3_000
@@ -39,6 +41,18 @@ class Pairs:
     second: np.ndarray
     likeness: np.ndarray
 
+    def at_least(self, likeness: float) -> Pairs:
+        """The pairs that are so much alike.
+
+        Args:
+            likeness: The least likeness.
+
+        Returns:
+            These pairs.
+        """
+        kept = self.likeness >= likeness
+        return Pairs(self.first[kept], self.second[kept], self.likeness[kept])
+
 
 def near_duplicates(inputs: Inputs, *, seed: int = 0) -> Pairs:
     """Finds pairs of inputs that are almost the same.
@@ -50,17 +64,37 @@ def near_duplicates(inputs: Inputs, *, seed: int = 0) -> Pairs:
     Returns:
         The pairs, the same input included.
     """
-    same = _same(inputs)
+    candidates, least = alike_inputs(inputs, seed=seed)
+    return candidates.at_least(least)
+
+
+def alike_inputs(inputs: Inputs, *, seed: int = 0) -> tuple[Pairs, float]:
+    """Finds pairs of inputs that are alike, and how alike those are that count as near duplicates.
+
+    Args:
+        inputs: What was read of the data set.
+        seed: Seed of the hashing, in large sets.
+
+    Returns:
+        The pairs, the same input included, and the least likeness of near duplicates.
+    """
+    same, least = _same(inputs), 1.0
     if len(inputs.compared) < 2:
-        return same
+        return same, least
     vectors = inputs.vectors.astype(np.float32)
-    of_compared = _near_rows(vectors) if inputs.form == "features" else _near(vectors, inputs.form, seed)
-    first, second = inputs.compared[of_compared.first], inputs.compared[of_compared.second]
+    if inputs.form == "features":
+        alike, least = _alike_rows(vectors), 1 - TYPICAL
+    else:
+        first, second, cosines = alike_pairs(comparable(vectors, inputs.form), CANDIDATES[inputs.form], seed=seed)
+        alike, least = Pairs(first, second, np.clip(cosines, 0.0, 1.0)), CANDIDATES[inputs.form]
+    if inputs.form == "image":
+        alike, least = _alike_pictures(vectors, alike)
+    first, second = inputs.compared[alike.first], inputs.compared[alike.second]
     return Pairs(
         np.concatenate([same.first, first]),
         np.concatenate([same.second, second]),
-        np.concatenate([same.likeness, of_compared.likeness]),
-    )
+        np.concatenate([same.likeness, alike.likeness]),
+    ), least
 
 
 def near_features(features: GradientMatrix, *, seed: int = 0) -> tuple[np.ndarray, Pairs]:
@@ -92,34 +126,19 @@ def _same(inputs: Inputs) -> Pairs:
     return Pairs(first, second, np.ones(len(first)))
 
 
-def _near(vectors: np.ndarray, form: str, seed: int) -> Pairs:
-    """Near duplicates among pictures, sounds and texts."""
-    first, second, cosines = alike_pairs(comparable(vectors, form), CANDIDATES[form], seed=seed)
-    if form == "image":
-        first, second, cosines = _same_picture(vectors, first, second, cosines)
-    return Pairs(first, second, np.clip(cosines, 0.0, 1.0))
-
-
-def _same_picture(
-    vectors: np.ndarray, first: np.ndarray, second: np.ndarray, cosines: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of pairs of pictures those that agree as they are, or once one is laid onto the other."""
-    plain = _rows_of_length_one(vectors)
-    agree = np.concatenate(
-        [np.zeros(0)]
-        + [
-            np.einsum("ij,ij->i", plain[first[some]], plain[second[some]])
-            for some in np.array_split(np.arange(len(first)), max(1, len(first) // 10_000))
-        ]
-    )
-    typical = _typical(len(vectors), first, second, agree)
-    cut = max(SAME_PICTURE, 1 - TYPICAL * typical)
-    unsettled = np.flatnonzero(agree < cut)
-    laid = unsettled[np.argsort(-cosines[unsettled], kind="stable")[:CHECKED]]
+def _alike_pictures(vectors: np.ndarray, pairs: Pairs) -> tuple[Pairs, float]:
+    """How well pictures agree as they are, or once one is laid onto the other, and how well the same ones do."""
+    plain, agree = _rows_of_length_one(vectors), np.empty(len(pairs.first))
+    for start in range(0, len(agree), TOGETHER):
+        some = slice(start, start + TOGETHER)
+        agree[some] = np.einsum("ij,ij->i", plain[pairs.first[some]], plain[pairs.second[some]])
+    least = max(SAME_PICTURE, 1 - TYPICAL * _typical(len(vectors), pairs.first, pairs.second, agree))
+    unsettled = np.flatnonzero(agree < least)
+    laid = unsettled[np.argsort(-pairs.likeness[unsettled], kind="stable")[:CHECKED]]
     thumbnails = vectors.reshape(-1, SIDE, SIDE)
-    agree[laid] = np.maximum(agree[laid], aligned_correlation(thumbnails[first[laid]], thumbnails[second[laid]]))
-    kept = agree >= cut
-    return first[kept], second[kept], agree[kept]
+    aligned = aligned_correlation(thumbnails[pairs.first[laid]], thumbnails[pairs.second[laid]])
+    agree[laid] = np.maximum(agree[laid], aligned)
+    return Pairs(pairs.first, pairs.second, np.clip(agree, 0.0, 1.0)), least
 
 
 def _typical(size: int, first: np.ndarray, second: np.ndarray, agree: np.ndarray) -> float:
@@ -131,20 +150,19 @@ def _typical(size: int, first: np.ndarray, second: np.ndarray, agree: np.ndarray
     return float(1 - np.median(known)) if len(known) else 1.0
 
 
-def _near_rows(vectors: np.ndarray) -> Pairs:
-    """Rows of numbers whose distance, in standard deviations, is far below that of typical neighbours; in small tables."""
+def _alike_rows(vectors: np.ndarray) -> Pairs:
+    """Rows of numbers with their nearest ones, in small tables; 1 is the same, 0 is as far as typical neighbours."""
     from sklearn.neighbors import NearestNeighbors
 
-    if len(vectors) > WHOLE:
-        nothing = np.zeros(0, dtype=np.int64)
+    nothing = np.zeros(0, dtype=np.int64)
+    if not 2 < len(vectors) <= WHOLE:
         return Pairs(nothing, nothing, np.zeros(0))
     scaled = (vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), 1e-12)
     distances, nearest = NearestNeighbors(n_neighbors=2).fit(scaled).kneighbors()
-    typical = float(np.median(distances[:, 0]))
-    own, rank = np.nonzero(distances < TYPICAL * typical)
-    ends = np.unique(np.sort(np.stack([own, nearest[own, rank]], axis=1), axis=1), axis=0)
-    apart = np.linalg.norm(scaled[ends[:, 0]] - scaled[ends[:, 1]], axis=1)
-    return Pairs(ends[:, 0], ends[:, 1], 1 - apart / max(typical, 1e-12))
+    typical = max(float(np.median(distances[:, 0])), 1e-12)
+    own, rank = np.nonzero(distances < typical)
+    ends, places = np.unique(np.sort(np.stack([own, nearest[own, rank]], axis=1), axis=1), axis=0, return_index=True)
+    return Pairs(ends[:, 0], ends[:, 1], 1 - distances[own, rank][places] / typical)
 
 
 def _rows_of_length_one(vectors: np.ndarray) -> np.ndarray:
