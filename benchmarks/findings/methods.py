@@ -94,12 +94,13 @@ def _outliers(
     inputs = _as_tensor([*host, *strange])
     features, predictions = _trained(inputs, torch.from_numpy(given), classes, seed)
     matrix = ArrayMatrix(features)
-    score = outlier_scores(Neighbourhood(matrix), matrix, ArrayMatrix(predictions))
+    neighbourhood = Neighbourhood(matrix)
+    score = outlier_scores(neighbourhood, matrix, ArrayMatrix(predictions))
     plain = inputs.reshape(len(inputs), -1).numpy()
     forest = IsolationForest(random_state=seed).fit(features)
     return [
         _row("gradsift", planted, score, score > CUT),
-        _row("distance of features, 10th", planted, 1 - Neighbourhood(matrix).cosines.load()[:, 1]),
+        _row("distance of features, 10th", planted, 1 - neighbourhood.cosines[:, 1]),
         _row("least confident", planted, -predictions.max(axis=1)),
         _row("isolation forest on features", planted, -forest.score_samples(features)),
         _row("distance of inputs", planted, _nearest(plain)[1]),

@@ -79,7 +79,7 @@ class Nearest:
 
 
 class Neighbourhood:
-    """The nearest neighbours of every sample, searched once and kept in files, so that memory does not grow with them.
+    """The nearest neighbours of every sample, searched once and kept in files that go with it.
 
     Args:
         features: Inputs of the last layer, shape (n, D).
@@ -109,13 +109,12 @@ class Neighbourhood:
             for start in range(0, len(features), SHARD):
                 own = np.arange(start, min(start + SHARD, len(features)))
                 numbers.append(folder / f"{start}.npy")
-                cosines.append(folder / f"{start}-cosines.npy")
                 lengths.append(len(own))
                 near, likeness = nearest.of(own)
                 np.save(numbers[-1], near)
-                np.save(cosines[-1], likeness[:, kept])
+                cosines.append(likeness[:, kept])
             failed.pop_all()
-        self.numbers, self.cosines = ShardedArray(numbers, lengths), ShardedArray(cosines, lengths)
+        self.numbers, self.cosines = ShardedArray(numbers, lengths), np.concatenate(cosines)
 
 
 def _unit(rows: np.ndarray) -> torch.Tensor:

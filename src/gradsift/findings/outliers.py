@@ -11,7 +11,7 @@ import numpy as np
 from gradsift.detectors.neighbours import Neighbourhood
 from gradsift.store import GradientMatrix
 
-CUT = 4.0
+CUT = 2.5
 """Robust deviations of the score above its median, from which a sample is an outlier."""
 LEAST = 1e-6
 """Distances, lengths and entropies below are taken for so much."""
@@ -34,7 +34,7 @@ def outlier_scores(
     Returns:
         Shape (n,); 0 is usual, high is unusual.
     """
-    far = 1 - neighbourhood.cosines.load()[:, 2].astype(np.float64)
+    far = 1 - neighbourhood.cosines[:, 2].astype(np.float64)
     score = np.log(np.maximum(far, LEAST)) - np.log(np.maximum(features.norms(2), LEAST))
     if predictions is not None:
         for start, rows in predictions.chunks():

@@ -88,6 +88,9 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
     highlights = read_highlights(audit.run)
     examined = audit.run.path / "geometry.json"
     geometry = audit.run.read_json("geometry.json") if examined.exists() else None
+    samples = None  # a later page of token highlights is the same without the data
+    if train_set is not None and not highlights:
+        samples = audit.samples_of(train_set).raw
     return {
         "audit": audit,
         "details": audit.details,
@@ -95,7 +98,7 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
         "verification": verification,
         "decided": what_was_decided(audit, train_set),
         "histogram": histogram_of(audit),
-        "findings": besides_labels(audit, None if train_set is None else audit.samples_of(train_set).raw),
+        "findings": besides_labels(audit, samples),
         "cards": _cards(audit, train_set, highlights),
         "has_previews": train_set is not None or bool(highlights),
         "has_shares": bool(highlights),

@@ -13,9 +13,10 @@ from gradsift.report.content import Content, content_of
 from gradsift.report.media import render_audio, render_signal
 from gradsift.report.png import png_data_uri, to_pixels
 from gradsift.table import AuditedRun
+from gradsift.table.findings import DUPLICATE_GROUP, NEAR_DUPLICATE, OUTLIER, OUTLIER_SCORE, Finding
 
-CARDS = 24
-"""Most samples on the page."""
+CARDS, OF_A_FINDING = 24, 8
+"""Most samples on the page, and most of each finding besides labels."""
 SHOWN, SHOWN_IN_FULL = 12, 100
 """Most feature values on a card, and where a sample is shown in full."""
 LETTERS, LETTERS_IN_FULL = 400, 20_000
@@ -36,6 +37,28 @@ def on_cards(audit: AuditedRun) -> pa.Table:
         Their rows of the table, the worst first.
     """
     return audit.worst(min(CARDS, max(len(audit.flagged_positions), 6)))
+
+
+def shown_of(audit: AuditedRun, finding: Finding, limit: int = OF_A_FINDING) -> list[int]:
+    """The samples of a finding that are shown first: outliers by their score, near duplicates by their groups.
+
+    Args:
+        audit: The audit.
+        finding: The finding.
+        limit: Most samples.
+
+    Returns:
+        Positions.
+    """
+    positions = finding.positions
+    if finding.kind == OUTLIER:
+        scores = audit.table[OUTLIER_SCORE].to_numpy()[positions]
+        positions = positions[np.argsort(-scores, kind="stable")]
+    if finding.kind == NEAR_DUPLICATE:
+        groups = audit.table[DUPLICATE_GROUP].take(positions).to_numpy()
+        positions = positions[np.argsort(groups, kind="stable")]
+    shown: list[int] = positions[:limit].tolist()
+    return shown
 
 
 def render_sample(sample: Any, feature_names: list[str] | None = None, *, in_full: bool = False) -> Markup:
