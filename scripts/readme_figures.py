@@ -23,8 +23,10 @@ from quality.rows import read  # noqa: E402
 
 README = ROOT / "README.md"
 ARMS = {
-    "**gradsift**, `improve`": "auto",
-    "confident learning (cleanlab's cut), same trainings' last epoch": "confident learning",
+    "**gradsift**, `improve(..., features=F)`": "auto, features given",
+    "confident learning (cleanlab's cut), same heads": "confident learning, heads",
+    "**gradsift**, `improve`, no features given": "auto",
+    "confident learning, same trainings' last epoch": "confident learning",
     "label smoothing 0.3": "label smoothing 0.3",
 }
 COLUMNS = ("position", "given_label", "predicted_label", "suggested_label", "score", "flagged", "reason_kind")
@@ -38,7 +40,7 @@ def gains() -> str:
     kinds = {"frozen features": [], "from scratch": []}
     for name in run:
         kinds["frozen features" if REGIMES[name].pretrained else "from scratch"].append(name)
-    seeds = sorted({len(found.of(name, "auto")) for name in run})
+    seeds = sorted({len(found.of(name, arm)) for name in run for arm in ARMS.values()} - {0})
     number = f"{_range(seeds)} seed{'s' if seeds[-1] > 1 else ''}"
     worth = {
         kind: [name for name in names if np.mean(found.of(name, "oracle drop") or [0]) >= WORTH]
@@ -55,7 +57,10 @@ def gains() -> str:
     ]
     for words, arm in ARMS.items():
         cells = [_share(found, arm, names) for names in worth.values()]
-        lowest = min((float(np.mean(found.of(name, arm))), name) for name in run if found.of(name, arm))
+        names = [name for name in run if found.of(name, arm)]
+        if not names:
+            continue
+        lowest = min((float(np.mean(found.of(name, arm))), name) for name in names)
         lines.append(f"| {words} | {' | '.join(cells)} | {lowest[0]:+.1f} ({REGIMES[lowest[1]].words}) |")
     return "\n".join(lines)
 
