@@ -35,6 +35,11 @@ from gradsift.writing import always, new_file
 
 logger = logging.getLogger(__name__)
 
+LIKE_FEATURES = (
+    "Inputs are long rows of numbers. If they are features of a frozen model, give them as features, too: heads on them "
+    "find more wrong labels than trainings that memorise these."
+)
+
 
 @dataclass(frozen=True)
 class Improvement:
@@ -158,35 +163,25 @@ def improve(
         OutputError: The folder holds another job.
     """
     samples = Samples(train_set)
-    if train_fn is None and features is None:
-        raise SettingError("improve needs a training function (--train), or features of a frozen model (--features)")
     by_heads = train_fn is None or (features is not None and trainings == 0)
-    if not by_heads and trainings < 2 * folds:
-        raise SettingError(
-            f"{trainings} trainings are too few for {folds} folds and the choice: give at least {2 * folds}, or fewer folds"
-        )
-    folder = None if output is None else as_location(output)
-    if folder is not None:
-        refuse_unwritable(folder)
-    if folder is not None and (folder / "manifest.json").exists():
-        raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own")
+    folder = _refuse_early(train_fn, features, None if by_heads else trainings, folds, output)
     notices = _notices_before(train_fn, samples, test_set, features)
     planned = _planned(0 if by_heads else trainings, seeds, tested=test_set is not None)
     timed = None if train_fn is None else TimedTraining(train_fn, tell, planned)
     if features is None and _are_like_features(samples):
-        tell(
-            "Inputs are long rows of numbers. If they are features of a frozen model, give them as features, too: heads on "
-            "features find more wrong labels than trainings that memorise them."
-        )
+        tell(LIKE_FEATURES)
     tell(_plan_in_words(trainings, folds, seeds, features is not None, by_heads=by_heads, tested=test_set is not None))
-    evidence = (
-        cross_fit(
-            timed, train_set, folds=folds, task=task, predict=predict, groups=groups, seed=seed,
-            output=_inside(folder, "folds"), show_progress=show_progress,
-        )
-        if features is None and timed is not None
-        else _evidence_of(features, samples, task, folds, groups, seed, show_progress)
-    )  # fmt: skip
+    shared: dict[str, Any] = {
+        "folds": folds,
+        "task": task,
+        "groups": groups,
+        "seed": seed,
+        "show_progress": show_progress,
+    }
+    if features is None and timed is not None:
+        evidence = cross_fit(timed, train_set, predict=predict, output=_inside(folder, "folds"), **shared)
+    else:
+        evidence = _evidence_of(features, samples, **shared)
     if class_names is not None:
         evidence = evidence.with_(class_names=list(class_names))
     audited = _audit(evidence, train_set, folder, seed, show_progress)
@@ -211,15 +206,30 @@ def improve(
             task=task, predict=predict, output=_inside(folder, "proof.jsonl"), show_progress=show_progress,
         )  # fmt: skip
         notices += _notices_of(proof)
-    counted = {
-        "cross-fit": folds if features is None else 0,
-        "choice": 0 if by_heads else choice.trainings,
-        "final": 0 if timed is None else 1,
-        "proof": 0 if proof is None else len(proof.trials),
-    }
+    counted = {"cross-fit": folds if features is None else 0, "choice": 0 if by_heads else choice.trainings}
+    counted |= {"final": 0 if timed is None else 1, "proof": 0 if proof is None else len(proof.trials)}
     result = Improvement(better, model, choice, audited, proof, notices, counted)
     _write(result, folder)
     return result
+
+
+def _refuse_early(
+    train_fn: TrainFunction | None, features: Any, trainings: int | None, folds: int, output: str | Location | None
+) -> Location | None:
+    """Refuses what cannot work before anything is trained; gives the folder."""
+    if train_fn is None and features is None:
+        raise SettingError("improve needs a training function (--train), or features of a frozen model (--features)")
+    if trainings is not None and trainings < 2 * folds:
+        raise SettingError(
+            f"{trainings} trainings are too few for {folds} folds and the choice: give at least {2 * folds}, or fewer folds"
+        )
+    if output is None:
+        return None
+    folder = as_location(output)
+    refuse_unwritable(folder)
+    if (folder / "manifest.json").exists():
+        raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own")
+    return folder
 
 
 def _choose(
@@ -264,13 +274,10 @@ def _are_like_features(samples: Samples) -> bool:
     return len(shape) == 2 and shape[1] >= 64 and "float" in kind
 
 
-def _evidence_of(
-    features: Any, samples: Samples, task: str | Task, folds: int, groups: Any, seed: int, show_progress: bool
-) -> Evidence:
-    known = evidence_of_arrays(
-        given_labels(get_task(task), samples), features=features, class_names=samples.class_names
-    )
-    return evidence_of_features(known, folds=folds, groups=groups, seed=seed, show_progress=show_progress)
+def _evidence_of(features: Any, samples: Samples, *, task: str | Task, **options: Any) -> Evidence:
+    labels = given_labels(get_task(task), samples)
+    known = evidence_of_arrays(labels, features=features, class_names=samples.class_names)
+    return evidence_of_features(known, **options)
 
 
 def _audit(evidence: Evidence, train_set: Any, folder: Location | None, seed: int, show_progress: bool) -> Audit:
