@@ -14,6 +14,7 @@ from gradsift.audit import audit_part
 from gradsift.cli.commands import ABOVE
 from gradsift.cli.console import print_json, resumable, say
 from gradsift.cli.limit import FailAboveOption, Verdict, given_share, read_limit
+from gradsift.cli.next_step import correct_command, trusting
 from gradsift.cli.options import PLACE, JsonOption, Options, flag, with_options
 from gradsift.cli.predictions import audit_files
 from gradsift.cli.source import Source
@@ -198,13 +199,14 @@ def present(result: Audit, source: Source, limit: float | None, as_json: bool) -
     if as_json:
         print_json(summary(result, verdict))
     else:
-        tell(result)
+        tell(result, warned=True)
         print_worst(result, 5, None if result.train_set is None else Samples(result.train_set))
         path = result.run.path
         say(f"Table: {path / 'scores.parquet'}\nReport: {path / 'report.html'}")
         if limit is not None:
             say(verdict.sentence(), "bold")
-        say(f"Next: gradsift show {path}, or gradsift correct {path} -o FILE{_ending(source)}")
+        named = source.to_dict()
+        say(f"Next: gradsift show {path}{trusting(named)}, or {correct_command(path, named)}")
     if verdict.failed:
         raise typer.Exit(ABOVE)
 
@@ -245,11 +247,12 @@ def summary(result: Audit, verdict: Verdict, worst: int = 10) -> dict[str, Any]:
     }
 
 
-def tell(result: Audit) -> None:
+def tell(result: Audit, warned: bool = False) -> None:
     """Prints what an audit has found, with what to beware of.
 
     Args:
         result: The audit.
+        warned: Whether the audit was made just now, so that its warnings stand in the terminal already.
     """
     say(f"Gradients: {result.details.get('coverage', 'unknown')}.")
     covered = result.details.get("data_fingerprint_covers", "unknown")
@@ -257,7 +260,7 @@ def tell(result: Audit) -> None:
         say(f"Data fingerprint: {covered}. Changes of the others go unnoticed when the run is resumed or trimmed.")
     for first in (True, False):
         for notice in result.notices:
-            if notice.first == first:
+            if notice.first == first and not warned:
                 say(f"Warning: {notice.words}", "yellow")
         if first:
             say(result.cut, "bold")
@@ -265,12 +268,6 @@ def tell(result: Audit) -> None:
         say("Besides labels:", "bold")
     for finding in result.findings:
         say(f"  {finding.words}")
-
-
-def _ending(source: Source) -> str:
-    """How the corrected file would be named: like the data, which ``correct`` writes in the same format."""
-    suffix = as_location(source.data).suffix
-    return f" (a {suffix} like the data)" if suffix else ""
 
 
 def _on_record(source: Source, loaded: Loaded) -> dict[str, Any]:

@@ -11,18 +11,21 @@ from gradsift.cleaning.corrected_file import write_corrected
 from gradsift.cleaning.cures_of import cure_of
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.cli.console import print_json, print_table, say
+from gradsift.cli.next_step import verify_command
 from gradsift.cli.options import PLACE, JsonOption, RunArgument, TableOption
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data import Samples
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation import choose_cure
-from gradsift.evaluation.correct import UNPROVEN
 from gradsift.imports import import_function
 from gradsift.locations import as_location, is_inside, refuse_unwritable
 from gradsift.result import Audit
 from gradsift.trajectory import read_trajectory
 from gradsift.writing import new_file
+
+UNPROVEN = "Whether this helps is not proven: train with and without it."
+"""What is said of a cure that the user names."""
 
 
 def correct(
@@ -87,7 +90,7 @@ def correct(
         cure, proof = reviewed.over(choice.cure), choice.sentence()
     else:
         cure = cure_of(audit, how, share=share, trajectory=read_trajectory(trajectory), reviewed=reviewed)
-        proof = "" if how == "none" else UNPROVEN.format(how=how)
+        proof = "" if how == "none" else UNPROVEN
     rows = samples.raw.source
     if callable(getattr(rows, "to_parquet", None)):  # a data set of the hub
         if place.suffix != ".parquet":
@@ -106,3 +109,5 @@ def correct(
         print_table([comparison.row() for comparison in choice.comparisons], "Held out, against no change")
     say(f"{cure.name}: {changed:,} of {len(audit):,} samples change, in {output}; {source.data} is as it was.")
     say(proof, "bold")
+    if choice is None and how != "none":
+        say(f"Next: {verify_command(run, audit.run.config['source'], how)}")

@@ -58,7 +58,7 @@ def audit_texts(path: Path, output: Path, as_json: bool) -> None:
     if as_json:
         print_json(summary(result, Verdict.of(result, None)) | {"report": str(result.run.path / "report.html")})
         return
-    tell(result)
+    tell(result, warned=True)
     print_worst(result, 5, Samples(result.train_set))
     say(f"Open {(result.run.path / 'report.html').resolve()} in a browser.")
     say(f"Next: gradsift correct {result.run.path} -o better{path.suffix} --how drop")

@@ -12,6 +12,7 @@ from gradsift.cli.console import console, print_json, print_table, say
 from gradsift.cli.options import JsonOption, RunArgument, TableOption
 from gradsift.cli.pictures import blocks
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
+from gradsift.cli.worst import named
 from gradsift.locations import as_location
 from gradsift.report import picture_of
 from gradsift.result import Audit
@@ -43,9 +44,8 @@ def explain(
 
 def _tell(known: Explanation, picture: np.ndarray | None) -> None:
     row, labels = known.row, known.labels
-    named = "" if row["id"] == str(row["position"]) else f" (id {row['id']})"
     flagged = "flagged" if row["flagged"] else "not flagged"
-    say(f"Position {row['position']:,}{named}: rank {row['rank']:,} of {known.samples:,}, {flagged}.", "bold")
+    say(f"Position {row['position']:,}{named(row)}: rank {row['rank']:,} of {known.samples:,}, {flagged}.", "bold")
     if known.preview is not None:
         say(f"Sample: {known.preview}")
     if picture is not None:

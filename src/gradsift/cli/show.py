@@ -11,6 +11,7 @@ from gradsift.cli.audit import summary, tell
 from gradsift.cli.commands import ABOVE
 from gradsift.cli.console import print_json, print_table, say
 from gradsift.cli.limit import FailAboveOption, Verdict, read_limit
+from gradsift.cli.next_step import correct_command, trusting
 from gradsift.cli.options import JsonOption, RunArgument, TableOption
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.cli.worst import print_worst
@@ -63,6 +64,7 @@ def show(
         if limit is not None:
             say(verdict.sentence(), "bold")
         first = audit.worst(1, previews=False)["position"].to_pylist()[0]
-        say(f"Next: gradsift explain {run} {first}, or gradsift correct {run} -o FILE")
+        source = audit.run.config.get("source") or {}
+        say(f"Next: gradsift explain {run} {first}{trusting(source)}, or {correct_command(run, source)}")
     if verdict.failed:
         raise typer.Exit(ABOVE)

@@ -109,7 +109,10 @@ class Source:
         """
         check_settings(self)
         if self.model is None and self.predictions is None:
-            raise SettingError("--model is missing: give it, or --predictions to gradsift audit")
+            raise SettingError(
+                "--model is missing: give the trained model, a folder of transformers or my.model:make with --weights "
+                "FILE; or, to gradsift audit, --predictions FILE with your own probabilities or features"
+            )
         if self.model is not None and self.predictions is not None:
             raise SettingError("--model and --predictions are two sources of the same evidence: give one of them")
 

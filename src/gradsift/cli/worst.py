@@ -28,7 +28,8 @@ def print_worst(audit: Audit, count: int, samples: Samples | None = None) -> Non
     pictures = [None if sample is None else picture_of(sample) for sample in shown]
     say("The worst samples:", "bold")
     for row, sample, picture in zip(rows, shown, pictures, strict=True):
-        say(f"{row['rank']:>4}. position {row['position']}, score {row['score']:.4g}{_doubt(row)}{_labels(audit, row)}")
+        place = f"{row['rank']:>4}. position {row['position']}{named(row)}"
+        say(f"{place}, score {row['score']:.4g}{_doubt(row)}{_labels(audit, row)}")
         if sample is not None and picture is None:
             say(f"      {describe_sample(sample, audit.feature_names)}")
         if row["reason"]:
@@ -42,6 +43,18 @@ def print_worst(audit: Audit, count: int, samples: Samples | None = None) -> Non
     ]
     if drawn:
         console.print(Columns(drawn, padding=(0, 3)))
+
+
+def named(row: dict[str, Any]) -> str:
+    """The id of a sample, such as its file, where it says more than the position.
+
+    Args:
+        row: A row of the table.
+
+    Returns:
+        What stands behind the position; empty where there is nothing to say.
+    """
+    return "" if row["id"] == str(row["position"]) else f" (id {row['id']})"
 
 
 def _doubt(row: dict[str, Any]) -> str:

@@ -86,11 +86,13 @@ class ImageFolder(Dataset):
 
     Attributes:
         files: The image files, by class and name.
+        ids: Their places in the folder, such as ``cat/12.png``.
         classes: Names of the subfolders.
     """
 
     def __init__(self, root: Path, transform: Transform | None, classes: list[str] | None = None) -> None:
         self.files, self.labels, self.classes = image_files(root, classes)
+        self.ids = [printable(file.relative_to(root).as_posix()) for file in self.files]
         self._transform = transform
 
     def __len__(self) -> int:

@@ -108,6 +108,12 @@ class Samples:
         label = next((key for key in LABEL_KEYS if key in features_of(self._dataset)), None)
         return names_of_column(self._dataset, label) if label is not None else None
 
+    @property
+    def ids(self) -> list[str] | None:
+        """A name for each sample, where the rows have ``ids``, such as the files of a folder of images."""
+        ids = getattr(self.raw.dataset, "ids", None)
+        return [str(name) for name in ids] if isinstance(ids, list | tuple) and len(ids) == len(self) else None
+
     def evenly_spaced(self, count: int) -> np.ndarray:
         """Positions of some samples that are spread over the data set, from the first to the last.
 

@@ -164,16 +164,19 @@ def choose_by_training(
 def _reason_against(audit: AuditedRun, train_fn: TrainFunction | None, frozen: bool) -> str | None:
     """Why there is nothing to choose with; ``None`` where there is."""
     if audit.kind != "class":
-        return "cures are compared for samples with one class each; name one yourself, how='drop' or how='relabel'"
+        return (
+            "cures are compared for samples with one class each; name one yourself, how='drop' or how='relabel' (--how)"
+        )
     if "prediction" not in audit.run.stored():
         return "the audit has no predictions, from which soft targets and new labels come"
     if train_fn is not None:
         return None
     if "features" not in audit.run.stored():
-        return "the audit has no features to train heads on, so give your training, train_fn=..."
+        return "the audit has no features to train heads on, so give your training, train_fn=... (--train)"
     if not frozen and audit.details.get("task") != OF_PREDICTIONS:
         return (
-            "the audited model may have learnt these labels, and so its features: give your training, train_fn=..., or say "
-            "frozen=True where the body of the model was not trained on them"
+            "the audited model may have learnt these labels, and so its features: give your training, train_fn=... "
+            "(--train my.training:train), say frozen=True (--frozen) where the body of the model was not trained on "
+            "them, or name a cure, how='drop' (--how drop)"
         )
     return None

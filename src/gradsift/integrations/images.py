@@ -23,6 +23,7 @@ class FolderRows(Sequence):
 
     def __init__(self, root: str | Path) -> None:
         self._folder = ImageFolder(Path(root), None)
+        self.ids = self._folder.ids
 
     def __len__(self) -> int:
         """Number of images."""

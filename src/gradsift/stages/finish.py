@@ -64,7 +64,10 @@ def finish(
         groups=groups,
         seed=settings.seed,
     )
-    ids = [str(one) for one in run.statistic("id").load()] if "id" in run.stored() else None
+    if "id" in run.stored():
+        ids = [str(one) for one in run.statistic("id").load()]
+    else:
+        ids = None if samples is None else samples.ids
     about = {"data_fingerprint": details["data_fingerprint"], "run": run.read_json("manifest.json")["fingerprint"]}
     found = tabulate(evidence, scores, cut, ids=ids, samples=samples, about=about)
     table = found.table
