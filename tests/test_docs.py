@@ -63,7 +63,7 @@ def test_the_page_on_fine_tuning_runs(tmp_path, capsys):
     pq.write_table(pa.Table.from_pylist(texts()), tmp_path / "reviews.parquet")
     (tmp_path / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chats()))
     page = ROOT / "docs/finetuning.md"
-    run_code(page, 3)
+    run_code(page, 4)
     told = capsys.readouterr()
     assert "samples" in told.out
     assert "of the time of training" in told.out + told.err
@@ -74,6 +74,11 @@ def test_the_page_on_fine_tuning_runs(tmp_path, capsys):
                  "--label label --trajectory runs/trajectory -o runs/along"]:  # fmt: skip
         run_command(line, tmp_path)
     assert (tmp_path / "clean.parquet").exists()
+    (tmp_path / "my_training.py").write_text(blocks(page)[0])
+    pq.write_table(pa.Table.from_pylist(texts()), tmp_path / "test.parquet")
+    for line in commands_of(blocks(page, "text")[0]):
+        run_command(line.replace("--seeds 3", "--seeds 1"), tmp_path)
+    assert (tmp_path / "better.parquet").exists()
 
 
 @pytest.mark.parametrize(
