@@ -166,7 +166,9 @@ def test_the_demo(tmp_path):
     assert min(gains["drop", "no change"], gains["soft", "no change"], gains["drop", "random drop"]) > 3
     assert "One seed says nothing" in found["verification"]["sentence"]
     page = (tmp_path / found["report"]).read_text()
-    assert page.count("data:image/png;base64,") == 24  # previews of the worst digits
+    assert (
+        page.count("data:image/png;base64,") >= 24
+    )  # previews of the worst digits, and of those that are almost the same
     assert found["verification"]["sentence"] in page
 
 

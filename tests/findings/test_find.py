@@ -126,3 +126,12 @@ def test_classes_that_are_rare_or_fitted_badly():
     predicted = np.where((labels == 2) & (np.arange(600) % 4 > 0), 0, labels)
     assert list(weak_classes(labels, predicted)) == [2]
     assert weak_classes(labels, labels) == {}
+
+
+def test_pairs_of_answers_are_read_as_words():
+    rows = [{"prompt": f"question {n}", "chosen": f"answer {n}", "rejected": f"other {n * n}"} for n in range(6)]
+    rows += [rows[2], {"prompt": "question", "chosen": " ", "rejected": " "}]
+    read = read_inputs(Samples(rows))
+    assert read.form == "text"
+    assert np.array_equal(read.vectors[2], read.vectors[6])
+    assert not np.array_equal(read.vectors[2], read.vectors[3])

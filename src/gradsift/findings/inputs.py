@@ -77,7 +77,7 @@ def _read(samples: Samples, position: int) -> tuple[bytes, tuple[str, np.ndarray
     try:
         sample = samples.sample(position)
         shown = _input_of(sample)
-        content = content_of(shown)
+        content = _in_words(content_of(shown))
     except (DataError, OSError, ValueError):
         return b"", None, UNREADABLE
     if content.form == "text" and _is_encoded(shown):  # bytes that are no picture
@@ -89,6 +89,13 @@ def _read(samples: Samples, position: int) -> tuple[bytes, tuple[str, np.ndarray
     half = content.form != "features"  # whose numbers have any size
     named = None if vector is None else (content.form, vector.astype(np.float16 if half else np.float32))
     return digest.digest(), named, fault
+
+
+def _in_words(content: Content) -> Content:
+    """A pair's prompt and answers as one text; anything else as it is."""
+    if content.form != "pair":
+        return content
+    return Content("text", "\n".join(as_text(part) for part in content.value if part is not None))
 
 
 def _input_of(sample: Any) -> Any:

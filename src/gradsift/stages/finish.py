@@ -64,6 +64,7 @@ def finish(
         groups=groups,
         seed=settings.seed,
     )
+    ids: list[str] | None
     if "id" in run.stored():
         ids = [str(one) for one in run.statistic("id").load()]
     else:
