@@ -136,7 +136,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"gradsift.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
-    if not name.startswith("_") and find_spec(f"gradsift.{name}") is not None:
+    if name.isidentifier() and not name.startswith("_") and find_spec(f"gradsift.{name}") is not None:
         return import_module(f"gradsift.{name}")
     raise AttributeError(f"module 'gradsift' has no attribute {name!r}")
 

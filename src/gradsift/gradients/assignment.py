@@ -13,7 +13,7 @@ from gradsift.data.batch import Batch
 from gradsift.gradients.backend import Backend
 from gradsift.gradients.closed_form import ClosedForm, linear_users
 from gradsift.gradients.functional import TorchFunc
-from gradsift.gradients.hooks import LayerRules, dense_by_rules
+from gradsift.gradients.hooks import LayerRules, dense_by_rules, used_elsewhere
 from gradsift.gradients.loop import Loop
 from gradsift.gradients.model_state import coarsest_dtype
 from gradsift.gradients.reductions import Reductions
@@ -33,6 +33,8 @@ ROUNDING_OF_HALF = (5e-2, 1e-3)
 """The same for weights of half precision, or quantised."""
 KINK = 1e-2
 """Relative difference of a parameter's gradient that a few ReLUs on the other side of zero can make (measured: 0.4 %)."""
+
+ELSEWHERE = "the model uses the parameter outside of its layer, too, where layer rules do not see it"
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,15 @@ class _Comparison:
         self._tolerance = ROUNDING.get(coarsest_dtype(model), ROUNDING_OF_HALF)
         self._truth = Loop(model, task, parameters, Reductions()).dense(example)
         self._scale = _scale(self._truth)
+        self._elsewhere = used_elsewhere(model, task, parameters, example)
 
     def closed_form(self, wanted: Parameters) -> _Trial:
         """The closed form serves a single parameter, the weight of a linear layer."""
         if len(wanted) != 1 or not linear_users(self._model, wanted) or next(iter(wanted.values())).is_complex():
             return _Trial()
         (name,) = wanted
+        if name in self._elsewhere:
+            return _Trial(reasons={name: f"no closed form: {ELSEWHERE}"})
         try:
             backend = ClosedForm(self._model, self._task, wanted, Reductions())
             _, _, residual, features = backend.factors(self._example)
@@ -136,8 +141,8 @@ class _Comparison:
 
     def layer_rules(self, wanted: Parameters) -> _Trial:
         """Layer rules serve what is left when all that they refuse has been taken out."""
-        candidates = {name: p for name, p in wanted.items() if not p.is_complex()}
-        shared, reasons = frozenset[nn.Module](), dict[str, str]()
+        candidates = {n: p for n, p in wanted.items() if not p.is_complex() and n not in self._elsewhere}
+        shared, reasons = frozenset[nn.Module](), dict.fromkeys(wanted.keys() & self._elsewhere, ELSEWHERE)
         while candidates:
             try:
                 gradients = dense_by_rules(self._model, self._task, candidates, self._example, shared)
@@ -199,7 +204,10 @@ class _Comparison:
         if not doubtful or self._spare is None:
             return set()
         truth = Loop(self._model, self._task, doubtful, Reductions()).dense(self._spare)
-        gradients = dense_by_rules(self._model, self._task, doubtful, self._spare, shared)
+        try:
+            gradients = dense_by_rules(self._model, self._task, doubtful, self._spare, shared)
+        except RuleMismatchError:
+            return set()
         scale = _scale(truth)
         return {n for n in doubtful if n in gradients and self._agree(gradients[n], truth[n], scale)}
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gradsift.data.batch import Batch, batch_size
 from gradsift.gradients.backend import Backend, Take
+from gradsift.gradients.elsewhere import UsesElsewhere
 from gradsift.gradients.layers import BareParameters
 from gradsift.gradients.model_state import frozen
 from gradsift.gradients.projection import Sketches
@@ -36,6 +37,9 @@ class LayerRules(Backend):
         sketches: The projections of all backends' parameters; by default of its own.
         shared: Layers that run once for all samples and are broadcast over them afterwards, such as the look-up of position
             embeddings; they get a sample axis, so that each sample's gradient arrives on its own.
+
+    Attributes:
+        bare: Wanted parameters that belong to no layer with a rule, by full name.
     """
 
     name = "layer rules"
@@ -56,7 +60,7 @@ class LayerRules(Backend):
         owned = {name for pairs in self._owners.values() for _, name in pairs}
         self._rewritten = rewritable(model, parameters)
         owned = owned.union(*(layer.names for layer in self._rewritten.values()))
-        self._bare = {name: parameter for name, parameter in parameters.items() if name not in owned}
+        self.bare = {name: parameter for name, parameter in parameters.items() if name not in owned}
 
     def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
         """Runs both passes and hands over every parameter's form, as soon as all its uses are known.
@@ -75,7 +79,7 @@ class LayerRules(Backend):
         uses, size = self._uses, batch_size(batch)
         uses.clear()
         noted = (size, uses.expect_parameter, uses.add_parameter)
-        bare = BareParameters(self._bare, *noted) if self._bare else nullcontext()
+        bare = BareParameters(self.bare, *noted) if self.bare else nullcontext()
         rewritten = Rewritten(self._rewritten, self._parameters, *noted) if self._rewritten else nullcontext()
         with frozen(self._model), torch.enable_grad():
             ran: list[RuleMismatchError | None] = []
@@ -114,6 +118,8 @@ class LayerRules(Backend):
             problem = f"{type(module).__name__} maps {len(tensors)} tensors to a {type(output).__name__}"
             raise RuleMismatchError(problem, self._uses.names(module))
         source = tensors[0].detach()
+        if not torch.is_grad_enabled():
+            return output
         if module in self._shared:
             source, output = _one_each(source, output, size)
         self._uses.expect(module)
@@ -165,8 +171,37 @@ def dense_by_rules(
     def begin(_size: int) -> Take:
         return lambda name, form: gradients.__setitem__(name, form.dense())
 
-    LayerRules(model, task, parameters, Reductions(), shared=shared).visit(batch, begin)
+    rules = LayerRules(model, task, parameters, Reductions(), shared=shared)
+    with UsesElsewhere(rules.bare, {}) as uses:
+        _, losses = rules.visit(batch, begin)
+    if unseen := uses.reaching(losses):
+        raise RuleMismatchError("an operation that is not followed uses parameters alone", unseen)
     return gradients
+
+
+def used_elsewhere(
+    model: nn.Module, task: Task, parameters: Mapping[str, nn.Parameter], batch: Batch
+) -> frozenset[str]:
+    """Parameters of layers with a rule that reach the losses by operations outside of these layers, too.
+
+    Args:
+        model: The model.
+        task: The task.
+        parameters: What is wanted.
+        batch: A small batch.
+
+    Returns:
+        Full names; rules would miss that part of their gradients.
+    """
+    owned: dict[nn.Module, list[nn.Parameter]] = {
+        module: [parameters[name] for _, name in pairs] for module, pairs in owners(model, parameters).items()
+    }
+    rewritten = rewritable(model, parameters)
+    owned |= {module: [parameters[name] for name in layer.names] for module, layer in rewritten.items()}
+    inside = {name for name, p in parameters.items() if any(p is own for every in owned.values() for own in every)}
+    with torch.enable_grad(), UsesElsewhere({name: parameters[name] for name in inside}, owned) as uses:
+        losses = sample_losses(task, task.outputs(model, batch), batch)
+    return uses.reaching(losses)
 
 
 def _one_each(source: Tensor, output: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,7 @@ class Loop(DenseBackend):
 
         Raises:
             SampleError: The task refuses a sample, which is named by its row.
-            ModelError: The model runs reentrant checkpoints.
+            ModelError: The model runs reentrant checkpoints, or holds what was computed from parameters outside of forward.
         """
         size, gradients = batch_size(batch), []
         for row in range(size):
@@ -54,6 +54,11 @@ class Loop(DenseBackend):
             except SampleError as error:
                 raise SampleError(error.problem, [row], error.fix) from error
             except RuntimeError as error:
+                if "graph a second time" in str(error):
+                    raise ModelError(
+                        "a part of the model was computed once from its parameters, outside of forward, so its graph is "
+                        "gone after one backward pass: compute it in forward"
+                    ) from error
                 if "use_reentrant" not in str(error):
                     raise
                 raise ModelError(

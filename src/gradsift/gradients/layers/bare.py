@@ -71,6 +71,8 @@ class BareParameters(TorchFunctionMode):
         self, function: Callable[..., Any], types: Any, arguments: tuple[Any, ...] = (), keywords: Any = None
     ) -> Any:
         """Runs an operation, with copies in place of watched parameters where they are broadcast."""
+        if not torch.is_grad_enabled():  # what is made here is a constant
+            return function(*arguments, **(keywords or {}))
         before = arguments
         if self._made and len(arguments) >= 2:
             if function in ELEMENTWISE:

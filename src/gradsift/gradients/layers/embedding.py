@@ -15,14 +15,18 @@ def embedding_rule(module: nn.Embedding, inputs: Tensor, output_gradient: Tensor
     """A table look-up: the gradient of row v is ``sum_{t: id_t = v} dy_t``; the padding row's is zero.
 
     Args:
-        module: The layer; ``scale_grad_by_freq`` and ``max_norm`` couple samples, such a layer fails its check against
-            the one-sample loop and is left to the loop.
+        module: The layer; ``max_norm`` couples samples, such a layer fails its check against the one-sample loop and is
+            left to the loop.
         inputs: Indices, shape (n, ...).
         output_gradient: Shape (n, ..., width).
 
     Returns:
         ``weight`` as indexed rows.
+
+    Raises:
+        ValueError: Gradients are scaled by how often a row is looked up.
     """
+    _refuse_scaling(module)
     size = len(output_gradient)
     index = inputs.reshape(size, -1).long()
     rows = output_gradient.reshape(size, -1, module.embedding_dim)
@@ -57,7 +61,11 @@ def embedding_bag_rule(module: nn.EmbeddingBag, inputs: Tensor, output_gradient:
 
     Returns:
         ``weight`` as indexed rows.
+
+    Raises:
+        ValueError: Gradients are scaled by how often a row is looked up.
     """
+    _refuse_scaling(module)
     index = inputs.long()
     kept = torch.ones_like(index, dtype=torch.bool) if module.padding_idx is None else index != module.padding_idx
     rows = output_gradient[:, None] * kept[..., None]
@@ -68,3 +76,9 @@ def embedding_bag_rule(module: nn.EmbeddingBag, inputs: Tensor, output_gradient:
         largest = functional.one_hot(entries.argmax(dim=1), index.shape[1]).transpose(1, 2)
         rows = rows * largest
     return {"weight": Indexed(index, rows, module.weight.shape)}
+
+
+def _refuse_scaling(module: nn.Embedding | nn.EmbeddingBag) -> None:
+    """Refuses what shows only in samples that look a row up twice, so perhaps in none of those that are tried."""
+    if module.scale_grad_by_freq:
+        raise ValueError("scale_grad_by_freq=True divides gradients by how often a row is looked up")
