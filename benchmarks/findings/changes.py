@@ -49,12 +49,12 @@ def texts(data: Path, count: int, seed: int, *, name: str) -> tuple[list[Any], n
 
 
 def numbers(data: Path, count: int, seed: int, *, name: str) -> tuple[list[Any], np.ndarray]:
-    """Rows of numbers: the digits of scikit-learn's wine and cancer kind, or Gaussian mixtures."""
+    """Rows of numbers: scikit-learn's breast cancer or digits, or Gaussian mixtures."""
     del data
-    from sklearn.datasets import load_breast_cancer, make_classification
+    from sklearn.datasets import load_breast_cancer, load_digits, make_classification
 
-    if name == "cancer":
-        x, y = load_breast_cancer(return_X_y=True)
+    if name in ("cancer", "digits"):
+        x, y = (load_breast_cancer if name == "cancer" else load_digits)(return_X_y=True)
     else:
         x, y = make_classification(count, 12, n_informative=6, n_classes=3, random_state=seed)
     rows = np.random.default_rng(seed).permutation(len(x))[:count]

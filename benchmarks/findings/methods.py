@@ -21,7 +21,7 @@ from gradsift.detectors.neighbours import Neighbourhood
 from gradsift.findings.inputs import read_inputs
 from gradsift.findings.leak import duplicates_and_leak
 from gradsift.findings.near_duplicates import alike_inputs
-from gradsift.findings.outliers import CUT, outlier_scores
+from gradsift.findings.outliers import CUT, by_features, by_inputs
 from gradsift.store import ArrayMatrix
 
 SIZE, PLANTED = 2_000, 60
@@ -93,18 +93,20 @@ def _outliers(
     planted = np.arange(len(given)) >= len(host)
     inputs = _as_tensor([*host, *strange])
     features, predictions = _trained(inputs, torch.from_numpy(given), classes, seed)
-    matrix = ArrayMatrix(features)
-    neighbourhood = Neighbourhood(matrix)
-    score = outlier_scores(neighbourhood, matrix, ArrayMatrix(predictions))
+    neighbourhood = Neighbourhood(ArrayMatrix(features))
+    score = by_inputs(read_inputs(Samples([(one, 0) for one in [*host, *strange]])).vectors)
     plain = inputs.reshape(len(inputs), -1).numpy()
+    cosine, distance = _nearest(plain)
     forest = IsolationForest(random_state=seed).fit(features)
     return [
         _row("gradsift", planted, score, score > CUT),
+        _row("gradsift without inputs", planted, by_features(neighbourhood, ArrayMatrix(predictions))),
         _row("distance of features, 10th", planted, 1 - neighbourhood.cosines[:, 1]),
         _row("least confident", planted, -predictions.max(axis=1)),
         _row("isolation forest on features", planted, -forest.score_samples(features)),
-        _row("distance of inputs", planted, _nearest(plain)[1]),
-        _row("cosine of inputs", planted, -_nearest(plain)[0]),
+        _row("distance of inputs", planted, distance),
+        _row("cosine of inputs", planted, -cosine),
+        _row("cosine of inputs, 41st", planted, -Neighbourhood(ArrayMatrix(plain)).cosines[:, 2]),
     ]
 
 

@@ -17,7 +17,7 @@ from gradsift.findings.alike import groups_of
 from gradsift.findings.inputs import Inputs, read_inputs
 from gradsift.findings.leak import Leak, duplicates_and_leak
 from gradsift.findings.near_duplicates import Pairs, near_features
-from gradsift.findings.outliers import CUT, outlier_scores
+from gradsift.findings.outliers import SMALLEST, outliers
 from gradsift.findings.whole_set import order_matters, rare_classes, weak_classes
 from gradsift.table import predicted_labels
 from gradsift.table.findings import (
@@ -31,9 +31,6 @@ from gradsift.table.findings import (
     OUTLIER_SCORE,
     Finding,
 )
-
-SMALLEST = 100
-"""In fewer samples nobody lies outside, and no class is rare."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +79,10 @@ def find(
     if leak is not None:
         members[IN_TEST_SET][leak.of_train] = True
     members[NEAR_DUPLICATE] = group >= 0
-    outlying = _outlying(evidence, neighbourhood)
-    if outlying is not None:
-        members[OUTLIER] = outlying > CUT
+    outlying, members[OUTLIER] = outliers(evidence, inputs, neighbourhood)
     columns = {
         FINDINGS: _joined(members),
-        OUTLIER_SCORE: pa.nulls(len(evidence), pa.float64()) if outlying is None else pa.array(outlying),
+        OUTLIER_SCORE: _or_null(outlying, len(evidence)),
         DUPLICATE_GROUP: pa.array(group, pa.int64(), mask=group < 0),
     }
     told = _told(members, group, inputs, leak, len(evidence))
@@ -106,10 +101,9 @@ def _number(group: np.ndarray, positions: np.ndarray, pairs: Pairs) -> None:
     group[positions] = np.where(place >= 0, positions[place], -1)
 
 
-def _outlying(evidence: Evidence, neighbourhood: Neighbourhood | None) -> np.ndarray | None:
-    if neighbourhood is None or evidence.features is None or len(evidence) < SMALLEST:
-        return None
-    return outlier_scores(neighbourhood, evidence.features, evidence.predictions if evidence.kind == "class" else None)
+def _or_null(score: np.ndarray | None, size: int) -> pa.Array:
+    """A column that is empty where the score is unknown."""
+    return pa.nulls(size, pa.float64()) if score is None else pa.array(score, mask=np.isnan(score))
 
 
 def _joined(members: dict[str, np.ndarray]) -> pa.Array:

@@ -1,50 +1,89 @@
-"""Samples from outside of the distribution: far from their neighbours, with short features, and predicted by none.
+"""Samples from outside of the distribution: their inputs are far from those of others.
 
-Units of a network answer to what they were trained on, so what they do not know has short features (Hendrycks and Gimpel,
-ICLR 2017, and Sun et al., ICML 2022, for what predictions and neighbours tell). The score is a product of all three.
+The distance to a late neighbour tells more than the one to the nearest, because strange samples often come together
+(Sun et al., ICML 2022, take it of features).
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import rankdata
 
 from gradsift.detectors.neighbours import Neighbourhood
-from gradsift.store import GradientMatrix
+from gradsift.evidence import Evidence
+from gradsift.findings.inputs import Inputs
+from gradsift.store import ArrayMatrix, GradientMatrix
 
 CUT = 2.5
-"""Robust deviations of the score above its median, from which a sample is an outlier."""
+"""Robust deviations of the score of inputs above its median, from which a sample is an outlier."""
 LEAST = 1e-6
-"""Distances, lengths and entropies below are taken for so much."""
+"""Distances below are taken for so much."""
+SMALLEST = 100
+"""Among fewer samples nobody lies outside."""
 
 
-def outlier_scores(
-    neighbourhood: Neighbourhood, features: GradientMatrix, predictions: GradientMatrix | None = None
-) -> np.ndarray:
-    """How far outside each sample lies.
+def outliers(
+    evidence: Evidence, inputs: Inputs | None, neighbourhood: Neighbourhood | None
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """How far outside each sample lies, and who lies outside.
 
-    ``log d_k(h) - log |h| + log(H(p)) / 2``: d_k the cosine distance of the features h to the last of the neighbours, H
-    the entropy of the prediction as a share of the largest one. The score is given in robust deviations above the median,
-    which are measured below the median, where no outliers are.
+    Inputs are compared where they can be. Rows of numbers, and samples whose inputs are not at hand, are ranked by
+    features and predictions, and none of them is told to be an outlier: no cut was right in half of them.
 
     Args:
-        neighbourhood: Nearest neighbours by these features.
-        features: Inputs of the last layer, shape (n, D).
+        evidence: What is known of the samples.
+        inputs: What was read of the data set.
+        neighbourhood: Nearest neighbours by the features of the evidence, where there are features.
+
+    Returns:
+        The score, shape (n,), NaN where it is unknown, ``None`` where nothing is known; and the outliers, bool, (n,).
+    """
+    score, told = np.full(len(evidence), np.nan), np.zeros(len(evidence), dtype=bool)
+    if inputs is not None and inputs.form != "features" and len(inputs.compared) >= SMALLEST:
+        positions = inputs.positions[inputs.compared]
+        score[positions] = by_inputs(inputs.vectors)
+        told[positions] = score[positions] > CUT
+        return score, told
+    if neighbourhood is None or len(evidence) < SMALLEST:
+        return None, told
+    return by_features(neighbourhood, evidence.predictions if evidence.kind == "class" else None), told
+
+
+def by_inputs(signatures: np.ndarray) -> np.ndarray:
+    """How far outside each input lies.
+
+    ``log d_k``: d_k the cosine distance of the signature, as it is, to its last neighbour (one in 50 samples, at most 50).
+
+    Args:
+        signatures: Signatures of the inputs, shape (m, D).
+
+    Returns:
+        Shape (m,), in robust deviations; 0 is usual, high is unusual.
+    """
+    far = 1 - Neighbourhood(ArrayMatrix(signatures)).cosines[:, 2].astype(np.float64)
+    return in_deviations(np.log(np.maximum(far, LEAST)))
+
+
+def by_features(neighbourhood: Neighbourhood, predictions: GradientMatrix | None = None) -> np.ndarray:
+    """How far outside each sample lies by what a model makes of it.
+
+    The mean of the ranks of the cosine distance of features to the last neighbour, and of the entropy of the prediction.
+
+    Args:
+        neighbourhood: Nearest neighbours by features.
         predictions: Predicted probabilities, shape (n, K), where there are classes.
 
     Returns:
-        Shape (n,); 0 is usual, high is unusual.
+        Shape (n,), in robust deviations; 0 is usual, high is unusual.
     """
-    far = 1 - neighbourhood.cosines[:, 2].astype(np.float64)
-    score = np.log(np.maximum(far, LEAST)) - np.log(np.maximum(features.norms(2), LEAST))
+    rank = rankdata(1 - neighbourhood.cosines[:, 2])
     if predictions is not None:
-        for start, rows in predictions.chunks():
-            share = _entropy(rows.astype(np.float64)) / np.log(rows.shape[1])
-            score[start : start + len(rows)] += 0.5 * np.log(np.maximum(share, LEAST))
-    return in_deviations(score)
+        rank = (rank + rankdata(np.concatenate([_entropy(rows) for _, rows in predictions.chunks()]))) / 2
+    return in_deviations(rank)
 
 
 def in_deviations(values: np.ndarray) -> np.ndarray:
-    """Values in robust deviations above their median.
+    """Values in robust deviations above their median, measured below it, where no outliers are.
 
     Args:
         values: Shape (n,).
@@ -57,6 +96,6 @@ def in_deviations(values: np.ndarray) -> np.ndarray:
 
 
 def _entropy(probabilities: np.ndarray) -> np.ndarray:
-    inside = np.clip(probabilities, 1e-12, 1.0)
+    inside = np.clip(probabilities.astype(np.float64), 1e-12, 1.0)
     entropy: np.ndarray = -(inside * np.log(inside)).sum(axis=1)
     return entropy

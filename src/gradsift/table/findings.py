@@ -14,8 +14,8 @@ FINDINGS, OUTLIER_SCORE, DUPLICATE_GROUP = "findings", "outlier_score", "duplica
 FINDING_COLUMNS = {
     FINDINGS: "what is wrong with the sample besides its label, with commas: near_duplicate, in_test_set, outlier, "
     "broken_input; empty where nothing is",
-    OUTLIER_SCORE: "how far outside the other samples it lies, in robust deviations above the median; empty where no "
-    "features are known",
+    OUTLIER_SCORE: "how far outside the other samples its input lies (of rows of numbers and without inputs: its features "
+    "and prediction), in robust deviations above the median; empty where nothing is known",
     DUPLICATE_GROUP: "position of the first of the samples with almost the same input; empty where there is no other",
 }
 """Column to its meaning; they stand behind the scores, where findings were looked for."""
