@@ -41,26 +41,7 @@ def test_strange_pictures_are_told_and_broken_ones_are_not_scored(images):
 def test_strange_texts_are_ranked_first():
     generator = np.random.default_rng(0)
     words = np.array(
-        [
-            "the",
-            "team",
-            "won",
-            "its",
-            "match",
-            "after",
-            "a",
-            "late",
-            "goal",
-            "by",
-            "their",
-            "new",
-            "captain",
-            "in",
-            "front",
-            "of",
-            "home",
-            "fans",
-        ]
+        ["team", "won", "match", "late", "goal", "new", "captain", "home", "fans", "season", "cup", "by", "a"]
     )
     texts = [" ".join(generator.choice(words, 12)) for _ in range(SIZE)]
     for place in STRANGE:
