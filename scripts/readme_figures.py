@@ -17,14 +17,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+from frame.rows import read  # noqa: E402
 from gain.page import ROWS, WORTH, Gains  # noqa: E402
 from gain.regimes import REGIMES  # noqa: E402
-from quality.rows import read  # noqa: E402
 
 README = ROOT / "README.md"
 ARMS = {
     "**gradsift**, `improve(..., features=F)`": "auto, features given",
-    "confident learning (cleanlab's cut), same heads": "confident learning, heads",
+    "confident learning (cleanlab's cut) on gradsift's heads": "confident learning, heads",
     "**gradsift**, `improve`, no features given": "auto",
     "confident learning, same trainings' last epoch": "confident learning",
     "label smoothing 0.3": "label smoothing 0.3",
@@ -67,7 +67,7 @@ def gains() -> str:
 
 def _share(found: Gains, arm: str, names: list[str]) -> str:
     ratio, _, count = found.shares(arm, [name for name in names if found.of(name, arm)])
-    return f"{100 * ratio:.0f} %" if count else "not run"
+    return f"{100 * ratio:.0f} %" if count else "–"
 
 
 def _range(seeds: list[int]) -> str:
