@@ -28,7 +28,7 @@ def outliers(
     """How far outside each sample lies, and who lies outside.
 
     Inputs are compared where they can be. Rows of numbers, and samples whose inputs are not at hand, are ranked by
-    features and predictions, and none of them is told to be an outlier: no cut was right in half of them.
+    features and predictions, and none of them is told to be an outlier: no cut held in every set that was tried.
 
     Args:
         evidence: What is known of the samples.
