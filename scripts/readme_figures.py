@@ -67,7 +67,7 @@ def gains() -> str:
 
 def _share(found: Gains, arm: str, names: list[str]) -> str:
     ratio, _, count = found.shares(arm, [name for name in names if found.of(name, arm)])
-    return f"{100 * ratio:.0f} %" if count else "–"
+    return f"{100 * ratio:.0f} %" if count else ""
 
 
 def _range(seeds: list[int]) -> str:
