@@ -98,12 +98,13 @@ def rehearse(
             evidence, ready.detectors.values(), model, ready.task, ready.samples, chosen % len(ready.samples),
             ready.batch_size, show_progress=False,
         )  # fmt: skip
+        few = _first(ready.samples, size)
         table = finish(
             run, evidence, ready.detectors, ready.detector, settings,
-            samples=ready.samples, details=details, show_progress=False,
+            samples=Samples(few), details=details, show_progress=False,
         )  # fmt: skip
         scored = time.perf_counter()
-        audit = Audit(table, run, _first(ready.samples, size))
+        audit = Audit(table, run, few)
         write_highlights(audit, model, ready.task, ready.samples, ready.batch_size, settings.precision)
         audit.report(run.path / "report.html")
         drawn = time.perf_counter()
