@@ -29,8 +29,8 @@ import peft
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import transformers
 from frame.command import parser_of, quiet, run_seeds
+from frame.language_model import load_model
 from frame.page import interval, write_page
 from frame.rows import Rows, machine
 from sklearn.cluster import KMeans
@@ -66,16 +66,6 @@ def load(arguments: argparse.Namespace, part: str, per_class: int, seed: int) ->
     responses = [text[len(prompt) :].removesuffix("</s>") for prompt, text in pairs]
     numbers = [names.index(name) for name in kinds[chosen]]
     return pa.table({"prompt": rows["prompt"], "response": responses, "class": numbers})
-
-
-def load_model(path: Path) -> tuple[Any, Any]:
-    place = {"pretrained_model_name_or_path": str(path)}
-    if path.suffix == ".gguf":
-        place = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32), tokenizer
 
 
 def fine_tune(arguments: argparse.Namespace, train_set: Any, model: Any, epochs: int, seed: int) -> Any:

@@ -69,7 +69,7 @@ def measure(asked: argparse.Namespace) -> None:
 
 def page() -> list[str]:
     """The page from the rows."""
-    rows = ROWS.read()
+    rows = ROWS.some()
     seconds = {row["what"]: row["seconds"] for row in rows}
     cells = []
     for what in STARTS:

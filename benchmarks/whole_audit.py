@@ -186,7 +186,7 @@ computed, of what could."""
 
 def page() -> list[str]:
     """The page from the rows."""
-    rows = ROWS.read()
+    rows = ROWS.some()
     lines = [HEAD, ""]
     columns = ("data", "layers", "samples", "an epoch (s)", "forward (s)", *(f"{stage} (s)" for stage in STAGES), "all (s)",
                "all, in epochs", "around", "peak (MiB)", "hidden", "machine")  # fmt: skip

@@ -71,6 +71,13 @@ class Rows:
         """All rows; none where there is no file."""
         return read(self.path)
 
+    def some(self) -> list[Row]:
+        """All rows; says how to make them where there are none."""
+        rows = self.read()
+        if not rows:
+            raise SystemExit(f"there are no rows in {self.path}: run the benchmark without --write first")
+        return rows
+
     def having(self, **values: Any) -> list[Row]:
         """The rows with certain values."""
         return [row for row in self.read() if all(row.get(name) == value for name, value in values.items())]

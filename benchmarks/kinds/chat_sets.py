@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from frame.language_model import load_model
 
 import gradsift
 from kinds.draw import Draw
@@ -110,19 +111,6 @@ def planted(
             prompt, response = chats[rng.integers(len(chats))][0], other[rng.integers(len(other))][1]
         given[row], kinds[row] = (prompt, response), PLANTED.index(kind) + 1
     return given, kinds
-
-
-def load_model(path: Path) -> tuple[Any, Any]:
-    """A causal language model and its tokenizer, from a folder or a GGUF file."""
-    import transformers
-
-    place = {"pretrained_model_name_or_path": str(path)}
-    if path.suffix == ".gguf":
-        place = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32), tokenizer
 
 
 def tuned(model: Any, train_set: Any, *, lora: bool, epochs: int, rate: float, seed: int, batch: int = 16) -> Any:

@@ -16,7 +16,7 @@ HEAD = """# Speed of per-sample gradients
 
 Written by `python benchmarks/speed --write` from `benchmarks/results/speed.jsonl`; the rows come from `python
 benchmarks/speed`, after `python benchmarks/speed --prepare` has made the peers' environment. What the figures predict for
-your model and data: [the plan](performance-plan.md).
+your model and data: [the plan](performance-plan.md). What starting costs: [imports](performance-start.md).
 
 *Models*: random weights from a fixed seed, float32, eval mode, no dropout; the batch size stands in each title.
 *Forward*: a plain forward pass without gradients, and the losses. *Training pass*: forward and backward of the mean loss,

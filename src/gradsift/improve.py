@@ -165,7 +165,7 @@ def improve(
     samples = Samples(train_set)
     by_heads = train_fn is None or (features is not None and trainings == 0)
     folder = _refuse_early(train_fn, features, None if by_heads else trainings, folds, output)
-    notices = _notices_before(train_fn, samples, test_set, features)
+    notices = _notices_before(train_fn, samples, test_set, features, show_progress)
     planned = _planned(0 if by_heads else trainings, seeds, tested=test_set is not None)
     timed = None if train_fn is None else TimedTraining(train_fn, tell, planned)
     if features is None and _are_like_features(samples):
@@ -305,7 +305,9 @@ def _same_predictions(finished: Audit, evidence: Evidence) -> bool:
     )
 
 
-def _notices_before(train_fn: TrainFunction | None, samples: Samples, test_set: Any, features: Any) -> list[str]:
+def _notices_before(
+    train_fn: TrainFunction | None, samples: Samples, test_set: Any, features: Any, show_progress: bool
+) -> list[str]:
     """What can be said before anything is trained.
 
     Raises:
@@ -333,7 +335,7 @@ def _notices_before(train_fn: TrainFunction | None, samples: Samples, test_set: 
                 f"{len(shared)} of {len(tested)} samples of the test set also stand in the training set (test positions "
                 f"{', '.join(map(str, shared[:10]))}): the proof favours what memorises them; remove them from one set."
             )
-        almost = np.setdiff1d(leak_between(samples, tested).of_test, shared)
+        almost = np.setdiff1d(leak_between(samples, tested, show_progress=show_progress).of_test, shared)
         if len(almost):
             notices.append(
                 f"{len(almost)} of {len(tested)} samples of the test set are almost the same as others of the training set "

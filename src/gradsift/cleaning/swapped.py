@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def _names(names: Iterable[Any], cure: Cure) -> dict[str, str]:
     chosen, rejected = cure.pairs or ("chosen", "rejected")
     known, found = {str(name) for name in names}, dict[str, str]()
     for name in known:
-        other = name.replace(chosen, rejected)
+        other = re.sub(rf"(?<![^\W_]){re.escape(chosen)}(?![^\W_])", lambda _: rejected, name)
         if other != name and other in known:
             found |= {name: other, other: name}
     if not found:

@@ -83,11 +83,11 @@ class Collation:
             return self.function(samples), list(range(size))
         kept = [_copied(sample) for sample in samples]  # a collate function may take parts out of a sample
         batch = self.function(samples)
-        found = dict(columns(batch))
-        lengths = {len(column) for column in found.values()}
+        by_path = dict(columns(batch))
+        lengths = {len(column) for column in by_path.values()}
         if len(lengths) == 1 and size not in lengths:
-            return batch, _whose(found, self._alone(kept), lengths.pop())
-        return batch, self._order({path: column for path, column in found.items() if len(column) == size}, kept)
+            return batch, _whose(by_path, self._alone(kept), lengths.pop())
+        return batch, self._order({path: column for path, column in by_path.items() if len(column) == size}, kept)
 
     def tells_apart(self, batch: Batch, size: int) -> bool:
         """Whether samples that had changed places would have been seen in a batch.
@@ -124,15 +124,15 @@ class Collation:
 
     def _alone(self, samples: list[Any]) -> list[Any]:
         """What the function makes of each sample alone; :class:`Missing` where it fails."""
-        found: list[Any] = []
+        batches: list[Any] = []
         with generators_kept():
             for sample in samples:
                 try:
-                    found.append(self.function([_copied(sample)]))
+                    batches.append(self.function([_copied(sample)]))
                 except Exception as error:  # noqa: BLE001  # it may need several samples, or leave this one out
                     logger.debug("%s takes no sample alone: %s", self.name, error)
-                    found.append(Missing)
-        return found
+                    batches.append(Missing)
+        return batches
 
     def _is_random(self, path: Path, column: Any, samples: list[Any]) -> bool:
         """Whether a column comes out otherwise a second time."""
@@ -149,13 +149,13 @@ def _whose(batch: Mapping[Path, Any], alone: list[Any], size: int) -> list[int |
         narrowed = [_alike(column, row, parts, candidates[row]) for row in range(size)]
         if all(narrowed):  # otherwise it is a column that depends on the rest of the batch
             candidates, used = narrowed, used + 1
-    found: list[int | None] = []
+    owners: list[int | None] = []
     for places in candidates:
-        new = sorted(places.difference(place for place in found if place is not None))
+        new = sorted(places.difference(place for place in owners if place is not None))
         # Samples that are alike in everything may stand for each other.
         sure = len(places) == 1 or (used == len(batch) and used > 0)
-        found.append((new or sorted(places))[0] if sure else None)
-    return found
+        owners.append((new or sorted(places))[0] if sure else None)
+    return owners
 
 
 def _holds_others(column: Any, parts: list[Any]) -> bool:
@@ -183,8 +183,8 @@ def _parts(samples: list[Any], path: Path) -> list[Any]:
 
 def _firsts(alone: list[Any], path: Path) -> list[Any]:
     """A column's row in batches of one sample."""
-    found = _parts(alone, path)
-    return [one[0] if isinstance(one, Tensor | np.ndarray | list) and len(one) == 1 else Missing for one in found]
+    rows = _parts(alone, path)
+    return [row[0] if isinstance(row, Tensor | np.ndarray | list) and len(row) == 1 else Missing for row in rows]
 
 
 def _key(row: Any) -> Any:

@@ -71,11 +71,11 @@ def choose_window(by_epoch: np.ndarray, labels: np.ndarray) -> Window:
     epochs, size, classes = by_epoch.shape
     cuts = sorted({round(part * epochs / PARTS) for part in range(PARTS + 1)})
     read = drawn(size, classes)
-    found = []
+    windows = []
     for start, stop in sorted({*combinations(cuts, 2), (epochs - 1, epochs)}):
         mean = by_epoch[start:stop, read].mean(axis=0, dtype=np.float64)
-        found.append(Window(start, stop, *choose_temperature(mean, labels[read])))
-    best = max(found, key=lambda window: window.likelihood)
+        windows.append(Window(start, stop, *choose_temperature(mean, labels[read])))
+    best = max(windows, key=lambda window: window.likelihood)
     logger.info(
         "epochs %d to %d of %d at temperature %.2f make the given labels likeliest: %.4f nats",
         best.start + 1,

@@ -19,8 +19,8 @@ EACH = 10
 def alike_pairs(vectors: np.ndarray, least: float, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of vectors whose cosine is large.
 
-    In more than :data:`WHOLE` vectors a pair is found with a probability that grows with its cosine (random hyperplanes,
-    Charikar, STOC 2002): 98 % at a cosine of 0.98, 70 % at 0.9.
+    In more than :data:`WHOLE` vectors a pair with the cosine c comes together with the probability
+    ``1 - (1 - (1 - arccos(c) / pi) ** BITS) ** TABLES`` (random hyperplanes, Charikar, STOC 2002).
 
     Args:
         vectors: Rows of length one, shape (m, D).

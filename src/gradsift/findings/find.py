@@ -53,6 +53,7 @@ def find(
     neighbourhood: Neighbourhood | None = None,
     test_set: Samples | None = None,
     seed: int = 0,
+    show_progress: bool = False,
 ) -> Found:
     """Looks for what is wrong besides labels.
 
@@ -62,16 +63,17 @@ def find(
         neighbourhood: Nearest neighbours by the features of the evidence, where there are features.
         test_set: The test set, whose samples are looked for in the training set.
         seed: Seed of all draws.
+        show_progress: Whether to show progress bars.
 
     Returns:
         The findings, with their columns.
     """
-    inputs = None if samples is None else read_inputs(samples)
+    inputs = None if samples is None else read_inputs(samples, show_progress=show_progress)
     members = {kind: np.zeros(len(evidence), dtype=bool) for kind in OF_SAMPLES}
     group, leak = np.full(len(evidence), -1), None
     if inputs is not None:
         members[BROKEN][list(inputs.broken)] = True
-        tested = None if test_set is None else read_inputs(test_set)
+        tested = None if test_set is None else read_inputs(test_set, show_progress=show_progress)
         pairs, leak = duplicates_and_leak(inputs, tested, seed=seed)
         _number(group, inputs.positions, pairs)
     elif evidence.features is not None:

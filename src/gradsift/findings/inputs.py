@@ -13,6 +13,7 @@ from gradsift.data import LABEL_KEYS, Samples, inputs_of
 from gradsift.data.fingerprint import update_digest
 from gradsift.errors import DataError
 from gradsift.findings.signature import as_text, signature
+from gradsift.progress import progress
 from gradsift.report.content import Content, content_of
 
 MOST = 50_000
@@ -44,12 +45,13 @@ class Inputs:
     vectors: np.ndarray
 
 
-def read_inputs(samples: Samples, most: int = MOST) -> Inputs:
+def read_inputs(samples: Samples, most: int = MOST, *, show_progress: bool = False) -> Inputs:
     """Reads samples, and takes the signature of each input.
 
     Args:
         samples: The data set; where it encodes rows, the rows are read.
         most: At most so many samples, evenly spaced.
+        show_progress: Whether to show a progress bar.
 
     Returns:
         What was read.
@@ -58,12 +60,14 @@ def read_inputs(samples: Samples, most: int = MOST) -> Inputs:
     positions = samples.evenly_spaced(most)
     broken: dict[int, str] = {}
     digests, vectors = [], list[tuple[str, np.ndarray] | None]()
-    for position in positions.tolist():
-        digest, vector, fault = _read(samples, position)
-        digests.append(digest)
-        vectors.append(vector)
-        if fault:
-            broken[position] = fault
+    with progress("reading inputs for findings", len(positions), show=show_progress) as bar:
+        for position in positions.tolist():
+            digest, vector, fault = _read(samples, position)
+            digests.append(digest)
+            vectors.append(vector)
+            if fault:
+                broken[position] = fault
+            bar.advance()
     shapes = Counter((form, len(vector)) for form, vector in filter(None, vectors))
     kind = shapes.most_common(1)[0][0] if shapes else ("", 0)
     same = [place for place, one in enumerate(vectors) if one is not None and (one[0], len(one[1])) == kind]

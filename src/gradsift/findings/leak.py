@@ -48,17 +48,19 @@ def duplicates_and_leak(train: Inputs, test: Inputs | None, *, seed: int = 0) ->
     return Pairs(pairs.first[within], pairs.second[within], pairs.likeness[within]), leak
 
 
-def leak_between(train_set: Samples, test_set: Samples) -> Leak:
+def leak_between(train_set: Samples, test_set: Samples, *, show_progress: bool = True) -> Leak:
     """Looks for the inputs of a test set in a training set, both read from the data.
 
     Args:
         train_set: The training set.
         test_set: The test set.
+        show_progress: Whether to show progress bars.
 
     Returns:
         What is in both, whole or almost.
     """
-    leak = duplicates_and_leak(read_inputs(train_set), read_inputs(test_set))[1]
+    train, test = (read_inputs(samples, show_progress=show_progress) for samples in (train_set, test_set))
+    leak = duplicates_and_leak(train, test)[1]
     return Leak(np.zeros(0, np.int64), np.zeros(0, np.int64), 0) if leak is None else leak
 
 

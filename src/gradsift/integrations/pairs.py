@@ -54,10 +54,10 @@ class PairSet(TokenizedSet):
         self.prompt = "prompt" if prompt is None and "prompt" in self.columns else prompt
         self._of_chats = isinstance(self.row(0)[chosen], list)
         blank = [{"text": "", "prompt": "", "response": "", "messages": []}]
-        columns = {"messages": "messages"} if self._of_chats else {"text": "text"}
+        columns: dict[str, Any] = {"messages": "messages"} if self._of_chats else {"text": "text"}
         if self.prompt is not None and not self._of_chats:
             columns = {"prompt": "prompt", "response": "response"}
-        self._sequences = PromptSet(blank, tokenizer, max_length=max_length, **columns)  # type: ignore[arg-type]
+        self._sequences = PromptSet(blank, tokenizer, max_length=max_length, **columns)
         self._refuse_bad_rows()
 
     @property

@@ -79,6 +79,7 @@ def finish(
             neighbourhood=scores.neighbourhood(evidence),
             test_set=test_set,
             seed=settings.seed,
+            show_progress=show_progress,
         )
         table = with_findings(table, besides.columns)
     run.write_table(table)
