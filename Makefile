@@ -50,9 +50,9 @@ format: .venv/test  ## Put the code into its format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-docs: .venv/test  ## The pages, with reference and notebooks, into docs/_build; search works without a network
+docs: .venv/test  ## The pages, with reference and notebooks, into docs/_build/html; search works without a network
 	$(PIP) --group docs
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 wheel: .venv/test  ## Build wheel and sdist twice, compare them, and try the wheel with the newest and the lowest versions allowed
 	$(PIP) --group build
