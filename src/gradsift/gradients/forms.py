@@ -79,6 +79,11 @@ class Form(ABC):
         return sum(one.numel() * one.element_size() for one in vars(self).values() if isinstance(one, Tensor))
 
     @property
+    def device(self) -> torch.device:
+        """Where the numbers lie."""
+        return next(held.device for held in vars(self).values() if isinstance(held, Tensor))
+
+    @property
     def bytes_whole(self) -> int:
         """What the gradients would weigh if they were held whole, in float32."""
         first = next(one for one in vars(self).values() if isinstance(one, Tensor))

@@ -136,7 +136,7 @@ class LayerUses:
             name: Its full name.
             form: The per-sample gradients of this use.
         """
-        with torch.no_grad(), reducing(form.dense().device):
+        with torch.no_grad(), reducing(form.device):
             self._add(name, form)
 
     def _add(self, name: str, form: Form) -> None:
