@@ -14,9 +14,11 @@ from kinds.regimes import REGIMES
 
 ROWS = Rows("kinds.parquet", key=("regime", "seed", "method"))
 PAIR_ROWS = Rows("kinds_pairs.parquet", key=("regime", "seed", "method"))
+CLASS_ROWS = Rows("kinds_classes.parquet", key=("regime", "seed", "method"))
 KINDS = {
     "chat": "Chats", "token": "Token classification", "multilabel": "Several labels a sample", "value": "Regression",
-    "pair": "Pairs of a chosen and a rejected answer",
+    "pair": "Pairs of a chosen and a rejected answer", "node": "Nodes of a graph",
+    "series": "Time series and sounds", "condition": "Conditions of a diffusion model",
 }  # fmt: skip
 TASKS = {
     "class": "`classification`, `binary`", "multilabel": "`multilabel`", "value": "`regression`",
@@ -64,7 +66,7 @@ class Results:
 
 def write() -> None:
     """Writes the page from the rows."""
-    rows = [*ROWS.read(), *PAIR_ROWS.read()]
+    rows = [*ROWS.read(), *PAIR_ROWS.read(), *CLASS_ROWS.read()]
     results = Results(rows)
     lines = [
         "# What is done where nothing is asked for", "",
@@ -78,8 +80,8 @@ def write() -> None:
         "on* were in view when constants were chosen (with other seeds), and enter no mean; the list was made before",
         "the runs.",
         "Cleanlab's scores are written anew from the papers. Classes: see [benchmark](benchmark.md).",
-        f"Machine: {machines(rows)}. Written by `python benchmarks/kinds` from `results/kinds.parquet`",
-        "and `results/kinds_pairs.parquet`.",
+        f"Machine: {machines(rows)}. Written by `python benchmarks/kinds` from `results/kinds.parquet`,",
+        "`results/kinds_pairs.parquet` and `results/kinds_classes.parquet`.",
     ]  # fmt: skip
     for kind, title in KINDS.items():
         if results.methods(kind):

@@ -11,9 +11,24 @@ from functools import partial
 
 import numpy as np
 
-from kinds import chat_sets, many_labels, pair_sets, pairs, token_sets, values
+from kinds import (
+    chat_sets,
+    condition_sets,
+    graph_sets,
+    many_labels,
+    pair_sets,
+    pairs,
+    series_sets,
+    token_sets,
+    values,
+)
+from kinds.class_draw import ClassDraw
 from kinds.draw import Draw
 from kinds.pairs import PairDraw
+
+OF_CLASSES = ("node", "series", "condition")
+"""Kinds with one class a sample that have a benchmark here: nodes of a graph, signals and sounds, conditions of a diffusion
+model."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +36,17 @@ class Regime:
     """A kind of data with a kind of errors.
 
     Attributes:
-        kind: ``"value"``, ``"multilabel"``, ``"token"``, ``"pair"`` or ``"chat"``.
+        kind: ``"value"``, ``"multilabel"``, ``"token"``, ``"pair"``, ``"chat"``, or one of :data:`OF_CLASSES`.
         words: What it is, for the page.
-        load: From data folder and seed to a draw; of pairs from data folder, cache folder and seed.
+        load: From data folder and seed to a draw; of pairs from data folder, cache folder and seed; of series from the
+            cache folder and seed.
         chosen_on: Whether it was in view when constants were chosen.
         ahead: Whether it is one of those in which the default has to be ahead of the best fixed baseline.
     """
 
     kind: str
     words: str
-    load: Callable[..., Draw | PairDraw]
+    load: Callable[..., Draw | PairDraw | ClassDraw]
     chosen_on: bool = False
     ahead: bool = True
 
@@ -77,6 +93,12 @@ def _chat(words: str, source: Callable[..., chat_sets.Chats], how: str, *, rate:
     )  # fmt: skip
 
 
+def _classes(kind: str, words: str, load: Callable[..., ClassDraw], how: str, rate: float, *, chosen_on: bool = False,
+             ahead: bool = True, **more: object) -> Regime:  # fmt: skip
+    words = f"{words}, {how} {100 * rate:.0f} %"
+    return Regime(kind, words, partial(load, how=how, rate=rate, **more), chosen_on, ahead)
+
+
 def _even(x: np.ndarray) -> np.ndarray:
     return np.ones(len(x))
 
@@ -101,6 +123,23 @@ short_messages = partial(kinds_of, name="sms_spam/train", column="text", good=0,
 
 news_topics = partial(pair_sets.two_topics, name="ag_news", good=2, bad=3)
 question_topics = partial(pair_sets.two_topics, name="trec", good=1, bad=2)
+
+_tones = partial(_classes, "series", "tones, made", series_sets.load, source=series_sets.tones, sound=True)
+
+
+def _node(name: str, how: str, rate: float, **more: bool) -> Regime:
+    words = f"{name.capitalize()}{', last layer behind the averaging' if more.get('head') else ''}"
+    return _classes("node", words, graph_sets.load, how, rate, name=name, **more)
+
+
+def _series(words: str, name: str, how: str, rate: float, **more: bool) -> Regime:
+    source = partial(series_sets.bundled, name=name)
+    return _classes("series", words, series_sets.load, how, rate, source=source, **more)
+
+
+def _condition(name: str, how: str, rate: float, **more: bool) -> Regime:
+    return _classes("condition", f"{name}, 8 x 8", condition_sets.load, how, rate, name=name, **more)
+
 
 REGIMES: dict[str, Regime] = {
     # heteroscedastic noise has to be told from errors; even noise leaves nothing to gain over the residual
@@ -183,5 +222,26 @@ REGIMES: dict[str, Regime] = {
     "pair-answers-20": _pair("answers of QNLI", pair_sets.answers),
     "pair-stories-20": _pair("stories of two models", pair_sets.stories),
     "pair-imdb-network-20": _pair("IMDB", reviews, network=True, ahead=False),
+    "node-cora-symmetric-10": _node("cora", "symmetric", 0.1, chosen_on=True),
+    "node-cora-pair-20": _node("cora", "pair", 0.2, chosen_on=True),
+    "node-citeseer-symmetric-10": _node("citeseer", "symmetric", 0.1),
+    "node-citeseer-symmetric-30": _node("citeseer", "symmetric", 0.3),
+    "node-citeseer-pair-20": _node("citeseer", "pair", 0.2),
+    "node-citeseer-head-pair-20": _node("citeseer", "pair", 0.2, head=True),
+    # the default of classes, as it was: nothing is chosen here
+    "series-leaf-symmetric-10": _series("outlines of leaves", "OSULeaf", "symmetric", 0.1, ahead=False),
+    "series-leaf-pair-20": _series("outlines of leaves", "OSULeaf", "pair", 0.2),
+    "series-power-symmetric-10": _series("days of electric power", "ItalyPowerDemand", "symmetric", 0.1, ahead=False),
+    "series-vowels-symmetric-10": _series("speakers of vowels", "JapaneseVowels_eq", "symmetric", 0.1, ahead=False),
+    "series-vowels-pair-20": _series("speakers of vowels", "JapaneseVowels_eq", "pair", 0.2),
+    "series-tones-symmetric-10": _tones("symmetric", 0.1, ahead=False),
+    "series-tones-pair-20": _tones("pair", 0.2),
+    "condition-digits-symmetric-10": _condition("digits", "symmetric", 0.1, chosen_on=True),
+    "condition-digits-pair-20": _condition("digits", "pair", 0.2, chosen_on=True),
+    "condition-mnist-symmetric-10": _condition("mnist", "symmetric", 0.1, chosen_on=True, ahead=False),
+    "condition-mnist-pair-20": _condition("mnist", "pair", 0.2, chosen_on=True),
+    "condition-fashion-symmetric-10": _condition("fashion_mnist", "symmetric", 0.1, ahead=False),
+    "condition-fashion-symmetric-30": _condition("fashion_mnist", "symmetric", 0.3, ahead=False),
+    "condition-fashion-pair-20": _condition("fashion_mnist", "pair", 0.2),
 }
 """Name to regime."""

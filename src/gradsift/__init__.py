@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from gradsift.evaluation import Verification, accuracy, choose_cure, correct, verify
     from gradsift.evidence import Evidence, cross_fit
     from gradsift.improve import Improvement, improve
-    from gradsift.integrations import ImageSet, PairSet, PromptSet, TargetSet, TextSet, corrected_loss, weighted_rows
+    from gradsift.integrations import (
+        ImageSet,
+        NodeModel,
+        NodeSet,
+        PairSet,
+        PromptSet,
+        TargetSet,
+        TextSet,
+        corrected_loss,
+        weighted_rows,
+    )
     from gradsift.plan import Plan, plan
     from gradsift.result import Audit
     from gradsift.settings import AuditSettings
@@ -41,6 +51,8 @@ __all__ = [
     "ImageSet",
     "Improvement",
     "ModelError",
+    "NodeModel",
+    "NodeSet",
     "PairSet",
     "Plan",
     "PromptSet",
@@ -105,6 +117,8 @@ _HOMES = {
         ),
         "integrations": (
             "ImageSet",
+            "NodeModel",
+            "NodeSet",
             "PairSet",
             "PromptSet",
             "TargetSet",

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten
 
 from gradsift.conventions import check_labels, check_outputs, class_names_for
 from gradsift.data import Samples, fingerprint_samples, to_model
-from gradsift.data.batch import table_of
+from gradsift.data.batch import FEATURES, table_of
 from gradsift.detectors import Detector
 from gradsift.errors import GradsiftError, ModelError, SettingError, naming_samples
 from gradsift.gradients import Batcher, PerSampleGradients, Projection, Reductions, check_mode
@@ -23,7 +23,7 @@ from gradsift.settings import AuditSettings
 from gradsift.stages import Expected, choose_detectors
 from gradsift.stages.further_evidence import further_fields
 from gradsift.store.collect import SURROUNDED
-from gradsift.tasks import LabelledTask, Task, get_task, kind_of, read_outputs
+from gradsift.tasks import ConditionedTask, LabelledTask, Task, get_task, kind_of, read_outputs
 from gradsift.tasks.reading import some_batches
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.identity import DataIdentity
@@ -95,7 +95,8 @@ def prepare(
     check_mode(model)
     positions = samples.evenly_spaced(8)
     example = on_batch(lambda _, batch: batch, samples.batch, positions)
-    outputs = _outputs(model, task, example)
+    with naming_samples(positions):
+        outputs = _outputs(model, task, example)
     check_outputs(task, outputs, len(positions))
     task = read_outputs(task, model, some_batches(samples))
     check_labels(task, samples, outputs)
@@ -105,6 +106,7 @@ def prepare(
     heads = heads_wanted(settings.cross_fit_heads, model, gradients, task)
     table = kind_of(task) in SURROUNDED and table_of(example) is not None
     more = ({"inputs"} if table else set()) | further_fields(task, example, outputs)
+    more |= {"features"} if isinstance(example, dict) and FEATURES in example else set()
     expected = _expected(task, gradients.closed_form, trajectory, heads=heads, more=more)
     detectors, ranking = choose_detectors(settings, expected)
     size = settings.batch_size
@@ -120,7 +122,7 @@ def prepare(
         detector=ranking,
         batch_size=Batcher.fitting(model, task, example).size if size == "auto" else size,
         shard_size=max(
-            1, min(settings.shard_size, SHARD_BYTES // _sample_bytes(reduced, task, outputs, len(positions)))
+            1, min(settings.shard_size, SHARD_BYTES // _sample_bytes(reduced, task, outputs, example, len(positions)))
         ),
         fingerprint=fingerprint,
         class_names=class_names,
@@ -162,6 +164,7 @@ def _expected(task: Task, closed_form: bool, trajectory: Trajectory | None, *, h
     """What evidence the model's passes will give."""
     fields = {"losses", "gradients"} | ({"labels", "predictions"} if isinstance(task, LabelledTask) else set())
     fields |= ({"features"} if closed_form else set()) | ({"trajectory"} if trajectory is not None else set())
+    fields |= {"labels", "predictions", "conditions"} if isinstance(task, ConditionedTask) else set()
     fields |= more
     return Expected(frozenset(fields), kind_of(task), closed_form, trajectory, type(task).__name__, heads)
 
@@ -179,13 +182,14 @@ def _outputs(model: nn.Module, task: Task, example: Any) -> Any:
         ) from error
 
 
-def _sample_bytes(gradients: PerSampleGradients, task: Task, outputs: Any, count: int) -> int:
+def _sample_bytes(gradients: PerSampleGradients, task: Task, outputs: Any, example: Any, count: int) -> int:
     """What is stored of a sample, from shapes alone: factors or projections, and predictions; a few numbers beside them.
 
     Args:
         gradients: The per-sample gradients with what is kept of them.
         task: The task.
         outputs: The model's outputs for some samples.
+        example: These samples.
         count: How many samples these are.
 
     Returns:
@@ -197,6 +201,10 @@ def _sample_bytes(gradients: PerSampleGradients, task: Task, outputs: Any, count
         numbers += kept.projection.dim * (len(parameters) if kept.projection.per_layer else 1)
     if isinstance(task, LabelledTask):
         numbers += task.predictions(outputs).numel() // count
+    features = example.get(FEATURES) if isinstance(example, dict) else None
+    if isinstance(task, ConditionedTask):
+        numbers, features = numbers + task.conditions, task.features(example)
+    numbers += 0 if features is None else features.numel() // count
     return 4 * numbers
 
 

@@ -31,6 +31,7 @@ CHAT = [{"role": "user", "content": "<b>Hi"}, {"role": "assistant", "content": [
         (np.zeros(30), None, "features"),
         ({"age": 3, "pay": 2.5, "label": 0}, None, "features"),
         ({"image": {"bytes": b"no image", "path": None}, "label": 1}, None, "text"),
+        ({"features": np.eye(3)[0], "node": 4, "neighbours": [1, 2], "label": 1}, None, "node"),
         ({"label": 1}, None, "text"),
     ],
 )

@@ -47,6 +47,12 @@ def test_the_first_default_of_a_kind_whose_evidence_is_there(kind, missing, dete
     assert usual_detector(Expected(ALL - set(missing), kind, last_layer=True)) == detector
 
 
+@pytest.mark.parametrize(("more", "detector"), [({"features"}, "posterior"), ({"conditions"}, "posterior"), ((), "l2")])
+def test_gradients_of_other_layers_rank_only_where_nothing_tells_more(more, detector):
+    fields = (ALL - {"features"}) | set(more)
+    assert usual_detector(Expected(fields, "class", last_layer=False)) == detector
+
+
 def test_every_default_is_a_detector_that_fits_its_kind_and_ends_with_one_that_needs_little():
     for kind, defaults in DEFAULTS.items():
         for one in defaults:

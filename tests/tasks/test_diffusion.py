@@ -13,7 +13,16 @@ from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.gradients import PerSampleGradients
 from gradsift.gradients.reductions import Reductions
 from gradsift.influence import InnerProduct, SampleGradients
-from gradsift.tasks import Denoising, LabelledTask, Task, get_task, sample_losses
+from gradsift.tasks import (
+    ConditionalDenoising,
+    ConditionedTask,
+    Denoising,
+    LabelledTask,
+    Task,
+    get_task,
+    kind_of,
+    sample_losses,
+)
 from gradsift.tasks.diffusion import kept_share
 from tests.support.oracle import oracle
 
@@ -197,3 +206,89 @@ def test_batches_without_images_are_refused(batch):
 def test_predictions_of_another_shape_are_refused(give):
     with pytest.raises(ModelError, match="same shape"):
         Denoising().outputs(lambda x, _: give(x), IMAGES)
+
+
+@pytest.mark.parametrize("batch", [(IMAGES, KINDS), {"pixel_values": IMAGES, "y": KINDS}], ids=["tuple", "dict"])
+def test_a_condition_is_a_class_and_samples_can_be_put_under_another_one(batch):
+    model, task = made(Convolutional), ConditionalDenoising(conditions=3, draws=4, timesteps=50)
+    assert isinstance(task, ConditionedTask)
+    assert kind_of(task) == "class"
+    assert not isinstance(get_task("denoising"), ConditionedTask)
+    assert task.labels(batch).tolist() == KINDS.tolist()
+    assert task.features(batch).shape == (5, 72)
+    other = task.under(batch, 1)
+    plain = Denoising(draws=4, timesteps=50, conditional=True)
+    expected = plain.losses(plain.outputs(model, (IMAGES, torch.ones(5, dtype=torch.long))), (IMAGES,))
+    torch.testing.assert_close(task.losses(task.outputs(model, other), other), expected)
+    truth = oracle(model, task, batch)
+    found = {}
+    backend = PerSampleGradients(model, task, batch, layers="all")
+    backend.visit(batch, lambda name, form: found.update({name: form.dense()}))
+    for name, gradients in truth.items():
+        torch.testing.assert_close(found[name], gradients, rtol=1e-9, atol=1e-12)
+
+
+class Blobs(nn.Module):
+    """Tells the noise of points about one centre a class, as if it had been trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.centres = nn.Embedding.from_pretrained(4 * torch.eye(3), freeze=False)
+        self.scale = nn.Linear(1, 1, bias=False)
+        self.scale.weight.data.fill_(1.0)
+
+    def forward(self, x, t, y):
+        kept = Denoising(timesteps=20).kept[t][:, None].to(x)
+        noise = (x - kept.sqrt() * self.centres(y)) / (1 - kept).sqrt()
+        return self.scale(noise.unsqueeze(-1)).squeeze(-1)
+
+
+def points(size=240, wrong=24, seed=0):
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, 3, size)
+    given = true.copy()
+    given[:wrong] = (true[:wrong] + rng.integers(1, 3, wrong)) % 3
+    x = 4 * np.eye(3)[true] + 0.5 * rng.normal(size=(size, 3))
+    return (torch.from_numpy(x).float(), torch.from_numpy(given)), np.arange(size) < wrong, true
+
+
+def test_wrong_conditions_are_found_and_put_right(tmp_path):
+    data, wrong, true = points()
+    task = ConditionalDenoising(conditions=3, timesteps=20)
+    audit = gradsift.audit(Blobs().eval(), data, task=task, output=tmp_path / "run", show_progress=False)
+    table = audit.table
+    assert audit.detector == "posterior"
+    assert set(np.argsort(-table["score"].to_numpy())[: wrong.sum()]) == set(np.flatnonzero(wrong))
+    assert table["predicted_label"].to_numpy()[wrong].tolist() == true[wrong].tolist()
+    better = audit.correct(how="relabel")
+    flagged = audit.flagged_positions
+    assert len(flagged) > 0.7 * wrong.sum()
+    assert better[1].numpy()[flagged].tolist() == true[flagged].tolist()
+    assert gradsift.Audit.open(tmp_path / "run", data).table.equals(table)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [(torch.tensor([0, 2, 3, 1, -1]), "2 of 5 labels are outside 0 ... 2"), (torch.zeros(5), "class numbers"),
+     (torch.zeros(5, 2, dtype=torch.long), r"class numbers of shape \(n,\)")],
+)  # fmt: skip
+def test_conditions_that_are_no_class_are_refused(conditions, words):
+    with pytest.raises(DataError, match=words):
+        gradsift.audit(
+            made(Convolutional), (IMAGES, conditions), task=ConditionalDenoising(conditions=3, timesteps=50),
+            show_progress=False,
+        )  # fmt: skip
+
+
+def test_a_schedule_of_another_length_is_refused():
+    with pytest.raises(ModelError, match=r"of 1000: .*timesteps"):
+        gradsift.audit(made(Convolutional), (IMAGES, KINDS), task=Denoising(conditional=True), show_progress=False)
+
+
+def test_settings_of_conditions():
+    assert ConditionalDenoising(conditions=2, timesteps=20).draws == 20
+    assert ConditionalDenoising(conditions=2, schedule=torch.full((10,), 0.1)).draws == 10
+    assert ConditionalDenoising(conditions=2).draws == 32
+    for settings in ({"conditions": 1}, {"conditions": 2, "draws": 51, "timesteps": 50}):
+        with pytest.raises(SettingError):
+            ConditionalDenoising(**settings)

@@ -18,6 +18,8 @@ PREFIX = "gradsift_"
 """Names of columns that gradsift adds begin so; they are never inputs of a model."""
 TARGET, WEIGHT, GIVEN_LABEL = PREFIX + "target", PREFIX + "weight", PREFIX + "given_label"
 """Columns of a cured data set: K probabilities of the true class, the weight of the loss, the label as it was given."""
+FEATURES = PREFIX + "features"
+"""Features by which a data set wants a sample's neighbours found, shape (n, D); kept where the last layer shows none."""
 CURED = (TARGET, WEIGHT)
 """Those of them that a training reads beside what the model takes."""
 

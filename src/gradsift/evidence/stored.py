@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from gradsift.evidence.conditions import condition_probabilities
 from gradsift.evidence.hub import Evidence, Provenance
 from gradsift.store import ArrayMatrix, FactoredMatrix, GradientMatrix, RunDirectory, ShardedArray, StoredMatrix
+from gradsift.store.collect import CONDITION_LOSS
 from gradsift.tasks import Kind
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.unseen import completed, unseen
@@ -51,9 +55,11 @@ def stored_evidence(
     stored = run.stored()
     labels = run.statistic("label").load() if "label" in stored else None
     of_heads = bool(run.read_json("manifest.json").get("heads"))
-    predictions = run.statistic(HELD_OUT, HEADS) if of_heads else None
+    predictions: Any = run.statistic(HELD_OUT, HEADS) if of_heads else None
     if predictions is None and "prediction" in stored:
         predictions = run.statistic("prediction")
+    if predictions is None and labels is not None and CONDITION_LOSS in stored:
+        predictions = condition_probabilities(run.statistic(CONDITION_LOSS).load(), labels)
     return Evidence(
         predictions=None if predictions is None else ArrayMatrix(predictions),
         features=ArrayMatrix(run.statistic("features")) if "features" in stored else None,
@@ -64,6 +70,8 @@ def stored_evidence(
         trajectory=trajectory,
         kind=kind,
         provenance={
+            # what a data set gives of itself has seen no label
+            "features": provenance if "residual" in stored else "out-of-fold",
             "predictions": "out-of-fold" if of_heads else provenance,
             "losses": "in-sample" if of_heads else provenance,
             "gradients": "in-sample" if of_heads else provenance,

@@ -81,7 +81,7 @@ def _read(samples: Samples, position: int) -> tuple[bytes, tuple[str, np.ndarray
     try:
         sample = samples.sample(position)
         shown = _input_of(sample)
-        content = _in_words(content_of(shown))
+        content = _comparable(content_of(shown))
     except (DataError, OSError, ValueError):
         return b"", None, UNREADABLE
     if content.form == "text" and _is_encoded(shown):  # bytes that are no picture
@@ -95,8 +95,10 @@ def _read(samples: Samples, position: int) -> tuple[bytes, tuple[str, np.ndarray
     return digest.digest(), named, fault
 
 
-def _in_words(content: Content) -> Content:
-    """A pair's prompt and answers as one text; anything else as it is."""
+def _comparable(content: Content) -> Content:
+    """A pair's prompt and answers as one text, a node as its features; anything else as it is."""
+    if content.form == "node":
+        return Content("features", content.value.features)
     if content.form != "pair":
         return content
     return Content("text", "\n".join(as_text(part) for part in content.value if part is not None))

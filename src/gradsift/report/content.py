@@ -1,4 +1,4 @@
-"""What a sample's input is, so that it can be shown: a text, a chat, two answers, an image, a sound, values."""
+"""What a sample's input is, so that it can be shown: a text, a chat, two answers, an image, a sound, a node, values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG = 128
 CHANNELS = 16
 """Most channels of a signal; its time axis is at least eight times as long."""
 
-Form = Literal["text", "chat", "pair", "image", "audio", "signal", "features"]
+Form = Literal["text", "chat", "pair", "image", "audio", "signal", "node", "features"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Content:
     Attributes:
         form: What it is.
         value: A text; messages, each a role and a text; the prompt or ``None``, the chosen and the rejected answer; an
-            image; values of shape (channels, time) or (values,).
+            image; a :class:`Node`; values of shape (channels, time) or (values,).
         names: Names of the features.
         rate: Sampling rate of a sound in hertz.
     """
@@ -38,6 +38,30 @@ class Content:
     value: Any
     names: list[str] | None = None
     rate: int = 0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a graph.
+
+    Attributes:
+        features: Shape (D,).
+        number: Its number.
+        neighbours: Numbers of the nodes that share an edge with it.
+        labels: Their labels, empty where none is known.
+    """
+
+    features: np.ndarray
+    number: int
+    neighbours: list[int]
+    labels: list[str]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Node:
+        """The node of a row with ``features``, ``node``, ``neighbours`` and perhaps ``neighbour_labels``."""
+        beside = [int(number) for number in row["neighbours"]]
+        labels = [str(label) for label in row.get("neighbour_labels", [""] * len(beside))]
+        return cls(np.asarray(row["features"], dtype=np.float64).reshape(-1), int(row["node"]), beside, labels)
 
 
 def content_of(sample: Any, feature_names: list[str] | None = None) -> Content:
@@ -82,6 +106,8 @@ def _of_columns(sample: Mapping[Any, Any], feature_names: list[str] | None) -> C
     if {"chosen", "rejected"} <= inputs.keys():
         prompt = content_of(inputs["prompt"]) if inputs.get("prompt") else None
         return Content("pair", (prompt, *(content_of(inputs[side], feature_names) for side in ("chosen", "rejected"))))
+    if {"node", "neighbours", "features"} <= inputs.keys():
+        return Content("node", Node.of(inputs))
     texts = [value for value in inputs.values() if isinstance(value, str)]
     if texts:
         return Content("text", " / ".join(texts))

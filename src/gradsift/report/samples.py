@@ -9,7 +9,7 @@ import pyarrow as pa
 from markupsafe import Markup, escape
 
 from gradsift.printable import printable
-from gradsift.report.content import Content, content_of
+from gradsift.report.content import Content, Node, content_of
 from gradsift.report.media import render_audio, render_signal
 from gradsift.report.png import png_data_uri, to_pixels
 from gradsift.table import AuditedRun
@@ -89,6 +89,8 @@ def _rendered(content: Content, *, in_full: bool) -> Markup:
         return render_audio(content.value, content.rate)
     if content.form == "signal":
         return render_signal(content.value)
+    if content.form == "node":
+        return _node(content.value, SHOWN_IN_FULL if in_full else SHOWN)
     return _features(content.value, content.names, SHOWN_IN_FULL if in_full else SHOWN)
 
 
@@ -114,6 +116,8 @@ def _described(content: Content) -> str:
         return text if len(text) <= LINE else text[:LINE] + " …"
     if content.form == "audio":
         return f"sound of {content.value.shape[1] / content.rate:.1f} s"
+    if content.form == "node":
+        return printable(_beside(content.value, SHOWN_IN_LINE))
     if content.form in ("image", "signal"):
         return f"{content.form} of shape {tuple(content.value.shape)}"
     values = content.value
@@ -167,6 +171,28 @@ def _pair(content: Content, *, in_full: bool) -> Markup:
         "<tr>{}</tr></table>"
     ).format(cells)
     return table if prompt is None else _rendered(prompt, in_full=in_full) + table
+
+
+def _node(node: Node, most: int) -> Markup:
+    """A node's neighbours with their labels, and its largest features."""
+    first = np.argsort(-np.abs(node.features), kind="stable")[:most]
+    first = np.sort(first[node.features[first] != 0])
+    names = [f"x{place}" for place in first]
+    return Markup('<p class="sample node">{}</p>{}').format(
+        printable(_beside(node, most)), _features(node.features[first], names, most)
+    )
+
+
+def _beside(node: Node, most: int) -> str:
+    """A node and its neighbours in words, with their labels where these are known."""
+    shown = [
+        f"{number} ({label})" if label else str(number)
+        for number, label in zip(node.neighbours[:most], node.labels, strict=False)
+    ]
+    more = f" and {len(node.neighbours) - most} more" if len(node.neighbours) > most else ""
+    count = len(node.neighbours)
+    words = f"{count} neighbour{'' if count == 1 else 's'}" if count else "no neighbours"
+    return f"node {node.number}, {words}" + (f": {', '.join(shown)}{more}" if count else "")
 
 
 def _cut(text: str, letters: int) -> str:

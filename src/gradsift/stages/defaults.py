@@ -36,6 +36,9 @@ TRAJECTORIES = ("l2_along_training", "el2n_along_training", "loss_along_training
 DEFAULTS: dict[Kind | None, tuple[Default, ...]] = {
     "class": (
         Default("posterior", last_layer=True, columns=(*NORMS, "loss", *LABELS)),
+        # nodes of a graph, and conditions of a diffusion model, whose features do not come from the last layer
+        Default("posterior", frozenset({"features"}), columns=("l2", "isolation_forest", "loss", *LABELS)),
+        Default("posterior", frozenset({"conditions"}), columns=("l2", "isolation_forest", "loss", *LABELS)),
         Default("l2", frozenset({"gradients"}), columns=("isolation_forest", "loss", *LABELS)),
         Default("loss", columns=LABELS),
     ),

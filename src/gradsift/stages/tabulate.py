@@ -92,8 +92,8 @@ def tabulate(
     )
     predicted = table["predicted_label"].to_numpy() if classes is not None and predictions is not None else None
     unseen = evidence.comes_from("predictions") == "out-of-fold"  # then no label can be memorised
-    seen = None
-    if features is not None and classes is not None and predicted is not None and not unseen:
+    seen, learnt = None, evidence.comes_from("features") != "out-of-fold"
+    if features is not None and learnt and classes is not None and predicted is not None and not unseen:
         seen = memorised(features, classes, predicted)
     notices = model_notices(kind, classes, predicted, losses, seen)
     notices = [notice for notice in notices if not unseen or notice.kind == "weak_model"]

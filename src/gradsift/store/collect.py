@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from gradsift.data import Samples
-from gradsift.data.batch import Batch, table_of
+from gradsift.data.batch import FEATURES, Batch, table_of
 from gradsift.errors import ModelError
 from gradsift.gradients import Batcher, PerSampleGradients, Reduced
 from gradsift.gradients.batches import each_batch
@@ -26,10 +26,12 @@ from gradsift.gradients.probe import refuse_not_finite
 from gradsift.progress import progress
 from gradsift.store.partition import Partition
 from gradsift.store.run_directory import RunDirectory
-from gradsift.tasks import LabelledTask, Task, kind_of
+from gradsift.tasks import ConditionedTask, LabelledTask, Task, kind_of
 
 logger = logging.getLogger(__name__)
 
+CONDITION_LOSS = "condition_loss"
+"""Name of the losses under every condition, shape (n, K)."""
 SURROUNDED = ("multilabel", "value")
 """Kinds of labels whose detectors read a sample's surroundings among the inputs, where these are a table."""
 
@@ -215,6 +217,10 @@ def reduce_batch(
     """
     reduced = gradients(batch)
     stored = {"loss": reduced.losses, **reduced.statistics, **_labels(task, reduced, batch)}
+    if isinstance(task, ConditionedTask):
+        stored |= _conditions(gradients, task, batch)
+    if isinstance(batch, dict) and FEATURES in batch and "features" not in stored:
+        stored["features"] = batch[FEATURES]
     masked = {"label"} if kind_of(task) in ("multilabel", "value") else set()  # NaN there is the task's business
     refuse_not_finite({name: values for name, values in stored.items() if name not in masked}, positions)
     arrays = {name: values.detach().cpu().numpy() for name, values in stored.items()}
@@ -234,6 +240,14 @@ def _labels(task: Task, reduced: Reduced, batch: Batch) -> dict[str, Tensor]:
         )
     table = table_of(batch) if kind_of(task) in SURROUNDED else None
     return {"prediction": predictions, "label": labels} | ({} if table is None else {"input": table})
+
+
+def _conditions(gradients: PerSampleGradients, task: ConditionedTask, batch: Batch) -> dict[str, Tensor]:
+    """The given condition of each sample, its loss under every condition, and features where the inputs are few numbers."""
+    losses = [gradients.losses(task.under(batch, condition)) for condition in range(task.conditions)]
+    features = task.features(batch)
+    known = {"label": task.labels(batch), CONDITION_LOSS: torch.stack(losses, dim=1)}
+    return known | ({} if features is None else {"features": features})
 
 
 def _read(samples: Samples, positions: np.ndarray, with_grad: bool) -> Batch:

@@ -27,6 +27,10 @@ def fingerprint_model(model: nn.Module) -> str:
     for name, tensor in sorted(tensors.items()):
         if isinstance(tensor, torch.Tensor):
             digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}{tensor.requires_grad}".encode())
+            if tensor.layout != torch.strided:  # of a graph's edges
+                entries = tensor.detach().to_sparse_coo().coalesce()
+                digest.update(entries.indices().cpu().numpy().tobytes())
+                tensor = entries.values()
             flat = tensor.detach().cpu().contiguous().reshape(-1)
             digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
     return digest.hexdigest()

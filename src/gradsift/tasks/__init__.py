@@ -1,8 +1,18 @@
 """What one sample's loss is. Knows nothing of images or text."""
 
-from gradsift.tasks.base import NUMBERED, Kind, LabelledTask, Task, get_task, kind_of, sample_losses, task_for
+from gradsift.tasks.base import (
+    NUMBERED,
+    ConditionedTask,
+    Kind,
+    LabelledTask,
+    Task,
+    get_task,
+    kind_of,
+    sample_losses,
+    task_for,
+)
 from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
-from gradsift.tasks.diffusion import Denoising
+from gradsift.tasks.diffusion import ConditionalDenoising, Denoising
 from gradsift.tasks.pairs import DPO, PairTask, Reward
 from gradsift.tasks.reading import read_outputs
 from gradsift.tasks.regression import Regression
@@ -15,6 +25,8 @@ __all__ = [
     "BinaryClassification",
     "CausalLM",
     "Classification",
+    "ConditionalDenoising",
+    "ConditionedTask",
     "Denoising",
     "Kind",
     "LabelledTask",

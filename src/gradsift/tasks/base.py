@@ -84,6 +84,48 @@ class LabelledTask(Task, Protocol):
         ...
 
 
+@runtime_checkable
+class ConditionedTask(Task, Protocol):
+    """A task of a generative model whose condition is a class: the loss under each class tells which one fits a sample."""
+
+    conditions: int
+    """Number of classes K."""
+
+    def labels(self, batch: Batch) -> Tensor:
+        """The conditions that the samples were given.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Shape (n,) of class numbers.
+        """
+        ...
+
+    def under(self, batch: Batch, condition: int) -> Batch:
+        """The same samples, all with one condition.
+
+        Args:
+            batch: The batch.
+            condition: Class number.
+
+        Returns:
+            A batch.
+        """
+        ...
+
+    def features(self, batch: Batch) -> Tensor | None:
+        """Numbers by which a sample's neighbours are found.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Shape (n, D); ``None`` where there are none.
+        """
+        ...
+
+
 class LossTask:
     """Shared part of the ready tasks: how a batch goes into the model and what comes out as logits.
 
@@ -241,4 +283,6 @@ def kind_of(task: Task) -> Kind | None:
     """
     if isinstance(task, LabelledTask):
         return cast("Kind", task.kind)
+    if isinstance(task, ConditionedTask):
+        return "class"
     return "token" if getattr(task, "kind", None) == "token" else None

@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradsift.data.batch import Batch
+from gradsift.data.batch import COLUMNS, Batch, is_traced, label_key, labels_of
 from gradsift.errors import DataError, ModelError, SettingError
+from gradsift.tasks.classification import Classification
 
 INPUT_KEYS = ("x", "image", "images", "pixel_values", "input", "inputs")
 """Keys of a dict sample that are taken for what is to be denoised, in this order."""
+
+DRAWS = 32
+"""Draws by which a sample is compared under every condition: 8 tell far less (docs/how-to/diffusion.md)."""
 
 Predicts = Literal["noise", "sample", "velocity"]
 
@@ -86,7 +90,7 @@ class Denoising:
         predictions = []
         for time, noise in zip(self.times.tolist(), self._noise(images), strict=True):
             at = torch.full((len(images),), time, dtype=torch.int64, device=images.device)
-            output = model(self._mixed(images, noise, time), at, *arguments, **keywords)
+            output = self._called(model, self._mixed(images, noise, time), at, arguments, keywords)
             output = getattr(output, "sample", output) if not isinstance(output, Tensor) else output
             if not isinstance(output, Tensor) or output.shape != images.shape:
                 shape = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
@@ -96,6 +100,17 @@ class Denoising:
                 )
             predictions.append(output.float() if output.dtype in (torch.float16, torch.bfloat16) else output)
         return torch.stack(predictions, dim=1)
+
+    def _called(
+        self, model: nn.Module, noisy: Tensor, at: Tensor, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> Any:
+        try:
+            return model(noisy, at, *arguments, **keywords)
+        except IndexError as error:
+            raise ModelError(
+                f"the model fails at step {int(at[0])} of {len(self.kept)}: {error}. If it was trained with a schedule of "
+                "another length, pass it (timesteps=... or schedule=...); if it takes conditions, these must be its own"
+            ) from error
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Squared error of each sample, averaged over draws and entries.
@@ -158,6 +173,98 @@ class Denoising:
             return images
         kept = float(self.kept[time])
         return math.sqrt(kept) * noise - math.sqrt(1 - kept) * images
+
+
+class ConditionalDenoising(Denoising):
+    """The same loss of a model whose condition is a class: samples with another class's condition are told, too.
+
+    The loss under each class tells which class a sample looks like (Li et al., Your Diffusion Model is Secretly a Zero-Shot
+    Classifier, ICCV 2023): more draws tell more. The model is called as ``model(x_t, t, y)``, or ``model(x_t, t, **rest)``
+    where samples are dicts, whose label key names the class.
+
+    Args:
+        conditions: Number of classes K.
+        draws: Number S of shared draws; 32 where left out, or the number of steps where these are fewer.
+        timesteps: As for :class:`Denoising`.
+        schedule: As for :class:`Denoising`.
+        predicts: As for :class:`Denoising`.
+        seed: Seed of the draws.
+
+    Raises:
+        SettingError: A setting is outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        conditions: int,
+        draws: int | None = None,
+        timesteps: int = 1000,
+        schedule: Literal["linear", "cosine"] | Tensor = "linear",
+        predicts: Predicts = "noise",
+        seed: int = 0,
+    ) -> None:
+        steps = len(kept_share(schedule, timesteps))
+        super().__init__(
+            draws=min(DRAWS, steps) if draws is None else draws, timesteps=timesteps, schedule=schedule,
+            predicts=predicts, conditional=True, seed=seed,
+        )  # fmt: skip
+        if conditions < 2:
+            raise SettingError(f"conditions is the number of classes, at least 2, given {conditions}")
+        self.conditions = conditions
+
+    def labels(self, batch: Batch) -> Tensor:
+        """The class that each sample was conditioned on.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Shape (n,), int64.
+
+        Raises:
+            DataError: Conditions are not one class number a sample.
+            SampleError: Some are outside of 0 ... K - 1.
+        """
+        given = labels_of(batch)
+        if not isinstance(given, Tensor) or given.ndim != 1 or given.is_floating_point():
+            shape = (
+                f"{given.dtype} of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+            )
+            raise DataError(f"conditions are class numbers of shape (n,), given {shape}")
+        if not is_traced(given):
+            Classification.check_range(given, self.conditions)
+        return given.long()
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Runs the model on every draw, with the given conditions; see :meth:`Denoising.outputs`."""
+        self.labels(batch)
+        return super().outputs(model, batch)
+
+    def under(self, batch: Batch, condition: int) -> Batch:
+        """The same samples, all with one condition.
+
+        Args:
+            batch: The batch.
+            condition: Class number.
+
+        Returns:
+            A batch.
+        """
+        other = torch.full_like(labels_of(batch), condition)
+        return batch | {label_key(batch): other} if isinstance(batch, dict) else (*batch[:-1], other)
+
+    def features(self, batch: Batch) -> Tensor | None:
+        """The entries of each sample, where they are few: neighbours are found by them.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            Shape (n, d); ``None`` where d is above 1,024.
+        """
+        images = self._parts(batch)[0].flatten(1)
+        return images if images.shape[1] <= COLUMNS else None
 
 
 def kept_share(schedule: str | Tensor, timesteps: int) -> Tensor:
