@@ -22,9 +22,9 @@ sys.path[0] = str(HERE.parent)  # modules are imported as kinds.<module> and fra
 from frame.command import parser_of, run_seeds  # noqa: E402
 from frame.rows import machine  # noqa: E402
 
-from kinds import class_draw, methods, pairs  # noqa: E402
+from kinds import class_draw, condition_sets, methods, pairs  # noqa: E402
 from kinds.page import CLASS_ROWS, PAIR_ROWS, ROWS, write  # noqa: E402
-from kinds.regimes import OF_CLASSES, REGIMES  # noqa: E402
+from kinds.regimes import OF_CLASSES, REGIMES, SPOILED  # noqa: E402
 
 
 def run(name: str, seed: int, data: Path, cache: Path) -> None:
@@ -32,13 +32,15 @@ def run(name: str, seed: int, data: Path, cache: Path) -> None:
     started, regime = time.perf_counter(), REGIMES[name]
     of_pairs = regime.kind == "pair"
     of_classes = regime.kind in OF_CLASSES
-    results = PAIR_ROWS if of_pairs else CLASS_ROWS if of_classes else ROWS
+    results = PAIR_ROWS if of_pairs else CLASS_ROWS if of_classes or regime.kind == SPOILED else ROWS
     if results.have(regime=name, seed=seed):
         return
     if of_pairs:
         rows = pairs.rows_of(regime.load(data, cache, seed), regime.kind, seed)
     elif of_classes:
         rows = class_draw.rows_of(regime.load(cache if regime.kind == "series" else data, seed), seed)
+    elif regime.kind == SPOILED:
+        rows = condition_sets.picture_rows(regime.load(data, seed), seed)
     else:
         rows = methods.rows_of(regime.load(data, seed), regime.kind, seed)
     about = {"regime": name, "seed": seed, "seconds": time.perf_counter() - started, "machine": machine()}
@@ -57,7 +59,9 @@ def run_seed(asked: argparse.Namespace, seed: int) -> None:
 if __name__ == "__main__":
     parser = parser_of(__doc__, seeds=5)
     parser.add_argument("--regimes", nargs="+", choices=list(REGIMES), metavar="REGIME", default=list(REGIMES))
-    parser.add_argument("--kinds", nargs="+", choices=("value", "multilabel", "token", "pair", "chat", *OF_CLASSES))
+    parser.add_argument(
+        "--kinds", nargs="+", choices=("value", "multilabel", "token", "pair", "chat", *OF_CLASSES, SPOILED)
+    )
     parser.add_argument(
         "--cache", type=Path, default=Path("cache"), help="folder of frozen features, and of the wheel of aeon"
     )

@@ -1,20 +1,43 @@
-"""Small diffusion models whose conditions are classes, some of them wrong."""
+"""Small diffusion models: conditions that are wrong classes, pictures of another set, and pictures with copies."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 from sklearn.datasets import load_digits
+from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradsift.tasks import ConditionalDenoising
+import gradsift
+from gradsift.tasks import ConditionalDenoising, Denoising
 from kinds.class_draw import ClassDraw, flipped
 
 SIDE, STEPS, CLASSES = 8, 100, 10
+
+
+@dataclass(frozen=True)
+class PictureDraw:
+    """Pictures some of which are strange or copies, and the denoiser that was trained on them.
+
+    Attributes:
+        model: The denoiser, in eval mode.
+        images: Shape (n, 1, 8, 8).
+        conditions: Their classes, shape (n,).
+        wrong: Which are strange or copies, shape (n,).
+        copies: Whether they are copies.
+    """
+
+    model: nn.Module
+    images: Tensor
+    conditions: Tensor
+    wrong: np.ndarray
+    copies: bool
 
 
 class Denoiser(nn.Module):
@@ -64,6 +87,66 @@ def trained(images: Tensor, classes: Tensor, seed: int, steps: int = 2500) -> nn
         (model(noisy, t, classes[rows]) - noise).square().mean().backward()
         optimizer.step()
     return model.eval()
+
+
+def spoiled(data: Path, seed: int, *, name: str, how: str, other: str = "", size: int = 1000) -> PictureDraw:
+    """A draw: pictures of another set take the place of some, or some pictures have copies, and a denoiser learns all.
+
+    Args:
+        data: Folder of the data sets.
+        seed: Seed of pictures, places and training.
+        name: The set.
+        how: ``outliers`` 30 pictures of another set; ``copies`` ten pictures 15 times; ``alike`` the same with noise of a
+            hundredth of the range.
+        other: The other set.
+        size: Number of pictures.
+    """
+    rng = np.random.default_rng(6000 + seed)
+    images, classes = pictures(data, name, seed, size)
+    wrong = np.zeros(size, dtype=bool)
+    if how == "outliers":
+        places = rng.choice(size, 30, replace=False)
+        images[places] = pictures(data, other, seed + 1000, len(places))[0]
+    else:
+        places = rng.choice(size, (10, 15), replace=False)
+        for group in places:
+            noise = 0.02 * rng.standard_normal((len(group), 1, SIDE, SIDE)) * (how == "alike")
+            images[group] = images[group[0]] + torch.from_numpy(noise).float()
+    wrong[places.ravel()] = True
+    conditions = torch.from_numpy(classes)
+    return PictureDraw(trained(images, conditions, seed), images, conditions, wrong, how != "outliers")
+
+
+def picture_rows(draw: PictureDraw, seed: int) -> list[dict[str, Any]]:
+    """Average precision on one draw: of what the audit tells besides labels, and of how the model takes each picture.
+
+    Args:
+        draw: The draw.
+        seed: Seed of the random order.
+
+    Returns:
+        A row a method; the default's row says how many samples the finding names.
+    """
+    task = Denoising(timesteps=STEPS, draws=32, conditional=True)
+    audit = gradsift.audit(draw.model, (draw.images, draw.conditions), task=task, show_progress=False)
+    column, kind = ("duplicate_group", "near_duplicate") if draw.copies else ("outlier_score", "outlier")
+    told = audit.table[column].is_valid() if draw.copies else audit.table[column]
+    named = [one.positions for one in audit.findings if one.kind == kind]
+    flagged = named[0] if named else np.zeros(0, dtype=np.int64)
+    way = -1 if draw.copies else 1  # what has copies is learnt best
+    methods = {
+        f"{'least ' if draw.copies else ''}{name}": f"score_{name}" for name in ("loss", "l2", "isolation_forest")
+    }
+    scores = {name: way * audit.table[score].to_numpy() for name, score in methods.items()}
+    scores |= {"default": np.asarray(told).astype(float), "random": np.random.default_rng(seed).random(len(draw.wrong))}
+    rows = []
+    for name, values in scores.items():
+        row: dict[str, Any] = {"method": name, "detector": kind if name == "default" else name}
+        row["ap_samples"] = float(average_precision_score(draw.wrong, values))
+        if name == "default":
+            row |= {"flagged": len(flagged), "flagged_wrong": int(draw.wrong[flagged].sum())}
+        rows.append(row | {"wrong": int(draw.wrong.sum()), "samples": len(draw.wrong)})
+    return rows
 
 
 def load(data: Path, seed: int, *, name: str, how: str, rate: float) -> ClassDraw:

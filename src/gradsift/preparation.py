@@ -23,7 +23,7 @@ from gradsift.settings import AuditSettings
 from gradsift.stages import Expected, choose_detectors
 from gradsift.stages.further_evidence import further_fields
 from gradsift.store.collect import SURROUNDED
-from gradsift.tasks import ConditionedTask, LabelledTask, Task, get_task, kind_of, read_outputs
+from gradsift.tasks import ConditionedTask, Denoising, LabelledTask, Task, get_task, kind_of, read_outputs
 from gradsift.tasks.reading import some_batches
 from gradsift.trajectory import Trajectory
 from gradsift.trajectory.identity import DataIdentity
@@ -107,6 +107,7 @@ def prepare(
     table = kind_of(task) in SURROUNDED and table_of(example) is not None
     more = ({"inputs"} if table else set()) | further_fields(task, example, outputs)
     more |= {"features"} if isinstance(example, dict) and FEATURES in example else set()
+    more |= {"noise"} if isinstance(task, Denoising) else set()
     expected = _expected(task, gradients.closed_form, trajectory, heads=heads, more=more)
     detectors, ranking = choose_detectors(settings, expected)
     size = settings.batch_size
