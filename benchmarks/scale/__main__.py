@@ -35,15 +35,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=[*PARTS, "page"])
     parser.add_argument("--size", type=int, default=100_000, help="samples of real runs")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of throughput")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="turns of throughput, and of real runs beside the simulation"
+    )
     parser.add_argument("--count", type=int, default=50, help="kills")
     parser.add_argument("--victims", nargs="+", default=["part", "actor", "driver", "raylet"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=float, default=30.0, help="seconds in which a worker loads, for the simulation")
     parser.add_argument("--most-shards", type=int, default=500_000, help="larger simulations are left out")
-    parser.add_argument(
-        "--keep-real", action="store_true", help="simulate anew, keep the runs of Ray that were measured"
-    )
     parser.add_argument("--largest", type=int, default=100_000_000, help="samples of the largest simulated manifest")
     given = parser.parse_args()
     if given.part == "page":

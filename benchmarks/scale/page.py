@@ -95,44 +95,47 @@ def kills(rows: list[Row]) -> str:
 def scheduling(rows: list[Row]) -> str:
     """The simulation beside reality, then utilisation by workers and shard size."""
     real = [row for row in rows if row["part"] == "reality"]
-    sample = next(row["sample_seconds"] for row in rows if row["part"] == "scheduling")
+    simulated = [row for row in rows if row["part"] == "scheduling"]
     lines = [
         "### Scheduling, simulated",
         "",
-        f"`python benchmarks/scale scheduling`: 100,000,000 samples. Measured on {real[0]['cores']} cores "
-        f"({real[0]['machine'].partition(',')[0]}): {1e3 * sample:.3g} ms a sample, the spread of real "
-        f"shards, {1e3 * real[0]['message']:.2g} ms of the driver's computing a shard. Fixed beforehand: a worker dies "
-        f"once in 100 hours and another one stands there after a minute; a worker loads for {real[0]['start']:g} seconds.",
+        f"`python benchmarks/scale scheduling`: 100,000,000 samples. Measured on 2 cores "
+        f"({rows[0]['machine'].partition(',')[0]}), as computing, which other work on the machine does not lengthen: a "
+        f"sample, the spread of real shards, and {rows[0]['message'] * 1000:.2f} ms of the driver for each call, in the "
+        "engine's own pool. Fixed beforehand: a worker dies once in 100 hours and another one stands there after a minute; "
+        f"a worker loads for {rows[0]['start']:.0f} seconds. The engine's own code decides which shards a worker gets.",
         "",
-        "| real run | simulated (s) | real (s) |",
+        "| real run | simulated (s) | real (s), median (smallest to largest) |",
         "|---|---|---|",
     ]
     lines += [
-        f"| {row['workers']} worker(s), {row['samples']:,} samples | {row['simulated']:.1f} | {row['real']:.1f} |"
+        f"| {row['workers']} worker(s), {row['samples']:,} samples | {row['simulated']:.1f} | {row['real']:.1f} "
+        f"({min(row['runs']):.1f} to {max(row['runs']):.1f}) |"
         for row in real
     ]
     lines += [
         "",
-        "Utilisation: share of all workers' time in which passes run that count. In brackets, without the loading. "
-        "**Bold**: the shard size that `gradsift plan --workers` gives.",
-        "",
+        "Utilisation: share of all workers' time in which passes run that count; then the same without the loading. "
+        "**Bold**: the shard size that `gradsift plan --workers` gives, and the number of workers up to which it says that "
+        "they pay.",
     ]
-    simulated = [row for row in rows if row["part"] == "scheduling"]
     for network in dict.fromkeys(row["network"] for row in simulated):
+        own = [row for row in simulated if row["network"] == network]
         lines += [
-            f"*{network.capitalize()}:*",
             "",
-            "| workers | shard size | time | utilisation | driver busy |",
-            "|---|---|---|---|---|",
+            f"*{network[0].upper()}{network[1:]}, {own[0]['sample_seconds'] * 1000:.3g} ms a sample:*",
+            "",
+            "| workers | shard size | time | utilisation | without loading | leases of a worker | driver busy | deaths |",
+            "|---|---|---|---|---|---|---|---|",
         ]
-        for row in (row for row in simulated if row["network"] == network):
-            bold = "**" if row["planned"] else ""
+        for row in own:
+            bold, pays = ("**" if row[name] else "" for name in ("planned", "pays"))
             lines.append(
-                f"| {row['workers']:,} | {bold}{row['shard_size']:,}{bold} | {_time(row['seconds'])} | "
-                f"{row['utilisation']:.1%} ({row['after_start']:.1%}) | {row['driver']:.1%} |"
+                f"| {pays}{row['workers']:,}{pays} | {bold}{row['shard_size']:,}{bold} | {_time(row['seconds'])} | "
+                f"{row['utilisation']:.1%} | {row['after_start']:.1%} | {row['leases'] / row['workers']:,.0f} | "
+                f"{row['driver']:.1%} | {row['deaths']} |"
             )
-        lines.append("")
-    return "\n".join(lines).rstrip()
+    return "\n".join(lines)
 
 
 def memory(rows: list[Row]) -> str:

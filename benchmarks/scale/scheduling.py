@@ -1,212 +1,119 @@
-"""Simulates the driver and its workers, with times and failure rates that are fixed beforehand and measured here."""
+"""The simulation with times that are measured here, and beside real runs of Ray."""
 
 from __future__ import annotations
 
 import argparse
-import heapq
 import json
-import os
-import random
+import statistics
 import tempfile
 import time
-from collections import deque
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from frame.rows import RESULTS
 
-from gradsift.engines.on_ray import IN_FLIGHT
-from gradsift.plan.workers import best_shard_size
+from gradsift.engines import Ray, Share
+from gradsift.engines.ray_pool import Pool
+from gradsift.plan.workers import best_shard_size, paying_workers
+from gradsift.progress import Bar
 from scale.processes import finished
+from scale.simulation import World, simulate
 
 SAMPLES = 100_000_000
 WORKERS = (10, 100, 1_000, 10_000)
-FAILURES_PER_HOUR = 0.01
-"""Of each worker: one death in 100 hours, about what preemptible machines have. Fixed before any run."""
-RESTART = 60.0
-"""Seconds until a new worker stands in the place of a dead one, beside its start. Fixed as well."""
 PATH = RESULTS / "scale_scheduling.jsonl"
-SIZES = (64, 256, 2048, 16_384)
+SIZES = (256, 2048, 16_384)
+NETWORKS = {"images": "a small network on images of 32 x 32", "texts": "an encoder like MiniLM on texts of 64 tokens"}
+TEXTS = 1_024
+"""Texts of the real run; a text takes as long as hundreds of images."""
 
 
-@dataclass(frozen=True)
-class World:
-    """What a simulation runs in.
-
-    Attributes:
-        samples: Number of samples.
-        workers: Number of workers.
-        shard_size: Samples a shard.
-        sample_seconds: Seconds of a sample on a worker.
-        spread: Seconds of real shards over their median.
-        start: Seconds in which a worker loads.
-        message: Seconds of the driver for each shard.
-        failures: Deaths of a worker in an hour.
-    """
-
-    samples: int
-    workers: int
-    shard_size: int
-    sample_seconds: float
-    spread: tuple[float, ...]
-    start: float
-    message: float
-    failures: float = FAILURES_PER_HOUR
-
-
-def simulate(world: World, seed: int = 0) -> dict[str, float]:
-    """Runs a world to its end.
+def measured(data: str, size: int) -> dict[str, Any]:
+    """Computing of real shards, one after the other in one process.
 
     Args:
-        world: The world.
-        seed: Of the draws.
-
-    Returns:
-        ``seconds`` from begin to end, ``utilisation`` of all workers in them, ``after_start`` of them, ``driver`` busy.
-    """
-    draw = random.Random(seed)
-    left = -(-world.samples // world.shard_size)
-    again = 0
-    waiting = [deque[float]() for _ in range(world.workers)]
-    free = [world.start] * world.workers  # when the worker can begin
-    driver, useful, busy, last = 0.0, 0.0, 0.0, 0.0
-    events: list[tuple[float, int, bool]] = []
-
-    def give(worker: int, now: float) -> None:
-        """The driver answers; it does one thing at a time."""
-        nonlocal driver, left, busy
-        if left:
-            left -= 1
-            driver = max(driver, now) + world.message
-            busy += world.message
-            waiting[worker].append(driver)
-
-    def begin(worker: int) -> None:
-        nonlocal useful, again
-        if not waiting[worker]:
-            return
-        at = max(free[worker], waiting[worker].popleft())
-        takes = world.shard_size * world.sample_seconds * draw.choice(world.spread)
-        dies = draw.expovariate(world.failures / 3600) if world.failures else float("inf")
-        if dies < takes:
-            again += 1
-            free[worker] = at + dies + RESTART + world.start
-            heapq.heappush(events, (at + dies, worker, False))
-        else:
-            useful += takes
-            free[worker] = at + takes
-            heapq.heappush(events, (at + takes, worker, True))
-
-    for worker in range(world.workers):
-        for _ in range(IN_FLIGHT):
-            give(worker, 0.0)
-        begin(worker)
-    while events:
-        now, worker, done = heapq.heappop(events)
-        last = max(last, now)
-        if not done:
-            left += 1
-        give(worker, now)
-        begin(worker)
-    return {
-        "seconds": last,
-        "utilisation": useful / (world.workers * last),
-        "after_start": useful / (world.workers * max(last - world.start, 1e-9)),
-        "driver": busy / last,
-        "again": again,
-    }
-
-
-def measured(size: int, message: float | None = None) -> dict[str, Any]:
-    """Times of real shards, one worker's start, and the driver's time for each message of Ray.
-
-    Args:
+        data: One of :data:`NETWORKS`.
         size: Samples of the real run.
-        message: The driver's time, where it was measured before.
     """
+    shard = 500 if data == "images" else 64
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        result = finished("local", run, "--size", size, "--shard-size", 500)
-        written = sorted(path.stat().st_mtime for path in run.glob("gradients/*/*/loss.npy"))
-    shards = sorted(after - before for before, after in pairwise(written))
-    median = shards[len(shards) // 2]
-    passes = result["timing"]["workers"][0]["cpu_seconds"]
-    return {
-        "sample_seconds": passes / size,
-        "spread": [one / median for one in shards],
-        "message": message or message_seconds(),
-    }
+        result = finished("timed", Path(folder) / "run", "--size", size, "--shard-size", shard, "--data", data)
+    seconds = sorted(result["shards"][1:])  # the first one warms up
+    median = seconds[len(seconds) // 2]
+    return {"sample_seconds": median / shard, "spread": [one / median for one in seconds]}
 
 
-def message_seconds(calls: int = 2_000) -> float:
-    """Seconds of computing of the driver for each call of an actor, with two calls in flight at each of two actors."""
+def message_seconds(shards: int = 3_000) -> float:
+    """Seconds of the driver's computing for each call, by the engine's own pool with shards that take no time."""
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=40)
-    remote: Any = ray.remote(_Nothing)
-    actors = [remote.remote() for _ in range(2)]
-    ray.get([actor.run.remote([0]) for actor in actors])
-    pending = {actor.run.remote([0]): actor for actor in actors for _ in range(IN_FLIGHT)}
+    pool = Pool(Ray(workers=2), _Nothing(), shards)
     began = time.process_time()
-    for _ in range(calls):
-        (call,), _ = ray.wait(list(pending), num_returns=1)
-        ray.get(call)
-        actor = pending.pop(call)
-        pending[actor.run.remote([0])] = actor
+    pool.fill(Bar("calls", shards, "shards", show=False))
     spent = time.process_time() - began
+    pool.close()
     ray.shutdown()
-    return spent / calls
+    return spent / pool.calls
 
 
 class _Nothing:
-    def run(self, shards: list[int]) -> list[int]:
-        return shards
+    """A stage that does nothing; it says that a shard takes a minute, so that each lease is a single shard."""
+
+    def setup(self) -> None:
+        """Nothing."""
+
+    def run(self, shards: Sequence[int], *, show_progress: bool = False) -> Share:
+        """Nothing."""
+        return Share("nobody", len(shards), len(shards), len(shards), 60.0 * len(shards), 0.0, 1)
 
 
 def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a simulation, and one a comparison with a real run.
 
     Args:
-        given: ``size`` of the real runs.
+        given: ``size`` and ``rounds`` of the real runs, ``start``, ``most_shards``.
     """
-    known = [json.loads(line) for line in PATH.read_text().splitlines()] if given.keep_real else []
-    known = [row for row in known if row["part"] == "reality"]
-    real = measured(given.size, known[0]["message"] if known else None)
-    base = World(
-        SAMPLES, 1, 2048, real["sample_seconds"], tuple(real["spread"]), start=given.start, message=real["message"]
-    )
-    print({name: value for name, value in real.items() if name != "spread"}, flush=True)
-    about = {"sample_seconds": base.sample_seconds, "message": base.message, "start": base.start}
-    found = known or [_against_reality(base, workers, given.size) | about for workers in (1, 2)]
-    for slower, name in ((1.0, "this network"), (100.0, "one that takes 100 times as long")):
-        for workers in WORKERS:
-            world = replace(base, workers=workers, sample_seconds=base.sample_seconds * slower)
-            best = best_shard_size(SAMPLES, workers, world.sample_seconds)
+    message = message_seconds()
+    print(f"{message * 1e3:.3f} ms a call", flush=True)
+    found = []
+    for data, name in NETWORKS.items():
+        real = measured(data, given.size if data == "images" else TEXTS)
+        base = World(
+            SAMPLES, 1, 2048, real["sample_seconds"], tuple(real["spread"]), start=given.start, message=message
+        )
+        about = {"network": name, "sample_seconds": base.sample_seconds, "message": message, "start": base.start}
+        print(about, flush=True)
+        if data == "images":
+            found += [_against_reality(base, workers, given.size, given.rounds) | about for workers in (1, 2)]
+        pays = paying_workers(given.start, SAMPLES * base.sample_seconds)
+        for workers in sorted({*WORKERS, pays}):
+            best = best_shard_size(SAMPLES, workers)
             for size in sorted({best, *SIZES}):
                 if SAMPLES / size > given.most_shards:
                     continue
-                row = simulate(replace(world, shard_size=size))
-                row |= {"part": "scheduling", "network": name, "workers": workers, "shard_size": size}
-                row |= about | {"planned": size == best, "sample_seconds": world.sample_seconds}
+                row = simulate(replace(base, workers=workers, shard_size=size))
+                row |= {"part": "scheduling", "workers": workers, "shard_size": size, "planned": size == best}
+                row |= about | {"pays": workers == pays}
                 print(row, flush=True)
                 found.append(row)
     return found
 
 
-def _against_reality(base: World, workers: int, size: int) -> dict[str, Any]:
-    """A real run of Ray beside what the simulation says of it; both in seconds of computing, as other work runs here."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = finished("ray", Path(folder) / "run", "--size", size, "--shard-size", 500, "--workers", workers)
-    took = max(share["cpu_seconds"] for share in result["timing"]["workers"])
+def _against_reality(base: World, workers: int, size: int, rounds: int) -> dict[str, Any]:
+    """Real runs of Ray beside what the simulation says of them; both in seconds of computing, as other work runs here."""
+    took = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            run = Path(folder) / "run"
+            result = finished("ray", run, "--size", size, "--shard-size", 500, "--workers", workers)
+        took.append(max(share["cpu_seconds"] for share in result["timing"]["workers"]))
     world = replace(base, samples=size, workers=workers, shard_size=500, start=0.0, failures=0.0)
     row = {
-        "part": "reality",
-        "workers": workers,
-        "samples": size,
-        "real": took,
-        "simulated": simulate(world)["seconds"],
-    }
-    print(row, flush=True)
-    return row | {"cores": os.cpu_count()}
+        "part": "reality", "workers": workers, "samples": size, "runs": took,
+        "real": statistics.median(took), "simulated": simulate(world)["seconds"],
+    }  # fmt: skip
+    print(json.dumps(row), flush=True)
+    return row

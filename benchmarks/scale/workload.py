@@ -50,5 +50,45 @@ def network() -> nn.Module:
     ).eval()  # fmt: skip
 
 
+class Texts:
+    """Texts of 64 tokens by position.
+
+    Args:
+        size: How many.
+    """
+
+    classes = ("0", "1", "2", "3")
+
+    def __init__(self, size: int) -> None:
+        generator = np.random.default_rng(0)
+        self.tokens = generator.integers(0, 1000, (DISTINCT, 64))
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        place = position % DISTINCT
+        return torch.from_numpy(self.tokens[place]), int(self.tokens[place, 0]) % 4
+
+
+class Encoder(nn.Module):
+    """As large as all-MiniLM-L6: six layers of width 384; its weights are random, which takes the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(384, 12, 1536, dropout=0.0, batch_first=True)
+        self.words, self.layers = nn.Embedding(1000, 384), nn.TransformerEncoder(layer, 6, enable_nested_tensor=False)
+        self.head = nn.Linear(384, 4)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.head(self.layers(self.words(tokens)).mean(dim=1))
+
+
+def encoder() -> nn.Module:
+    torch.manual_seed(0)
+    return Encoder().eval()
+
+
 SETTINGS: dict[str, Any] = {"batch_size": 256, "detectors": ["l2", "loss"], "contamination": 0.1}
 """The passes are what engines run; detectors behind them are the same for all."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import ray
 
 import gradsift
-from gradsift.engines import EngineSettings, Ray
+from gradsift.engines import EngineSettings, Ray, leases, ray_pool
 from gradsift.engines.on_ray import connected
 from gradsift.engines.ray_worker import Failure, refuse_other_versions, versions
 from gradsift.errors import DataError, GradsiftError, ModelError, SampleError, SettingError
@@ -84,12 +85,15 @@ def test_a_worker_without_the_model_or_with_another_is_named(cluster, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_shards_of_an_actor_that_dies_are_computed_again(cluster, whole, tmp_path, caplog):
-    """One of two actors is killed once the first shards are there."""
+def test_the_shards_of_an_actor_that_dies_are_computed_again(cluster, whole, tmp_path, caplog, monkeypatch):
+    """One of two actors is killed while it fills a lease of several shards; those that are whole stay."""
+    monkeypatch.setattr(leases, "PROMPT", 1)
+    kept = {}
 
     def kill():
-        while len(shards_of(tmp_path / "run")) < 3:
+        while len(shards_of(tmp_path / "run")) < 7:
             time.sleep(0.01)
+        kept.update((place, (place / "loss.npy").stat().st_mtime_ns) for place in shards_of(tmp_path / "run"))
         entry = json.loads((shards_of(tmp_path / "run")[-1] / "checksums.json").read_text())
         os.kill(int(entry["worker"].rpartition(":")[2]), signal.SIGKILL)
 
@@ -98,25 +102,28 @@ def test_the_shards_of_an_actor_that_dies_are_computed_again(cluster, whole, tmp
     with caplog.at_level(logging.WARNING):
         gradsift.audit(model(), Slow(SAMPLES, 0.01), output=tmp_path / "run", engine=Ray(workers=2), **SETTINGS)
     killer.join()
-    assert "a worker has died" in caplog.text
+    first, last = re.search(r"not whole are computed again \((\d+) to (\d+)", caplog.text).groups()
+    assert int(first) < int(last)
+    for place, changed in kept.items():
+        assert (tmp_path / "run" / place.relative_to(tmp_path / "run.part") / "loss.npy").stat().st_mtime_ns == changed
     assert bytes_of(tmp_path / "run") == bytes_of(whole)
 
 
 @pytest.mark.slow
 def test_an_actor_that_is_ended_for_its_memory_gives_its_shards_back(cluster, whole, tmp_path, monkeypatch, caplog):
     """Of such an actor Ray tells by an error of another class."""
-    get, results = ray.get, []
+    result_of, results = ray_pool.result_of, []
 
-    def get_but_once(call, **options):
-        results.append(get(call, **options))
+    def result_but_once(call):
+        results.append(result_of(call))
         if len(results) == 2:  # the first one says that the actor is ready
             raise ray.exceptions.OutOfMemoryError("the node was running low on memory")
         return results[-1]
 
-    monkeypatch.setattr(ray, "get", get_but_once)
+    monkeypatch.setattr(ray_pool, "result_of", result_but_once)
     with caplog.at_level(logging.WARNING):
         gradsift.audit(model(), Slow(SAMPLES), output=tmp_path / "run", engine=Ray(workers=1), **SETTINGS)
-    assert "a worker has died, its shards [0, 1] are computed again: the node was running low" in caplog.text
+    assert "shards that are not whole are computed again (0 to 0 and 1 to 1): the node was running low" in caplog.text
     assert bytes_of(tmp_path / "run") == bytes_of(whole)
 
 

@@ -73,8 +73,16 @@ def show_workers(shared: OnWorkers) -> None:
     cost = "" if shared.cost is None else f", for {shared.cost:,.2f} at your price"
     say(
         f"On {shared.workers:,} workers as fast as this machine: about {_time(shared.seconds)}, {shared.device_hours:.3g} "
-        f"device hours{cost}, with --shard-size {shared.shard_size}. Passes run in {shared.utilisation:.0%} of these hours."
+        f"device hours{cost}, with --shard-size {shared.shard_size}. Passes run in {shared.utilisation:.0%} of these "
+        f"hours. {_paying(shared)}"
     )
+
+
+def _paying(shared: OnWorkers) -> str:
+    most = shared.paying_workers
+    if most == 1:
+        return "More than one worker spends over 5 % of its time in loading."
+    return f"Up to {most:,} workers spend 95 % of their time in passes; on more, loading takes a larger share."
 
 
 def show(forecast: Plan) -> None:

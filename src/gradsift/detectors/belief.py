@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from gradsift.detectors.found_neighbours import FoundNeighbourhood
 from gradsift.detectors.neighbours import CHUNK, Neighbourhood
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
@@ -53,6 +54,7 @@ class Belief:
         temperature: float = 1.0,
     ) -> None:
         self._predictions, self._features = _checked(evidence.predictions), evidence.features
+        self._found = evidence.neighbourhood
         self.shape = self._predictions.shape
         self._neighbours, self._references, self._seed = neighbours, references, seed
         self._temperature = temperature
@@ -140,6 +142,10 @@ class Belief:
         """
         if self._features is None:
             raise DataError("without features of the last layer there are no neighbours")
+        if isinstance(self._found, FoundNeighbourhood) and self._found.fits(
+            self._neighbours, self._references, self._seed
+        ):
+            return self._found
         return Neighbourhood(self._features, self._neighbours, references=self._references, seed=self._seed)
 
     @cached_property

@@ -43,6 +43,22 @@ def drawn(size: int, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(size, most, replace=False))
 
 
+def searched(size: int, count: int, references: int, seed: int) -> tuple[np.ndarray, int]:
+    """Among which samples neighbours are searched, and how many of them.
+
+    Args:
+        size: Number of samples n.
+        count: At most how many neighbours; no more than one in 50 references, and at least one.
+        references: At most so many references.
+        seed: Seed of their draw.
+
+    Returns:
+        Positions of the references in order, shape (r,), and the number of neighbours.
+    """
+    references = min(size, references)
+    return drawn(size, references, seed), min(count, max(1, references // CROWD))
+
+
 class Nearest:
     """Finds the nearest neighbours of samples among references; a sample is no neighbour of its own.
 
@@ -50,11 +66,14 @@ class Nearest:
         features: Inputs of the last layer, shape (n, D).
         references: Positions among which neighbours are searched, in order, shape (r,).
         count: How many neighbours, less than r.
+        theirs: Features of the references, shape (r, D), where they are at hand.
     """
 
-    def __init__(self, features: GradientMatrix, references: np.ndarray, count: int) -> None:
+    def __init__(
+        self, features: GradientMatrix, references: np.ndarray, count: int, theirs: np.ndarray | None = None
+    ) -> None:
         self._features, self._references, self._count = features, references, count
-        self._near_to = _unit(features.rows(references))
+        self._near_to = _unit(features.rows(references) if theirs is None else theirs)
 
     def of(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The nearest neighbours of some samples.
@@ -96,14 +115,12 @@ class Neighbourhood:
     def __init__(
         self, features: GradientMatrix, count: int = NEIGHBOURS, *, references: int = REFERENCES, seed: int = 0
     ) -> None:
-        references = min(len(features), references)
-        count = min(count, max(1, references // CROWD))
-        self.references = drawn(len(features), references, seed)
+        self.references, count = searched(len(features), count, references, seed)
         nearest = Nearest(features, self.references, count)
         folder = Path(tempfile.mkdtemp(prefix="gradsift-"))
         remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         numbers, cosines, lengths = [], [], []
-        kept = [0, min(TENTH, count) - 1, count - 1]
+        kept = kept_cosines(count)
         with ExitStack() as failed, writing(folder):
             failed.callback(remove_folder)
             for start in range(0, len(features), SHARD):
@@ -115,6 +132,18 @@ class Neighbourhood:
                 cosines.append(likeness[:, kept])
             failed.pop_all()
         self.numbers, self.cosines = ShardedArray(numbers, lengths), np.concatenate(cosines)
+
+
+def kept_cosines(count: int) -> list[int]:
+    """Of which neighbours cosines are kept.
+
+    Args:
+        count: How many neighbours there are.
+
+    Returns:
+        Their numbers: the nearest, the tenth (the last, where there are fewer) and the last.
+    """
+    return [0, min(TENTH, count) - 1, count - 1]
 
 
 def _unit(rows: np.ndarray) -> torch.Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import gradsift.errors
 from gradsift.engines.base import Share, Stage
@@ -15,6 +15,7 @@ from gradsift.errors import GradsiftError, SettingError
 from gradsift.imports import user_frames
 from gradsift.store.shards import worker
 
+Done = TypeVar("Done")
 PACKAGES = ("gradsift", "torch", "numpy", "ray")
 
 
@@ -75,15 +76,7 @@ class Worker:
         Returns:
             The worker's name, or what went wrong.
         """
-        try:
-            refuse_other_versions(expected)
-            import ray
-
-            self._stage: Stage = ray.get(self._reference[0])
-            self._stage.setup()
-            return worker()
-        except Exception as error:  # noqa: BLE001  # it is raised again where the user sees it
-            return Failure.of(error)
+        return _caught(lambda: self._load(expected))
 
     def run(self, shards: Sequence[int]) -> Share | Failure:
         """Fills some shards.
@@ -94,10 +87,23 @@ class Worker:
         Returns:
             What was done, or what went wrong.
         """
-        try:
-            return self._stage.run(shards)
-        except Exception as error:  # noqa: BLE001  # as above
-            return Failure.of(error)
+        return _caught(lambda: self._stage.run(shards))
+
+    def _load(self, expected: Mapping[str, str]) -> str:
+        refuse_other_versions(expected)
+        import ray
+
+        self._stage: Stage = ray.get(self._reference[0])
+        self._stage.setup()
+        return worker()
+
+
+def _caught(work: Callable[[], Done]) -> Done | Failure:
+    """What some work gives, or what went wrong, which is raised again where the user sees it."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001  # of any kind
+        return Failure.of(error)
 
 
 def versions() -> dict[str, str]:

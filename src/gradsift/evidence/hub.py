@@ -55,6 +55,7 @@ class Evidence:
         provenance: Field to where it comes from; ``"unknown"`` where it is not named.
         class_names: Names of the classes.
         data_fingerprint: Fingerprint of the data set that it is of, where it was at hand.
+        neighbourhood: Every sample's nearest neighbours by the features, where they were searched beforehand.
 
     Raises:
         DataError: A field has another number of rows than the others.
@@ -75,6 +76,7 @@ class Evidence:
     inputs: Any = None
     tokens: TokenEvidence | None = None
     responses: ResponseEvidence | None = None
+    neighbourhood: Any = None
 
     def __post_init__(self) -> None:
         """Makes matrices of arrays, and checks that every field is of the same samples."""

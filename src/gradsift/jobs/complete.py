@@ -15,7 +15,9 @@ from torch import nn
 from gradsift.cleaning import crossed
 from gradsift.data import Samples
 from gradsift.detectors import Detector, get_detector
+from gradsift.detectors.found_neighbours import FoundNeighbourhood
 from gradsift.engines import Share
+from gradsift.engines.neighbours import forget_neighbours
 from gradsift.engines.parts import forget_parts
 from gradsift.evidence import Evidence, stored_evidence
 from gradsift.jobs.request import Clock, Request
@@ -40,12 +42,14 @@ class AtHand:
         model: The model, by which the page highlights tokens of texts.
         task: What a sample's loss is, for the same.
         trajectory: What was recorded along training.
+        neighbourhood: The samples' nearest neighbours, where workers have found them.
     """
 
     train_set: Any = None
     model: nn.Module | None = None
     task: Task | None = None
     trajectory: Trajectory | None = None
+    neighbourhood: FoundNeighbourhood | None = None
 
 
 def complete(
@@ -75,7 +79,7 @@ def complete(
     elif opened.run.read_json("manifest.json").get("heads"):  # by unfinished work with another setting
         opened.run.update({"heads": None})
     evidence = stored_evidence(opened.run, settled.kind, trajectory=at_hand.trajectory)
-    evidence = evidence.with_(class_names=settled.class_names)
+    evidence = evidence.with_(class_names=settled.class_names, neighbourhood=at_hand.neighbourhood)
     detectors = {name: get_detector(name, seed=settings.seed) for name in settled.detectors}
     with clock.stage("scores"):
         evidence = with_further(
@@ -173,6 +177,7 @@ def published(opened: OpenRun, result: Audit, clock: Clock, *, device: str, shar
     if shares:
         timing["workers"] = [asdict(share) for share in shares]
     forget_parts(opened.run)
+    forget_neighbours(opened.run)
     opened.run.write_json("timing.json", timing)
     opened.run.finish()
     return result

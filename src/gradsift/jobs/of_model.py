@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gradsift.engines import CollectShards, Preparing, Sent
+from gradsift.engines.neighbours import neighbours_by_shard
 from gradsift.engines.parts import refuse_while_running
 from gradsift.gradients import device_of, probe
 from gradsift.gradients.model_state import unwrapped
@@ -106,7 +107,11 @@ def audit_model(
             stage = begin.stage(opened.run, opened.batch_size)
             shares = request.engine.map(stage, partition, show_progress=request.show_progress)
         leading(lambda: opened.run.record_shards(partition.lengths))
-        at_hand = AtHand(train_set, begin.model, begin.ready.task, trajectory)
+        with clock.stage("scores"):
+            found = neighbours_by_shard(
+                request.engine, opened.run, begin.settled, request.settings.seed, show_progress=request.show_progress
+            )
+        at_hand = AtHand(train_set, begin.model, begin.ready.task, trajectory, found)
         result = leading(lambda: complete(opened, begin.settled, at_hand, request, clock, shares))
         result = result or Audit.open(opened.final, train_set)
     opened.remove_with(result)
