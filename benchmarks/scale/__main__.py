@@ -2,7 +2,8 @@
 
     python benchmarks/scale throughput --size 100000 --rounds 3     # 1000000 is the goal's size
     python benchmarks/scale kills --count 50 --victims part actor driver raylet
-    python benchmarks/scale scheduling                              # real runs of 1 and 2 workers, then the simulation
+    python benchmarks/scale scheduling                              # times of one process, then the simulation
+    python benchmarks/scale reality --size 100000 --rounds 3        # the simulation beside real runs of 1 and 2 workers
     python benchmarks/scale memory --largest 100000000
     python benchmarks/scale page                                    # the figures of docs/scale.md, from the rows alone
 
@@ -28,21 +29,20 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # modules are importe
 
 from frame.rows import RESULTS, machine  # noqa: E402
 
-PARTS = ("throughput", "kills", "scheduling", "memory")
+PARTS = ("throughput", "kills", "scheduling", "reality", "memory")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=[*PARTS, "page"])
     parser.add_argument("--size", type=int, default=100_000, help="samples of real runs")
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="turns of throughput, and of real runs beside the simulation"
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="turns of throughput and reality")
     parser.add_argument("--count", type=int, default=50, help="kills")
     parser.add_argument("--victims", nargs="+", default=["part", "actor", "driver", "raylet"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=float, default=30.0, help="seconds in which a worker loads, for the simulation")
     parser.add_argument("--most-shards", type=int, default=500_000, help="larger simulations are left out")
+    parser.add_argument("--keep-real", action="store_true", help="simulate anew, keep the times that were measured")
     parser.add_argument("--largest", type=int, default=100_000_000, help="samples of the largest simulated manifest")
     given = parser.parse_args()
     if given.part == "page":

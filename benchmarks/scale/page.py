@@ -94,23 +94,24 @@ def kills(rows: list[Row]) -> str:
 
 def scheduling(rows: list[Row]) -> str:
     """The simulation beside reality, then utilisation by workers and shard size."""
-    real = [row for row in rows if row["part"] == "reality"]
+    times = [row for row in rows if row["part"] == "measured"]
+    real = read("reality")
     simulated = [row for row in rows if row["part"] == "scheduling"]
     lines = [
         "### Scheduling, simulated",
         "",
         f"`python benchmarks/scale scheduling`: 100,000,000 samples. Measured on 2 cores "
         f"({rows[0]['machine'].partition(',')[0]}), as computing, which other work on the machine does not lengthen: a "
-        f"sample, the spread of real shards, and {rows[0]['message'] * 1000:.2f} ms of the driver for each call, in the "
+        f"sample, the spread of real shards, and {times[0]['message'] * 1000:.2f} ms of the driver for each call, in the "
         "engine's own pool. Fixed beforehand: a worker dies once in 100 hours and another one stands there after a minute; "
-        f"a worker loads for {rows[0]['start']:.0f} seconds. The engine's own code decides which shards a worker gets.",
+        f"a worker loads for {simulated[0]['start']:.0f} seconds. The engine's own code shares out the shards.",
         "",
-        "| real run | simulated (s) | real (s), median (smallest to largest) |",
-        "|---|---|---|",
+        "| real run of Ray | simulated (CPU s) | real (CPU s), median (smallest to largest) | simulated over real |",
+        "|---|---|---|---|",
     ]
     lines += [
         f"| {row['workers']} worker(s), {row['samples']:,} samples | {row['simulated']:.1f} | {row['real']:.1f} "
-        f"({min(row['runs']):.1f} to {max(row['runs']):.1f}) |"
+        f"({min(row['runs']):.1f} to {max(row['runs']):.1f}) | {row['ratio']:.2f} |"
         for row in real
     ]
     lines += [
@@ -119,11 +120,12 @@ def scheduling(rows: list[Row]) -> str:
         "**Bold**: the shard size that `gradsift plan --workers` gives, and the number of workers up to which it says that "
         "they pay.",
     ]
-    for network in dict.fromkeys(row["network"] for row in simulated):
+    for time in times:
+        network = time["network"]
         own = [row for row in simulated if row["network"] == network]
         lines += [
             "",
-            f"*{network[0].upper()}{network[1:]}, {own[0]['sample_seconds'] * 1000:.3g} ms a sample:*",
+            f"*{network[0].upper()}{network[1:]}, {time['sample_seconds'] * 1000:.3g} ms a sample:*",
             "",
             "| workers | shard size | time | utilisation | without loading | leases of a worker | driver busy | deaths |",
             "|---|---|---|---|---|---|---|---|",

@@ -1,13 +1,12 @@
-"""The simulation with times that are measured here, and beside real runs of Ray."""
+"""The simulation of a hundred million samples, with times that are measured here."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,49 +70,48 @@ class _Nothing:
 
 
 def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row a simulation, and one a comparison with a real run.
+    """One row of what was measured for each network, and one a simulation.
 
     Args:
-        given: ``size`` and ``rounds`` of the real runs, ``start``, ``most_shards``.
+        given: ``size`` of the real runs, ``start``, ``most_shards``, ``keep_real``.
     """
-    message = message_seconds()
-    print(f"{message * 1e3:.3f} ms a call", flush=True)
-    found = []
-    for data, name in NETWORKS.items():
-        real = measured(data, given.size if data == "images" else TEXTS)
-        base = World(
-            SAMPLES, 1, 2048, real["sample_seconds"], tuple(real["spread"]), start=given.start, message=message
-        )
-        about = {"network": name, "sample_seconds": base.sample_seconds, "message": message, "start": base.start}
-        print(about, flush=True)
-        if data == "images":
-            found += [_against_reality(base, workers, given.size, given.rounds) | about for workers in (1, 2)]
-        pays = paying_workers(given.start, SAMPLES * base.sample_seconds)
-        for workers in sorted({*WORKERS, pays}):
-            best = best_shard_size(SAMPLES, workers)
-            for size in sorted({best, *SIZES}):
-                if SAMPLES / size > given.most_shards:
-                    continue
-                row = simulate(replace(base, workers=workers, shard_size=size))
-                row |= {"part": "scheduling", "workers": workers, "shard_size": size, "planned": size == best}
-                row |= about | {"pays": workers == pays}
-                print(row, flush=True)
-                found.append(row)
-    return found
+    found = measured_before() if given.keep_real else []
+    if not found:
+        message = message_seconds()
+        print(f"{message * 1e3:.3f} ms a call", flush=True)
+        for data, name in NETWORKS.items():
+            row = {"part": "measured", "data": data, "network": name, "message": message}
+            found.append(row | measured(data, given.size if data == "images" else TEXTS))
+            print({key: value for key, value in found[-1].items() if key != "spread"}, flush=True)
+    return found + [row for real in found for row in _simulated(real, given)]
 
 
-def _against_reality(base: World, workers: int, size: int, rounds: int) -> dict[str, Any]:
-    """Real runs of Ray beside what the simulation says of them; both in seconds of computing, as other work runs here."""
-    took = []
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            run = Path(folder) / "run"
-            result = finished("ray", run, "--size", size, "--shard-size", 500, "--workers", workers)
-        took.append(max(share["cpu_seconds"] for share in result["timing"]["workers"]))
-    world = replace(base, samples=size, workers=workers, shard_size=500, start=0.0, failures=0.0)
-    row = {
-        "part": "reality", "workers": workers, "samples": size, "runs": took,
-        "real": statistics.median(took), "simulated": simulate(world)["seconds"],
-    }  # fmt: skip
-    print(json.dumps(row), flush=True)
-    return row
+def measured_before() -> list[dict[str, Any]]:
+    """The rows of what was measured, from an earlier run."""
+    known = [json.loads(line) for line in PATH.read_text().splitlines()]
+    return [row for row in known if row["part"] == "measured"]
+
+
+def world_of(real: dict[str, Any], start: float) -> World:
+    """One worker in a world with times that were measured.
+
+    Args:
+        real: A row of :func:`measured_before`.
+        start: Seconds in which a worker loads.
+    """
+    return World(SAMPLES, 1, 2048, real["sample_seconds"], tuple(real["spread"]), start=start, message=real["message"])
+
+
+def _simulated(real: dict[str, Any], given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    base = world_of(real, given.start)
+    pays = paying_workers(given.start, SAMPLES * base.sample_seconds)
+    for workers in sorted({*WORKERS, pays}):
+        best = best_shard_size(SAMPLES, workers)
+        for size in sorted({best, *SIZES}):
+            if SAMPLES / size > given.most_shards:
+                continue
+            row: dict[str, Any] = {"part": "scheduling", "network": real["network"], "workers": workers}
+            row |= {"shard_size": size, "planned": size == best, "pays": workers == pays, "start": given.start}
+            row |= simulate(replace(base, workers=workers, shard_size=size))
+            print(row, flush=True)
+            yield row
