@@ -32,6 +32,12 @@ TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 rounding."""
 TOLERANCE_OF_HALF = 5e-2
 """The same for weights of half precision, or quantised: another shape of batch or padding rounds otherwise."""
+GATHER = (
+    "gather the full state dict (torch.distributed.checkpoint.state_dict.get_model_state_dict with "
+    "StateDictOptions(full_state_dict=True)), and load it into a model that is not sharded. One that is larger than a GPU "
+    "can be audited on the CPU, or as adapters on a base in 4 bits"
+)
+"""The way out for a model of which each process holds a part."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +104,12 @@ def _refuse_hidden_layers(model: nn.Module) -> None:
         if _is_a(module, "torch.distributed.fsdp", "FullyShardedDataParallel", "FSDPModule"):
             raise ModelError(
                 f"{f'layer {name!r}' if name else 'the model'} is sharded by FSDP, so no process holds whole gradients: "
-                "gather its full state dict (torch.distributed.checkpoint.state_dict.get_model_state_dict with "
-                "StateDictOptions(full_state_dict=True)), and load it "
-                "into a model that is not wrapped"
+                f"{GATHER}"
             )
     for name, parameter in model.named_parameters():
         if _is_a(parameter, "torch.distributed.tensor", "DTensor"):
             raise ModelError(
-                f"parameter {name!r} is a DTensor, sharded over processes (FSDP2 or tensor parallelism): gather "
-                "the full state dict (torch.distributed.checkpoint.state_dict.get_model_state_dict with "
-                "StateDictOptions(full_state_dict=True)), and load it into a model that is not sharded"
+                f"parameter {name!r} is a DTensor, sharded over processes (FSDP2 or tensor parallelism): {GATHER}"
             )
 
 
