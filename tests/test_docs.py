@@ -113,7 +113,7 @@ def a_project(tmp_path):
 
 
 SCALE = ROOT / "docs/scale.md"
-LAPTOP, JOB, MERGE, RAY = range(4)
+LAPTOP, JOB, MERGE, RAY, PLAN = range(5)
 """Blocks of the page on scale."""
 
 
@@ -135,7 +135,7 @@ def in_this_process(folder, block, **variables):
 
 def test_the_page_on_scale_runs_its_array_of_jobs(a_project):
     """The first job in a shell, as SLURM starts it; the other commands in this process."""
-    assert len(blocks(SCALE, "sh")) == 4
+    assert len(blocks(SCALE, "sh")) == 5
     in_this_process(a_project, LAPTOP)
     in_a_shell(a_project, JOB, SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_TASK_COUNT="4")
     for job in range(2, 5):
@@ -143,6 +143,13 @@ def test_the_page_on_scale_runs_its_array_of_jobs(a_project):
     in_this_process(a_project, MERGE)
     laptop, array = (pq.read_table(a_project / f"runs/{run}/scores.parquet") for run in ("laptop", "array"))
     assert laptop.equals(array)
+
+
+def test_the_page_on_scale_plans(a_project, capsys):
+    in_this_process(a_project, PLAN)
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"On 100 workers as fast as this machine: .* with --shard-size 16\.", said)
+    assert "worker spends over 5 % of its time in loading" in said
 
 
 @pytest.mark.slow
