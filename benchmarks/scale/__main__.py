@@ -5,6 +5,7 @@
     python benchmarks/scale scheduling                              # times of one process, then the simulation
     python benchmarks/scale reality --size 100000 --rounds 3        # the simulation beside real runs of 1 and 2 workers
     python benchmarks/scale memory --largest 100000000
+    python benchmarks/scale approximate --size 100000 --data DIR    # needs faiss-cpu; DIR holds fashion_mnist/
     python benchmarks/scale page                                    # the figures of docs/scale.md, from the rows alone
 
 Rows go to benchmarks/results/scale_<part>.jsonl, in the place of older ones.
@@ -29,7 +30,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # modules are importe
 
 from frame.rows import RESULTS, machine  # noqa: E402
 
-PARTS = ("throughput", "kills", "scheduling", "reality", "memory")
+PARTS = ("throughput", "kills", "scheduling", "reality", "memory", "approximate")
 
 
 def main() -> None:
@@ -43,6 +44,9 @@ def main() -> None:
     parser.add_argument("--start", type=float, default=30.0, help="seconds in which a worker loads, for the simulation")
     parser.add_argument("--most-shards", type=int, default=500_000, help="larger simulations are left out")
     parser.add_argument("--keep-real", action="store_true", help="simulate anew, keep the times that were measured")
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("GRADSIFT_DATA"), help="folder of the real data sets"
+    )
     parser.add_argument("--largest", type=int, default=100_000_000, help="samples of the largest simulated manifest")
     given = parser.parse_args()
     if given.part == "page":

@@ -32,9 +32,9 @@ def test_the_driver_is_asked_about_a_hundred_times_a_second_and_more_often_at_th
     workers, pace, shards = 1000, 0.01, 10_000_000
     leases = drained(Leases(shards, workers), pace)
     lasts = shards * pace / workers
-    assert 100 < len(leases) / lasts < 150
+    assert 100 < len(leases) / lasts < 200
     assert max(map(len, leases)) * pace == pytest.approx(workers / 100)
-    assert min(map(len, leases[1:-1])) * pace >= workers / 500 - pace
+    assert min(map(len, leases[1:-1])) * pace >= workers / 1000 - pace
 
 
 def test_a_few_workers_get_single_shards():
