@@ -130,7 +130,7 @@ def in_a_shell(folder, block, **environment):
 def in_this_process(folder, block, **variables):
     """Runs the command of a block of the page on scale."""
     (line,) = commands_of(blocks(SCALE, "sh")[block])
-    run_command(line, folder, **variables)
+    return run_command(line, folder, **variables)
 
 
 def test_the_page_on_scale_runs_its_array_of_jobs(a_project):
@@ -145,9 +145,8 @@ def test_the_page_on_scale_runs_its_array_of_jobs(a_project):
     assert laptop.equals(array)
 
 
-def test_the_page_on_scale_plans(a_project, capsys):
-    in_this_process(a_project, PLAN)
-    said = " ".join(capsys.readouterr().out.split())
+def test_the_page_on_scale_plans(a_project):
+    said = " ".join(in_this_process(a_project, PLAN).stdout.split())
     assert re.search(r"On 100 workers as fast as this machine: .* with --shard-size 16\.", said)
     assert "worker spends over 5 % of its time in loading" in said
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from frame.images import grey
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
@@ -34,19 +36,20 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
         given: ``size``, ``seed``, ``data`` (the folder with Fashion-MNIST).
     """
     found = []
-    for name, make in (("Fashion-MNIST, shifted copies", fashion), ("mixture of 200 clusters", mixture)):
+    for name, make in DATA.items():
         generator = np.random.default_rng(given.seed)
         features, classes = make(given.size, given.data, generator)
-        features /= np.linalg.norm(features, axis=1, keepdims=True)
+        size = len(features)
+        features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
         count = int(classes.max()) + 1
-        wrong = generator.random(given.size) < WRONG
-        labels = np.where(wrong, (classes + generator.integers(1, count, given.size)) % count, classes)
-        asked = np.sort(generator.choice(given.size, ASKED, replace=False))
+        wrong = generator.random(size) < WRONG
+        labels = np.where(wrong, (classes + generator.integers(1, count, size)) % count, classes)
+        asked = np.sort(generator.choice(size, ASKED, replace=False))
         predictions = {"memorised": (np.eye(count)[labels], 1.0), "out of fold": (_held_out(features, labels), 0.5)}
-        for search, searched in searches(given.size):
+        for search, searched in searches(size):
             near, build, seconds = searched(features, asked)
-            about = {"part": "approximate", "data": name, "samples": given.size, "search": search, "build": build}
-            about |= {"all": build + seconds * given.size / ASKED, "seed": given.seed}
+            about = {"part": "approximate", "data": name, "samples": size, "search": search, "build": build}
+            about |= {"all": build + seconds * size / ASKED, "seed": given.seed}
             for belief, (of, weight) in predictions.items():
                 believed = (1 - weight) * of[asked] + weight * of[near].mean(axis=1)
                 rate, pattern = flips(believed.argmax(1), believed.max(1), labels[asked], count)
@@ -72,12 +75,24 @@ def fashion(size: int, data: Path, generator: np.random.Generator) -> tuple[np.n
     return found, np.asarray(labels)[taken].astype(np.int64)
 
 
+def phrases(size: int, data: Path, _generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Real phrases of SST-2, of which there are 67,349; components of the weights of their words."""
+    table = pq.read_table(data / "glue_sst2" / "train.parquet").slice(0, size)
+    words = TfidfVectorizer(min_df=5, ngram_range=(1, 2), dtype=np.float32).fit_transform(table["sentence"].to_pylist())
+    return TruncatedSVD(DIMENSIONS, random_state=0).fit_transform(words).astype(np.float32), table["label"].to_numpy()
+
+
 def mixture(size: int, _data: Path, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Ten classes of twenty clusters each, which overlap; features are positive, as behind a ReLU."""
     centres = generator.standard_normal((200, DIMENSIONS)).astype(np.float32)
     cluster = generator.integers(0, 200, size)
     found = centres[cluster] + 1.3 * generator.standard_normal((size, DIMENSIONS), dtype=np.float32)
     return np.maximum(found, 0), cluster % 10
+
+
+DATA = {
+    "SST-2, words": phrases, "Fashion-MNIST, shifted copies": fashion, "mixture of 200 clusters": mixture,
+}  # fmt: skip
 
 
 def searches(size: int) -> Iterator[tuple[str, Search]]:

@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-SAMPLES = (1_000_000, 10_000_000, 100_000_000)
+SIZES = ((1_000_000, 2048), (10_000_000, 2048), (100_000_000, 2048), (100_000_000, 400))
+"""Samples, and samples a shard; the last ones are what a plan says for ten thousand workers."""
 FILES = ("features", "l1", "l2", "label", "loss", "prediction", "residual")
 
 
@@ -21,25 +22,24 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
         given: ``largest`` number of samples.
     """
     found = []
-    for samples in SAMPLES:
+    for samples, size in SIZES:
         if samples <= given.largest:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                row = pool.apply(_of, (samples,))
+                row = pool.apply(_of, (samples, size))
             print(row, flush=True)
             found.append(row)
     return found
 
 
-def _of(samples: int) -> dict[str, Any]:
-    """Begins a run, simulates the entries of all shards, queues them as the engine does, and records them."""
-    from collections import deque
-
+def _of(samples: int, size: int) -> dict[str, Any]:
+    """Begins a run, simulates the entries of all shards, hands out the shards, and records them."""
+    from gradsift.engines.leases import Leases
     from gradsift.store import RunDirectory
     from gradsift.store.checksums import to_json
     from gradsift.store.partition import Partition
     from gradsift.store.shards import CHECKSUMS, shard_folder
 
-    partition = Partition(samples, 2048)
+    partition = Partition(samples, size)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.begin(Path(folder) / "run", "f" * 64, {"settings": {"batch_size": 1}})
@@ -47,16 +47,18 @@ def _of(samples: int) -> dict[str, Any]:
             place = shard_folder(run.path, 0, shard)
             place.mkdir(parents=True)
             files = {f"{name}.npy": f"{shard:064x}" for name in FILES}
-            entry = {"files": files, "rows": 2048, "run": "f" * 64, "worker": "host-0001:12345"}
+            entry = {"files": files, "rows": size, "run": "f" * 64, "worker": "host-0001:12345"}
             (place / CHECKSUMS).write_text(to_json(entry))
-        left = deque(range(len(partition)))
+        leases = Leases(len(partition), 1000)
+        while leases.take():
+            leases.learn(1, 1.0)
         run.record_shards(partition.lengths)
         manifest = (run.path / "manifest.json").stat().st_size
         run.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return json.loads(
         json.dumps(
-            {"part": "memory", "samples": samples, "shards": len(left), "manifest_bytes": manifest,
+            {"part": "memory", "samples": samples, "shards": len(partition), "manifest_bytes": manifest,
              "beyond_start_mib": (peak - before) / 1024, "peak_mib": peak / 1024}
         )
     )  # fmt: skip

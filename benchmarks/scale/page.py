@@ -145,8 +145,8 @@ def memory(rows: list[Row]) -> str:
     lines = [
         "### Memory of the driver",
         "",
-        "`python benchmarks/scale memory`: entries of all shards of 2,048 samples are simulated, queued and put into the "
-        "manifest. Scores and table are not in it.",
+        "`python benchmarks/scale memory`: entries of all shards are simulated, handed out and put into the manifest. "
+        "The last row has as many shards as a plan has for ten thousand workers. Scores and table are not in it.",
         "",
         "| samples | shards | manifest (MiB) | peak beyond the start (MiB) | peak (MiB) |",
         "|---|---|---|---|---|",
