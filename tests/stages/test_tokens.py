@@ -7,6 +7,8 @@ from sklearn.metrics import average_precision_score
 from torch import nn
 
 import gradsift
+from gradsift.cleaning.part_labels import PartLabels, suggested_parts
+from gradsift.data import Samples
 from gradsift.errors import DataError
 from gradsift.store.tables import TOKENS
 from gradsift.table.tokens import TOKEN_COLUMNS, follows
@@ -90,17 +92,15 @@ def test_tokens_are_corrected_and_samples_trimmed(audit, tagged):
 
 
 def test_other_labels_than_those_that_were_audited_are_refused(audit, tagged):
-    from gradsift.cleaning.corrected_parts import relabel_parts
-
     _, tokens, labels, _ = tagged
-    with pytest.raises(DataError, match="differ from those"):
-        relabel_parts((tokens, labels.roll(1, 0)), audit.table, audit.tokens)
-    with pytest.raises(DataError, match="not those"):
-        relabel_parts((tokens, labels[:, :1]), audit.table, audit.tokens)
-    with pytest.raises(DataError, match="arrays"):
-        relabel_parts([{"x": 1}], audit.table, audit.tokens)
-    relabelled = relabel_parts({"x": tokens, "labels": labels.numpy()}, audit.table, audit.tokens)
-    assert isinstance(relabelled["labels"], np.ndarray)
+    flagged = suggested_parts(audit, audit.flagged_positions)
+    for other in (labels.roll(1, 0), labels[:, :1]):
+        with pytest.raises(DataError, match="not those that were audited"):
+            PartLabels(audit, Samples((tokens, other))).stored(flagged)
+    with pytest.raises(DataError, match="no column of labels"):
+        PartLabels(audit, Samples([{"x": 1}] * 200)).stored(flagged)
+    relabelled = PartLabels(audit, Samples({"x": tokens, "labels": labels.numpy()})).stored(flagged)
+    assert all(isinstance(one, np.ndarray) for one in relabelled.values())
 
 
 def test_tags_follow_each_other_by_the_rule_of_bio():

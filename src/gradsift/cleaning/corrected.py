@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from gradsift.cleaning.corrected_set import CorrectedSet, collate_of, label_key_of
+from gradsift.cleaning.corrected_set import CorrectedSet, collate_of, label_key_of, label_of
 from gradsift.cleaning.cure import HOWS, Cure
 from gradsift.cleaning.swapped import swapped
-from gradsift.data.added_columns import as_column, has_columns, with_columns
+from gradsift.data.added_columns import as_column, has_columns, refuse_unheld, with_columns
 from gradsift.data.batch import GIVEN_LABEL, LABEL_KEYS, TARGET, WEIGHT
 from gradsift.data.frames import is_frame, is_series
 from gradsift.data.samples import Samples, is_splits, loader_over, one_split, rows_of, with_split
@@ -71,8 +71,8 @@ def apply(
         cure, train_set = cure.of(positions), samples.keep(positions)
     if cure.labels is not None and cure.pairs is not None:
         cure, train_set = replace(cure, labels=None), swapped(train_set, cure)
-    if cure.labels is not None or cure.targets is not None or cure.weights is not None:
-        train_set = _changed(train_set, cure, of_class, label)
+    if cure.relabels or cure.targets is not None or cure.weights is not None:
+        train_set = _changed(train_set, cure, _new_labels(cure, of_class), label)
     return train_set if len(cure.kept) == len(cure) else Samples(train_set).keep(cure.kept)
 
 
@@ -95,42 +95,42 @@ def accepted(train_fn: Any) -> set[str]:
     return {"none", "drop", "relabel", "reviewed", *told}
 
 
-def _changed(source: Any, cure: Cure, of_class: dict[int, Any], label: str | None) -> Any:
+def _changed(source: Any, cure: Cure, new: dict[int, Any], label: str | None) -> Any:
     """Does what the cure says to labels, by the kind of data set."""
     if is_splits(source):
-        return with_split(source, _changed(one_split(source), cure, of_class, label))
+        return with_split(source, _changed(one_split(source), cure, new, label))
     rows = rows_of(source)
     if rows is not source:
-        return source.with_rows(_changed(rows, cure, of_class, label or source.label))
+        return source.with_rows(_changed(rows, cure, new, label or source.label))
     if isinstance(source, DataLoader):
-        return loader_over(source, _changed(source.dataset, cure, of_class, label), collate_of(source.collate_fn, cure))
+        return loader_over(source, _changed(source.dataset, cure, new, label), collate_of(source.collate_fn, cure))
     if isinstance(source, TensorDataset):
-        return TensorDataset(*_changed_tuple(source.tensors, cure, of_class))
+        return TensorDataset(*_changed_tuple(source.tensors, cure, new))
     if isinstance(Samples(source).stored, tuple | list):
-        columns = _changed_tuple(source, cure, of_class)
-        return type(source)(columns) if cure.labels is not None else columns  # a list [X, Y] would be two samples
+        columns = _changed_tuple(source, cure, new)
+        return type(source)(columns) if cure.relabels else columns  # a list [X, Y] would be two samples
     if has_columns(source):
-        return _changed_rows(source, cure, of_class, label)
-    wrapped = CorrectedSet(source, cure, of_class, label)
+        return _changed_rows(source, cure, new, label)
+    wrapped = CorrectedSet(source, cure, new, label)
     if isinstance(source, list | tuple):
         return type(source)([wrapped[position] for position in range(len(source))])
     wrapped[0]  # samples without labels are refused before they are trained on
     return wrapped
 
 
-def _changed_tuple(columns: Sequence[Any], cure: Cure, of_class: dict[int, Any]) -> tuple[Any, ...]:
+def _changed_tuple(columns: Sequence[Any], cure: Cure, new: dict[int, Any]) -> tuple[Any, ...]:
     """Columns ``(X, ..., y)`` with y replaced, or followed by weights."""
     *inputs, y = columns
     if not inputs:
         raise DataError("the data set is a single array, which has no labels: pass inputs and labels, (X, y)")
-    if cure.labels is not None:
-        y = _relabelled(y, cure, of_class)
+    if cure.relabels:
+        y = _relabelled(y, new)
     if cure.targets is not None:
         y = _like(y, cure.targets)
     return (*inputs, y) if cure.weights is None else (*inputs, y, _like(y, cure.weights))
 
 
-def _changed_rows(rows: Any, cure: Cure, of_class: dict[int, Any], label: str | None) -> Any:
+def _changed_rows(rows: Any, cure: Cure, new: dict[int, Any], label: str | None) -> Any:
     """Rows with more columns, and another label where the cure says so."""
     added: dict[str, pa.Array] = {}
     if cure.targets is not None:
@@ -144,32 +144,34 @@ def _changed_rows(rows: Any, cure: Cure, of_class: dict[int, Any], label: str | 
             rows |= {name: torch.from_numpy(rows[name].copy()).to(tensors.device) for name in added}
     elif added:
         rows = with_columns(rows, added)
-    return rows if cure.labels is None else _with_labels(rows, cure, of_class, label)
+    return _with_labels(rows, cure, new, label) if cure.relabels else rows
 
 
-def _with_labels(rows: Any, cure: Cure, of_class: dict[int, Any], label: str | None) -> Any:
+def _with_labels(rows: Any, cure: Cure, new: dict[int, Any], label: str | None) -> Any:
     """Rows whose column of labels holds the new ones, beside the given ones."""
     key = label_name(rows, label)
     if isinstance(rows, dict) or is_frame(rows):
-        new = {GIVEN_LABEL: rows[key], key: _relabelled(rows[key], cure, of_class)}
-        new |= {GIVEN_LABEL: rows[GIVEN_LABEL]} if GIVEN_LABEL in rows else {}
-        return rows | new if isinstance(rows, dict) else rows.assign(**new)
+        given = rows[GIVEN_LABEL] if GIVEN_LABEL in rows else rows[key]
+        columns = {GIVEN_LABEL: given, key: _relabelled(rows[key], new)}
+        return rows | columns if isinstance(rows, dict) else rows.assign(**columns)
     if isinstance(rows, list):
-        wrapped = CorrectedSet(rows, cure, of_class, key)
+        wrapped = CorrectedSet(rows, cure, new, key)
         return [wrapped[position] for position in range(len(rows))]
     values = rows[key].to_pylist() if isinstance(rows, pa.Table) else list(rows[key])
     given = list(values)
-    for position, new in zip(cure.changed.tolist(), _new_labels(cure, of_class), strict=True):
-        values[position] = new
+    for position, value in new.items():
+        values[position] = value
     if isinstance(rows, pa.Table):
         field, place = rows.schema.field(key), rows.schema.get_field_index(key)
         if GIVEN_LABEL not in rows.column_names:
             rows = rows.append_column(field.with_name(GIVEN_LABEL), rows[key])
+        refuse_unheld(key, new.values(), field.type)
         return rows.set_column(place, field, pa.array(values, field.type))
     names, feature = rows.column_names, rows.features[key]
     if GIVEN_LABEL not in names:
         rows = rows.add_column(GIVEN_LABEL, given, feature=feature)
         names = [*names, GIVEN_LABEL]
+    refuse_unheld(key, new.values(), rows.features.arrow_schema.field(key).type)
     return rows.remove_columns(key).add_column(key, values, feature=feature).select_columns(names)
 
 
@@ -193,28 +195,37 @@ def label_name(rows: Any, label: str | None) -> str:
     return label_key_of(list(rows[0] if isinstance(rows, list) else rows) if names is None else names, label)
 
 
-def _relabelled(column: Any, cure: Cure, of_class: dict[int, Any]) -> Any:
+def _relabelled(column: Any, new: dict[int, Any]) -> Any:
     """A column of labels, an array of some kind, with the new ones."""
-    changed = cure.changed
-    values = _new_labels(cure, of_class)
+    places, values = np.array(list(new), dtype=np.int64), list(new.values())
+    if not values:
+        return column.clone() if isinstance(column, Tensor) else column.copy()
     if is_frame(column) or is_series(column):
-        new = column.copy()
-        new.iloc[changed] = np.asarray(values).reshape(-1, *new.shape[1:]) if is_frame(column) else values
-        return new
+        other = column.copy()
+        other.iloc[places] = np.asarray(values).reshape(-1, *other.shape[1:]) if is_frame(column) else values
+        return other
     if isinstance(column, Tensor):
-        new = column.clone()
-        new[torch.from_numpy(changed)] = torch.as_tensor(np.asarray(values)).to(new)
-        return new
-    wider = np.result_type(column, np.asarray(values)) if column.dtype.kind in "US" and values else column.dtype
-    new = column.astype(wider)
-    new[changed] = values
-    return new
+        other = column.clone()
+        other[torch.from_numpy(places)] = torch.as_tensor(np.stack([np.asarray(value) for value in values])).to(other)
+        return other
+    if column.dtype.kind == "O":
+        other = column.copy()
+        for place, value in new.items():
+            other[place] = value
+        return other
+    stacked = np.asarray(values)
+    other = column.astype(np.result_type(column, stacked) if column.dtype.kind in "US" else column.dtype)
+    other[places] = stacked
+    return other
 
 
-def _new_labels(cure: Cure, of_class: dict[int, Any]) -> list[Any]:
-    """Labels of the samples that change, as the data set has them."""
-    labels = cure.given if cure.labels is None else cure.labels
-    return [of_class[int(number)] for number in labels[cure.changed]]
+def _new_labels(cure: Cure, of_class: dict[int, Any]) -> dict[int, Any]:
+    """Position to a new label as the data set has it, of the samples that get one."""
+    if cure.parts is not None:
+        return dict(cure.parts)
+    if cure.labels is None:
+        return {}
+    return {int(place): of_class[int(cure.labels[place])] for place in np.flatnonzero(cure.labels != cure.given)}
 
 
 def _like(y: Any, values: np.ndarray) -> Any:
@@ -236,7 +247,7 @@ def _labels_of_classes(
     label = label or (samples.dataset.label if rows is not samples else None)
     classes, examples = np.unique(cure.given, return_index=True)
     found = {
-        int(number): _label_of(rows.sample(int(example)), label)
+        int(number): label_of(rows.sample(int(example)), label)
         for number, example in zip(classes, examples, strict=True)
     }
     words = any(isinstance(value, str) for value in found.values())
@@ -250,17 +261,3 @@ def _labels_of_classes(
             )
         found[number] = class_names[number] if words and class_names is not None else number
     return found
-
-
-def _label_of(sample: Any, label: str | None) -> Any:
-    if isinstance(sample, dict):
-        return sample[_key_in(sample, label)]
-    if isinstance(sample, tuple | list) and len(sample) > 1:
-        y = sample[-1]
-        return next(iter(y.values())) if isinstance(y, dict) and len(y) == 1 else y  # a frame of one column
-    raise DataError(f"a sample of the data set is a {type(sample).__name__} without a label: pass (x, y) or dicts")
-
-
-def _key_in(sample: dict[str, Any], label: str | None) -> str:
-    usual = next((str(name) for name in sample if str(name).lower() in LABEL_KEYS), None)
-    return label_key_of(sample, label or usual)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from gradsift.cleaning.cure import Cure
 from gradsift.cleaning.swapped import write_swapped
@@ -36,7 +38,7 @@ def write_corrected(source: str | Location, cure: Cure, output: str | Location, 
             has no place for the cure, or no sample has a label that is to be given.
         OutputError: The output exists, or cannot be written.
     """
-    if cure.labels is None and cure.targets is None and cure.weights is None:
+    if not cure.relabels and cure.targets is None and cure.weights is None:
         write_kept(source, cure.kept, output, len(cure))
         return
     if cure.pairs is not None and cure.labels is not None:
@@ -53,14 +55,24 @@ def write_corrected(source: str | Location, cure: Cure, output: str | Location, 
     records = open_records(source)
     names = records.names if isinstance(records, Table) else list(getattr(records, "arrays", ()))
     key = label
-    if cure.labels is not None and label is None and not isinstance(records, ImageFiles):
+    if cure.relabels and label is None and not isinstance(records, ImageFiles):
         key = "label" if "label" in names else label_name(names, None, records.path)
     if isinstance(records, NpzFile | Table) and key is not None and key not in names:
         raise DataError(f"{source} has no column {key!r}: its columns are {', '.join(names)}")
     added = {name: values for name, values in ((TARGET, cure.targets), (WEIGHT, cure.weights)) if values is not None}
-    relabels = cure.labels is not None
-    changes = Changes(len(cure), added, (key or "label") if relabels else None, _examples(cure) if relabels else {})
+    changes = Changes(
+        len(cure),
+        added,
+        (key or "label") if cure.relabels else None,
+        _examples(cure) if cure.labels is not None else {},
+        {position: _plain(label) for position, label in (cure.parts or {}).items()},
+    )
     records.write_changed(changes, as_location(output))
+
+
+def _plain(label: Any) -> Any:
+    """A label as numbers, words and lists of them."""
+    return label.tolist() if isinstance(label, np.ndarray | np.generic | Tensor) else label
 
 
 def _examples(cure: Cure) -> dict[int, int]:

@@ -24,7 +24,7 @@ class CorrectedSet(Dataset[Any]):
     Args:
         dataset: The data set, which is read when a sample is needed.
         cure: The cure.
-        label_of_class: Class number to label as the data set has it, where samples are relabelled.
+        new_labels: Position to a new label as the data set has it, where samples are relabelled.
         label: Key of the label in dict samples; the first usual name where left out.
 
     Attributes:
@@ -33,9 +33,9 @@ class CorrectedSet(Dataset[Any]):
     """
 
     def __init__(
-        self, dataset: Any, cure: Cure, label_of_class: dict[int, Any] | None = None, label: str | None = None
+        self, dataset: Any, cure: Cure, new_labels: dict[int, Any] | None = None, label: str | None = None
     ) -> None:
-        self.dataset, self.cure, self._label_of_class, self._label = dataset, cure, label_of_class or {}, label
+        self.dataset, self.cure, self._new_labels, self._label = dataset, cure, new_labels or {}, label
         if isinstance(getattr(dataset, "classes", None), list | tuple):
             self.classes = dataset.classes
         if callable(getattr(dataset, "collate", None)):
@@ -71,8 +71,7 @@ class CorrectedSet(Dataset[Any]):
             )
         *inputs, label = sample
         cure = self.cure
-        if cure.labels is not None and cure.labels[position] != cure.given[position]:
-            label = self._label_of_class[int(cure.labels[position])]
+        label = self._new_labels.get(position, label)
         if cure.targets is not None:
             label = torch.from_numpy(cure.targets[position])
         weight = () if cure.weights is None else (torch.tensor(cure.weights[position]),)
@@ -80,11 +79,10 @@ class CorrectedSet(Dataset[Any]):
 
     def _cured_dict(self, sample: dict[str, Any], position: int) -> dict[str, Any]:
         cure, added = self.cure, dict[str, Any]()
-        if cure.labels is not None:
+        if cure.relabels:
             key = label_key_of(sample, self._label)
             added[GIVEN_LABEL] = sample.get(GIVEN_LABEL, sample[key])
-            if cure.labels[position] != cure.given[position]:
-                added[key] = self._label_of_class[int(cure.labels[position])]
+            added[key] = self._new_labels.get(position, sample[key])
         if cure.targets is not None:
             added[TARGET] = torch.from_numpy(cure.targets[position])
         if cure.weights is not None:
@@ -156,6 +154,28 @@ def label_key_of(names: Any, label: str | None) -> str:
             f"{', '.join(map(str, names))}; name it with label=..."
         )
     return key
+
+
+def label_of(sample: Any, label: str | None) -> Any:
+    """The label of a sample.
+
+    Args:
+        sample: ``(x, ..., y)``, or a dict.
+        label: Its key, if it is known.
+
+    Returns:
+        The label; of a row of a data frame with several columns of labels, a dict of them.
+
+    Raises:
+        DataError: There is none.
+    """
+    if isinstance(sample, dict):
+        usual = next((str(name) for name in sample if str(name).lower() in LABEL_KEYS), None)
+        return sample[label_key_of(sample, label or usual)]
+    if isinstance(sample, tuple | list) and len(sample) > 1:
+        y = sample[-1]
+        return next(iter(y.values())) if isinstance(y, dict) and len(y) == 1 else y  # a frame of one column
+    raise DataError(f"a sample of the data set is a {type(sample).__name__} without a label: pass (x, y) or dicts")
 
 
 def _stacked(values: Any) -> Tensor:

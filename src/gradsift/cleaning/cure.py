@@ -7,8 +7,9 @@ form (:mod:`gradsift.cleaning.corrected` applies it) and claims nothing: whether
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Cure:
         given: Given labels as class numbers, shape (n,).
         kept: Positions of the samples that stay, in order.
         labels: New labels, shape (n,), where samples are relabelled.
+        parts: New labels that are no classes, as the data set stores them, by position, where samples are relabelled.
         targets: Probabilities of the true class, shape (n, K), where targets are soft.
         weights: Weight of each sample's loss, in [0, 1], shape (n,), where samples are weighted.
         pairs: Of pairs, the columns of the chosen and of the rejected answers; a new label 1 turns a pair around.
@@ -44,10 +46,16 @@ class Cure:
     targets: np.ndarray | None = None
     weights: np.ndarray | None = None
     pairs: tuple[str, str] | None = None
+    parts: Mapping[int, Any] | None = None
 
     def __len__(self) -> int:
         """Number of samples n."""
         return len(self.given)
+
+    @property
+    def relabels(self) -> bool:
+        """Whether samples get new labels in their column of labels."""
+        return self.labels is not None or self.parts is not None
 
     @property
     def changed(self) -> np.ndarray:
@@ -59,6 +67,8 @@ class Cure:
         changed[self.kept] = False
         if self.labels is not None:
             changed |= self.labels != self.given
+        if self.parts is not None:
+            changed[list(self.parts)] = True
         if self.targets is not None:
             changed |= self.targets.argmax(axis=1) != self.given
         if self.weights is not None:
@@ -78,6 +88,8 @@ class Cure:
         digest = hashlib.sha256(self.how.encode() + np.ascontiguousarray(self.kept).tobytes())
         for part in (self.labels, self.targets, self.weights):
             digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+        for position, label in sorted((self.parts or {}).items()):
+            digest.update(f"{position}: {np.asarray(label).tolist()!r}".encode())
         return digest.digest()
 
     def of(self, positions: np.ndarray) -> Cure:
@@ -96,6 +108,7 @@ class Cure:
             labels=None if self.labels is None else self.labels[positions],
             targets=None if self.targets is None else self.targets[positions],
             weights=None if self.weights is None else self.weights[positions],
+            parts=None if self.parts is None else _moved(self.parts, positions),
         )
 
 
@@ -196,6 +209,10 @@ def keeping_every_class(chosen: np.ndarray, labels: np.ndarray) -> np.ndarray:
     lost = np.setdiff1d(labels, np.delete(labels, chosen))
     last = [np.flatnonzero(labels[chosen] == label)[-1] for label in lost]
     return np.delete(chosen, last)
+
+
+def _moved(parts: Mapping[int, Any], positions: np.ndarray) -> dict[int, Any]:
+    return {place: parts[position] for place, position in enumerate(positions.tolist()) if position in parts}
 
 
 def _without_last_of_class(ranked: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from gradsift.cleaning.cure import HOWS, Cure, How, keeping_every_class, none, soft, weight
+from gradsift.cleaning.part_labels import WORDS, suggested_parts
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.detectors import WrongLabelPosterior, get_detector
 from gradsift.errors import DataError, SettingError
@@ -63,20 +64,24 @@ def cure_of(
     if share is not None and (how not in ("drop", "relabel") or not 0 < share < 1):
         raise SettingError(f"share is a number above 0 and below 1, for drop and relabel; given {share} with {how!r}")
     given = _given_labels(audit)
-    if how not in ("none", "drop", "reviewed") and given is None:
-        in_arrays = how == "relabel" and audit.kind in _KINDS
-        raise SettingError(
-            f"the cure {how!r} needs one class for each sample, and the labels of this audit are "
-            f"{_KINDS.get(str(audit.kind), 'not known')}: use 'drop'{IN_ARRAYS if in_arrays else ''}"
-        )
     labels = np.zeros(len(audit), dtype=np.int64) if given is None else given
-    if audit.kind == "pair" and how == "soft":
-        raise SettingError("a pair has no soft target: use 'drop', 'relabel' (which swaps) or 'weight'")
     if how == "none":
         return none(labels)
     reviewed = Reviewed.of(audit) if reviewed is None else reviewed
+    in_parts = reviewed.part_labels if how == "relabel" else None
+    if how not in ("drop", "reviewed") and given is None and in_parts is None:
+        raise SettingError(
+            f"the cure {how!r} needs one class for each sample, and the labels of this audit are "
+            f"{WORDS.get(str(audit.kind), 'not known')}: use 'drop'"
+            + (IN_PARTS if how == "relabel" and audit.kind in WORDS else "")
+        )
+    if audit.kind == "pair" and how == "soft":
+        raise SettingError("a pair has no soft target: use 'drop', 'relabel' (which swaps) or 'weight'")
     if how == "reviewed" and not len(reviewed):
         raise SettingError(f"nobody has decided about these samples: gradsift review {audit.run.path} asks people")
+    if in_parts is not None:
+        new = in_parts.stored(suggested_parts(audit, _chosen(audit, share, None)))
+        return reviewed.over(Cure("relabel", labels, np.arange(len(audit)), parts=new))
     cure = _by_model(audit, how, labels, given, share, trajectory)
     if audit.kind == "pair":
         named = audit.details.get("encoding") or {}
@@ -106,10 +111,8 @@ def _by_model(
     return _softened(audit, labels, trajectory)
 
 
-IN_ARRAYS = ". In Python, gradsift.correct(audit, (X, y), how='relabel') puts what is suggested into arrays"
-"""What can be done with labels that are no classes."""
-_KINDS = {"multilabel": "several yes-or-no labels", "value": "values", "token": "classes of tokens"}
-"""Kinds of labels that are no classes, in words."""
+IN_PARTS = ", or give the data set: gradsift.correct(audit, train_set, how='relabel')"
+"""What else can be done with labels that are no classes."""
 
 
 def _given_labels(audit: AuditedRun) -> np.ndarray | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from gradsift.errors import DataError, RunDirectoryError
 from gradsift.table import AuditedRun
@@ -36,8 +37,8 @@ class Decision:
         reviewer: Who decided.
         kind: One of :data:`KINDS`.
         label: With ``relabel`` the right label: a class number; of several yes-or-no labels the classes that hold; of
-            tokens a label each; of regression the value. With ``ambiguous`` K probabilities, or ``None`` where nobody can
-            tell. ``None`` otherwise.
+            tokens a class for each labelled one; of regression the value, or one a target. With ``ambiguous`` K
+            probabilities, or ``None`` where nobody can tell. ``None`` otherwise.
         note: Free text.
         milliseconds: Time that it took, from the moment when the sample was shown.
         at: Time of the decision, ISO 8601.
@@ -87,11 +88,15 @@ class Labels:
         kind: ``"class"``, ``"multilabel"``, ``"value"``, ``"pair"``, or ``None`` where samples have no single
             kind of label.
         classes: Number of classes K; ``None`` where it is not known.
+        targets: Number of values of a sample, where labels are values.
+        tokens: Number of labelled tokens of each sample, shape (n,), where tokens have classes.
     """
 
     size: int
     kind: str | None
     classes: int | None
+    targets: int = 1
+    tokens: np.ndarray | None = field(default=None, compare=False)
 
     @classmethod
     def of_audit(cls, audit: AuditedRun) -> Labels:
@@ -109,7 +114,12 @@ class Labels:
                 classes = audit.run.statistic("prediction").shape[1]
             except RunDirectoryError:  # the run has stored no predictions
                 classes = len(audit.class_names) if audit.class_names else None
-        return cls(len(audit), kind, classes)
+        if kind == "token" and audit.tokens is not None:
+            counts = np.bincount(audit.tokens["position"].to_numpy(), minlength=len(audit))
+            return cls(len(audit), kind, audit.token_classes, tokens=counts)
+        given = audit.table["given_label"]
+        several = kind == "value" and pa.types.is_list(given.type) and given[0].is_valid
+        return cls(len(audit), kind, classes, targets=len(given[0]) if several else 1)
 
     def refuse_unfit(self, decision: Decision) -> None:
         """Refuses a decision that cannot be meant.
@@ -142,12 +152,12 @@ class Labels:
         if decision.at and not _is_time(decision.at):
             return f"was made at {decision.at!r}: give a time in ISO 8601, such as 2026-01-31T12:00:00+00:00"
         if decision.kind == "relabel":
-            return self._problem_of_label(decision.label)
+            return self._problem_of_label(decision.label, decision.position)
         if decision.kind == "ambiguous":
             return self._problem_of_distribution(decision.label)
         return None if decision.label is None else f"has a label, which {decision.kind!r} does not take: leave it out"
 
-    def _problem_of_label(self, label: Any) -> str | None:
+    def _problem_of_label(self, label: Any, position: int) -> str | None:
         if label is None:
             return "gives no label: 'relabel' needs the right one"
         if self.kind in NUMBERED:
@@ -157,8 +167,14 @@ class Labels:
             return None if fit else f"gives the labels {label!r}: give a list of classes, each once; {self._classes}"
         if self.kind == "value":
             values = label if isinstance(label, list) else [label]
-            fit = bool(values) and all(_is_finite(value) for value in values)
-            return None if fit else f"gives the value {label!r}: give a finite number"
+            fit = len(values) == self.targets and all(_is_finite(value) for value in values)
+            needed = "a finite number" if self.targets == 1 else f"a list of {self.targets} finite numbers"
+            return None if fit else f"gives the value {label!r}: give {needed}"
+        if self.tokens is not None:
+            count = int(self.tokens[position])
+            fit = isinstance(label, list) and len(label) == count and all(map(self._is_class, label))
+            needed = f"a list with a class for each of its {count} labelled tokens"
+            return None if fit else f"gives the labels {label!r:.200}: give {needed}; {self._classes}"
         try:
             json.dumps(label, allow_nan=False)
         except (TypeError, ValueError):

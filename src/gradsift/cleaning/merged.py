@@ -84,6 +84,24 @@ def merge(decisions: Decisions, brought: Iterable[Decision], content: SampleCont
     return Merged([placement.decision for placement in added], len(placed) - len(added), moved, unmatched)
 
 
+def with_content(brought: Iterable[Decision], content: SampleContent) -> list[Decision]:
+    """Decisions as other programs write them, with the hash of the sample at their position where they have none.
+
+    Args:
+        brought: The decisions.
+        content: Hashes of the run's samples.
+
+    Returns:
+        The decisions, each with a hash, unless its position is outside of the data set.
+    """
+    return [
+        replace(decision, content=content.hash(decision.position))
+        if not decision.content and 0 <= decision.position < len(content)
+        else decision
+        for decision in brought
+    ]
+
+
 @dataclass(frozen=True)
 class _Placed:
     """A decision at the position where its sample stands now, and whether it stood elsewhere."""

@@ -8,8 +8,8 @@
   no more than a guess teaches the guess, and one sample less costs little.
 * *skip* says nothing.
 
-Labels that are no classes (several yes-or-no labels, values, tokens) are not written into data sets: a sample whose label
-is wrong goes, and an export holds the right one.
+Labels that are no classes (several yes-or-no labels, values, tokens) are written as the data set stores them; where it is
+not at hand, a sample whose label is wrong goes, and an export holds the right one.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from gradsift.cleaning.cure import Cure
 from gradsift.cleaning.decision import Decision
 from gradsift.cleaning.decisions import Decisions
+from gradsift.cleaning.part_labels import WORDS, PartLabels
 from gradsift.cleaning.sample_content import SampleContent
 from gradsift.data import Samples
 from gradsift.table import AuditedRun
@@ -39,27 +41,32 @@ class Reviewed:
         decisions: Position to decision, without those that skip.
         unmatched: Decisions about samples whose content is no longer what it was; they change nothing.
         of_classes: Whether labels are classes, or say which pairs are swapped.
+        part_labels: Of labels that are no classes, what writes them as the data set stores them, where it is at hand.
     """
 
     decisions: Mapping[int, Decision]
     unmatched: tuple[Decision, ...] = ()
     of_classes: bool = True
+    part_labels: PartLabels | None = None
 
     @classmethod
-    def of(cls, audit: AuditedRun, samples: Samples | None = None) -> Reviewed:
+    def of(cls, audit: AuditedRun, samples: Samples | None = None, *, label: str | None = None) -> Reviewed:
         """The decisions about an audit's samples; none where nobody has reviewed it.
 
         Args:
             audit: The audit.
             samples: The data set that was audited, in which each decision's sample is looked up by its content; without it
                 it is believed.
+            label: Column of labels that are no classes, where it has no usual name.
 
         Returns:
             The decisions. What does not match is logged.
         """
+        of_classes = audit.kind in NUMBERED
+        part_labels = PartLabels(audit, samples, label) if audit.kind in WORDS and samples is not None else None
         stored = Decisions.of(audit)
         if stored is None:
-            return cls({}, (), audit.kind in NUMBERED)
+            return cls({}, (), of_classes, part_labels)
         with stored:
             standing = {place: decision for place, decision in stored.current().items() if decision.kind != "skip"}
         content = SampleContent(audit, samples)
@@ -70,7 +77,7 @@ class Reviewed:
                 "%d decisions are about samples that are no longer what they were, and change nothing (positions %s)",
                 *(len(unmatched), ", ".join(str(decision.position) for decision in unmatched[:10])),
             )
-        return cls({place: standing[place] for place in sorted(fits)}, unmatched, audit.kind in NUMBERED)
+        return cls({place: standing[place] for place in sorted(fits)}, unmatched, of_classes, part_labels)
 
     def __len__(self) -> int:
         """Number of decisions that fit."""
@@ -122,9 +129,11 @@ class Reviewed:
         kept = np.zeros(len(cure), dtype=bool)
         kept[cure.kept] = True
         relabelled, classes = self.relabelled
-        untold = () if self.of_classes else ("relabel",)
+        parts = self._parts(cure)
+        untold = () if self.of_classes or parts is not None else ("relabel",)
         kept[self.positions("keep")] = True
         kept[relabelled] = True
+        kept[list(parts or ())] = True
         kept[self.positions("drop", *untold, *(() if by_numbers else ("ambiguous",)))] = False
         lost = np.setdiff1d(cure.given, cure.given[kept])
         if self.of_classes and len(lost) and cure.pairs is None:
@@ -134,6 +143,7 @@ class Reviewed:
             how="reviewed" if cure.how == "none" else cure.how,
             kept=np.flatnonzero(kept),
             labels=self._labels(cure, relabelled, classes),
+            parts=parts or None,
             targets=None if cure.targets is None else self.targets(cure.targets, cure.given),
             weights=None if cure.weights is None else self._weights(cure.weights, cure.given),
         )
@@ -155,6 +165,14 @@ class Reviewed:
             if self.decisions[place].label is not None:
                 new[place] = self.decisions[place].label
         return new
+
+    def _parts(self, cure: Cure) -> dict[int, Any] | None:
+        """New labels that are no classes, of the cure and of people; ``None`` where these cannot be written."""
+        decided = {place: one.label for place, one in self.decisions.items() if one.kind == "relabel"}
+        if self.of_classes or (decided and self.part_labels is None):
+            return None
+        of_cure = {place: label for place, label in (cure.parts or {}).items() if place not in self.decisions}
+        return of_cure | (self.part_labels.stored(decided) if self.part_labels is not None else {})
 
     def _labels(self, cure: Cure, relabelled: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
         if cure.targets is not None or (cure.labels is None and not len(relabelled)):

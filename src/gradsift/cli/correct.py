@@ -81,7 +81,7 @@ def correct(
     pretrained = source.load_pretrained() if train is not None and source.is_pretrained else None
     samples = audit.samples_of(source.load_data(pretrained=pretrained).dataset)
     trajectory = source.trajectory if how in ("soft", "auto") else None
-    choice, reviewed = None, Reviewed.of(audit, samples)
+    choice, reviewed = None, Reviewed.of(audit, samples, label=source.label)
     if how == "auto":
         choice = choose_cure(
             audit, samples.source, train_fn=train_function, trainings=trainings, folds=folds, frozen=frozen,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,25 @@ def with_columns(rows: Any, columns: Mapping[str, Any]) -> Any:
     for name, column in columns.items():
         rows = rows.add_column(name, column)
     return rows
+
+
+def refuse_unheld(name: str, values: Iterable[Any], kind: pa.DataType) -> None:
+    """Refuses new values that a column's type cannot hold, which pyarrow would round or fail to write.
+
+    Args:
+        name: The column.
+        values: The new values.
+        kind: Its type.
+
+    Raises:
+        DataError: A value does not fit.
+    """
+    try:
+        pa.array(list(values)).cast(kind)
+    except (pa.ArrowException, OverflowError) as error:
+        raise DataError(
+            f"the column {name!r} cannot hold a new label ({error}): give the column a type that can, such as floats"
+        ) from error
 
 
 def as_column(values: np.ndarray) -> pa.Array:

@@ -6,7 +6,6 @@ import logging
 from typing import Any, Literal
 
 from gradsift.cleaning.corrected import apply
-from gradsift.cleaning.corrected_parts import relabel_parts
 from gradsift.cleaning.cure import Cure, How
 from gradsift.cleaning.cures_of import cure_of
 from gradsift.cleaning.reviewed import Reviewed
@@ -22,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 UNPROVEN = "Whether this helps is not proven: train with and without it, gradsift.verify(..., arms=[{how!r}])"
 """What is said of a cure that the user names."""
-UNPROVEN_PARTS = "Whether this helps is not proven: train with and without it, and compare both on a test set"
-"""The same of new labels of a kind that :func:`~gradsift.verify` cannot retrain with."""
 
 
 def correct(
@@ -57,8 +54,8 @@ def correct(
         how: ``"drop"``: without what is flagged; ``"relabel"``: what is flagged gets its suggested label;
             ``"soft"``: probabilities of the true class as targets; ``"weight"``: the probability that the label is right
             as weight of the loss; ``"reviewed"``: what people have decided alone; ``"none"``: as it is. Every class keeps a
-            sample. All but drop and reviewed need one class a sample; relabel also takes several labels, values and tokens
-            in arrays. ``"auto"``: what :func:`~gradsift.choose_cure` chooses by held-out samples, or nothing; a
+            sample. Soft and weight need one class a sample; the others take several labels, values and tokens, too.
+            ``"auto"``: what :func:`~gradsift.choose_cure` chooses by held-out samples, or nothing; a
             :class:`~gradsift.cleaning.cure.Cure`, such as that of an earlier choice: itself.
         train_fn: With ``"auto"``: the training, ``train_fn(dataset, seed=seed)``; without it, heads on stored features
             choose.
@@ -84,10 +81,7 @@ def correct(
         given = [*(["train_fn"] if train_fn is not None else []), *options]
         raise SettingError(f"{', '.join(given)} belongs to how='auto', which chooses; given how={how!r}")
     samples = audit.samples_of(train_set)
-    reviewed = Reviewed.of(audit, samples)
-    if how == "relabel" and share is None and not reviewed.decisions and _suggests(audit):
-        logger.warning(UNPROVEN_PARTS)
-        return relabel_parts(train_set, audit.table, audit.tokens)
+    reviewed = Reviewed.of(audit, samples, label=label)
     if isinstance(how, Cure):
         cure = how
     elif how == "auto":
@@ -103,11 +97,3 @@ def correct(
         if how != "none":
             logger.warning(UNPROVEN.format(how=how))
     return apply(cure, samples.source, label=label, class_names=audit.class_names)
-
-
-def _suggests(audit: AuditedRun) -> bool:
-    """Whether a detector of several labels, values or tokens has said what it suggests for what is flagged."""
-    if audit.kind not in ("token", "multilabel", "value"):
-        return False
-    told = {f"score_{name}" for name in ("multilabel_posterior", "value_posterior")}
-    return audit.tokens is not None or bool(told & set(audit.table.column_names))

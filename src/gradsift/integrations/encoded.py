@@ -222,6 +222,21 @@ class Labels:
         """Word to class number, in plain values for the manifest."""
         return self._label2id or None
 
+    def stored(self, number: int, like: Any) -> Any:
+        """A class as the rows have it: the reverse of :meth:`number`.
+
+        Args:
+            number: The class number.
+            like: Another label of the rows: a word or a number.
+
+        Returns:
+            That word where it means the same class; else the name of the class, or its number in the rows.
+        """
+        if isinstance(like, str):
+            same = self._number_of(like) == number
+            return like if same or self.names is None else self.names[number]
+        return number if self._renumber is None else self._renumber.index(number)
+
     def number(self, value: Any, position: int) -> Any:
         """The class number, value or list of numbers of a label.
 

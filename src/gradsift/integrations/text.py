@@ -182,7 +182,49 @@ class TextSet(TokenizedSet):
 
     def encode(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
         """Tokens with their mask, and the label."""
-        label = self._labels.number(row[self.label], position)
+        return self._encoded(row, position, self._labels.number(row[self.label], position))
+
+    def label_places(self, position: int) -> list[int]:
+        """Where the labels of a sample's labelled tokens stand in its row's list of labels.
+
+        Args:
+            position: Position of the sample.
+
+        Returns:
+            One place a labelled token, in order; words that were cut off, or make no token, have none.
+        """
+        row = self.row(position)
+        numbers = self._labels.number(row[self.label], position)
+        if not isinstance(numbers, list):
+            return []
+        places = self._encoded(row, position, list(range(len(numbers))))["labels"]
+        return [place for place in places if place != NO_TARGET and numbers[place] != NO_TARGET]
+
+    def stored_class(self, number: int, like: Any) -> Any:
+        """A class as the rows have it.
+
+        Args:
+            number: Its number in the model's output.
+            like: Another label of the rows: a word or a number.
+
+        Returns:
+            The word or number.
+        """
+        return self._labels.stored(number, like)
+
+    def words(self, position: int) -> list[str] | None:
+        """The words of a sample, where each of them has a label.
+
+        Args:
+            position: Position of the sample.
+
+        Returns:
+            The words; ``None`` where rows hold texts as a whole, or tokens.
+        """
+        texts = self.row(position)[self._text[0]] if self._text else None
+        return None if texts is None or isinstance(texts, str) else [str(word) for word in texts]
+
+    def _encoded(self, row: Mapping[str, Any], position: int, label: Any) -> dict[str, Any]:
         if not self._text:
             given = {
                 name: self.cut(row[name], position)

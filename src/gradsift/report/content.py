@@ -112,6 +112,9 @@ def _of_columns(sample: Mapping[Any, Any], feature_names: list[str] | None) -> C
     if texts:
         return Content("text", " / ".join(texts))
     values = list(inputs.values())
+    words = next((value for value in values if _is_words(value)), None)
+    if words is not None:
+        return Content("text", " ".join(words))
     if len(values) > 1 and all(isinstance(value, int | float) for value in values):  # a row of a table
         return Content("features", np.array(values), list(inputs))
     return content_of(values[0], feature_names) if values else Content("text", "")
@@ -138,6 +141,11 @@ def _is_chat(value: Any) -> bool:
     return (
         isinstance(value, list) and bool(value) and all(isinstance(part, Mapping) and "role" in part for part in value)
     )
+
+
+def _is_words(value: Any) -> bool:
+    """Whether a column holds a sentence as a list of words."""
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(word, str) for word in value)
 
 
 def _words(content: Any) -> str:

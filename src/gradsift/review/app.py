@@ -22,6 +22,7 @@ from gradsift.printable import printable
 from gradsift.report.template import fill
 from gradsift.review.book import STATES
 from gradsift.review.desk import Desk
+from gradsift.review.files import OFFERED, exported, imported
 from gradsift.review.keys import ACTIONS
 from gradsift.review.queue import SCOPES, Query
 
@@ -50,10 +51,12 @@ def make_app(desk: Desk) -> Starlette:
         "/card/{position:int}": _card,
         "/header": _header,
         "/conflicts": _conflicts,
+        "/export/{name}": _export,
     }
     actions = {"/decide": _decide, "/undo": _undo, "/redo": _redo, "/relearn": _relearn}
     routes: list[Any] = [Route(path, _answering(desk, make), methods=["GET"]) for path, make in pages.items()]
     routes += [Route(path, _taking(desk, make), methods=["POST"]) for path, make in actions.items()]
+    routes.append(Route("/import/{name}", _bringing(desk), methods=["POST"]))
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
     return Starlette(routes=routes, exception_handlers={GradsiftError: _explained, Exception: _failed})
 
@@ -82,8 +85,21 @@ def _taking(desk: Desk, make: Callable[[Desk, str, dict[str, Any]], dict[str, An
     return answer
 
 
+def _bringing(desk: Desk) -> Callable[[Request], Any]:
+    """The endpoint that takes a file of decisions."""
+
+    async def answer(request: Request) -> Response:
+        name, content, scope = request.path_params["name"], await request.body(), request.scope
+        words = await run_in_threadpool(
+            imported, desk, name, content, scope["reviewer"], of_all=scope["started_the_server"]
+        )
+        return JSONResponse({"words": printable(words)})
+
+    return answer
+
+
 def _page(desk: Desk, request: Request) -> Response:
-    choices = {"reviewer": request.scope["reviewer"], "scopes": SCOPES, "states": STATES}
+    choices = {"reviewer": request.scope["reviewer"], "scopes": SCOPES, "states": STATES, "formats": OFFERED}
     return HTMLResponse(_filled("page.html.j2", desk.about() | choices))
 
 
@@ -101,6 +117,7 @@ def _state(desk: Desk, request: Request) -> Response:
             "words": words,
             "classes": [printable(name) for name in desk.cards.classes],
             "kind": desk.audit.kind,
+            "targets": desk.book.decisions.labels.targets,
             "reviewer": request.scope["reviewer"],
         }
     )
@@ -128,6 +145,12 @@ def _header(desk: Desk, request: Request) -> Response:
 
 def _conflicts(desk: Desk, request: Request) -> Response:
     return HTMLResponse(_filled("conflicts.html.j2", {"conflicts": desk.conflicts()}))
+
+
+def _export(desk: Desk, request: Request) -> Response:
+    name, content = exported(desk, request.path_params["name"])
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 def _decide(desk: Desk, reviewer: str, content: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradsift.cleaning.decision import KINDS, Decision
 from gradsift.cleaning.decisions import Decisions
+from gradsift.cleaning.merged import Merged, merge, with_content
 from gradsift.cleaning.review_numbers import WRONG, Standing
 from gradsift.cleaning.sample_content import SampleContent
 from gradsift.errors import SettingError
@@ -103,6 +104,24 @@ class Book:
         step = self.decisions.add(decisions, request)
         self._settle(positions)
         return step
+
+    def bring(self, brought: Iterable[Decision]) -> Merged:
+        """Adds decisions that were made elsewhere; doing it again adds nothing.
+
+        Args:
+            brought: What is added; one without a hash of its content is matched by its position.
+
+        Returns:
+            What became of them.
+
+        Raises:
+            DataError: A decision cannot be meant for this run; none is saved.
+            RunDirectoryError: They cannot be saved.
+        """
+        with self._reading:
+            merged = merge(self.decisions, with_content(brought, self._content), self._content)
+        self._settle(sorted({decision.position for decision in merged.added}))
+        return merged
 
     def turn_back(self, reviewer: str, action: str, request: str = "") -> list[int]:
         """Undoes or redoes one step of a reviewer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from gradsift.report import render_sample
 from gradsift.report.highlights import Highlight
 from gradsift.report.page import class_name
 from gradsift.report.tokens import render_tokens
+from gradsift.review.labels import as_decided
 from gradsift.review.neighbours import SHOWN, Beside
+from gradsift.review.sentences import Sentences, Word
 from gradsift.table import AuditedRun
 from gradsift.table.findings import DUPLICATE_GROUP
 from gradsift.tasks import NUMBERED
@@ -50,6 +52,7 @@ class Cards:
         self._samples = None if samples is None else samples.raw
         self._predictions = evidence.predictions if audit.kind in NUMBERED else None
         self._reading = reading
+        self._sentences = None if audit.tokens is None else Sentences(audit, samples)
         self.classes = self._class_names(evidence.predictions)
 
     def card(self, position: int) -> dict[str, Any]:
@@ -65,11 +68,12 @@ class Cards:
         near = self._beside.nearest(position)
         others = [other for other, _ in near]
         return row | {
-            "preview": self._preview(position),
+            "preview": self._preview(position) if self._sentences is None else Markup(""),
+            "words": self._words(position),
             "tokens": position in self._highlights,
             "choices": self._choices(position, row["labels"], others),
             "neighbours": [self._small(other) | {"cosine": cosine} for other, cosine in near],
-            "agree": sum(self._label(other) == row["labels"]["given"] for other in others),
+            "agree": sum(self._label(other) == row["given_label"] for other in others),
             "searched": self._beside.searched,
             "alike": [self._small(other) for other in self._alike(position)],
             "duplicates": [self._small(other) for other in self._beside.duplicates(position)],
@@ -82,11 +86,26 @@ class Cards:
             position: The sample.
 
         Returns:
-            Column to value, with the labels also as names of classes (``given``, ...), and as numbers under ``labels``.
+            Column to value, with the labels also as names of classes (``given``, ...), and as decisions have them under
+            ``labels``.
         """
         row = self._audit.table.slice(position, 1).to_pylist()[0]
         names = {key: class_name(self._audit, row[f"{key}_label"]) for key in ("given", "predicted", "suggested")}
-        return row | names | {"labels": {key: row[f"{key}_label"] for key in names}}
+        labels = {key: as_decided(self._audit, row[f"{key}_label"]) for key in names}
+        if self._sentences is not None:
+            labels |= {"given": self._sentences.given(position), "suggested": self._sentences.suggested(position)}
+        return row | names | {"labels": labels}
+
+    def given_tokens(self, position: int) -> list[int] | None:
+        """The given classes of a sample's labelled tokens.
+
+        Args:
+            position: The sample.
+
+        Returns:
+            One a token, in order; ``None`` where tokens have no classes.
+        """
+        return None if self._sentences is None else self._sentences.given(position)
 
     def duplicates(self, position: int) -> list[int]:
         """Samples with the same input and another label.
@@ -98,6 +117,12 @@ class Cards:
             Their positions.
         """
         return self._beside.duplicates(position)
+
+    def _words(self, position: int) -> list[Word]:
+        if self._sentences is None:
+            return []
+        with self._reading:
+            return self._sentences.words(position)
 
     def _small(self, position: int) -> dict[str, Any]:
         """A sample beside another one."""
@@ -149,11 +174,18 @@ class Cards:
         ]
 
     def _class_names(self, predictions: Any) -> list[str]:
-        """Names of all classes, by number; of several yes-or-no labels, likewise."""
+        """Names of all classes, by number; of several yes-or-no labels and of tokens, likewise."""
+        if self._sentences is not None:
+            return _named(self._audit.class_names, self._audit.token_classes)
         if self._audit.kind not in (*NUMBERED, "multilabel"):
             return []
         names = self._audit.class_names
         size = predictions.shape[1] if predictions is not None else len(names or ())
         if not size and self._audit.kind == "class":
             size = 1 + int(pc.max(self._audit.table["given_label"]).as_py() or 0)
-        return [names[label] if names is not None and label < len(names) else str(label) for label in range(size)]
+        return _named(names, size)
+
+
+def _named(names: Sequence[str] | None, size: int) -> list[str]:
+    """A name for each class: its number where there is no other."""
+    return [names[label] if names is not None and label < len(names) else str(label) for label in range(size)]

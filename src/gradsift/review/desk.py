@@ -19,6 +19,7 @@ from gradsift.review.book import Book
 from gradsift.review.cards import Cards
 from gradsift.review.header import header
 from gradsift.review.keys import default_keys
+from gradsift.review.labels import decision_words
 from gradsift.review.neighbours import Beside
 from gradsift.review.order import expected_worth
 from gradsift.review.queue import Query, Queue
@@ -27,7 +28,6 @@ from gradsift.table import AuditedRun, evidence_of
 
 TIMED = 10
 """Fewest decisions whose median time is believed."""
-KIND_WORDS = {"keep": "keep", "drop": "drop", "relabel": "relabel", "ambiguous": "ambiguous", "skip": "skipped"}
 
 
 class Desk:
@@ -40,6 +40,10 @@ class Desk:
         keys: Action to keys.
         second_reading: Share of decided samples that the other reviewers read, too.
         groups: Name to what gives the group of each sample, by which the queue can be ordered.
+
+    Attributes:
+        samples: The data set by position, where it is at hand.
+        reading: Held while samples are read, for data sets that threads cannot share.
 
     Raises:
         DataError: The data set is not the one that was audited.
@@ -56,15 +60,15 @@ class Desk:
         groups: dict[str, Callable[[], np.ndarray]] | None = None,
     ) -> None:
         samples = None if train_set is None else audit.samples_of(train_set)
-        reading = threading.Lock()
+        self.samples, self.reading = samples, threading.Lock()
         evidence = evidence_of(audit)
         self._kinds = np.asarray(audit.table["reason_kind"].to_pylist())
         beside = Beside(evidence, self._kinds, samples)
         self.audit, self.keys = audit, keys or default_keys()
         self.has_samples = samples is not None
-        self.cards = Cards(audit, evidence, beside, samples, read_highlights(audit.run), reading)
+        self.cards = Cards(audit, evidence, beside, samples, read_highlights(audit.run), self.reading)
         self.book = Book(
-            decisions, audit, SampleContent(audit, samples), second_reading=second_reading, reading=reading
+            decisions, audit, SampleContent(audit, samples), second_reading=second_reading, reading=self.reading
         )
         orders = dict(groups or {})
         if beside.searched:
@@ -164,7 +168,9 @@ class Desk:
             "card": self.cards.card(position),
             "decision": self.words(reviewer, position),
             "note": decision.note if decision is not None else "",
+            "said": decision.label if decision is not None and decision.kind == "relabel" else None,
             "has_samples": self.has_samples,
+            "classes": self.cards.classes,
             "drawn": not self.queue.flagged[position],
         }
 
@@ -190,15 +196,7 @@ class Desk:
         Returns:
             Such as ``relabel to dog``.
         """
-        label, classes = decision.label, self.cards.classes
-        if decision.kind == "relabel" and self.audit.kind == "multilabel":
-            return "relabel to " + (", ".join(classes[number] for number in label) or "none")
-        if decision.kind == "relabel":
-            return f"relabel to {class_name(self.audit, label)}"
-        if decision.kind == "ambiguous" and label is not None:
-            likely = sorted((number for number, share in enumerate(label) if share), key=lambda number: -label[number])
-            return "ambiguous: " + ", ".join(f"{classes[number]} {100 * label[number]:.0f} %" for number in likely)
-        return KIND_WORDS[decision.kind]
+        return decision_words(self.audit, self.cards.classes, decision, self.cards.given_tokens(decision.position))
 
     def conflicts(self) -> list[dict[str, Any]]:
         """Samples about which reviewers differ, with what each has said."""

@@ -13,7 +13,7 @@ from pyarrow import ArrowException
 from gradsift.cleaning.decision import Decision, now
 from gradsift.cleaning.decisions import Decisions
 from gradsift.cleaning.learned import prior_probabilities
-from gradsift.cleaning.merged import Merged, merge
+from gradsift.cleaning.merged import Merged, merge, with_content
 from gradsift.cleaning.sample_content import SampleContent
 from gradsift.data import Samples
 from gradsift.errors import DataError, GradsiftError, SettingError
@@ -122,14 +122,8 @@ def import_decisions(
         RunDirectoryError: The run's decisions cannot be written.
     """
     brought, content = read_decisions(audit, source, format_name=format_name), SampleContent(audit, samples)
-    brought = [
-        replace(decision, content=content.hash(decision.position))
-        if not decision.content and 0 <= decision.position < len(audit)
-        else decision
-        for decision in brought
-    ]
     with Decisions.open(audit.run.path) as decisions:
-        return merge(decisions, brought, content)
+        return merge(decisions, with_content(brought, content), content)
 
 
 def _items(

@@ -31,8 +31,11 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 SHORTEST = 32
 """Fewest characters of a token that a file gives."""
-LARGEST_BODY = 16 * 2**20
-"""Most bytes of a request: a selection of a million positions."""
+LARGEST_BODY = {"application/json": 16 * 2**20, "application/octet-stream": 256 * 2**20}
+"""Type of a request's body to its most bytes: a selection of a million positions, and a file of decisions.
+
+Browsers let no other site send these types without asking first.
+"""
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src data:; "
@@ -56,12 +59,14 @@ class Doors:
         lasting: Token to reviewer, for tokens that may be used again.
         once: Token to reviewer, for tokens that are void after their first use.
         sessions: Value of a cookie to reviewer.
+        by_link: Cookies of those who came by the printed link, which only who starts the server sees.
     """
 
     port: int
     lasting: dict[str, str] = field(default_factory=dict)
     once: dict[str, str] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
+    by_link: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -94,12 +99,14 @@ class Doors:
         with self._lock:
             known = _equal_key(self.once, token)
             reviewer = self.once.pop(known) if known is not None else None
-            if reviewer is None:
+            session = secrets.token_urlsafe(32)
+            if reviewer is not None:
+                self.by_link.add(session)
+            else:
                 known = _equal_key(self.lasting, token)
                 reviewer = self.lasting[known] if known is not None else None
             if reviewer is None:
                 return None
-            session = secrets.token_urlsafe(32)
             self.sessions[session] = reviewer
             return session
 
@@ -175,7 +182,9 @@ class Guard:
         request = Request(scope)
         response = self._refusal(request) or self._entrance(request)
         if response is None:
-            scope["reviewer"] = self._doors.reviewer_of(request.cookies.get(self._doors.cookie))
+            session = request.cookies.get(self._doors.cookie)
+            scope["reviewer"] = self._doors.reviewer_of(session)
+            scope["started_the_server"] = session in self._doors.by_link
             await self._app(scope, receive, _with_headers(send))
         else:
             await response(scope, receive, _with_headers(send))
@@ -188,11 +197,12 @@ class Guard:
         if request.method not in ("GET", "HEAD"):
             if request.headers.get("origin") != f"{request.url.scheme}://{host}":
                 return _no("Only the review page itself may change something.", 403)
-            if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-                return _no("Send JSON.", 415)
+            most = LARGEST_BODY.get(request.headers.get("content-type", "").partition(";")[0])
+            if most is None:
+                return _no("Send JSON, or a file as application/octet-stream.", 415)
             length = request.headers.get("content-length", "")
-            if not length.isdecimal() or int(length) > LARGEST_BODY:
-                return _no(f"Send at most {LARGEST_BODY >> 20} MiB, and say how much.", 413)
+            if not length.isdecimal() or int(length) > most:
+                return _no(f"Send at most {most >> 20} MiB, and say how much.", 413)
         elif request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return _no("Another site has asked for this: open the link that the review server has printed.", 403)
         return None

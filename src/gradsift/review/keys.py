@@ -46,6 +46,7 @@ ACTIONS = {
     "search": Action(("/",), "search"),
     "table": Action(("t",), "table or card"),
     "learn": Action(("r",), "learn from all decisions, and put what is left into another order"),
+    "files": Action(("o",), "export all decisions as a file, or import some"),
     "help": Action(("?",), "this list"),
 }
 """Name to action; digits 0 to 9 give the label that carries the digit."""

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gradsift.data import Samples, has_fingerprint
 from gradsift.errors import DataError, RunDirectoryError, SettingError
@@ -140,10 +141,18 @@ class AuditedRun:
         """Positions of the samples that are not flagged, in order."""
         return np.flatnonzero(~self.table["flagged"].to_numpy())
 
-    @property
+    @cached_property
     def tokens(self) -> pa.Table | None:
         """A row a token (:data:`gradsift.table.tokens.TOKEN_COLUMNS`), of token classification; ``None`` elsewhere."""
         return self.run.read_table(TOKENS) if (self.run.path / TOKENS).is_file() else None
+
+    @property
+    def token_classes(self) -> int:
+        """Number of classes of tokens: of their names, or of the labels that occur."""
+        if self.tokens is None:
+            return 0
+        seen = [1 + int(pc.max(self.tokens[f"{name}_label"]).as_py() or 0) for name in ("given", "predicted")]
+        return max(len(self.class_names or ()), *seen)
 
     @property
     def gradients(self) -> StoredMatrix:

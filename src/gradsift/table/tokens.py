@@ -20,6 +20,51 @@ TOKEN_COLUMNS = {
 """Column of ``tokens.parquet`` to its meaning."""
 
 
+class TokenRows:
+    """The rows of a table of tokens, by sample.
+
+    Args:
+        table: What :func:`build_token_table` gave.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        positions = table["position"].to_numpy()
+        if (np.diff(positions) < 0).any():
+            table = table.sort_by([("position", "ascending"), ("token", "ascending")])
+            positions = table["position"].to_numpy()
+        self._table, self._positions = table, positions
+
+    def of(self, position: int) -> pa.Table:
+        """The labelled tokens of a sample.
+
+        Args:
+            position: The sample.
+
+        Returns:
+            Their rows, in order.
+        """
+        start, stop = np.searchsorted(self._positions, [position, position + 1])
+        return self._table.slice(start, stop - start)
+
+    def suggested(self, positions: Sequence[int] | np.ndarray) -> dict[int, list[int]]:
+        """The labels of tokens with the suggested ones in their place.
+
+        Args:
+            positions: Samples to look at.
+
+        Returns:
+            Position to a class for each labelled token, of samples with a flagged one.
+        """
+        flagged = np.unique(self._positions[self._table["flagged"].to_numpy()])
+        found = {}
+        for position in np.intersect1d(positions, flagged).tolist():
+            rows = self.of(position)
+            found[position] = (
+                rows["suggested_label"].combine_chunks().fill_null(rows["given_label"].combine_chunks()).to_pylist()
+            )
+        return found
+
+
 def build_token_table(
     samples: np.ndarray,
     places: np.ndarray,

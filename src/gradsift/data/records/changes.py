@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +21,14 @@ class Changes:
         added: Name to values, shape (n,) or (n, K).
         label: Column of labels in which some are replaced; the given ones stand beside in ``gradsift_given_label``.
         like: Position of a record to that of one whose label it gets.
+        values: Position of a record to its new label, as numbers, words and lists of them.
     """
 
     size: int
     added: Mapping[str, np.ndarray] = field(default_factory=dict)
     label: str | None = None
     like: Mapping[int, int] = field(default_factory=dict)
+    values: Mapping[int, Any] = field(default_factory=dict)
 
     def given_name(self, names: Sequence[str]) -> str | None:
         """The column that keeps the given labels; ``None`` where the file has it already, or none is replaced.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -100,7 +101,7 @@ class CsvFile(LinesFile):
             place = self._columns.index(label)
             beside = [] if given is None else [fields[place]]
             if new:
-                fields[place] = new[0]
+                fields[place] = new[0] if isinstance(new[0], str) else json.dumps(new[0])
                 text = self._line(fields) + text[len(text.rstrip("\r\n")) :]
         return self._longer(text, self._line([*beside, *texts.values()])).encode()
 

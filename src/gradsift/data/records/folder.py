@@ -60,6 +60,8 @@ class ImageFiles(Records):
                 f"a folder of images has no place for {', '.join(changes.added)}: drop or relabel, or use Python, where "
                 "gradsift.correct gives a data set with them"
             )
+        if changes.values:
+            raise DataError("a folder of images by class holds one class an image: there is no place for other labels")
         self._refuse_inside(output)
         self._refuse_other(np.ones(changes.size, dtype=bool))
         with new_folder(output) as aside:

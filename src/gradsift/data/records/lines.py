@@ -105,6 +105,7 @@ class LinesFile(Table):
             copy.write(self._with_names(changes.new_names(self.names)))
             for place, raw in enumerate(self._raw()):
                 new = (values[changes.like[place]],) if place in changes.like else ()
+                new = (changes.values[place],) if place in changes.values else new
                 copy.write(self._with_values(raw, label, new, given, changes.texts(place)))
 
     def _raw(self) -> Iterator[bytes]:

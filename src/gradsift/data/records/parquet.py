@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gradsift.data.added_columns import as_column
+from gradsift.data.added_columns import as_column, refuse_unheld
 from gradsift.data.records.access import BlockReader, RowReader
 from gradsift.data.records.base import BLOCK, Table, refuse_twice
 from gradsift.data.records.changes import Changes
@@ -142,7 +142,7 @@ class ParquetFile(Table):
                 if label is not None and labels is not None:
                     like = [changes.like.get(place, place) for place in range(start, stop)]
                     columns |= {} if given is None else {given: columns[label]}
-                    columns[label] = labels.take(pa.array(like)).combine_chunks()
+                    columns[label] = _replaced(labels.take(pa.array(like)).combine_chunks(), changes, label, start)
                 columns |= {name: as_column(values[start:stop]) for name, values in changes.added.items()}
                 writer.write_table(pa.table([columns[name] for name in schema.names], schema=schema))
                 start = stop
@@ -174,6 +174,20 @@ class ParquetFile(Table):
                 yield file
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{self.path} is no readable parquet file ({error})") from error
+
+
+def _replaced(labels: pa.Array, changes: Changes, name: str, start: int) -> pa.Array:
+    """Labels of rows from some position on, with the new ones in their place."""
+    new = {
+        place - start: changes.values[place] for place in range(start, start + len(labels)) if place in changes.values
+    }
+    if not new:
+        return labels
+    refuse_unheld(name, new.values(), labels.type)
+    values = labels.to_pylist()
+    for place, value in new.items():
+        values[place] = value
+    return pa.array(values, labels.type)
 
 
 class _RowGroups(BlockReader):

@@ -6,6 +6,13 @@ export async function get(path) {
   return answer.headers.get("content-type").includes("json") ? answer.json() : answer.text();
 }
 
+// A file as it is.
+export async function send(path, file) {
+  const answer = await fetch(path, { method: "POST", headers: { "content-type": "application/octet-stream" }, body: file });
+  if (!answer.ok) throw new Error(await reason(answer));
+  return answer.json();
+}
+
 async function reason(answer) {
   const text = await answer.text();
   try {

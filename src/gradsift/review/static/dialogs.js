@@ -1,8 +1,10 @@
 // What is asked beside the card: a label by its name, shares of classes, a note. Each gives a promise of the answer.
 
+import { send } from "./api.js";
+
 const by = (id) => document.getElementById(id);
 
-function asked(dialog, focus) {
+export function asked(dialog, focus) {
   const before = document.activeElement;
   dialog.returnValue = "cancel";
   dialog.showModal();
@@ -21,23 +23,46 @@ function asked(dialog, focus) {
 
 export const isOpen = () => document.querySelector("dialog[open]") !== null;
 
-// The label that a reviewer gives: a class number, a list of them, or a value; undefined where they give none.
-export async function askLabel(kind, classes, given) {
-  by("one-of").hidden = by("options").hidden = kind !== "class";
+// The label that a reviewer gives: a class number, a list of them, or values; undefined where they give none.
+export async function askLabel(kind, classes, now, targets) {
+  by("one-of").hidden = by("options").hidden = !["class", "pair"].includes(kind);
   by("several").hidden = kind !== "multilabel";
-  by("number").hidden = kind !== "value";
-  if (kind === "value") {
-    by("value").value = Array.isArray(given) ? "" : (given ?? "");
-    const text = (await asked(by("labels"), by("value"))) ? by("value").value : "";
-    return text === "" ? undefined : Number(text);
-  }
-  if (kind === "multilabel") {
-    const boxes = classes.map((name, label) => checkbox(name, label, given?.[label] === 1));
-    by("several").replaceChildren(by("several").querySelector("legend"), ...boxes);
-    if (!(await asked(by("labels"), by("several").querySelector("input")))) return undefined;
-    return [...by("several").querySelectorAll("input:checked")].map((box) => Number(box.value));
-  }
+  by("numbers-of").hidden = kind !== "value";
+  if (kind === "value") return askValues([now ?? []].flat(), targets);
+  if (kind === "multilabel") return askSeveral(classes, now ?? []);
   return askClass(classes);
+}
+
+async function askValues(now, targets) {
+  const lines = Array.from({ length: targets }, (_, target) => {
+    const line = document.createElement("label");
+    const input = Object.assign(document.createElement("input"), { type: "number", step: "any", required: true, value: now[target] ?? "" });
+    line.append(targets > 1 ? `Target ${target}` : "Value", input);
+    return line;
+  });
+  by("numbers-of").replaceChildren(by("numbers-of").querySelector("legend"), ...lines);
+  const inputs = [...by("numbers-of").querySelectorAll("input")];
+  const given = await asked(by("labels"), inputs[0]);
+  by("numbers-of").replaceChildren(by("numbers-of").querySelector("legend")); // required fields of no other dialog
+  if (!given || inputs.some((input) => input.value === "")) return undefined;
+  return targets > 1 ? inputs.map((input) => Number(input.value)) : Number(inputs[0].value);
+}
+
+// A digit ticks its label, as it gives one on a card of classes.
+async function askSeveral(classes, now) {
+  const boxes = classes.map((name, label) => checkbox(name, label, now.includes(label)));
+  const digits = Math.min(10, classes.length);
+  boxes.slice(0, digits).forEach((line, digit) => line.append(" ", Object.assign(document.createElement("kbd"), { textContent: digit })));
+  by("several").replaceChildren(by("several").querySelector("legend"), ...boxes);
+  const inputs = [...by("several").querySelectorAll("input")];
+  by("several").onkeydown = (event) => {
+    if (!/^\d$/.test(event.key) || Number(event.key) >= digits) return;
+    event.preventDefault();
+    inputs[Number(event.key)].click();
+    inputs[Number(event.key)].focus();
+  };
+  if (!(await asked(by("labels"), inputs[0]))) return undefined;
+  return inputs.filter((box) => box.checked).map((box) => Number(box.value));
 }
 
 function checkbox(name, label, on) {
@@ -111,6 +136,26 @@ export async function askShares(classes, shown) {
 export async function askNote(text) {
   by("note-text").value = text;
   return (await asked(by("note"), by("note-text"))) ? by("note-text").value.trim() : text;
+}
+
+// imported() hears that decisions were added.
+export function showFiles(imported) {
+  by("imported").textContent = "";
+  by("import").onclick = async () => {
+    const file = by("import-file").files[0];
+    if (!file) return (by("imported").textContent = "Choose a file first.");
+    by("import").disabled = true;
+    by("imported").textContent = `Importing ${file.name} …`;
+    try {
+      by("imported").textContent = (await send(`/import/${by("import-format").value}`, file)).words;
+      imported();
+    } catch (error) {
+      by("imported").textContent = `Not imported: ${error.message}`;
+    }
+    by("import").disabled = false;
+    return undefined;
+  };
+  return asked(by("files"), by("files").querySelector("a"));
 }
 
 export function showHelp(words, keys) {

@@ -1,7 +1,8 @@
 // The review page: a list of positions, a card of the sample that stands in it, and a key for each decision.
 
 import { get, Saver } from "./api.js";
-import { askLabel, askNote, askShares, isOpen, showConflicts, showHelp } from "./dialogs.js";
+import { askLabel, askNote, askShares, isOpen, showConflicts, showFiles, showHelp } from "./dialogs.js";
+import { askTokens } from "./tagger.js";
 import { swipes } from "./swipes.js";
 import { Table } from "./table.js";
 
@@ -114,6 +115,8 @@ async function show(to) {
   by("where").textContent = `Sample ${sample.dataset.id}, ${number(place + 1)} of ${number(Math.max(total, rows.length))}: given ${sample.dataset.words}`;
   for (const button of by("card").querySelectorAll("[data-label]"))
     button.addEventListener("click", () => decide("relabel", Number(button.dataset.label)));
+  for (const button of by("card").querySelectorAll("[data-token]"))
+    button.addEventListener("click", () => relabelTokens(Number(button.dataset.token)));
   for (const button of by("card").querySelectorAll("[data-open]"))
     button.addEventListener("click", () => openAt(Number(button.dataset.open)));
   document.body.dataset.shown = position;
@@ -164,11 +167,8 @@ function saved(several, position, result) {
   header();
 }
 
-function isGiven(label) {
-  const given = JSON.parse(by("sample").dataset.given);
-  const same = Array.isArray(given) ? given.flatMap((on, one) => (on === 1 ? [one] : [])) : given;
-  return JSON.stringify(same) === JSON.stringify(label);
-}
+const shownOf = (name) => JSON.parse(by("sample")?.dataset[name] ?? "null");
+const isGiven = (label) => JSON.stringify(shownOf("given")) === JSON.stringify(label);
 
 function turnBack(action) {
   saver.push(
@@ -196,18 +196,32 @@ async function learnt({ decisions }) {
 }
 
 async function relabel() {
-  const label = await askLabel(config.kind, config.classes, JSON.parse(by("sample")?.dataset.given ?? "null"));
-  if (label !== undefined) decide("relabel", label);
+  if (config.kind === "token") return relabelTokens();
+  if (config.kind !== "value" && !config.classes.length) return say("This run holds no labels to choose from.");
+  const label = await askLabel(config.kind, config.classes, shownOf("said") ?? shownOf("given"), config.targets);
+  return label === undefined ? undefined : decide("relabel", label);
+}
+
+async function relabelTokens(at = null) {
+  if (picked.size || everything) return say("Tokens get their labels one sample at a time: select nothing first.");
+  const given = shownOf("given");
+  if (!shownOf("tokens") || !given.length) return say("This run holds no labels of tokens.");
+  const texts = [...by("card").querySelectorAll(".words li")].map((item) => item.querySelector("span").textContent);
+  const other = shownOf("suggested");
+  const flagged = other ? other.findIndex((label, place) => label !== given[place]) : 0;
+  const words = texts.map((text, place) => [text, shownOf("tokens")[place]]);
+  const labels = await askTokens(config.classes, words, given, other, shownOf("said") ?? given, at ?? Math.max(0, flagged));
+  return labels === undefined ? undefined : decide("relabel", labels);
 }
 
 function suggested() {
-  const label = JSON.parse(by("sample")?.dataset.suggested ?? "null");
+  const label = shownOf("suggested");
   if (label === null) return say("There is no suggested label: give another one.");
   return decide("relabel", label);
 }
 
 function halves() {
-  const labels = ["given", "suggested"].map((name) => JSON.parse(by("sample")?.dataset[name] ?? "null"));
+  const labels = ["given", "suggested"].map(shownOf);
   if (config.kind !== "class" || labels.includes(null)) return decide("ambiguous");
   return decide("ambiguous", config.classes.map((_, label) => (labels.includes(label) ? 0.5 : 0)));
 }
@@ -272,6 +286,7 @@ const does = {
   },
   table: () => setTable(by("table").hidden),
   learn: () => saver.push("/relearn", {}, learnt, say),
+  files: () => showFiles(() => saver.idle().then(reload).then(header)),
   help: () => showHelp(config.words, config.keys),
 };
 const BUTTONS = {
@@ -279,7 +294,7 @@ const BUTTONS = {
     keep: "Keep", suggested: "Suggested label", relabel: "Another label …", drop: "Drop", ambiguous: "Ambiguous", skip: "Skip",
   },
   moves: {
-    undo: "Undo", redo: "Redo", previous: "Before", next: "Next", table: "Table", learn: "Learn", select: "Select", note: "Note …", help: "Keys",
+    undo: "Undo", redo: "Redo", previous: "Before", next: "Next", table: "Table", learn: "Learn", select: "Select", note: "Note …", files: "Files …", help: "Keys",
   },
 };
 

@@ -1,0 +1,203 @@
+"""Labels that are no single class, as people and detectors say them, and as a data set stores them.
+
+What is said of several yes-or-no labels is the list of those that hold; of values the value, or one a target; of tokens a
+class for each labelled token of the sample, in order. A data set stores zeros and ones, numbers, and a label for every
+token or word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradsift.cleaning.corrected_set import label_of
+from gradsift.data import Samples
+from gradsift.errors import DataError, SettingError
+from gradsift.table import AuditedRun
+from gradsift.table.tokens import TokenRows
+
+WORDS = {"multilabel": "several yes-or-no labels", "value": "values", "token": "classes of tokens"}
+"""Kinds of labels that are no classes, in words."""
+
+
+class PartLabels:
+    """Turns labels that are no classes into what a data set stores.
+
+    Example:
+        >>> import gradsift, numpy as np, torch
+        >>> X, y = np.arange(20, dtype=np.float32)[:, None], np.arange(20, dtype=np.float32)[:, None]
+        >>> model = torch.nn.Linear(1, 1).eval()
+        >>> audit = gradsift.audit(model, (X, y), task="regression", contamination=0.1, show_progress=False)
+        >>> PartLabels(audit, audit.samples_of((X, y))).stored({3: 5.5})
+        {3: array([5.5], dtype=float32)}
+
+    Args:
+        audit: The audit.
+        samples: The data set that was audited.
+        label: Column of labels, where it has no usual name.
+    """
+
+    def __init__(self, audit: AuditedRun, samples: Samples, label: str | None = None) -> None:
+        self._audit, self._samples = audit, samples
+        own = samples.dataset if samples.raw is not samples else None
+        self._label = label or getattr(own, "label", None)
+
+    @cached_property
+    def _tokens(self) -> TokenRows | None:
+        return None if self._audit.tokens is None else TokenRows(self._audit.tokens)
+
+    def stored(self, labels: Mapping[int, Any]) -> dict[int, Any]:
+        """New labels as the data set stores them.
+
+        Args:
+            labels: Position to what is said.
+
+        Returns:
+            Position to a new label of the same form as the given one.
+
+        Raises:
+            DataError: The data set has no such label, or its column cannot hold it.
+        """
+        return {position: self._stored(position, label) for position, label in labels.items()}
+
+    def _stored(self, position: int, label: Any) -> Any:
+        given = label_of(self._samples.raw.sample(position), self._label)
+        old = _flat(given)
+        if self._audit.kind == "token":
+            return _like(given, self._of_tokens(position, label, old))
+        known = self._audit.table["given_label"][position].as_py()
+        _refuse_other(position, old, known)
+        if self._audit.kind == "multilabel":  # one that is not known stays so, unless it holds
+            held = set(label)
+            values = [one if _is_missing(one) and k not in held else int(k in held) for k, one in enumerate(old)]
+        else:
+            values = list(label) if isinstance(label, list) else [label]
+        if len(values) != len(old):
+            raise DataError(f"{len(values)} values for the {len(old)} targets at position {position}: give one each")
+        return _like(given, values)
+
+    def _of_tokens(self, position: int, label: Sequence[int], old: list[Any]) -> list[Any]:
+        """The labels of a sample's tokens or words, some of them new."""
+        if self._tokens is None:
+            raise DataError("this audit has no table of tokens: audit with the task 'token-classification'")
+        rows, rows_of_words = self._tokens.of(position), self._samples.dataset
+        places, stored_class = rows["token"].to_pylist(), self._class
+        if hasattr(rows_of_words, "label_places"):  # which may number classes otherwise, too
+            places, stored_class = rows_of_words.label_places(position), rows_of_words.stored_class
+        given, values = rows["given_label"].to_pylist(), list(old)
+        fits = len(places) == len(given) == len(label) and max(places, default=-1) < len(old)
+        if not fits or any(
+            stored_class(one, old[place]) != old[place] for place, one in zip(places, given, strict=True)
+        ):
+            raise DataError(
+                f"the labels of tokens at position {position} are not those that were audited: pass the same data set, or "
+                "name the column of labels"
+            )
+        for place, before, new in zip(places, given, label, strict=True):
+            values[place] = old[place] if new == before else stored_class(new, old[place])
+        return values
+
+    def _class(self, number: int, like: Any) -> Any:
+        """A class as the data set stores it."""
+        names = self._audit.class_names
+        return names[number] if isinstance(like, str) and names is not None else number
+
+
+def suggested_parts(audit: AuditedRun, positions: Sequence[int] | np.ndarray) -> dict[int, Any]:
+    """What an audit suggests in place of labels that are no classes.
+
+    Args:
+        audit: The audit.
+        positions: Samples to look at.
+
+    Returns:
+        Position to what is said, of those for which another label is suggested.
+
+    Raises:
+        SettingError: The audit suggests nothing at all.
+    """
+    if audit.kind == "token":
+        found = {} if audit.tokens is None else TokenRows(audit.tokens).suggested(positions)
+    else:
+        suggested = audit.table["suggested_label"]
+        found = {int(place): suggested[int(place)].as_py() for place in positions if suggested[int(place)].is_valid}
+        if audit.kind == "multilabel":
+            found = {place: labels_that_hold(values) for place, values in found.items()}
+    if not found and len(positions):
+        raise SettingError("no label is suggested by this audit for what is flagged: use 'drop'")
+    return found
+
+
+def labels_that_hold(values: Sequence[int | None]) -> list[int]:
+    """Zeros and ones as a list of labels.
+
+    Example:
+        >>> labels_that_hold([1, 0, None, 1])
+        [0, 3]
+
+    Args:
+        values: One of each label; ``None`` where it is not known.
+
+    Returns:
+        Numbers of the labels that hold.
+    """
+    return [label for label, value in enumerate(values) if value == 1]
+
+
+def _flat(given: Any) -> list[Any]:
+    """The values of a label: numbers or words of Python."""
+    if isinstance(given, dict):
+        return list(given.values())
+    if isinstance(given, Tensor | np.ndarray):
+        return list(given.reshape(-1).tolist())
+    if isinstance(given, list | tuple):
+        return [value.item() if isinstance(value, Tensor | np.generic) else value for value in given]
+    return [given.item() if isinstance(given, np.generic) else given]
+
+
+def _like(given: Any, values: list[Any]) -> Any:
+    """Values in the form of a given label."""
+    if isinstance(given, Tensor):
+        return torch.tensor(_whole(values, not given.is_floating_point())).to(given).reshape(given.shape)
+    if isinstance(given, np.ndarray):
+        return np.array(_whole(values, given.dtype.kind in "iub"), dtype=given.dtype).reshape(given.shape)
+    if isinstance(given, dict):
+        return values
+    if isinstance(given, list | tuple):
+        return type(given)(values)
+    return _whole(values, isinstance(given, np.integer))[0]
+
+
+def _whole(values: list[Any], whole: bool) -> list[Any]:
+    """The values, which a column of whole numbers must be able to hold."""
+    broken = [value for value in values if whole and not isinstance(value, str) and value != int(value)]
+    if broken:
+        raise DataError(
+            f"the column of labels holds whole numbers, and {broken[0]!r} is none: make it one of floats first"
+        )
+    return values
+
+
+def _refuse_other(position: int, old: list[Any], known: Any) -> None:
+    """Refuses a label that is not the one in the audit's table, such as that of another column."""
+    expected = known if isinstance(known, list) else [known]
+    try:
+        fits = len(old) == len(expected) and np.allclose(
+            np.array(old, dtype=np.float64), np.array(expected, dtype=np.float64), rtol=1e-5, atol=1e-6, equal_nan=True
+        )
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise DataError(
+            f"the label at position {position} is {old!r:.80}, and {known!r:.80} was audited: pass the same data set, or "
+            "name the column of labels"
+        )
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value  # NaN differs from itself
