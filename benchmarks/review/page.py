@@ -112,7 +112,7 @@ def _goals(rows: list[Row], names: list[str]) -> list[str]:
         if rate <= HIGH:
             times, saved = mean["random"] / best, 1 - mean["queue, rescored"] / mean["queue"]
             told.append(f"{times:.1f} times fewer than random order ({_met(times >= 3, 'at least 3')})")
-            told.append(f"rescoring saves {100 * saved:.0f} % ({_met(saved >= 0.15, '15 %')})")
+            told.append(f"rescoring saves {round(100 * saved)} % ({_met(saved >= 0.15, '15 %')})")
         else:
             told.append(
                 f"{best / fewest:.2f} times the fewest possible ({_met(best <= 1.15 * fewest, 'at most 1.15')})"

@@ -5,17 +5,21 @@ import os
 import shutil
 import sqlite3
 import threading
+import uuid
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gradsift
 from gradsift.cleaning import decision_file
+from gradsift.cleaning.cures_of import cure_of
 from gradsift.cleaning.decision import KINDS, Decision
 from gradsift.cleaning.decisions import Decisions
 from gradsift.errors import DataError, RunDirectoryError
+from gradsift.locations import as_location
 from gradsift.store import RunDirectory
-from tests.support.reviewed import audited
+from tests.support.reviewed import audited, decided
 
 FILE = "decisions.sqlite"
 
@@ -361,3 +365,25 @@ def test_a_run_with_decisions_is_never_replaced(run):
 def test_every_kind_has_a_count(run):
     with Decisions.open(run) as decisions:
         assert tuple(decisions.counts()) == KINDS
+
+
+def test_decisions_about_a_run_in_a_store_lie_on_this_machine_and_name_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    audit, _, _ = audited(tmp_path / "run")
+    store = as_location(f"memory://{uuid.uuid4().hex}/a run")
+    for file in (tmp_path / "run").iterdir():
+        if file.is_file():
+            (store / file.name).write_bytes(file.read_bytes())
+    assert Decisions.read(store) is None
+    with Decisions.open(store) as decisions:
+        decisions.add([decided(audit, 3, "drop")])
+        assert decisions.path.parent == tmp_path / "home" / "gradsift" / "decisions"
+        assert decisions.path.name.startswith("a_run-")
+        with pytest.raises(RunDirectoryError, match="another process reviews memory://"):
+            Decisions.open(store)
+    with Decisions.read(store) as decisions:
+        assert list(decisions.current()) == [3]
+        about = dict(sqlite3.connect(decisions.path).execute("SELECT name, value FROM about"))
+    assert about["place"] == str(store)
+    assert 3 not in cure_of(gradsift.Audit.open(store), "reviewed").kept
+    assert Decisions.read(tmp_path / "run") is None

@@ -5,14 +5,18 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
+from gradsift import audit as run_audit
 from gradsift.cleaning.decisions import Decisions
 from gradsift.errors import DataError, OutputError, SettingError
 from gradsift.review.exchange import export_decisions, import_decisions
 from gradsift.review.formats import FORMATS
 from tests.support.in_process import gradsift
 from tests.support.reviewed import audited, decided
+from tests.support.tagged import audited_sentences
 
 AT = "2026-01-01T08:00:00.000+00:00"
 HOSTILE = '=HYPERLINK("x")\n<script>alert(1)</script> \'ü 🦊'
@@ -207,3 +211,52 @@ def test_a_file_that_is_not_of_its_format_is_told_and_adds_nothing(other, tmp_pa
     with pytest.raises(DataError, match="cannot be read as"):
         import_decisions(other, path, format_name="label-studio" if path.suffix == ".json" else None)
     assert Decisions.of(other) is None
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "value", "token"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_labels_that_are_no_classes_go_out_and_come_in_again(name, kind, tmp_path):
+    audit, label = of_kind(kind, tmp_path / "run")
+    path = tmp_path / f"decisions{FORMATS[name].ending}"
+    with Decisions.open(audit.run.path) as decisions:
+        decisions.add([decided(audit, 3, "relabel", label, at=AT)])
+    export_decisions(audit, path, format_name=name, samples=audit.samples_of(audit.train_set))
+    place = shutil.copytree(audit.run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("decisions*"))
+    other = type(audit).open(place, audit.train_set)
+    told = import_decisions(other, path, format_name=name, samples=audit.samples_of(audit.train_set))
+    assert [(one.kind, one.label) for one in told.added if one.position == 3] == [("relabel", label)]
+
+
+def of_kind(kind, output):
+    if kind == "token":
+        return audited_sentences(output), [0, 3, 4, 0, 0, 0, 1, 2, 2]
+    generator = np.random.default_rng(0)
+    inputs, several = generator.normal(size=(40, 4)).astype(np.float32), (generator.random((40, 3)) < 0.5)
+    given = several.astype(np.float32) if kind == "multilabel" else inputs[:, :1].copy()
+    names = ["beach", "two, words", "[night]"] if kind == "multilabel" else None
+    audit = run_audit(
+        torch.nn.Linear(4, given.shape[1]).eval(), (inputs, given), class_names=names, contamination=0.1,
+        task={"multilabel": "multilabel", "value": "regression"}[kind], output=output, show_progress=False,
+    )  # fmt: skip
+    return audit, ([2, 0] if kind == "multilabel" else 1.25)
+
+
+def test_the_given_labels_of_several_are_named_as_they_hold(tmp_path):
+    audit, _ = of_kind("multilabel", tmp_path / "run")
+    export_decisions(audit, tmp_path / "tasks.json", format_name="label-studio")
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    names = ["beach", "two, words", "[night]"]
+    for task in tasks:
+        given = audit.train_set[1][task["data"]["position"]]
+        assert task["data"]["given"] == [name for name, holds in zip(names, given, strict=True) if holds]
+        told = [one["value"]["choices"] for one in task["predictions"][0]["result"]] if task["predictions"] else []
+        assert all(set(choices) <= set(names) for choices in told)
+    task = tasks[0]
+    about = {"created_at": AT, "completed_by": 7}
+    answer = {"from_name": "label", "to_name": "text", "type": "choices"}
+    task["annotations"] = [about | {"result": [answer | {"value": {"choices": task["data"]["given"]}}]}]
+    other = tasks[1] | {"annotations": [about | {"result": [answer | {"value": {"choices": ["beach"]}}]}]}
+    (tmp_path / "back.json").write_text(json.dumps([task, other]))
+    told = import_decisions(audit, tmp_path / "back.json", format_name="label-studio")
+    assert [one.kind for one in told.added][0] == "keep"
+    assert told.added[1].label == [0] or tasks[1]["data"]["given"] == ["beach"]

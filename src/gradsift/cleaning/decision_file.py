@@ -1,8 +1,9 @@
 """``decisions.sqlite``: rows that are added and never changed, whole after a crash at any moment.
 
 SQLite in WAL mode with ``synchronous=FULL``: what was added is on the disk before :meth:`DecisionFile.append` returns.
-Triggers refuse to change or delete a row. One process writes a run's decisions at a time: what a reviewer sees (how far
-undo goes, what is left) would otherwise change below them. The lock is the system's and ends with its process.
+Of a run in a store, where nothing can be added to a file, they lie on this machine and name the run. Triggers refuse to
+change or delete a row. One process writes a run's decisions at a time: what a reviewer sees (how far undo goes, what is
+left) would otherwise change below them. The lock is the system's and ends with its process.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -116,17 +118,14 @@ class DecisionFile:
         Raises:
             RunDirectoryError: It is missing, damaged, of another run, held by another process, or cannot be written.
         """
-        if isinstance(folder, RemotePath):
-            raise RunDirectoryError(
-                f"{folder} lies in a store, where decisions cannot be saved one by one: copy the run to a local folder, "
-                "such as with aws s3 cp --recursive, and review it there"
-            )
-        path = folder / NAME
+        path = place_of(folder, fingerprint)
         if not path.exists() and not create:
             raise RunDirectoryError(f"{folder} has no decisions: gradsift review {folder} collects them")
         with contextlib.ExitStack() as stack, _explained(path):
-            _refuse_unwritable(folder, path)
-            _take_lock(stack, path)
+            if isinstance(folder, RemotePath):
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _refuse_unwritable(path.parent, path)
+            _take_lock(stack, path, folder)
             _refuse_other_bytes(path)
             connection = stack.enter_context(contextlib.closing(_connect(path)))
             empty = _is_empty(connection)
@@ -135,7 +134,7 @@ class DecisionFile:
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON"):  # the last one is for macOS
                 connection.execute(f"PRAGMA {pragma}")
             if empty:
-                _create(connection, fingerprint)
+                _create(connection, fingerprint, str(folder))
             connection.executescript(f"BEGIN IMMEDIATE;{_REQUESTS}{_laws('requests')}COMMIT;")
             return cls(path, connection, stack.pop_all())
 
@@ -153,9 +152,13 @@ class DecisionFile:
         Raises:
             RunDirectoryError: It is damaged, or of another run.
         """
-        if not (folder / NAME).exists():
+        own = place_of(folder, fingerprint)
+        if own.exists():
+            path = own
+        elif isinstance(folder, RemotePath) and (folder / NAME).exists():
+            path = local_copy(folder / NAME)
+        else:
             return None
-        path = local_copy(folder / NAME)
         if not path.stat().st_size:
             return None
         with contextlib.ExitStack() as stack, _explained(path):
@@ -240,6 +243,23 @@ class DecisionFile:
                 yield Row(number, step, Decision(*fields), previous, stands)
 
 
+def place_of(folder: Location, fingerprint: str) -> Path:
+    """Where a run's decisions are saved: beside its other files; of a run in a store, on this machine.
+
+    Args:
+        folder: The run directory.
+        fingerprint: The run's fingerprint.
+
+    Returns:
+        The file, whether it is there or not.
+    """
+    if not isinstance(folder, RemotePath):
+        return folder / NAME
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    name = re.sub(r"[^\w.-]", "_", folder.name)
+    return home / "gradsift" / "decisions" / f"{name}-{fingerprint[:16]}.sqlite"
+
+
 def _values(row: Row) -> tuple[Any, ...]:
     decision = row.decision
     return (
@@ -279,13 +299,13 @@ def _refuse_unwritable(folder: Path, path: Path) -> None:
             )
 
 
-def _take_lock(stack: contextlib.ExitStack, path: Path) -> None:
+def _take_lock(stack: contextlib.ExitStack, path: Path, folder: Location) -> None:
     lock = path.with_name(f".{path.name}.lock")
     try:
         stack.enter_context(locked(lock, path, RunDirectoryError))
     except RunDirectoryError as error:
         raise RunDirectoryError(
-            f"another process reviews {path.parent}: use its page, where several people can decide at once, or end it first"
+            f"another process reviews {folder}: use its page, where several people can decide at once, or end it first"
         ) from error
 
 
@@ -321,11 +341,16 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0)
 
 
-def _create(connection: sqlite3.Connection, fingerprint: str) -> None:
+def _create(connection: sqlite3.Connection, fingerprint: str, folder: str) -> None:
     connection.executescript(
         f"BEGIN IMMEDIATE;{_SCHEMA}{_laws('steps', 'decisions')}PRAGMA application_id = {APPLICATION};"
-        f"INSERT INTO about VALUES ('run', '{fingerprint}');PRAGMA user_version = {FORMAT};COMMIT;"
+        f"INSERT INTO about VALUES ('run', {_quoted(fingerprint)}), ('place', {_quoted(folder)});"
+        f"PRAGMA user_version = {FORMAT};COMMIT;"
     )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\0", "").replace("'", "''") + "'"
 
 
 def _laws(*tables: str) -> str:

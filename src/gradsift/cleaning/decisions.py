@@ -6,6 +6,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +25,8 @@ Slot = tuple[str, bool]
 
 class Decisions:
     """The decisions of people about the samples of a run, in ``decisions.sqlite`` of the run directory.
+
+    Those about a run in a store lie on this machine, below ``$XDG_DATA_HOME`` or ``~/.local/share``.
 
     Each step adds rows and changes none; all that stands is also held in memory (about 1 kB a decision). One process
     writes at a time, and a second one is refused: several people share one server, whose threads may call this object at
@@ -128,6 +131,11 @@ class Decisions:
         """Closes the file; other processes may write it then."""
         with self._turn:
             self._file.close()
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
 
     def __len__(self) -> int:
         """Number of samples about which a decision stands."""

@@ -16,7 +16,7 @@ from gradsift.report import render_sample
 from gradsift.report.highlights import Highlight
 from gradsift.report.page import class_name
 from gradsift.report.tokens import render_tokens
-from gradsift.review.labels import as_decided
+from gradsift.review.labels import LabelsInTable
 from gradsift.review.neighbours import SHOWN, Beside
 from gradsift.review.sentences import Sentences, Word
 from gradsift.table import AuditedRun
@@ -52,6 +52,7 @@ class Cards:
         self._samples = None if samples is None else samples.raw
         self._predictions = evidence.predictions if audit.kind in NUMBERED else None
         self._reading = reading
+        self._labels = LabelsInTable(audit)
         self._sentences = None if audit.tokens is None else Sentences(audit, samples)
         self.classes = self._class_names(evidence.predictions)
 
@@ -91,9 +92,9 @@ class Cards:
         """
         row = self._audit.table.slice(position, 1).to_pylist()[0]
         names = {key: class_name(self._audit, row[f"{key}_label"]) for key in ("given", "predicted", "suggested")}
-        labels = {key: as_decided(self._audit, row[f"{key}_label"]) for key in names}
+        labels = {key: self._labels.decided(position, key, row[f"{key}_label"]) for key in names}
         if self._sentences is not None:
-            labels |= {"given": self._sentences.given(position), "suggested": self._sentences.suggested(position)}
+            names["given"] = f"{len(labels['given'])} labels of tokens"
         return row | names | {"labels": labels}
 
     def given_tokens(self, position: int) -> list[int] | None:
@@ -105,7 +106,7 @@ class Cards:
         Returns:
             One a token, in order; ``None`` where tokens have no classes.
         """
-        return None if self._sentences is None else self._sentences.given(position)
+        return None if self._sentences is None else self._labels.decided(position, "given", None)
 
     def duplicates(self, position: int) -> list[int]:
         """Samples with the same input and another label.

@@ -140,7 +140,7 @@ class Desk:
             {
                 "position": position,
                 "id": row["id"],
-                "given": class_name(self.audit, row["given_label"]),
+                "given": "" if self.audit.kind == "token" else class_name(self.audit, row["given_label"]),
                 "suggested": class_name(self.audit, row["suggested_label"])
                 if row["suggested_label"] is not None
                 else "",

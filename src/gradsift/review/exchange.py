@@ -20,6 +20,7 @@ from gradsift.errors import DataError, GradsiftError, SettingError
 from gradsift.printable import printable
 from gradsift.report.samples import describe_sample
 from gradsift.review.formats import FORMATS, Item, Names
+from gradsift.review.labels import LabelsInTable
 from gradsift.table import AuditedRun
 from gradsift.writing import new_file, new_folder
 
@@ -58,7 +59,7 @@ def export_decisions(
         wanted |= set(audit.flagged_positions.tolist())
     items = list(_items(audit, sorted(wanted), readings, samples, with_content=name != "issues"))
     with new_file(path) if chosen.ending else new_folder(path) as aside:
-        chosen.write(items, Names(audit.class_names), aside)
+        chosen.write(items, names_of(audit), aside)
     return sum(map(len, readings.values()))
 
 
@@ -90,7 +91,7 @@ def read_decisions(audit: AuditedRun, source: str | Path, *, format_name: str | 
     if name not in FORMATS:
         raise SettingError(f"unknown format {name!r}: the known ones are {', '.join(FORMATS)}")
     try:
-        decisions = FORMATS[name].read(path, Names(audit.class_names))
+        decisions = FORMATS[name].read(path, names_of(audit))
     except GradsiftError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArrowException) as error:
@@ -135,13 +136,12 @@ def _items(
     with_content: bool,
 ) -> Iterator[Item]:
     """Samples with what was decided about them; without content no sample is read."""
-    names, content = Names(audit.class_names), SampleContent(audit, samples)
+    names, content, label_of = names_of(audit), SampleContent(audit, samples), LabelsInTable(audit)
     wrong = prior_probabilities(audit) if audit.kind == "class" else np.full(len(audit), np.nan)
     columns = audit.table.select(["id", "given_label", "suggested_label"]).take(positions).to_pylist()
     for position, row in zip(positions, columns, strict=True):
         given, suggested = (
-            "" if row[f"{name}_label"] is None else str(names.of(row[f"{name}_label"]))
-            for name in ("given", "suggested")
+            names.words(label_of.decided(position, name, row[f"{name}_label"])) for name in ("given", "suggested")
         )
         decided = readings.get(position, [])
         yield Item(
@@ -156,6 +156,18 @@ def _items(
             float(wrong[position]) if np.isfinite(wrong[position]) else None,
             decided,
         )
+
+
+def names_of(audit: AuditedRun) -> Names:
+    """Names of an audit's classes.
+
+    Args:
+        audit: The audit.
+
+    Returns:
+        The names, as formats write and read them.
+    """
+    return Names(audit.class_names, several=audit.kind in ("multilabel", "token"))
 
 
 def _name_of(path: Path) -> str:

@@ -9,23 +9,41 @@ from gradsift.cleaning.decision import Decision
 from gradsift.cleaning.part_labels import labels_that_hold
 from gradsift.report.page import class_name
 from gradsift.table import AuditedRun
+from gradsift.table.tokens import TokenRows
 
 KIND_WORDS = {"keep": "keep", "drop": "drop", "relabel": "relabel", "ambiguous": "ambiguous", "skip": "skipped"}
 NAMED = 8
 """Most tokens whose new label is named."""
 
 
-def as_decided(audit: AuditedRun, label: Any) -> Any:
-    """A label of the table in the form that decisions have.
+class LabelsInTable:
+    """Labels of the table in the form that decisions have.
 
     Args:
         audit: The audit.
-        label: What stands in its table.
-
-    Returns:
-        Of several yes-or-no labels the list of those that hold; otherwise the label itself.
     """
-    return labels_that_hold(label) if audit.kind == "multilabel" and isinstance(label, list) else label
+
+    def __init__(self, audit: AuditedRun) -> None:
+        self._audit = audit
+        self._tokens = None if audit.tokens is None else TokenRows(audit.tokens)
+
+    def decided(self, position: int, name: str, label: Any) -> Any:
+        """A label.
+
+        Args:
+            position: The sample.
+            name: ``given``, ``suggested`` or ``predicted``.
+            label: What stands in the table.
+
+        Returns:
+            Of several yes-or-no labels the list of those that hold, of tokens a class for each labelled one; otherwise the
+            label itself.
+        """
+        if self._tokens is not None:
+            if name == "suggested":
+                return self._tokens.suggested([position]).get(position)
+            return self._tokens.of(position)[f"{name}_label"].to_pylist()
+        return labels_that_hold(label) if self._audit.kind == "multilabel" and isinstance(label, list) else label
 
 
 def decision_words(

@@ -48,29 +48,6 @@ class Sentences:
         found = getattr(getattr(source, "dataset", source), "tokenizer", None)
         self._tokenizer = found if callable(getattr(found, "decode", None)) else None
 
-    def given(self, position: int) -> list[int]:
-        """The given classes of a sample's labelled tokens.
-
-        Args:
-            position: The sample.
-
-        Returns:
-            One a token, in order.
-        """
-        classes: list[int] = self._rows.of(position)["given_label"].to_pylist()
-        return classes
-
-    def suggested(self, position: int) -> list[int] | None:
-        """The same with the suggested class of each flagged token.
-
-        Args:
-            position: The sample.
-
-        Returns:
-            One a token, in order; ``None`` where none is flagged.
-        """
-        return self._rows.suggested([position]).get(position)
-
     def words(self, position: int) -> list[Word]:
         """All words of a sample.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from gradsift.cleaning.decisions import Decisions
 from gradsift.errors import OutputError, SettingError
+from gradsift.locations import RemotePath
 from gradsift.review.keys import read_keys
 from gradsift.table import AuditedRun
 
@@ -108,6 +109,10 @@ def serve(
     own_keys = None if keys is None else read_keys(keys)
     lasting = {} if address.token_file is None else read_tokens(address.token_file, address.name)
     with Decisions.open(audit.run.path) as decisions, _bound(address) as listening:
+        if isinstance(audit.run.path, RemotePath):
+            logger.warning(
+                "decisions are saved on this machine, in %s: %s lies in a store", decisions.path, audit.run.path
+            )
         desk = Desk(audit, decisions, train_set, keys=own_keys, second_reading=second_reading, groups=groups)
         port = listening.getsockname()[1]
         doors = Doors(port, lasting)

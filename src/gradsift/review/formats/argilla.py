@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsift.cleaning.decision import Decision
-from gradsift.review.formats.item import Item, Names, decision_of, json_list
+from gradsift.review.formats.item import Item, Names, as_cell, decision_of, json_list
 
 
 def write_argilla(items: Iterable[Item], names: Names, path: Path) -> None:
@@ -37,7 +37,7 @@ def write_argilla(items: Iterable[Item], names: Names, path: Path) -> None:
             {"label": {"value": item.suggested, "score": item.wrong, "agent": "gradsift"}} if item.suggested else {}
         )
         records.append(
-            {"id": item.sample_id, "fields": {"text": item.preview, "given": item.given}, "suggestions": suggested,
+            {"id": item.sample_id, "fields": {"text": item.preview, "given": as_cell(item.given)}, "suggestions": suggested,
              "metadata": {"position": item.position, "content": item.content, "gradsift": exported},
              "responses": {question: said for question, said in answers.items() if said}, "vectors": {}}
         )  # fmt: skip
@@ -66,7 +66,9 @@ def _rows(record: dict[str, Any], names: Names) -> Iterator[dict[str, Any]]:
         for question in ("label", "note", "decision")
     )
     given = record.get("fields", {}).get("given")
-    kinds |= {user: "keep" if name == given else "relabel" for user, name in labels.items() if user not in kinds}
+    kinds |= {
+        user: "keep" if as_cell(name) == given else "relabel" for user, name in labels.items() if user not in kinds
+    }
     for user, kind in kinds.items():
         before = exported.get((user, kind), {})
         label = names.number(labels[user]) if kind == "relabel" and user in labels else before.get("label")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,8 @@ from typing import Any
 
 from gradsift.cleaning.decision import Decision
 from gradsift.errors import DataError
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,8 @@ class Item:
         sample_id: Its id.
         content: Hash of its content.
         preview: A short text that shows it.
-        given: Its given label in words.
-        suggested: The label that the audit suggests, in words; empty where there is none.
+        given: Its given label in words; of several labels, or of tokens, a list of them.
+        suggested: The label that the audit suggests, likewise; empty where there is none.
         wrong: Probability that the given label is wrong; ``None`` where it is not known.
         decisions: What was decided.
     """
@@ -32,8 +35,8 @@ class Item:
     sample_id: str
     content: str
     preview: str = ""
-    given: str = ""
-    suggested: str = ""
+    given: str | list[str] = ""
+    suggested: str | list[str] = ""
     wrong: float | None = None
     decisions: Sequence[Decision] = field(default=())
 
@@ -44,9 +47,11 @@ class Names:
 
     Attributes:
         names: In the order of their numbers; ``None`` where numbers are the names.
+        several: Whether a sample's label is a list, of several labels that hold or of those of its tokens.
     """
 
     names: Sequence[str] | None = None
+    several: bool = False
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -68,6 +73,19 @@ class Names:
         known = self.names is not None and type(label) is int and 0 <= label < len(self.names)
         return self.names[label] if known and self.names is not None else label
 
+    def words(self, label: Any) -> str | list[str]:
+        """A label as text.
+
+        Args:
+            label: As decisions have it; ``None`` for no label.
+
+        Returns:
+            Its name, or a list of names; empty where there is none.
+        """
+        if isinstance(label, list):
+            return [str(self.of(number)) for number in label]
+        return "" if label is None else str(self.of(label))
+
     def number(self, name: Any) -> Any:
         """The reverse of :meth:`of`.
 
@@ -75,13 +93,44 @@ class Names:
             name: A name, or a list of names.
 
         Returns:
-            The class number; what is no name stays as it is, a number in words becomes one.
+            The class number; what is no name stays as it is, a number as text becomes one.
         """
         if isinstance(name, list):
             return [self.number(part) for part in name]
         if isinstance(name, str) and name in self._numbers:
             return self._numbers[name]
-        return int(name) if isinstance(name, str) and name.isdecimal() else name
+        if isinstance(name, str) and _NUMBER.fullmatch(name):
+            return int(name) if name.isdecimal() else float(name)
+        return name
+
+
+def as_cell(words: str | list[str]) -> str:
+    """Names in one text: several as JSON.
+
+    Args:
+        words: A name, or a list of them.
+
+    Returns:
+        The text.
+    """
+    return words if isinstance(words, str) else json.dumps(words, ensure_ascii=False)
+
+
+def of_cell(text: Any) -> Any:
+    """The reverse of :func:`as_cell`.
+
+    Args:
+        text: A text, or something else.
+
+    Returns:
+        A name, or a list of names.
+    """
+    if isinstance(text, str) and text.startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
 
 
 def decision_of(row: Mapping[str, Any], names: Names) -> Decision:
@@ -100,7 +149,7 @@ def decision_of(row: Mapping[str, Any], names: Names) -> Decision:
     label = row.get("label")
     try:
         label = json.loads(label) if isinstance(label, str) and label else None
-        label = names.number(row["label_name"]) if label is None and row.get("label_name") else label
+        label = names.number(of_cell(row["label_name"])) if label is None and row.get("label_name") else label
         return Decision(
             int(row["position"]), str(row.get("sample_id") or ""), str(row.get("content") or ""), str(row["reviewer"]),
             str(row["kind"]), label if row["kind"] in ("relabel", "ambiguous") else None, str(row.get("note") or ""),

@@ -33,7 +33,7 @@ def write_label_studio(items: Iterable[Item], names: Names, path: Path) -> None:
         task: dict[str, Any] = {"data": data | {"content": item.content}, "predictions": []}
         task["annotations"] = [_annotation(decision, names) for decision in item.decisions]
         if item.suggested:
-            task["predictions"].append({"result": [_choice("label", [item.suggested])], "score": item.wrong})
+            task["predictions"].append({"result": [_choice("label", _listed(item.suggested))], "score": item.wrong})
         tasks.append(task)
     path.write_text(json.dumps(tasks, indent=1), encoding="utf-8")
 
@@ -42,8 +42,7 @@ def _annotation(decision: Decision, names: Names) -> dict[str, Any]:
     metadata = {name: value for name, value in asdict(decision).items() if name not in OF_TASK}
     result = [_choice("decision", [decision.kind]) | {"meta": {"gradsift": metadata}}]
     if decision.kind == "relabel":
-        name = names.of(decision.label)
-        result.append(_choice("label", name if isinstance(name, list) else [str(name)]))
+        result.append(_choice("label", _listed(names.words(decision.label))))
     if decision.note:
         result.append({"from_name": "note", "to_name": "text", "type": "textarea", "value": {"text": [decision.note]}})
     return {
@@ -52,6 +51,10 @@ def _annotation(decision: Decision, names: Names) -> dict[str, Any]:
         "created_at": decision.at,
         "was_cancelled": decision.kind == "skip",
     }
+
+
+def _listed(words: str | list[str]) -> list[str]:
+    return words if isinstance(words, list) else [words]
 
 
 def _choice(name: str, choices: list[str]) -> dict[str, Any]:
@@ -84,8 +87,8 @@ def _row(data: dict[str, Any], annotation: dict[str, Any], names: Names) -> dict
     who = who.get("email", who.get("id")) if isinstance(who, dict) else who
     labels = names.number(choices.get("label", []))
     kind = choices.get("decision", [""])[0] or ("skip" if annotation.get("was_cancelled") else "")
-    kind = kind or ("relabel" if labels and choices["label"] != [data.get("given")] else "keep")
-    label = labels if len(labels) != 1 or isinstance(exported.get("label"), list) else labels[0]
+    kind = kind or ("relabel" if labels and choices["label"] != _listed(data.get("given", "")) else "keep")
+    label = labels if len(labels) != 1 or names.several or isinstance(exported.get("label"), list) else labels[0]
     note = results.get("note", {}).get("value", {}).get("text", [""])
     return {
         "position": data.get("position"),

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from gradsift.cleaning.decision import Decision
 from gradsift.errors import SettingError
-from gradsift.review.formats.item import Item, Names, decision_of
+from gradsift.review.formats.item import Item, Names, as_cell, decision_of
 
 SCHEMA = pa.schema(
     {
@@ -30,8 +30,8 @@ def _rows(items: Iterable[Item], names: Names) -> list[dict[str, Any]]:
     rows = []
     for item in items:
         for decision in item.decisions:
-            name = "" if decision.kind != "relabel" else names.of(decision.label)
-            words = {"given_name": item.given, "label_name": name if isinstance(name, str) else json.dumps(name)}
+            name = "" if decision.kind != "relabel" else as_cell(names.words(decision.label))
+            words = {"given_name": as_cell(item.given), "label_name": name}
             rows.append(asdict(decision) | words | {"label": json.dumps(decision.label)})
     return rows
 
@@ -151,11 +151,10 @@ def write_issues(items: Iterable[Item], names: Names, path: Path) -> None:
             wrong = item.wrong if last is None or last.kind == "skip" else float(last.kind != "keep")
             issue = bool(item.suggested) if wrong is None else wrong > 0.5
             relabelled = last is not None and last.kind == "relabel"
-            other = str(names.of(last.label)) if relabelled and last is not None else item.suggested
+            other = names.words(last.label) if relabelled and last is not None else item.suggested
             score = "" if wrong is None else f"{1 - wrong:.6g}"
-            writer.writerow(
-                [item.position, issue, score, *map(_harmless, (item.given, other if issue else item.given))]
-            )
+            shown = (as_cell(item.given), as_cell(other if issue else item.given))
+            writer.writerow([item.position, issue, score, *map(_harmless, shown)])
 
 
 def read_issues(path: Path, names: Names) -> list[Decision]:

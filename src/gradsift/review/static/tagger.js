@@ -46,7 +46,7 @@ class Tagger {
       const label = this.labels[place];
       const own = label !== this.given[place] ? `, was ${this.names[this.given[place]]}` : "";
       const other = this.suggested && this.suggested[place] !== label ? `, suggested ${this.names[this.suggested[place]]}` : "";
-      const wrong = this.tags.fits(this.labels, place) ? "" : ", follows no such name";
+      const wrong = this.tags.fits(this.labels, place) ? "" : `, no ${this.names[label].slice(2)} before it`;
       chip.lastChild.textContent = `${this.names[label]}${own}${other}${wrong}`;
       chip.classList.toggle("changed", own !== "");
       chip.classList.toggle("flagged", other !== "" || wrong !== "");
