@@ -374,3 +374,72 @@ def test_kinds_that_take_longer_come_later():
     assert set(seconds_by_kind({}, kinds)) == {1.0}
     worth = turns(np.full(42, 0.5), seconds)
     assert worth[:20].min() > worth[20:40].max()
+
+
+def test_of_a_selection_each_sample_gets_its_own_suggested_label_and_its_own_halves(client, desk):
+    table = desk.audit.table
+    chosen = queue(client, scope="flagged")["rows"][:8]
+    suggested = {place: table["suggested_label"][place].as_py() for place in chosen}
+    assert len(set(suggested.values())) > 1
+    assert decide(client, chosen, "suggested").status_code == 200
+    assert {place: one.label for place, one in desk.book.decisions.current().items()} == suggested
+    assert decide(client, chosen, "halves").status_code == 200
+    for place, one in desk.book.decisions.current().items():
+        halves = [0.5 * (label in (table["given_label"][place].as_py(), suggested[place])) for label in range(3)]
+        assert (one.kind, one.label) == ("ambiguous", halves)
+    quiet = queue(client, scope="slice")["rows"][0]
+    refused = decide(client, [chosen[0], quiet], "suggested")
+    assert refused.status_code == 400
+    assert f"1 of 2 samples have no suggested label (positions {quiet})" in refused.json()["error"]
+    assert desk.book.decisions.decision(quiet) is None
+
+
+def test_who_relabels_a_selection_keeps_those_that_have_the_label_already(client, desk):
+    given = desk.queue.given
+    chosen = [int(np.flatnonzero(given == label)[0]) for label in range(3)]
+    decide(client, chosen, "relabel", 1)
+    assert [desk.book.decisions.decision(one).kind for one in chosen] == ["relabel", "keep", "relabel"]
+    assert decide(client, [chosen[0], chosen[0]], "drop").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "value", ["\0", "\ud800", "%ff", "1e400", "-1", "9" * 400, "' OR 1=1", "\u202e", "[", "(?i", "\U0001d518"]
+)
+def test_no_query_brings_the_server_down(client, value):
+    names = [
+        "scope",
+        "order",
+        "given",
+        "suggested",
+        "reason",
+        "text",
+        "low",
+        "high",
+        "finding",
+        "state",
+        "offset",
+        "limit",
+    ]
+    for name in names:
+        text = value.encode("utf-8", "surrogatepass")
+        answer = client.get(f"/queue?{name}=" + "".join(f"%{byte:02x}" for byte in text))
+        assert answer.status_code in (200, 400), (name, answer.text)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"null", b"{", b"\xff", b'{"positions": [0], "kind": "drop", "milliseconds": 1e999}', b"[" * 100_000,
+        b'{"positions": [0], "kind": "relabel", "label": NaN}', b'{"positions": [99999999999999999999], "kind": "drop"}',
+        b'{"positions": [0], "kind": "relabel", "label": {"a": 1}}', b'{"positions": [0], "kind": null}',
+        b'{"positions": [0], "kind": "drop", "note": "\\ud800"}', b'{"positions": [0], "kind": "drop", "note": {"a": 1}}',
+        b'{"positions": {"0": 0}, "kind": "drop"}', b'{"query": [], "expected": 0, "kind": "drop"}',
+        b'{"query": {"scope": ["all"]}, "expected": 0, "kind": "drop"}', b'{"positions": [0], "kind": ["drop"]}',
+        b'{"query": {"given": true, "low": []}, "expected": 0, "kind": "drop"}',
+    ],
+)  # fmt: skip
+def test_no_body_brings_the_server_down(client, desk, content):
+    for path in ("/decide", "/undo", "/redo"):
+        answer = client.post(path, content=content, headers={"content-type": "application/json"})
+        assert answer.status_code in (200, 400), (path, content[:80], answer.text)
+    assert len(desk.book.decisions) <= 1  # a note may be any text

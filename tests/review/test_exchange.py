@@ -16,7 +16,7 @@ from gradsift.review.exchange import export_decisions, import_decisions
 from gradsift.review.formats import FORMATS
 from tests.support.in_process import gradsift
 from tests.support.reviewed import audited, decided
-from tests.support.tagged import audited_sentences
+from tests.support.tagged import NAMES, audited_sentences, sentences
 
 AT = "2026-01-01T08:00:00.000+00:00"
 HOSTILE = '=HYPERLINK("x")\n<script>alert(1)</script> \'ü 🦊'
@@ -202,6 +202,7 @@ def test_the_command_line_exports_and_imports(finished, other, tmp_path):
         ("decisions.json", b'[{"data": null, "annotations": [{}]}]'),
         ("decisions.json", b'[{"data": {}, "annotations": [{"result": [{"from_name": "label"}]}]}]'),
         ("decisions.json", b'[{"annotations": [{"result": null}]}]'),
+        ("decisions.csv", b"position,reviewer,kind,label\n3,ann,relabel," + b"[" * 100_000),
         ("folder", None),
     ],
 )
@@ -258,5 +259,30 @@ def test_the_given_labels_of_several_are_named_as_they_hold(tmp_path):
     other = tasks[1] | {"annotations": [about | {"result": [answer | {"value": {"choices": ["beach"]}}]}]}
     (tmp_path / "back.json").write_text(json.dumps([task, other]))
     told = import_decisions(audit, tmp_path / "back.json", format_name="label-studio")
-    assert [one.kind for one in told.added][0] == "keep"
+    assert told.added[0].kind == "keep"
     assert told.added[1].label == [0] or tasks[1]["data"]["given"] == ["beach"]
+
+
+def test_names_in_sentences_are_spans_in_label_studio_and_come_back_as_tags(tmp_path):
+    audit = audited_sentences(tmp_path / "run")
+    rows, right = sentences()
+    path, samples = tmp_path / "tasks.json", audit.samples_of(audit.train_set)
+    export_decisions(audit, path, format_name="label-studio", samples=samples)
+    tasks = {task["data"]["position"]: task for task in json.loads(path.read_text())}
+    assert set(tasks) == set(range(10))
+    for place, task in tasks.items():
+        text = task["data"]["text"]
+        assert text == " ".join(rows[place]["tokens"])
+        spans = [one["value"] for one in task["predictions"][0]["result"]]
+        assert [text[span["start"] : span["end"]] for span in spans] == [span["text"] for span in spans]
+        names = [tag[2:] for tag in right[place] if tag.startswith("B-")]
+        assert [span["labels"] for span in spans] == [[name] for name in names]
+        task["annotations"] = [{"created_at": AT, "completed_by": 7, "result": task["predictions"][0]["result"]}]
+    tasks[9]["annotations"][0]["result"] = []  # no name at all
+    path.write_text(json.dumps(list(tasks.values())))
+    told = {
+        one.position: one for one in import_decisions(audit, path, format_name="label-studio", samples=samples).added
+    }
+    assert {one.kind for one in told.values()} == {"relabel"}
+    assert all(told[place].label == [NAMES.index(tag) for tag in right[place]] for place in range(9))
+    assert told[9].label == [0] * 9

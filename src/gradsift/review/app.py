@@ -76,7 +76,7 @@ def _taking(desk: Desk, make: Callable[[Desk, str, dict[str, Any]], dict[str, An
     async def answer(request: Request) -> Response:
         try:
             content = json.loads(await request.body())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SettingError(f"a request is JSON; this one is not ({error})") from error
         if not isinstance(content, dict):
             raise SettingError("a request is an object of JSON")
@@ -177,9 +177,7 @@ def _decide(desk: Desk, reviewer: str, content: dict[str, Any]) -> dict[str, Any
     milliseconds = content.get("milliseconds", 0)
     desk.book.decide(
         reviewer,
-        positions,
-        str(content.get("kind")),
-        content.get("label"),
+        desk.meant(positions, str(content.get("kind")), content.get("label")),
         str(content.get("note") or ""),
         milliseconds if isinstance(milliseconds, int) and 0 <= milliseconds < 2**40 else 0,
         request,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,20 +67,16 @@ class Book:
     def decide(
         self,
         reviewer: str,
-        positions: Sequence[int],
-        kind: str,
-        label: Any = None,
+        said: Mapping[int, tuple[str, Any]],
         note: str = "",
         milliseconds: int = 0,
         request: str = "",
     ) -> int:
-        """Saves one decision about some samples; on the disk when this returns.
+        """Saves what was decided about some samples as one step; on the disk when this returns.
 
         Args:
             reviewer: Who decides.
-            positions: The samples.
-            kind: One of :data:`~gradsift.cleaning.decision.KINDS`.
-            label: The label that goes with it.
+            said: Position to one of :data:`~gradsift.cleaning.decision.KINDS` and the label that goes with it.
             note: Free text.
             milliseconds: Time that it took, which is shared among the samples.
             request: Token of the request that asks for it; one that was sent again saves nothing.
@@ -92,13 +88,14 @@ class Book:
             DataError: The decision cannot be meant.
             RunDirectoryError: It cannot be saved.
         """
+        positions = list(said)
         with self._turn:
             blind = all(self._reads_blindly(reviewer, position) for position in positions)
         ids, each = self._audit.table["id"], round(milliseconds / max(len(positions), 1))
         with self._reading:
             hashes = [self._content.hash(position) for position in positions]
         decisions = [
-            Decision(position, ids[position].as_py(), content, reviewer, kind, label, note, each, blind=blind)
+            Decision(position, ids[position].as_py(), content, reviewer, *said[position], note, each, blind=blind)
             for position, content in zip(positions, hashes, strict=True)
         ]
         step = self.decisions.add(decisions, request)

@@ -68,6 +68,7 @@ class Cards:
         row = self.row(position)
         near = self._beside.nearest(position)
         others = [other for other, _ in near]
+        duplicates, alike = self._beside.duplicates(position), self._alike(position)
         return row | {
             "preview": self._preview(position) if self._sentences is None else Markup(""),
             "words": self._words(position),
@@ -76,8 +77,9 @@ class Cards:
             "neighbours": [self._small(other) | {"cosine": cosine} for other, cosine in near],
             "agree": sum(self._label(other) == row["given_label"] for other in others),
             "searched": self._beside.searched,
-            "alike": [self._small(other) for other in self._alike(position)],
-            "duplicates": [self._small(other) for other in self._beside.duplicates(position)],
+            "alike": [self._small(other) for other in alike[:SHOWN]],
+            "group": sorted({*duplicates, *alike}),
+            "duplicates": [self._small(other) for other in duplicates],
         }
 
     def row(self, position: int) -> dict[str, Any]:
@@ -92,10 +94,25 @@ class Cards:
         """
         row = self._audit.table.slice(position, 1).to_pylist()[0]
         names = {key: class_name(self._audit, row[f"{key}_label"]) for key in ("given", "predicted", "suggested")}
-        labels = {key: self._labels.decided(position, key, row[f"{key}_label"]) for key in names}
+        labels = self.labels(position)
         if self._sentences is not None:
             names["given"] = f"{len(labels['given'])} labels of tokens"
         return row | names | {"labels": labels}
+
+    def labels(self, position: int) -> dict[str, Any]:
+        """A sample's labels in the form that decisions have.
+
+        Args:
+            position: The sample.
+
+        Returns:
+            The ``given``, ``predicted`` and ``suggested`` one; ``None`` where there is none.
+        """
+        table = self._audit.table
+        return {
+            key: self._labels.decided(position, key, table[f"{key}_label"][position].as_py())
+            for key in ("given", "predicted", "suggested")
+        }
 
     def given_tokens(self, position: int) -> list[int] | None:
         """The given classes of a sample's labelled tokens.
@@ -134,14 +151,14 @@ class Cards:
         }
 
     def _alike(self, position: int) -> list[int]:
-        """The other samples with almost the same input, the first few."""
+        """The other samples with almost the same input."""
         if DUPLICATE_GROUP not in self._audit.table.column_names:
             return []
         group = self._audit.table[DUPLICATE_GROUP][position]
         if not group.is_valid:
             return []
         same = pc.equal(self._audit.table[DUPLICATE_GROUP], group).fill_null(False).to_numpy()
-        return [other for other in np.flatnonzero(same).tolist() if other != position][:SHOWN]
+        return [other for other in np.flatnonzero(same).tolist() if other != position]
 
     def _label(self, position: int) -> Any:
         return self._audit.table["given_label"][position].as_py()

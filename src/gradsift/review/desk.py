@@ -13,6 +13,7 @@ from gradsift.cleaning.decision import Decision
 from gradsift.cleaning.decisions import Decisions
 from gradsift.cleaning.learned import Learner
 from gradsift.cleaning.sample_content import SampleContent
+from gradsift.errors import SettingError
 from gradsift.report.highlights import read_highlights
 from gradsift.report.page import class_name
 from gradsift.review.book import Book
@@ -173,6 +174,48 @@ class Desk:
             "classes": self.cards.classes,
             "drawn": not self.queue.flagged[position],
         }
+
+    def meant(self, positions: Sequence[int], kind: str, label: Any = None) -> dict[int, tuple[str, Any]]:
+        """What a decision about several samples says of each.
+
+        Args:
+            positions: The samples.
+            kind: One of :data:`~gradsift.cleaning.decision.KINDS`; ``"suggested"``: each gets its own suggested label;
+                ``"halves"``: each is half of its given and half of its suggested class, or ambiguous as a whole.
+            label: The label that goes with it; one that a sample has already is kept.
+
+        Returns:
+            Position to kind and label.
+
+        Raises:
+            SettingError: A position stands twice, or a sample has no suggested label.
+        """
+        if len(set(positions)) < len(positions):
+            raise SettingError(
+                "a decision names each sample once: the same position was given twice; nothing was saved"
+            )
+        if kind == "suggested":
+            found = {position: self.cards.labels(position)["suggested"] for position in positions}
+            without = [position for position, suggested in found.items() if suggested is None]
+            if without:
+                raise SettingError(
+                    f"{len(without):,} of {len(positions):,} samples have no suggested label (positions "
+                    f"{', '.join(map(str, without[:10]))}): give them another decision first; nothing was saved"
+                )
+            return {position: ("relabel", suggested) for position, suggested in found.items()}
+        if kind == "halves":
+            return {position: ("ambiguous", self._halves(position)) for position in positions}
+        if kind == "relabel":
+            given = {position: self.cards.labels(position)["given"] for position in positions}
+            return {place: ("keep", None) if label == own else (kind, label) for place, own in given.items()}
+        return dict.fromkeys(positions, (kind, label))
+
+    def _halves(self, position: int) -> list[float] | None:
+        """Half of the given and half of the suggested class; ``None`` where a sample has no two classes."""
+        labels = self.cards.labels(position)
+        if self.audit.kind != "class" or None in (labels["given"], labels["suggested"]):
+            return None
+        return [0.5 * (number in (labels["given"], labels["suggested"])) for number in range(len(self.cards.classes))]
 
     def words(self, reviewer: str, position: int) -> str:
         """What a reviewer has decided about a sample.

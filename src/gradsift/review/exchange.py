@@ -21,6 +21,7 @@ from gradsift.printable import printable
 from gradsift.report.samples import describe_sample
 from gradsift.review.formats import FORMATS, Item, Names
 from gradsift.review.labels import LabelsInTable
+from gradsift.review.sentences import Sentences
 from gradsift.table import AuditedRun
 from gradsift.writing import new_file, new_folder
 
@@ -94,7 +95,7 @@ def read_decisions(audit: AuditedRun, source: str | Path, *, format_name: str | 
         decisions = FORMATS[name].read(path, names_of(audit))
     except GradsiftError:
         raise
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArrowException) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, ArrowException) as error:
         raise DataError(
             f"{path} cannot be read as {name} ({printable(error)}): give what was exported, or its --format"
         ) from error
@@ -137,6 +138,7 @@ def _items(
 ) -> Iterator[Item]:
     """Samples with what was decided about them; without content no sample is read."""
     names, content, label_of = names_of(audit), SampleContent(audit, samples), LabelsInTable(audit)
+    sentences = Sentences(audit, samples) if with_content and audit.tokens is not None else None
     wrong = prior_probabilities(audit) if audit.kind == "class" else np.full(len(audit), np.nan)
     columns = audit.table.select(["id", "given_label", "suggested_label"]).take(positions).to_pylist()
     for position, row in zip(positions, columns, strict=True):
@@ -155,6 +157,7 @@ def _items(
             suggested,
             float(wrong[position]) if np.isfinite(wrong[position]) else None,
             decided,
+            [] if sentences is None else [(word.text, word.place) for word in sentences.words(position)],
         )
 
 

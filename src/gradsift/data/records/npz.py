@@ -131,8 +131,8 @@ class NpzFile(Records):
             labels = self.read(changes.label)
             new |= {} if given is None else {given: labels}
             new[changes.label] = labels[[changes.like.get(place, place) for place in range(len(labels))]]
-            for place, value in changes.values.items():
-                new[changes.label][place] = value
+            for position, value in changes.values.items():
+                new[changes.label][position] = value
         with self._opened() as archive, zipfile.ZipFile(output, "w") as copy:
             infos = {name: archive.getinfo(self._members[name]) for name in names}
             kind = next(iter(infos.values())).compress_type

@@ -29,6 +29,7 @@ class Item:
         suggested: The label that the audit suggests, likewise; empty where there is none.
         wrong: Probability that the given label is wrong; ``None`` where it is not known.
         decisions: What was decided.
+        words: Where tokens have labels: each word, and its place among the labelled ones.
     """
 
     position: int
@@ -39,6 +40,7 @@ class Item:
     suggested: str | list[str] = ""
     wrong: float | None = None
     decisions: Sequence[Decision] = field(default=())
+    words: Sequence[tuple[str, int | None]] = field(default=())
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def json_list(path: Path) -> list[dict[str, Any]]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DataError(f"{path} is no readable JSON ({error}): give what was exported") from error
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
         raise DataError(f"{path} holds no list of objects: give a list of tasks or records, as they are exported")

@@ -137,14 +137,15 @@ function openAt(position) {
 
 // --- decisions ---
 
+const several = () => everything !== null || picked.size > 0;
+
 function decide(kind, label = null) {
-  const several = everything !== null || picked.size > 0;
-  if (!several && !by("table").hidden) return say("Select samples in the table first.");
-  if (!several && shownAt === null) return undefined;
+  const many = several();
+  if (!many && !by("table").hidden) return say("Select samples in the table first.");
+  if (!many && shownAt === null) return undefined;
   if (everything && !confirm(`${kind}: ${number(everything.expected)} samples?`)) return undefined;
   const position = rows[place];
-  const of = everything ?? { positions: several ? [...picked] : [position] };
-  if (!several && kind === "relabel" && isGiven(label)) [kind, label] = ["keep", null];
+  const of = everything ?? { positions: many ? [...picked] : [position] };
   const milliseconds = shownAt === null ? 0 : Math.round(performance.now() - shownAt);
   const content = { kind, label, note, milliseconds, ...of };
   for (const one of of.positions ?? []) {
@@ -153,22 +154,21 @@ function decide(kind, label = null) {
   }
   note = "";
   clear();
-  saver.push("/decide", content, (result) => saved(several, position, result), (words) => {
+  saver.push("/decide", content, (result) => saved(many, position, result), (words) => {
     of.positions?.forEach((one) => decided.delete(one));
     by("alert").hidden = false;
     by("alert").textContent = `Not saved: ${words}`;
   });
-  return several ? undefined : show(place + 1);
+  return many ? undefined : show(place + 1);
 }
 
-function saved(several, position, result) {
-  say(several ? `Saved ${number(result.saved)} samples: ${result.words}` : `Saved ${position}: ${result.words}`);
-  if (several) reload();
+function saved(many, position, result) {
+  say(many ? `Saved ${number(result.saved)} samples: ${result.words}` : `Saved ${position}: ${result.words}`);
+  if (many) reload();
   header();
 }
 
 const shownOf = (name) => JSON.parse(by("sample")?.dataset[name] ?? "null");
-const isGiven = (label) => JSON.stringify(shownOf("given")) === JSON.stringify(label);
 
 function turnBack(action) {
   saver.push(
@@ -196,6 +196,7 @@ async function learnt({ decisions }) {
 }
 
 async function relabel() {
+  if (!several() && !by("table").hidden) return say("Select samples in the table first.");
   if (config.kind === "token") return relabelTokens();
   if (config.kind !== "value" && !config.classes.length) return say("This run holds no labels to choose from.");
   const label = await askLabel(config.kind, config.classes, shownOf("said") ?? shownOf("given"), config.targets);
@@ -203,7 +204,7 @@ async function relabel() {
 }
 
 async function relabelTokens(at = null) {
-  if (picked.size || everything) return say("Tokens get their labels one sample at a time: select nothing first.");
+  if (several()) return say("Tokens get their labels one sample at a time: select nothing first.");
   const given = shownOf("given");
   if (!shownOf("tokens") || !given.length) return say("This run holds no labels of tokens.");
   const texts = [...by("card").querySelectorAll(".words li")].map((item) => item.querySelector("span").textContent);
@@ -215,15 +216,8 @@ async function relabelTokens(at = null) {
 }
 
 function suggested() {
-  const label = shownOf("suggested");
-  if (label === null) return say("There is no suggested label: give another one.");
-  return decide("relabel", label);
-}
-
-function halves() {
-  const labels = ["given", "suggested"].map(shownOf);
-  if (config.kind !== "class" || labels.includes(null)) return decide("ambiguous");
-  return decide("ambiguous", config.classes.map((_, label) => (labels.includes(label) ? 0.5 : 0)));
+  if (!several() && shownOf("suggested") === null) return say("There is no suggested label: give another one.");
+  return decide("suggested");
 }
 
 async function shares() {
@@ -267,7 +261,7 @@ const does = {
   suggested,
   relabel,
   drop: () => decide("drop"),
-  ambiguous: halves,
+  ambiguous: () => decide("halves"),
   shares,
   skip: () => decide("skip"),
   note: async () => {
