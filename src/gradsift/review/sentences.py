@@ -73,7 +73,7 @@ class Sentences:
 
     def _texts(self, position: int, tokens: list[int]) -> tuple[list[str], list[int]]:
         """Words, and which of them have the labels."""
-        dataset = None if self._samples is None else self._samples.dataset
+        dataset: Any = None if self._samples is None else self._samples.dataset
         words = dataset.words(position) if hasattr(dataset, "label_places") else None
         if words is not None:
             places = dataset.label_places(position)
