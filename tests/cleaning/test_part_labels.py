@@ -225,6 +225,12 @@ def test_labels_of_another_column_are_refused(tmp_path):
         PartLabels(audit, Samples(data), "tags").stored({0: [1]})
 
 
+def test_rows_without_the_tokenizer_are_refused(tmp_path):
+    audit = audited_sentences(tmp_path / "run")
+    with pytest.raises(DataError, match=r"gradsift\.TextSet of these rows"):
+        gradsift.correct(audit, audit.train_set.raw, "relabel", label="tags")
+
+
 def test_an_audit_that_suggests_nothing_says_so(tmp_path):
     audit = audited((X, SEVERAL), "multilabel", tmp_path / "run")
     with pytest.raises(SettingError, match="no label is suggested"):

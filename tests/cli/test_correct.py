@@ -4,11 +4,18 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gradsift import Audit
+from gradsift.cleaning.decision import Decision
+from gradsift.cleaning.decisions import Decisions
+from gradsift.cleaning.sample_content import SampleContent
 from tests.support.in_process import gradsift
+from tests.support.pretrained import save, tokenizer
 from tests.support.project import MODEL
+from tests.support.tagged import NAMES, WORDS, sentences
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +73,31 @@ def test_what_does_not_work_is_said(run, arguments, phrase):
     done = gradsift("correct", "runs/correct", *arguments, cwd=run, check=False)
     assert done.returncode == 1
     assert phrase in done.stderr
+
+
+def test_labels_of_words_are_written_by_command(tmp_path):
+    names = {"num_labels": len(NAMES), "id2label": dict(enumerate(NAMES))}
+    names |= {"label2id": {name: place for place, name in enumerate(NAMES)}}
+    save(
+        tmp_path / "model", "bert_token", tokenizer(special=True, words=WORDS, limit=32), vocab_size=len(WORDS), **names
+    )
+    rows, _ = sentences(size=40, wrong=4)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data.parquet")
+    gradsift("audit", "--model", "model", "--data", "data.parquet", "--text", "tokens", "--label", "tags",
+             "--contamination", "0.1", "-o", "run", cwd=tmp_path)  # fmt: skip
+    tokens = pq.read_table(tmp_path / "run" / "tokens.parquet").to_pylist()
+    gradsift("correct", "run", "-o", "new.parquet", "--how", "relabel", cwd=tmp_path)
+    expected = [list(row["tags"]) for row in rows]
+    for token in tokens:
+        if token["flagged"]:
+            expected[token["position"]][token["token"] - 1] = NAMES[token["suggested_label"]]  # behind <s>
+    new = pq.read_table(tmp_path / "new.parquet")
+    assert new["tags"].to_pylist() == expected != [row["tags"] for row in rows]
+    assert new["gradsift_given_label"].to_pylist() == [row["tags"] for row in rows]
+    with Decisions.open(tmp_path / "run") as decisions:
+        content = SampleContent(Audit.open(tmp_path / "run")).hash(0)
+        decisions.add([Decision(0, "row0", content, "ann", "relabel", [3] * 9)])
+    gradsift("correct", "run", "-o", "reviewed.parquet", "--how", "reviewed", cwd=tmp_path)
+    assert pq.read_table(tmp_path / "reviewed.parquet")["tags"].to_pylist() == [
+        ["B-LOC"] * 9, *(row["tags"] for row in rows[1:])
+    ]  # fmt: skip

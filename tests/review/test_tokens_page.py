@@ -225,6 +225,30 @@ def test_several_labels_are_ticked_with_digits_and_suggested_ones_taken(tmp_path
 
 @browser
 @pytest.mark.slow
+def test_of_many_labels_a_typed_name_ticks_one(tmp_path):
+    generator = np.random.default_rng(0)
+    inputs, given = generator.normal(size=(60, 4)).astype(np.float32), np.zeros((60, 40), dtype=np.float32)
+    names = [f"label {number}" for number in range(40)]
+    audit = gradsift.audit(
+        torch.nn.Linear(4, 40).eval(), (inputs, given), task="multilabel", class_names=names, contamination=0.1,
+        output=tmp_path / "run", show_progress=False,
+    )  # fmt: skip
+    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+        first = shown(tab)
+        press(tab, "l")
+        for name in ("LABEL 37", "25"):
+            tab.keyboard.type(name)
+            assert tab.locator("#several label:visible").count() <= 2
+            tab.keyboard.press("Enter")
+        assert serious(tab) == []
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector(f"#status:has-text('Saved {first}')")
+        assert desk.book.decisions.decision(first).label == [25, 37]
+        assert not tab.troubles
+
+
+@browser
+@pytest.mark.slow
 def test_the_values_of_several_targets_are_typed(tmp_path):
     audit, given = several(tmp_path / "run", "value", 2)
     with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:

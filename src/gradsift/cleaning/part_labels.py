@@ -89,6 +89,11 @@ class PartLabels:
         places, stored_class = rows["token"].to_pylist(), self._class
         if hasattr(rows_of_words, "label_places"):  # which may number classes otherwise, too
             places, stored_class = rows_of_words.label_places(position), rows_of_words.stored_class
+        elif self._audit.details.get("encoding"):
+            raise DataError(
+                "only the model's tokenizer says which token is which word's: pass the data set as it was audited, a "
+                "gradsift.TextSet of these rows"
+            )
         given, values = rows["given_label"].to_pylist(), list(old)
         fits = len(places) == len(given) == len(label) and max(places, default=-1) < len(old)
         if not fits or any(

@@ -79,7 +79,8 @@ def correct(
         audit.run.config.get("source", {}), Trust.given(as_location(run) / "config.yaml", trust_run, trust)
     )
     pretrained = source.load_pretrained() if train is not None and source.is_pretrained else None
-    samples = audit.samples_of(source.load_data(pretrained=pretrained).dataset)
+    data = source.load_data_of(audit) if pretrained is None else source.load_data(pretrained=pretrained).dataset
+    samples = audit.samples_of(data)
     trajectory = source.trajectory if how in ("soft", "auto") else None
     choice, reviewed = None, Reviewed.of(audit, samples, label=source.label)
     if how == "auto":

@@ -12,7 +12,7 @@ from gradsift.cli.options import JsonOption, RunArgument
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data import Samples
-from gradsift.errors import DataError, SettingError
+from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.locations import as_location
 from gradsift.result import Audit
 from gradsift.review.exchange import export_decisions as export
@@ -76,7 +76,7 @@ def _samples_of(audit: Audit, run: str, trust_run: bool, trust: list[str] | None
     """The data set that was audited; ``None`` with a warning where it is not at hand."""
     try:
         trusted = Trust.given(as_location(run) / "config.yaml", trust_run, trust)
-        return audit.samples_of(Source.from_config(audit.run.config.get("source", {}), trusted).load_data().dataset)
-    except (SettingError, DataError) as error:
+        return audit.samples_of(Source.from_config(audit.run.config.get("source", {}), trusted).load_data_of(audit))
+    except (SettingError, DataError, ModelError) as error:
         warn(f"Without the data set, decisions are matched by id and label: {error}")
         return None

@@ -14,7 +14,7 @@ from gradsift.cli.options import RunArgument
 from gradsift.cli.source import Source
 from gradsift.cli.trust import Trust, TrustOption, TrustRunOption
 from gradsift.data.files import load, load_column
-from gradsift.errors import DataError, SettingError
+from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.locations import as_location
 from gradsift.result import Audit
 from gradsift.review import Address, serve
@@ -87,8 +87,8 @@ def _data_of(audit: Audit, data: str | None, trust: Trust) -> tuple[Source | Non
         return None, None if data is None else load(data).dataset
     try:
         source = source if data is None else replace(source, data=data)
-        return source, source.load_data().dataset
-    except (SettingError, DataError) as error:
+        return source, source.load_data_of(audit)
+    except (SettingError, DataError, ModelError) as error:
         if data is not None:
             raise
         warn(f"Without the content of samples: {error} Or give --data FILE.")

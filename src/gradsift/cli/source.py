@@ -20,6 +20,7 @@ from gradsift.integrations.rows import load_rows
 from gradsift.loading import check_device, load_model
 from gradsift.locations import Location, as_location
 from gradsift.ranges import share, whole
+from gradsift.table import AuditedRun
 from gradsift.tasks import DPO, CausalLM, Reward, Task, get_task
 from gradsift.tasks.tokens import TokenLoss
 
@@ -227,6 +228,18 @@ class Source:
             like=like,
             token_ids=self.task == "token-classification",
         )
+
+    def load_data_of(self, audit: AuditedRun) -> Any:
+        """The data set of a run, for what needs no model.
+
+        Args:
+            audit: The audit.
+
+        Returns:
+            Rows as they stand; where words have labels, with the model's tokenizer, which says which token is which word's.
+        """
+        of_words = audit.tokens is not None and self.is_pretrained
+        return self.load_data(pretrained=self.load_pretrained() if of_words else None).dataset
 
     def load_test(self, like: Loaded) -> Any:
         """The test set, where one is named; its samples stay rows.

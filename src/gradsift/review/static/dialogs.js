@@ -2,6 +2,8 @@
 
 import { send } from "./api.js";
 
+const FEW = 12; // labels that are seen at a glance
+
 const by = (id) => document.getElementById(id);
 
 export function asked(dialog, focus) {
@@ -27,6 +29,7 @@ export const isOpen = () => document.querySelector("dialog[open]") !== null;
 export async function askLabel(kind, classes, now, targets) {
   by("one-of").hidden = by("options").hidden = !["class", "pair"].includes(kind);
   by("several").hidden = kind !== "multilabel";
+  by("filter-of").hidden = kind !== "multilabel" || classes.length <= FEW;
   by("numbers-of").hidden = kind !== "value";
   if (kind === "value") return askValues([now ?? []].flat(), targets);
   if (kind === "multilabel") return askSeveral(classes, now ?? []);
@@ -48,6 +51,25 @@ async function askValues(now, targets) {
   return targets > 1 ? inputs.map((input) => Number(input.value)) : Number(inputs[0].value);
 }
 
+// Of many labels those are shown whose names hold what was typed, and those that are ticked.
+function filterOf(inputs, classes) {
+  const filter = by("filter");
+  const narrow = () => {
+    const text = filter.value.trim().toLowerCase();
+    for (const [label, box] of inputs.entries()) box.parentElement.hidden = !box.checked && !classes[label].toLowerCase().includes(text);
+  };
+  filter.value = "";
+  filter.oninput = narrow;
+  filter.onkeydown = (event) => {
+    if (event.key !== "Enter" || !filter.value.trim()) return;
+    event.preventDefault();
+    const first = inputs.find((box, label) => !box.checked && classes[label].toLowerCase().includes(filter.value.trim().toLowerCase()));
+    if (first) first.checked = true;
+    filter.value = "";
+    narrow();
+  };
+}
+
 // A digit ticks its label, as it gives one on a card of classes.
 async function askSeveral(classes, now) {
   const boxes = classes.map((name, label) => checkbox(name, label, now.includes(label)));
@@ -61,7 +83,8 @@ async function askSeveral(classes, now) {
     inputs[Number(event.key)].click();
     inputs[Number(event.key)].focus();
   };
-  if (!(await asked(by("labels"), inputs[0]))) return undefined;
+  filterOf(inputs, classes);
+  if (!(await asked(by("labels"), classes.length > FEW ? by("filter") : inputs[0]))) return undefined;
   return inputs.filter((box) => box.checked).map((box) => Number(box.value));
 }
 

@@ -5,7 +5,7 @@ const FAR = 80; // pixels
 export function swipes(place, { right, left }) {
   let start = null;
   place.addEventListener("pointerdown", (event) => {
-    const scrolls = event.target.closest("button, audio, .scroll");
+    const scrolls = event.target.closest("button:not(.word), audio, .scroll");
     start = event.pointerType === "touch" && !scrolls ? { x: event.clientX, y: event.clientY } : null;
   });
   place.addEventListener("pointercancel", () => {

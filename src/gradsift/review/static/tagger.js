@@ -116,7 +116,8 @@ export async function askTokens(names, words, given, suggested, labels, start) {
   by("tag-typed").onkeydown = (event) => {
     if (event.key !== "Enter") return;
     event.preventDefault();
-    tagger.give(tagger.offered[0]);
+    if (by("tag-typed").value.trim()) tagger.give(tagger.offered[0]);
+    else by("words").focus();
   };
   by("tag-extend").setAttribute("aria-pressed", false);
   by("tag-extend").onclick = () => {
