@@ -40,11 +40,13 @@ test-fast: .venv/test
 test-slow: .venv/test  ## The slow tests: memory, real data
 	$(BIN)/python -m pytest -m slow
 
-check: .venv/test  ## Lint, format, types and spelling
+check: .venv/test  ## Lint, format, types, spelling, links of pages, long sentences
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/codespell src docs scripts examples benchmarks README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/python scripts/check_links.py
+	$(BIN)/python scripts/check_words.py
 
 format: .venv/test  ## Put the code into its format
 	$(BIN)/ruff format

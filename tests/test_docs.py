@@ -2,7 +2,7 @@
 
 import json
 import os
-import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +19,6 @@ from tests.support.pages import blocks, commands_of, run_code, run_command
 from tests.support.pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
 
 ROOT = Path(__file__).parent.parent
-MADE = {"command-line.md", "settings.md", "columns.md"}
-"""Pages of the reference that are made from the code when the docs are built."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,26 +34,22 @@ def test_the_tutorial_runs(tmp_path, capsys):
     assert (tmp_path / "report.html").exists()
 
 
-def test_the_recipes_of_chats_tokens_several_labels_numbers_and_pairs_run():
+def test_the_pages_on_chats_and_on_pairs_run():
     torch.manual_seed(0)
-    known = {"gradsift": gradsift, "X": torch.randn(120, 3), "tokens": torch.randint(0, 9, (120, 5))}
     answers = [{"chosen": f"w{8 + place % 9} w9", "rejected": f"w{20 + place % 7}"} for place in range(40)]
-    reward = BY_NAME["llama_sequence"]
-    tagger = torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Linear(4, 3)).eval()
+    reward = BY_NAME["llama_sequence"].make(num_labels=1, pad_token_id=1)
     talker = {"tokenizer": tokenizer(template=TEMPLATE, limit=32), "model": BY_NAME["llama_lm"].make()}
-    by_recipe = [
-        {"rows": chats(30)} | talker,
-        {"tagger": tagger, "tags": known["tokens"] % 3},
-        {"model": torch.nn.Linear(3, 3).eval(), "Y": (known["X"] > 0).long()},
-        {"model": torch.nn.Linear(3, 1).eval(), "y": known["X"][:, 0]},
-        {"rows": answers, "tokenizer": tokenizer(), "reward_model": reward.make(num_labels=1, pad_token_id=1)},
-    ]
-    for block, more in zip(blocks(ROOT / "docs/recipes-kinds.md"), by_recipe, strict=True):
-        exec(compile(block, "docs/recipes-kinds.md", "exec"), {**known, **more})
+    by_page = {
+        "chats": {"rows": chats(30)} | talker,
+        "preference-pairs": {"rows": answers, "tokenizer": tokenizer(), "reward_model": reward},
+    }
+    for page, names in by_page.items():
+        (block,) = blocks(ROOT / f"docs/how-to/{page}.md")
+        exec(compile(block, page, "exec"), {"gradsift": gradsift} | names)
 
 
-def test_the_page_on_fine_tuning_runs(tmp_path, capsys):
-    """Its blocks and its commands, on a small classifier, an adapter and rows of its own."""
+def test_the_pages_on_fine_tuning_run(tmp_path, capsys):
+    """Blocks and commands of both, on a small classifier, an adapter and rows of their own."""
     save_classifier(tmp_path / "my-classifier")
     encode = tokenizer(template=TEMPLATE, limit=32)
     save(tmp_path / "base", "llama_lm", encode)
@@ -74,6 +68,13 @@ def test_the_page_on_fine_tuning_runs(tmp_path, capsys):
                  "--label label --trajectory runs/trajectory -o runs/along"]:  # fmt: skip
         run_command(line, tmp_path)
     assert (tmp_path / "clean.parquet").exists()
+    shutil.rmtree(tmp_path / "runs/reviews")
+    start = ROOT / "docs/how-to/hugging-face.md"
+    for line in [line for block in blocks(start, "sh") for line in commands_of(block)]:
+        run_command(line, tmp_path)
+    assert pq.read_table(tmp_path / "better.parquet").num_rows < len(texts())
+    (tmp_path / "better.parquet").unlink()
+    run_code(start, 1)
     (tmp_path / "my_training.py").write_text(blocks(page)[0])
     pq.write_table(pa.Table.from_pylist(texts()), tmp_path / "test.parquet")
     for line in commands_of(blocks(page, "text")[0]):
@@ -158,13 +159,6 @@ def test_the_page_on_scale_runs_ray(a_project):
     assert pq.read_table(a_project / "runs/ray/scores.parquet").equals(
         pq.read_table(a_project / "runs/laptop/scores.parquet")
     )
-
-
-def test_links_between_pages_lead_somewhere():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            made = target in MADE and page.parent.name == "reference"
-            assert made or (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_the_readme_opens_with_the_two_commands():

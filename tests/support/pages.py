@@ -24,7 +24,7 @@ def run_code(page, count):
 def run_command(line, folder, **variables):
     """Runs a command line of a page in a folder, with variables of the shell in place."""
     line = re.sub(r'"?\$(\w+)"?', lambda name: variables[name[1]], line)
-    return gradsift(*shlex.split(line)[1:], cwd=folder)
+    return gradsift(*shlex.split(line, comments=True)[1:], cwd=folder)
 
 
 def commands_of(block):

@@ -13,9 +13,9 @@ from gradsift.data.batch import Batch
 from gradsift.errors import DataError
 
 _WAY_OUT = (
-    "In a batch every tensor must begin with the sample axis, so that a row belongs to one sample: pad samples of unequal "
-    "shape to one shape, give a tensor that all samples share one row a sample, and keep the parts of a joined graph or "
-    "text in one padded row a sample (collate_fn of the DataLoader)"
+    "In a batch every tensor must begin with the sample axis, so that a row belongs to one sample. In the DataLoader's "
+    "collate_fn, pad samples of unequal shape to one shape, and repeat a tensor that all samples share, once a sample. Of "
+    "joined graphs or texts, make one padded row a sample"
 )
 
 

@@ -215,8 +215,8 @@ def _indexable(source: Any) -> tuple[Dataset[Any], Callable[[list[Any]], Batch]]
     if _is_streaming(source):
         raise DataError(
             f"the data set is a {type(source).__name__} of the library datasets, which streams rows and has no positions: "
-            "give its files by path or URL, such as --data 'hf://datasets/owner/name/data/*.parquet' (in Python "
-            "gradsift.data.files.load), whose row groups are read by position; or load it with streaming=False"
+            "load it with streaming=False. Or give its files by path or URL, which are read by position: "
+            "--data 'hf://datasets/owner/name/data/*.parquet', in Python gradsift.data.files.load"
         )
     if isinstance(source, IterableDataset) or not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
         raise DataError(_NO_LENGTH.format(kind=f"a {type(source).__name__}"))

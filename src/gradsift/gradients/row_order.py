@@ -89,7 +89,7 @@ def _refuse_another_order(apart: np.ndarray, positions: np.ndarray, name: str, t
     row, place = positions[wrong[moved][0]], positions[nearest[moved][0]]
     raise DataError(
         f"the collate function {name} reorders samples: the loss in the row of the sample at position {row} is that of the "
-        f"sample at position {place}; {len(wrong)} of {len(positions)} rows have another loss than their sample alone. "
+        f"sample at position {place}. So it is with {len(wrong)} of {len(positions)} rows. "
         "Return one row for each sample, in their order (for packed sequences "
         "pack_padded_sequence(..., enforce_sorted=False) sorts inside the model)"
     )

@@ -148,9 +148,9 @@ class PromptSet(TokenizedSet):
             # White space at an end may be cut off where more follows, or where nothing does.
             if not (text.startswith(before.rstrip()) and text.startswith(after.rstrip())):
                 raise DataError(
-                    f"the chat at position {position}: the template does not write a chat turn by turn, so the "
-                    "assistant's tokens cannot be told: mark them in the template with {% generation %}, use "
-                    "target='whole', or prompt and response columns"
+                    f"the chat at position {position}: the template does not write a chat turn by turn, so it is not "
+                    "known which tokens are the assistant's. Mark them in the template with {% generation %}, use "
+                    "target='whole', or give prompt and response columns"
                 )
             spans.append((_shared(text, before), _shared(text, after)))
         return spans

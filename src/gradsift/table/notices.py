@@ -192,7 +192,7 @@ def _memorised(seen: Memorised | None) -> Notice | None:
     return Notice(
         "memorised",
         f"The model fits {100 * seen.fitted:.1f} % of its given labels, but only {100 * seen.nearest_given:.1f} % of the "
-        "samples are nearest to the mean of their given class in the features before the last layer: it has memorised "
+        "samples are nearest to the mean of their given class in the features before the last layer. So it has memorised "
         "single labels, and wrong ones among them have lost most of their gradient. An earlier checkpoint, or scores along "
         f"training, may tell more (gradsift geometry). {NO_COUNT}",
     )

@@ -7,9 +7,9 @@ COLUMNS = {
     "id": "the sample's own id where it has one (key `id` of a dict sample), otherwise its position",
     "given_label": "the label in the data set",
     "predicted_label": "what the model predicts",
-    "suggested_label": "the most probable other class where the model, its neighbours counted in, believes in another one "
-    "than the given one, otherwise empty; of a flagged sample with several labels the set with some added or removed, with "
-    "a value the one that is expected",
+    "suggested_label": "the most probable other class, where model and neighbours believe in another one than the given "
+    "one; otherwise empty. Of a flagged sample with several labels: the set with some added or removed. Of a flagged sample "
+    "with a value: the value that is expected",
     "wrong_probability": "calibrated probability that the given label is wrong; empty where no prediction is out of fold, "
     "because what a model says of labels that it was trained on cannot be calibrated",
     "loss": "the sample's loss at the audited weights",

@@ -79,7 +79,7 @@ def told(count: int, size: int) -> str:
         A warning in whole sentences.
     """
     return (
-        f"{count} of {size} samples were never drawn in training (a weighted sampler, or a limit of batches): their scores "
+        f"{count} of {size} samples were never drawn in training (a weighted sampler, or a limit of batches). Their scores "
         "along training are estimated from the final model, on the scale of the other samples, and are likely too high. "
         "Record with passes='eval' to measure them."
     )
