@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-fast test-slow check format docs wheel second-opinions bench chaos clean
+.PHONY: help demo test test-fast test-slow check format docs wheel vulnerabilities second-opinions bench chaos clean
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,11 +56,15 @@ docs: .venv/test  ## The pages, with reference and notebooks, into docs/_build/h
 	$(PIP) --group docs
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
-wheel: .venv/test  ## Build wheel and sdist twice, compare them, and try the wheel with the newest and the lowest versions allowed
+wheel: .venv/test  ## Build wheel and sdist twice, compare, try the wheel with the newest and the lowest versions, write its SBOM
 	$(PIP) --group build
 	PYTHON=$(BIN)/python sh scripts/build_twice.sh
 	PYTHON=$(PYTHON) sh scripts/try_wheel.sh newest
 	PYTHON=$(PYTHON) sh scripts/try_wheel.sh lowest
+
+vulnerabilities: .venv/test  ## Ask the network for known vulnerabilities of what is installed; fails where one is known
+	$(PIP) --group audit
+	$(BIN)/pip-audit --skip-editable --progress-spinner off
 
 # An environment of their own: opacus and BackPACK need other versions than we do.
 .venv-peers/done: pyproject.toml constraints.txt

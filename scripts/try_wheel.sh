@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the built wheel in a fresh environment, with the newest or the lowest versions allowed, uses it in an empty folder, and
-# runs the core of the tests on it.
+# runs the core of the tests on it. With the newest ones it writes dist/gradsift.cdx.json: the bill of materials (CycloneDX) of the
+# wheel with its extras image and hf.
 set -eu
 which=$1
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -17,6 +18,10 @@ install() {
 }
 install torch
 install "$(ls "$here"/dist/*.whl)[image,hf]"
+if [ "$which" = newest ]; then  # what a user gets, before the tests bring theirs
+    "$here/.venv/bin/cyclonedx-py" environment "$bin/python" --pyproject "$here/pyproject.toml" --mc-type library \
+        --output-reproducible --output-format JSON --output-file "$here/dist/gradsift.cdx.json"
+fi
 install pytest pytest-xdist hypothesis pyod
 cd "$place"
 "$bin/python" -c 'import gradsift, sys; print("gradsift from", gradsift.__file__)'

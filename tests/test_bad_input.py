@@ -283,10 +283,10 @@ def test_settings_that_are_unknown_or_out_of_range_are_refused(settings, telling
 def test_detectors_of_labels_are_refused_where_there_are_no_classes(detector):
     x, y = arrays()
     with pytest.raises(
-        SettingError, match=f"detector '{detector}' needs class labels, which the task Regression has not"
+        SettingError, match=f"detector '{detector}' needs class labels, and the task Regression has none"
     ):
         audit((x, y.astype(np.float32)), linear(1), task="regression", detector=detector)
-    with pytest.raises(SettingError, match="task Own has not"):
+    with pytest.raises(SettingError, match="task Own has none"):
         audit(task=Own(lambda losses, _: losses), detector=detector)
 
 

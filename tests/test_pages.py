@@ -66,6 +66,15 @@ def test_every_page_that_a_person_wrote_says_what_comes_next():
             assert "Next: " in page.read_text().rstrip().rpartition("\n\n")[2], page
 
 
+def test_every_decision_has_its_context_and_its_consequences():
+    for page in sorted(DOCS.glob("decisions/*.md")):
+        assert re.findall(r"^## (.+)$", page.read_text(), flags=re.MULTILINE)[:3] == [
+            "Context",
+            "Decision",
+            "Consequences",
+        ]
+
+
 def test_the_index_leads_to_every_page():
     lists = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), flags=re.DOTALL)
     entries = [line for block in lists for line in block.splitlines() if line and not line.startswith(":")]

@@ -101,6 +101,7 @@ def train_network(width: int, steps: int):
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = parser_of(__doc__, seeds=5)
     parser.add_argument("--steps", type=int, default=5000, help="of the half moons' network; the paper's: 5000")
+    parser.add_argument("--widths", type=int, nargs="+", default=[2, 16], help="units a layer; the paper's: 2")
     asked = parser.parse_args(arguments)
     columns = {"detection": "detection (%)", "accuracy": "test accuracy (%)"}
 
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = ["## Linear points", "", "150 points, 10 of them wrong; the paper prints no numbers for it.", ""]
     lines += [*beside(found, columns), ""]
 
-    for width in (2, 16):
+    for width in asked.widths:
         train = train_network(width, asked.steps)
         found = trim_and_retrain(train, half_moons, share=SHARE, seeds=asked.seeds, task="binary")
         lines += [f"## Half moons, {width} units a layer", ""]

@@ -162,7 +162,7 @@ def audit(
     elif model is not None or train_set is not None:
         raise SettingError("give a model with its training set, or evidence with data=..., not both")
     if not isinstance(runs, Local):
-        raise SettingError("an engine runs a torch model over its data, and here is none to run: leave engine out")
+        raise SettingError("an engine runs a torch model over its data, and no model is given: leave engine out")
     return audit_evidence(evidence if recorded is None else evidence.with_(trajectory=recorded), data, request)
 
 

@@ -148,7 +148,7 @@ def test_audits_that_lack_something_say_what(trained, blobs):
     every = audit.table.set_column(
         audit.table.column_names.index("suggested_label"), "suggested_label", [[None] * len(audit)]
     )
-    with pytest.raises(SettingError, match="no label is suggested"):
+    with pytest.raises(SettingError, match="suggests no label"):
         cure_of(gradsift.Audit(every, audit.run), "relabel")
 
 

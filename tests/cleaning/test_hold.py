@@ -120,7 +120,7 @@ def test_missing_and_mixed_groups_are_groups(groups):
 
 @pytest.mark.parametrize("count", [-1, 4])
 def test_a_count_beyond_the_samples_is_refused(count):
-    with pytest.raises(SettingError, match=f"of 3 samples from 0 to 3 can be flagged, given {count}"):
+    with pytest.raises(SettingError, match=f"of 3 samples from 0 to 3 can be flagged; given {count}"):
         flag(np.arange(3.0), count)
 
 

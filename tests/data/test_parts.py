@@ -120,7 +120,7 @@ def test_what_is_no_data_set_is_refused(tmp_path, whole):
     pq.write_table(whole.drop_columns(["x"]), tmp_path / "b.parquet")
     with pytest.raises(DataError, match=r"b\.parquet has other columns than .*a.parquet .x: double and none"):
         open_records(tmp_path)
-    with pytest.raises(DataError, match="no file fits"):
+    with pytest.raises(DataError, match="no file matches"):
         open_records(tmp_path / "c-*.parquet")
     (tmp_path / "b.parquet").unlink()
     with pytest.raises(DataError, match="would become a part of it"):
@@ -176,7 +176,7 @@ def test_tar_shards_are_trimmed_byte_for_byte(shards, tmp_path, monkeypatch):
     assert sorted(file.name for file in (tmp_path / "kept").iterdir()) == ["000.tar", "001.tar", "002.tar"]
     assert len(read) == 3  # one piece of each shard, not one of each sample
     labels = np.arange(30) % 3
-    with pytest.raises(DataError, match="samples can be dropped alone"):
+    with pytest.raises(DataError, match="samples can be dropped from them"):
         write_corrected(shards, cure(labels, labels[::-1].copy()), tmp_path / "better")
 
 

@@ -97,7 +97,7 @@ def test_what_a_person_has_decided_holds_for_every_candidate(clouds, tmp_path):
 
 def test_bad_input_is_refused(clouds, audit):
     inputs, _, given = clouds
-    with pytest.raises(SettingError, match="train_fn, folds belongs to how='auto'"):
+    with pytest.raises(SettingError, match="train_fn, folds is for how='auto' alone"):
         gradsift.correct(audit, (inputs, given), "drop", train_fn=nearest, folds=3)
     with pytest.raises(SettingError, match="leave share out"):
         gradsift.correct(audit, (inputs, given), share=0.1)

@@ -55,7 +55,7 @@ def test_a_written_table_opens_with_its_run(audited, tmp_path):
 def test_a_table_of_other_samples_is_refused(audited, tmp_path):
     _, audit = audited
     pq.write_table(audit.table.replace_schema_metadata({"gradsift": "{}"}), tmp_path / "table.parquet")
-    with pytest.raises(RunDirectoryError, match="its samples are others"):
+    with pytest.raises(RunDirectoryError, match="it is of other samples"):
         Audit.open(audit.run.path, table=tmp_path / "table.parquet")
     with pytest.raises(RunDirectoryError, match="cannot be read"):
         Audit.open(audit.run.path, table=tmp_path / "none.parquet")

@@ -175,4 +175,4 @@ def test_rows_that_cannot_be_told_apart_end_recording_and_not_training():
         torch.nn.functional.cross_entropy(model(inputs), labels).backward()
         recorder.end_step()
     recorder.end_epoch()
-    assert "collate gives rows of which it cannot be told whose they are" in recorder.failure
+    assert "collate reorders or mixes rows, so it is not known which sample each row is of" in recorder.failure

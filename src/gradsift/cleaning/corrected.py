@@ -61,7 +61,7 @@ def apply(
     samples = Samples(train_set)
     if len(samples) != len(cure):
         raise DataError(
-            f"the cure is of {len(cure)} samples, the data set has {len(samples)}: give the one that it is of"
+            f"the cure is of {len(cure)} samples, the data set has {len(samples)}: pass the data set that was audited"
         )
     of_class = (
         {} if cure.labels is None or cure.pairs is not None else _labels_of_classes(cure, samples, label, class_names)

@@ -158,7 +158,7 @@ def _relabelled(audit: AuditedRun, labels: np.ndarray, share: float | None) -> C
     column = audit.table["suggested_label"]
     if column.null_count == len(audit):
         raise SettingError(
-            "no label is suggested by this audit, which has no predictions or believes in the given labels: use 'drop'"
+            "this audit suggests no label, because it has no predictions or finds the given labels right: use 'drop'"
         )
     chosen, suggested = _chosen(audit, share, labels), _suggested(audit.table)
     chosen = chosen[suggested[chosen] >= 0]
@@ -188,11 +188,13 @@ def _softened(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | No
     if name == "posterior_along_training":
         if trajectory is None or trajectory.predictions is None:
             raise SettingError(
-                "this audit ranks by predictions along training, which a run directory does not hold: soft targets need "
-                "what the recorder has collected, trajectory=recorder or the folder that it was saved to"
+                "this audit ranks by predictions along training, which a run directory does not hold: for soft targets "
+                "give what the recorder has collected, trajectory=recorder or the folder that it was saved to"
             )
         if trajectory.size != len(audit):
-            raise DataError(f"the trajectory is of {trajectory.size} samples, the audit of {len(audit)}")
+            raise DataError(
+                f"the trajectory is of {trajectory.size} samples, the audit of {len(audit)}: give that of the same data set"
+            )
         evidence, _ = with_samples_never_drawn(audit.run, evidence)
     posterior = get_detector(name, seed=audit.run.config["settings"]["seed"])
     if not isinstance(posterior, WrongLabelPosterior):
@@ -204,7 +206,10 @@ def _softened(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | No
     flagged, suggested = audit.table["flagged"].to_numpy()[decided], _suggested(audit.table)[decided]
     sure = np.where(flagged, suggested, labels[decided])
     if (sure >= targets.shape[1]).any():
-        raise DataError(f"the table suggests the class {sure.max()}, and classes are numbers below {targets.shape[1]}")
+        raise DataError(
+            f"the table suggests the class {sure.max()}, and classes are numbers below {targets.shape[1]}: correct its "
+            "column suggested_label"
+        )
     targets[decided[sure >= 0]] = np.eye(targets.shape[1])[sure[sure >= 0]]
     return soft(targets, labels)
 

@@ -162,7 +162,9 @@ class Decisions:
             self.labels.refuse_unfit(decision)
         decisions = [replace(decision, at=in_utc(decision.at) if decision.at else made) for decision in decisions]
         if len({(decision.reviewer, decision.blind) for decision in decisions}) != 1:
-            raise DataError("a step is of one reviewer and one way to read, and of at least one decision: split it")
+            raise DataError(
+                "a step holds at least one decision, all of one reviewer, all first readings or all second ones: split it"
+            )
         if len({decision.position for decision in decisions}) < len(decisions):
             raise DataError("a step decides about each sample once: the same position was given twice")
         with self._turn:

@@ -32,7 +32,7 @@ def flag(scores: np.ndarray, count: int, groups: np.ndarray | None = None, *, se
     """
     size = len(scores)
     if not 0 <= count <= size:
-        raise SettingError(f"of {size} samples from 0 to {size} can be flagged, given {count}")
+        raise SettingError(f"of {size} samples from 0 to {size} can be flagged; given {count}")
     order = np.lexsort((np.random.default_rng(seed).permutation(size), -scores))
     flagged = np.zeros(size, dtype=bool)
     if groups is None:

@@ -205,7 +205,9 @@ def to_rgb(image: Any) -> Any:
     try:
         return image.convert("RGB")
     except ValueError as error:
-        raise DataError(f"an image of the mode {image.mode} becomes no RGB: convert it, or give a transform") from error
+        raise DataError(
+            f"an image of the mode {image.mode} cannot be made RGB: convert it, or give a transform"
+        ) from error
 
 
 def _grey(image: Any) -> np.ndarray:
@@ -247,7 +249,7 @@ def image_files(root: Path, classes: list[str] | None = None) -> tuple[list[Path
     classes = found_classes if classes is None else classes
     unknown = sorted(set(found_classes) - set(classes))
     if unknown:
-        raise DataError(f"{root} has the classes {', '.join(unknown[:10])}, which the training set has not")
+        raise DataError(f"{root} has the classes {', '.join(unknown[:10])}, which are no classes of the training set")
     odd = [name for name in classes if printable(name) != name]
     if odd:
         raise DataError(f"the names of the folders {reprlib.repr(odd)} hold unprintable characters: rename them")

@@ -109,7 +109,7 @@ class CollectShards:
         """Computes and writes the shards that are not whole."""
         ready, began, computing = self._ready, time.perf_counter(), time.process_time()
         if ready is None:
-            raise RuntimeError("setup() comes first")
+            raise RuntimeError("call setup() first")
         device = next(iter(ready.gradients.parameters.values())).device
         computed = collect(
             self._run,

@@ -49,7 +49,7 @@ class Ray:
             SettingError: A number is outside its range, or Ray is missing.
         """
         if self.workers is not None and self.workers < 1:
-            raise SettingError(f"workers is a whole number from 1 on, given {self.workers}")
+            raise SettingError(f"workers is a whole number, 1 or more; given {self.workers}")
         if self.cpus_per_worker <= 0 or (self.gpus_per_worker or 0) < 0:
             raise SettingError("an actor holds more than 0 CPUs and no negative number of GPUs")
         if importlib.util.find_spec("ray") is None:

@@ -79,7 +79,9 @@ def correct(
         raise DataError("correct needs the data set that was audited: pass it as train_set")
     if how != "auto" and (options or train_fn is not None):
         given = [*(["train_fn"] if train_fn is not None else []), *options]
-        raise SettingError(f"{', '.join(given)} belongs to how='auto', which chooses; given how={how!r}")
+        raise SettingError(
+            f"{', '.join(given)} is for how='auto' alone, and how={how!r} was given: leave out one of both"
+        )
     samples = audit.samples_of(train_set)
     reviewed = Reviewed.of(audit, samples, label=label)
     if isinstance(how, Cure):

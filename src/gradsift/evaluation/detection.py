@@ -26,7 +26,10 @@ def detection_measures(scores: np.ndarray, wrong: np.ndarray) -> dict[str, float
     """
     wrong = np.asarray(wrong, dtype=bool)
     if wrong.shape != scores.shape or not 0 < wrong.sum() < len(wrong):
-        raise DataError(f"detection needs some but not all of {scores.shape} samples wrong, given {int(wrong.sum())}")
+        raise DataError(
+            f"detection is measured with one score a sample, where some samples are wrong and some are not; given scores "
+            f"of shape {scores.shape}, wrong of shape {wrong.shape} with {int(wrong.sum())} wrong samples"
+        )
     count = int(wrong.sum())
     top = np.argsort(-scores, kind="stable")[:count]
     return {

@@ -118,7 +118,9 @@ class Evidence:
             DataError: The evidence is of another number of samples.
         """
         if size != len(self):
-            raise DataError(f"the data set has {size} samples, the evidence {len(self)}: give the one that it is of")
+            raise DataError(
+                f"the data set has {size} samples, the evidence {len(self)}: pass the data set that the evidence is of"
+            )
 
     def digest(self) -> str:
         """SHA-256 of labels, predictions and features, in hexadecimal."""

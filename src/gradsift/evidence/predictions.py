@@ -33,7 +33,9 @@ def given_labels(task: Task, samples: Samples) -> np.ndarray:
         SettingError: The task has no classes.
     """
     if not isinstance(task, LabelledTask) or task.kind != "class":
-        raise SettingError(f"cross-fitting needs one class a sample, which the task {type(task).__name__} has not")
+        raise SettingError(
+            f"cross-fitting needs one class a sample, and samples of the task {type(task).__name__} have none"
+        )
     walk = each_batch(
         lambda _, batch: np.asarray(labels_of(batch)).reshape(-1),
         samples.batch, np.arange(len(samples)), BATCH, finite=False,

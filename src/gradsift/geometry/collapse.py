@@ -116,7 +116,9 @@ def collapse(
     model, samples = unwrapped(model), Samples(data_set)
     task = task_for(task, model, samples)
     if not isinstance(task, LabelledTask) or task.kind != "class":
-        raise SettingError(f"neural collapse is about classes, which {type(task).__name__} has not")
+        raise SettingError(
+            f"neural collapse is about classes, and {type(task).__name__} has none: take a task with classes"
+        )
     example = samples.batch(np.arange(min(4, len(samples))))
     chosen = select_modules(model, task, layers, to_model(example, model))
     size = Batcher.fitting(model, task, example).size

@@ -79,7 +79,7 @@ def gauss_newton_split(
     samples = Samples(data_set)
     task = task_for(task, model, samples)
     if not isinstance(task, LabelledTask) or task.kind != "class":
-        raise SettingError(f"the split is about classes, which {type(task).__name__} has not")
+        raise SettingError(f"the split is about classes, and {type(task).__name__} has none: take a task with classes")
     if num_classes**2 > MOST_VECTORS:
         raise SettingError(f"{num_classes}^2 mean gradients are too many to hold: choose at most 64 classes")
     softmax = isinstance(task, Classification)

@@ -345,7 +345,9 @@ class _StoredFactors:
             )
         known = run.read_json("manifest.json").get("parameters")
         if known is not None and list(parameters) != list(known):
-            raise SettingError(f"the run holds gradients of {known}, asked for are {list(parameters)}: use its layers")
+            raise SettingError(
+                f"the run holds gradients of {known}, and these were asked for: {list(parameters)}: use its layers"
+            )
         self._residual, self._features = run.statistic("residual"), run.statistic("features")
         if len(self._residual) != size:
             raise DataError(f"the run holds {len(self._residual)} samples, the data set {size}")

@@ -59,7 +59,7 @@ class PromptSet(TokenizedSet):
         self.needs(text, prompt, response, messages)
         if messages is not None and getattr(tokenizer, "chat_template", None) is None:
             raise SettingError(
-                "the tokenizer has no chat template, so messages cannot be put into words as the model expects them: "
+                "the tokenizer has no chat template, so messages cannot be written as the model expects them: "
                 "set tokenizer.chat_template, or give prompt and response columns"
             )
         self._text, self._prompt, self._response, self._messages = text, prompt, response, messages

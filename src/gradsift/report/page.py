@@ -71,7 +71,7 @@ def write_page(path: str | Location, template: str, content: dict[str, Any], *, 
     """
     path = as_location(path)
     if path.suffix not in (".html", ".htm"):
-        raise SettingError(f"the report is a page, {path.name} is not: name it *.html")
+        raise SettingError(f"the report is a web page: name it *.html; given {path.name}")
     page = fill(template, content)
     with new_file(path, replaces=always if replaces_any else _is_own_page) as file:
         file.write_text(page, encoding="utf-8")

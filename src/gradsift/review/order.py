@@ -37,6 +37,6 @@ def expected_worth(
     if not (np.all(np.isfinite(seconds)) and np.all(np.asarray(seconds) > 0)):
         raise DataError("seconds of a decision are positive numbers: give the reviewer's median")
     if not (np.all(np.isfinite(worth)) and np.all(np.asarray(worth) >= 0)):
-        raise DataError("worth of a corrected label is a number from 0 on")
+        raise DataError("worth of a corrected label is a number of 0 or more")
     rate = probabilities * worth / seconds
     return np.argsort(-np.where(np.isnan(rate), -np.inf, rate), kind="stable")

@@ -115,7 +115,7 @@ def _usual_columns(expected: Expected) -> tuple[str, ...]:
 def _refuse_if_blind(name: str, detector: Detector, expected: Expected) -> None:
     kind = "class" if detector.of_classes else detector.of_kind  # a detector of one's own may say the former alone
     if kind is not None and kind != expected.kind:
-        raise SettingError(f"detector {name!r} needs {NEEDED[kind]}, which the task {expected.task} has not")
+        raise SettingError(f"detector {name!r} needs {NEEDED[kind]}, and the task {expected.task} has none")
     needed = detector.reads[0]
     if needed in expected.fields:
         return

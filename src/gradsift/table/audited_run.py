@@ -59,12 +59,12 @@ class AuditedRun:
         result = cls(_with_all_columns(by_position(read_table(table), table)), run, train_set)
         own, other = result.run.read_json("manifest.json"), result._meta
         if other.get("data_fingerprint") != own.get("data_fingerprint"):
-            raise RunDirectoryError(f"{table} is no table of {path}: its samples are others")
+            raise RunDirectoryError(f"{table} is no table of {path}: it is of other samples")
         if other.get("run", own.get("fingerprint")) != own.get("fingerprint"):  # the first format does not say it
             raise RunDirectoryError(f"{table} is no table of {path}: it is of another model, or of other settings")
         if len(result) != sum(own["shards"]):
             raise RunDirectoryError(
-                f"{table} has {len(result)} rows, {path} {sum(own['shards'])} samples: rows are lost"
+                f"{table} has {len(result)} rows, {path} {sum(own['shards'])} samples: keep one row a sample"
             )
         return result
 

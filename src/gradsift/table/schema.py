@@ -8,8 +8,8 @@ COLUMNS = {
     "given_label": "the label in the data set",
     "predicted_label": "what the model predicts",
     "suggested_label": "the most probable other class, where model and neighbours believe in another one than the given "
-    "one; otherwise empty. Of a flagged sample with several labels: the set with some added or removed. Of a flagged sample "
-    "with a value: the value that is expected",
+    "one; otherwise empty. Of a flagged sample with several labels: the set with some added or removed. Of a flagged "
+    "sample with a value: the value that is expected",
     "wrong_probability": "calibrated probability that the given label is wrong; empty where no prediction is out of fold, "
     "because what a model says of labels that it was trained on cannot be calibrated",
     "loss": "the sample's loss at the audited weights",

@@ -288,8 +288,8 @@ class Recorder:
         self._compute_deferred()
         if any(UNKNOWN in statistics["positions"] for _, statistics in self._recording.pending):
             raise DataError(
-                f"the collate function {self.samples.collation.name} gives rows of which it cannot be told whose they "
-                "are: let it keep the order of the samples"
+                f"the collate function {self.samples.collation.name} reorders or mixes rows, so it is not known which "
+                "sample each row is of: let it keep the order of the samples"
             )
         self._recording.close_epoch(self.step)
 

@@ -119,7 +119,7 @@ def parts_of(path: Location) -> list[Location]:
     if has_pattern(path):
         files = sorted({file for text in _numbered(str(path)) for file in _fitting(path, text)}, key=str)
         if not files:
-            raise DataError(f"no file fits {path}: correct the pattern")
+            raise DataError(f"no file matches {path}: correct the pattern")
         kinds = {file.suffix.lower() for file in files}
         if len(kinds) > 1 or not kinds <= set(PARTS):
             raise DataError(f"{path} stands for {', '.join(sorted(kinds))} files: name .parquet files or .tar files")

@@ -145,8 +145,8 @@ class TarShards(Parts):
 
     def _copy_changed(self, changes: Changes, output: Path) -> NoReturn:
         raise DataError(
-            f"{self.origin} holds .tar shards, from which samples can be dropped alone: drop, or load the samples in "
-            "Python, where gradsift.correct gives a data set with other labels"
+            f"{self.origin} holds .tar shards: samples can be dropped from them, and not relabelled. Use drop, or load "
+            "the samples in Python, where gradsift.correct gives a data set with other labels"
         )
 
 

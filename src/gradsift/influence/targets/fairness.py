@@ -70,8 +70,8 @@ class _GroupGap(Target):
         """The task, which gives every sample one class."""
         if not isinstance(task, LabelledTask) or task.kind != "class":
             raise SettingError(
-                f"{type(self).__name__} needs one class label a sample and predicted class probabilities, which "
-                f'{type(task).__name__} has not: use task="classification" or "binary", or another target'
+                f"{type(self).__name__} needs one class label a sample and predicted class probabilities, and "
+                f'{type(task).__name__} has none: use task="classification" or "binary", or another target'
             )
         return task
 
