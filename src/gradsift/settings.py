@@ -52,18 +52,18 @@ class AuditSettings:
         "The random projection.", "kronecker", panel=GRADIENTS
     )
     projection_per_layer: bool = setting(
-        "Keep these dimensions of every layer, instead of their sum.", False, panel=GRADIENTS, flags=["--per-layer"]
+        "Keep a projection of each layer, instead of one of all layers.", False, panel=GRADIENTS, flags=["--per-layer"]
     )
     batch_size: int | Literal["auto"] = setting(
         "Samples a batch; auto finds it, and halves it when memory runs out.", "auto", panel=GRADIENTS, number=whole(1)
     )
     cross_fit_heads: Literal["auto", "always", "never"] = setting(
-        "Whether predictions are those of heads cross-fitted on the last layer's features; auto: where the body is frozen.",
+        "Predict with heads that are cross-fitted on the last layer's features; auto: where the body is frozen.",
         "auto",
         panel=SCORES,
     )
     shard_size: int = setting(
-        "Samples a shard, which a killed run loses at most; fewer where they would take more than 128 MiB.",
+        "Samples a shard; a killed run loses one shard at most. Fewer where a shard would take more than 128 MiB.",
         2048,
         panel=GRADIENTS,
         number=whole(1),

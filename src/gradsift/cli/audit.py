@@ -38,10 +38,10 @@ def audit(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar=PLACE, help="Run directory to write, such as runs/x.")
     ],
-    config: Annotated[
-        str | None, typer.Option(metavar=PLACE, help="config.yaml of a run: does the same again.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a whole run directory.")] = False,
+    config: Annotated[str | None, typer.Option(metavar=PLACE, help="config.yaml of a run: repeats that run.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run directory where it is there already.")
+    ] = False,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
     fail_above: FailAboveOption = None,

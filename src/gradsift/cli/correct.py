@@ -36,8 +36,8 @@ def correct(
     how: Annotated[
         str,
         typer.Option(
-            help="drop, relabel, soft, weight, reviewed (what people decided alone) or none; auto chooses by held-out "
-            "samples, or nothing."
+            help="drop, relabel, soft, weight, reviewed (only what people decided) or none; auto chooses by held-out "
+            "samples, and may choose none."
         ),
     ] = "auto",
     share: Annotated[

@@ -24,7 +24,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         help="; ".join(f"{name}: {file_format.words}" for name, file_format in FORMATS.items())
-        + ". By the file's ending.",
+        + ". Where left out, the file's ending tells.",
     ),
 ]
 

@@ -40,8 +40,10 @@ def improve(
         str | None,
         typer.Option(metavar=PLACE, help="Test set of the same layout, for the proof alone; no proof where left out."),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Column or array of labels; found by itself if usual.")] = None,
-    ignore: Annotated[str | None, typer.Option(help="Columns that are no features, with commas.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column or array of labels; where left out, one with a usual name such as label.")
+    ] = None,
+    ignore: Annotated[str | None, typer.Option(help="Columns to leave out of the features, with commas.")] = None,
     groups: Annotated[str | None, typer.Option(help="Column of groups, none of which is split over folds.")] = None,
     metric: Annotated[
         str, typer.Option(help="Import path of metric(model, test_set) -> float; accuracy in percent by default.")

@@ -27,21 +27,28 @@ def review(
         typer.Option(help="The data set that was audited, where the run does not find it: a file or folder."),
     ] = None,
     reviewer: Annotated[
-        str | None, typer.Option(help="Your name, which decisions carry; your user name by itself.")
+        str | None, typer.Option(help="Your name, which decisions carry; your user name where left out.")
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; a free one by itself.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; a free one where left out.")] = 0,
     host: Annotated[
         str, typer.Option(help="Address to listen on. Beyond this machine it needs --token-file.")
     ] = "127.0.0.1",
     token_file: Annotated[
         Path | None,
-        typer.Option(help="Tokens that open the page again and again: one a line, with the reviewer's name before it."),
+        typer.Option(
+            help="File of tokens that open the page as often as needed: one a line, with the reviewer's name before it."
+        ),
     ] = None,
     keys: Annotated[
         Path | None, typer.Option(help="YAML file of your own keys, such as `keep: g`; the page shows all with ?.")
     ] = None,
     second_reading: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of decided samples that other reviewers read, too, blindly.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of decided samples that other reviewers read, too, without seeing what was decided.",
+        ),
     ] = 0.1,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the link alone.")] = False,
     trust_run: TrustRunOption = False,

@@ -46,7 +46,7 @@ class Source:
         "Weights of a model by import path: .safetensors, or a torch.save file of a state dict.", None, panel=MODEL
     )
     base: str | None = setting(
-        "Base model of an adapter, where the adapter's own note of it is wrong.", None, panel=MODEL
+        "Base model of an adapter, where its adapter_config.json names another one.", None, panel=MODEL
     )
     dtype: Precision = setting("Precision of a transformers model's weights.", "float32", panel=MODEL)
     task: str | None = setting(
@@ -70,16 +70,18 @@ class Source:
         "Training set: .parquet, .csv, .jsonl, .npz, a folder of images by class (path or URL), or a hub id of a data set.",
         panel=DATA,
     )
-    label: str | None = setting("Column or array of labels; found by itself if usual.", None, panel=DATA)
+    label: str | None = setting(
+        "Column or array of labels; where left out, one with a usual name such as label.", None, panel=DATA
+    )
     text: str | None = setting(
-        "Column of texts; two with a comma for pairs of texts; or of lists of words.", None, panel=DATA
+        "Column of texts, or of lists of words; of pairs of texts two columns with a comma.", None, panel=DATA
     )
     image: str | None = setting("Parquet column of image bytes; found by itself.", None, panel=DATA)
     transform: str | None = setting(
         "Import path: from a Pillow image to a tensor. Default: RGB in [0, 1].", None, panel=DATA
     )
     ignore: str | None = setting(
-        "Columns that are no features, with commas; id and true_label never are.", None, panel=DATA
+        "Columns to leave out of the features, with commas; id and true_label are always left out.", None, panel=DATA
     )
     groups: str | None = setting(
         "Column of groups, each of which loses the same share of its samples.", None, panel=DATA
@@ -89,7 +91,7 @@ class Source:
     prompt: str | None = setting("Column of prompts.", None, panel=LANGUAGE)
     response: str | None = setting("Column of responses.", None, panel=LANGUAGE)
     target: Literal["response", "whole"] | None = setting(
-        "What the model learns (response, where there is one).", None, panel=LANGUAGE
+        "Which tokens count in the loss (the response, where there is one).", None, panel=LANGUAGE
     )
     reduction: Literal["mean", "sum"] = setting("A sample's loss over its tokens.", "mean", panel=LANGUAGE)
     chosen: str | None = setting("Column of the answers that were chosen, texts or chats.", None, panel=PAIRS)

@@ -42,7 +42,9 @@ def verify(
     ] = None,
     controls: Annotated[
         list[str] | None,
-        typer.Option("--control", help=f"Which controls may run: {', '.join(CONTROLS)}. All that the arms need."),
+        typer.Option(
+            "--control", help=f"Which controls may run: {', '.join(CONTROLS)}. All that the arms need where left out."
+        ),
     ] = None,
     true_labels: Annotated[
         str | None, typer.Option(help="Column or array of the data file with true labels: adds the oracles.")
