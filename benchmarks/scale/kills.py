@@ -25,14 +25,16 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a kill.
 
     Args:
-        given: ``count``, ``victims``, ``seed``.
+        given: ``count``, ``victims``, ``seed``, ``minutes``.
     """
-    draw = random.Random(given.seed)
+    draw, until = random.Random(given.seed), time.monotonic() + 60 * given.minutes
     found = []
     with tempfile.TemporaryDirectory() as place:
         whole = Path(place) / "whole"
         finished("local", whole, "--size", SIZE, "--shard-size", SHARD)
         for number in range(given.count):
+            if time.monotonic() > until:
+                break
             victim = given.victims[number % len(given.victims)]
             folder = Path(place) / f"run-{number}"
             row = _parts(folder, draw) if victim == "part" else _ray(folder, victim, draw)
