@@ -55,7 +55,7 @@ def main() -> None:
         return
     about = {"machine": machine(), "cores": os.cpu_count(), "version": version("gradsift")}
     found = importlib.import_module(f"scale.{given.part}").rows(given)
-    lines = [json.dumps(about | row) + "\n" for row in found]
+    lines = [json.dumps({**about, **row}) + "\n" for row in found]
     (RESULTS / f"scale_{given.part}.jsonl").write_text("".join(lines))
 
 

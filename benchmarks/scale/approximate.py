@@ -7,6 +7,7 @@ thread, for all n rows: what an index takes to build, and n times what a row tak
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from frame.images import grey
+from frame.rows import RESULTS
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -25,17 +27,18 @@ from gradsift.detectors.neighbours import NEIGHBOURS, REFERENCES, Nearest, drawn
 from gradsift.store import ArrayMatrix
 
 ASKED, WRONG, DIMENSIONS = 10_000, 0.2, 64
+PATH = RESULTS / "scale_approximate.jsonl"
 Search = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float, float]]
 """Of unit features and the rows that are asked: positions of their neighbours, seconds to build, seconds to search."""
 
 
 def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row a data set, a kind of belief and a search.
+    """One row a data set, a kind of belief and a search, beside the rows of other sizes that are there.
 
     Args:
         given: ``size``, ``seed``, ``data`` (the folder with Fashion-MNIST).
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for name, make in DATA.items():
         generator = np.random.default_rng(given.seed)
         features, classes = make(given.size, given.data, generator)
@@ -56,7 +59,9 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
                 right = label_posterior(believed, labels[asked], rate, pattern)[np.arange(ASKED), labels[asked]]
                 found.append(about | {"belief": belief, "ap": float(average_precision_score(wrong[asked], 1 - right))})
                 print(found[-1], flush=True)
-    return found
+    measured = {(row["data"], row["samples"]) for row in found}
+    known = [json.loads(line) for line in PATH.read_text().splitlines()] if PATH.exists() else []
+    return [row for row in known if (row["data"], row["samples"]) not in measured] + found
 
 
 def fashion(size: int, data: Path, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
