@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=100_000, help="samples of real runs")
     parser.add_argument("--rounds", type=int, default=3, help="turns of throughput and reality")
     parser.add_argument("--count", type=int, default=50, help="kills")
-    parser.add_argument("--minutes", type=float, default=600.0, help="after so many no further kill is begun")
+    parser.add_argument("--minutes", type=float, default=600.0, help="after so many no further kill or size is begun")
     parser.add_argument("--victims", nargs="+", default=["part", "actor", "driver", "raylet"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=float, default=30.0, help="seconds in which a worker loads, for the simulation")

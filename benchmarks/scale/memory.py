@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import resource
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a number of samples.
 
     Args:
-        given: ``largest`` number of samples.
+        given: ``largest`` number of samples, ``minutes``.
     """
-    found = []
+    found, until = [], time.monotonic() + 60 * given.minutes
     for samples, size in SIZES:
-        if samples <= given.largest:
+        if samples <= given.largest and time.monotonic() < until:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 row = pool.apply(_of, (samples, size))
             print(row, flush=True)

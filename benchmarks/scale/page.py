@@ -107,10 +107,13 @@ def scheduling(rows: list[Row]) -> str:
         f"sample, the spread of real shards, and {times[0]['message'] * 1000:.2f} ms of the driver for each call, in the "
         "engine's own pool. Fixed beforehand: a worker dies once in 100 hours and another one stands there after a minute; "
         f"a worker loads for {simulated[0]['start']:.0f} seconds. The engine's own code shares out the shards.",
-        "",
-        "| real run of Ray | simulated (CPU s) | real (CPU s), median (smallest to largest) | simulated over real |",
-        "|---|---|---|---|",
     ]
+    if real:
+        lines += [
+            "",
+            "| real run of Ray | simulated (CPU s) | real (CPU s), median (smallest to largest) | simulated over real |",
+            "|---|---|---|---|",
+        ]
     lines += [
         f"| {row['workers']} worker(s), {row['samples']:,} samples | {row['simulated']:.1f} | {row['real']:.1f} "
         f"({min(row['runs']):.1f} to {max(row['runs']):.1f}) | {row['ratio']:.2f} |"
@@ -148,7 +151,7 @@ def memory(rows: list[Row]) -> str:
         "### Memory of the driver",
         "",
         "`python benchmarks/scale memory`: entries of all shards are simulated, handed out and put into the manifest. "
-        "The last row has as many shards as a plan has for ten thousand workers. Scores and table are not in it.",
+        "A plan has at most 250,000 shards. Scores and table are not in it.",
         "",
         "| samples | shards | manifest (MiB) | peak beyond the start (MiB) | peak (MiB) |",
         "|---|---|---|---|---|",
