@@ -13,12 +13,13 @@ from gradsift.detectors.neighbours import CHUNK, Neighbourhood
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.evidence.calibration import tempered
-from gradsift.store import ArrayMatrix, GradientMatrix
+from gradsift.store import GradientMatrix
 
 PIECE_BYTES = 8 * 2**20
 """Most bytes of the beliefs that are handed out at a time."""
 HELD_BYTES = 128 * 2**20
-"""Most bytes of other samples' predictions that are in memory at a time: of up to 1,600 classes all that are needed."""
+"""Most bytes of other samples' predictions that are in memory at a time, of up to 1,600 classes all that are needed; and
+of the beliefs about all samples, which are computed once where they are no more: a million samples in 16 classes."""
 
 
 class Belief:
@@ -108,26 +109,36 @@ class Belief:
         Yields:
             Position of the first sample of a piece and an array of shape (m, K).
         """
+        for positions in self._pieces():
+            yield int(positions[0]), self._all[positions] if _held(self.shape) else self.rows(positions)
+
+    def _pieces(self) -> Iterator[np.ndarray]:
+        """Positions of all samples, in pieces whose beliefs take at most 8 MiB."""
         size = min(CHUNK, max(1, PIECE_BYTES // (8 * self.shape[1])))
         for start in range(0, len(self), size):
-            yield start, self.rows(np.arange(start, min(start + size, len(self))))
+            yield np.arange(start, min(start + size, len(self)))
+
+    @cached_property
+    def _all(self) -> np.ndarray:
+        """The belief about all samples, shape (n, K)."""
+        belief = np.empty(self.shape)
+        for positions in self._pieces():
+            belief[positions] = self.rows(positions)
+        return belief
 
     def _neighbours_mean(self, positions: np.ndarray) -> np.ndarray:
         """Mean prediction of each sample's neighbours, shape (len(positions), K)."""
         near, theirs = self.neighbourhood.numbers, self._of_references
-        size, count, classes = len(positions), near.shape[1], self.shape[1]
-        means = np.empty((size, classes))
-        together = size if _held(theirs.shape) else max(1, HELD_BYTES // (8 * classes * count))
-        for start in range(0, size, together):
-            needed, column = np.unique(near.rows(positions[start : start + together]), return_inverse=True)
-            ends = np.arange(0, column.size + 1, count)
-            rows = theirs.rows(needed)  # where they are not held, in float32 as stored: a copy in float64 takes longer
-            if not _held(theirs.shape):
-                rows = self._tempered(rows).astype(rows.dtype)
-            shares = np.full(column.size, 1 / count, dtype=rows.dtype)
-            means[start : start + together] = (
-                csr_matrix((shares, column.ravel(), ends), (len(ends) - 1, len(needed))) @ rows
-            )
+        if isinstance(theirs, np.ndarray):
+            return _means(theirs, near.rows(positions))
+        means = np.empty((len(positions), self.shape[1]))
+        together = max(1, HELD_BYTES // (8 * self.shape[1] * near.shape[1]))
+        for start in range(0, len(positions), together):
+            numbers = near.rows(positions[start : start + together])
+            needed, columns = np.unique(numbers, return_inverse=True)
+            rows = theirs.rows(needed)  # in float32 as stored: a copy in float64 takes longer
+            rows = self._tempered(rows).astype(rows.dtype)
+            means[start : start + together] = _means(rows, columns.reshape(numbers.shape))
         return means
 
     def _tempered(self, rows: np.ndarray) -> np.ndarray:
@@ -151,15 +162,34 @@ class Belief:
     @cached_property
     def _reference_classes(self) -> np.ndarray:
         """The most probable class of each reference."""
-        return np.concatenate([rows.argmax(axis=1) for _, rows in self._of_references.chunks()])
+        theirs = self._of_references
+        if isinstance(theirs, np.ndarray):
+            return theirs.argmax(axis=1)
+        return np.concatenate([rows.argmax(axis=1) for _, rows in theirs.chunks()])
 
     @cached_property
-    def _of_references(self) -> GradientMatrix:
-        """The references' predictions; in files where there are many classes."""
+    def _of_references(self) -> np.ndarray | GradientMatrix:
+        """The references' predictions, shape (r, K); in files where there are many classes."""
         theirs = self._predictions.subset(self.neighbourhood.references)
         if _held(theirs.shape):
-            return ArrayMatrix(self._tempered(theirs.rows(np.arange(len(theirs))).astype(np.float64)))
+            return self._tempered(theirs.rows(np.arange(len(theirs))).astype(np.float64))
         return theirs
+
+
+def _means(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Means of some rows at a time.
+
+    Args:
+        rows: Shape (r, K).
+        numbers: Which rows belong to each mean, shape (m, count).
+
+    Returns:
+        Shape (m, K), of the type of the rows.
+    """
+    shares = np.full(numbers.size, 1 / numbers.shape[1], dtype=rows.dtype)
+    ends = np.arange(0, numbers.size + 1, numbers.shape[1])
+    mean: np.ndarray = csr_matrix((shares, numbers.ravel(), ends), (len(numbers), len(rows))) @ rows
+    return mean
 
 
 def _held(shape: tuple[int, int]) -> bool:

@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from gradsift.detectors.largest import largest
 from gradsift.store import GradientMatrix, ShardedArray
 from gradsift.writing import writing
 
 CHUNK = 1024
-"""Samples that are looked at together."""
+"""Samples whose features are read together."""
+TILE = 128
+"""Samples that are compared with all references at a time, so that their cosines stay in the processor's cache."""
 SHARD = 16 * CHUNK
 """Samples whose neighbours are kept in one file."""
 NEIGHBOURS, REFERENCES = 50, 10_000
@@ -82,18 +85,22 @@ class Nearest:
             positions: Which samples, shape (m,).
 
         Returns:
-            Their numbers among the references, int32, and their cosines, float32, each of shape (m, count), nearest first.
+            Their numbers among the references, int32, and their cosines, float32, each of shape (m, count), nearest first,
+            and of equally near ones in the order of their numbers.
         """
         shape, references = (len(positions), self._count), self._references
         found, cosines = np.empty(shape, np.int32), np.empty(shape, np.float32)
-        for start in range(0, len(positions), CHUNK):
-            own = positions[start : start + CHUNK]
-            likeness = _unit(self._features.rows(own)) @ self._near_to.T
-            place = np.minimum(np.searchsorted(references, own), len(references) - 1)
-            among = np.flatnonzero(references[place] == own)
-            likeness[among, place[among]] = -torch.inf
-            most = likeness.topk(self._count, dim=1)
-            found[start : start + CHUNK], cosines[start : start + CHUNK] = most.indices.numpy(), most.values.numpy()
+        likeness = torch.empty(min(TILE, len(positions)), len(references))
+        for first in range(0, len(positions), CHUNK):
+            unit = _unit(self._features.rows(positions[first : first + CHUNK]))
+            for start in range(first, first + len(unit), TILE):
+                tile = slice(start, min(start + TILE, first + len(unit)))
+                own, cosine = positions[tile], likeness[: tile.stop - start]
+                torch.mm(unit[start - first : tile.stop - first], self._near_to.T, out=cosine)
+                place = np.minimum(np.searchsorted(references, own), len(references) - 1)
+                among = np.flatnonzero(references[place] == own)
+                cosine[among, place[among]] = -torch.inf
+                cosines[tile], found[tile] = largest(cosine, self._count)
         return found, cosines
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from gradsift.printable import printable
@@ -70,5 +69,6 @@ def as_data(listed: dict[str, Any] | None) -> Markup:
 
 
 def _coded(words: list[str]) -> dict[str, Any]:
-    names, codes = np.unique(np.array([printable(word) for word in words], dtype=object), return_inverse=True)
-    return {"names": names.tolist(), "of": codes.tolist()}
+    shown = [printable(word) for word in words]
+    codes = {name: code for code, name in enumerate(sorted(set(shown)))}
+    return {"names": list(codes), "of": [codes[name] for name in shown]}

@@ -257,7 +257,7 @@ class AuditedRun:
         """The headline."""
         return f"<{type(self).__name__}: {self.cut}>"
 
-    @property
+    @cached_property
     def _meta(self) -> dict[str, Any]:
         return about_table(self.table)
 
