@@ -165,11 +165,12 @@ def audited(model: nn.Module, data: Any, layers: str, device: str) -> Row:
         torch.cuda.reset_peak_memory_stats()
     before = kilobytes("VmRSS")
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        began, computing = time.perf_counter(), time.process_time()
         audit = gradsift.audit(model, data, layers=layers, output=Path(folder) / "run", show_progress=False)
-        total = time.perf_counter() - began
+        total, computing = time.perf_counter() - began, time.process_time() - computing
         timing = audit.run.read_json("timing.json")
-    row: Row = {"total": total, "stages": timing["seconds"], "batch": timing["final_batch_size"]}
+    row: Row = {"total": total, "stages": timing["seconds"], "batch": timing["final_batch_size"],
+                "computing": computing}  # fmt: skip
     row |= {"flagged": int(audit.table["flagged"].to_numpy().sum()), "megabytes": (kilobytes("VmHWM") - before) / 1024}
     if device.startswith("cuda"):
         row["gpu_megabytes"] = torch.cuda.max_memory_allocated() / 2**20
@@ -181,7 +182,8 @@ HEAD = """# Speed of the whole job
 Written by `python benchmarks/whole_audit.py --write` from `benchmarks/results/whole_audit.jsonl`. An audit with its run
 directory and its page; seconds by stage, beside a forward pass and an epoch of training on the same data in memory.
 *Around*: all but the passes, as a share of a forward pass. *Hidden*: how much of the reading passes while gradients are
-computed, of what could."""
+computed, of what could. *Computing*: seconds of all threads together; where they are far fewer than those of the clock,
+other work ran on the machine."""
 
 
 def page() -> list[str]:
@@ -189,15 +191,15 @@ def page() -> list[str]:
     rows = ROWS.some()
     lines = [HEAD, ""]
     columns = ("data", "layers", "samples", "an epoch (s)", "forward (s)", *(f"{stage} (s)" for stage in STAGES), "all (s)",
-               "all, in epochs", "around", "peak (MiB)", "hidden", "machine")  # fmt: skip
+               "computing (s)", "all, in epochs", "around", "peak (MiB)", "hidden", "machine")  # fmt: skip
     cells = []
     for row in rows:
         around = (row["total"] - row["stages"]["gradients"]) / row["forward"]
         cells.append((
             row["case"], row["layers"], f"{row['size']:,}", f"{row['epoch']:.1f}", f"{row['forward']:.1f}",
             *(f"{row['stages'].get(stage, 0):.1f}" for stage in STAGES), f"{row['total']:.1f}",
-            f"{row['total'] / row['epoch']:.2f}", f"{around:.2f}", f"{row['megabytes']:,.0f}", hidden(row, rows),
-            row["machine"],
+            f"{row['computing']:.1f}" if "computing" in row else "", f"{row['total'] / row['epoch']:.2f}",
+            f"{around:.2f}", f"{row['megabytes']:,.0f}", hidden(row, rows), row["machine"],
         ))  # fmt: skip
     return [*lines, *markdown_table(columns, cells), "", f"Machines: {machines(rows)}."]
 

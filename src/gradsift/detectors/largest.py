@@ -51,7 +51,9 @@ def _keys(numbers: np.ndarray, columns: np.ndarray) -> np.ndarray:
 def _in_order(keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers and columns of the largest keys of each row."""
     most = torch.from_numpy(keys).topk(count, dim=1).values.numpy()
-    return _ordered((most >> 32).astype(np.int32)).view(np.float32), (MOST_COLUMNS - (most & 0xFFFFFFFF)).astype(np.int32)
+    return _ordered((most >> 32).astype(np.int32)).view(np.float32), (MOST_COLUMNS - (most & 0xFFFFFFFF)).astype(
+        np.int32
+    )
 
 
 def _ordered(bits: np.ndarray) -> np.ndarray:

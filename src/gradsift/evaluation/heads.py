@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from gradsift.cleaning.cure import Cure
 from gradsift.errors import DataError
-from gradsift.evidence.batched_heads import RATE, BatchedHeads
+from gradsift.evidence.batched_heads import RATE, BatchedHeads, inputs_at
 
 HIDDEN = 128
 """Hidden units."""
@@ -147,7 +147,7 @@ class HeadTrainer:
         for number, ((rows, target, weight), own) in enumerate(zip(sets, chosen, strict=True)):
             places[number, : len(own)], targets[number, : len(own)] = rows[own], target[own]
             share[number, : len(own)] = weight[own] / len(own)
-        return self._inputs[places], targets, share
+        return inputs_at(self._inputs, places), targets, share
 
 
 def _training_set(rows: np.ndarray, cure: Cure, classes: int) -> tuple[Tensor, Tensor, Tensor]:

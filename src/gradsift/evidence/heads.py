@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradsift.errors import DataError
-from gradsift.evidence.batched_heads import BatchedHeads
+from gradsift.evidence.batched_heads import BatchedHeads, inputs_at
 from gradsift.evidence.folds import assign_folds
 from gradsift.progress import progress
 
@@ -140,7 +140,7 @@ class _SideBySide:
         """One round: whole passes over the samples that each head may see, of at least :data:`STEPS` steps."""
         for _ in range(-(-STEPS * self._batch // self._shortest)):
             for rows in self._batches():
-                logits = self._heads.logits(self._inputs[rows])
+                logits = self._heads.logits(inputs_at(self._inputs, rows))
                 losses = functional.cross_entropy(logits.flatten(0, 1), self._targets[rows].flatten(), reduction="sum")
                 self._heads.optimizer.zero_grad()
                 (losses / self._batch).backward()

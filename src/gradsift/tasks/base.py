@@ -153,13 +153,24 @@ class LossTask:
         """
         arguments, keywords = inputs_of(batch)
         if self.outputs_are != "probabilities":
-            return self._tensor_of(model(*arguments, **keywords))
+            return self.tensor_of(model(*arguments, **keywords))
         with LastSquash() as squash:
-            output = self._tensor_of(model(*arguments, **keywords))
+            output = self.tensor_of(model(*arguments, **keywords))
         return squash.logits_of(output, self.link)
 
     @staticmethod
-    def _tensor_of(output: Any) -> Tensor:
+    def tensor_of(output: Any) -> Tensor:
+        """The tensor in what a model returns.
+
+        Args:
+            output: A tensor, or an object with ``logits``.
+
+        Returns:
+            The tensor, at least float32.
+
+        Raises:
+            ModelError: There is none.
+        """
         output = getattr(output, "logits", output)
         if not isinstance(output, Tensor):
             raise ModelError(

@@ -85,9 +85,9 @@ class Reward(PairTask):
     def _reward(model: nn.Module, inputs: Any) -> Tensor:
         if isinstance(inputs, dict):
             inputs = {name: value for name, value in inputs.items() if name not in ("labels", REFERENCE)}
-            rewards = LossTask._tensor_of(model(**inputs))
+            rewards = LossTask.tensor_of(model(**inputs))
         else:
-            rewards = LossTask._tensor_of(model(inputs))
+            rewards = LossTask.tensor_of(model(inputs))
         if rewards.ndim == 2 and rewards.shape[1] == 1:
             return rewards[:, 0]
         if rewards.ndim == 1:

@@ -74,14 +74,12 @@ def deferred(task: Classification, outputs: Tensor, features: Tensor, batch: Bat
         batch: The batch.
 
     Returns:
-        ``outputs``, ``labels``, and the features' norms.
+        ``outputs``, ``labels`` and ``features``.
     """
-    features = at_least_float32(features)
-    return {
-        "outputs": outputs.clone(),  # training may change them in place
+    return {  # copies, as training may change both in place
+        "outputs": outputs.clone(),
         "labels": task.labels(batch).to(outputs.device),
-        "features_l1": torch.linalg.vector_norm(features, ord=1, dim=1),
-        "features_l2": torch.linalg.vector_norm(features, dim=1),
+        "features": features.clone(),
     }
 
 
@@ -99,10 +97,9 @@ def deferred_statistics(task: Task, kept: Mapping[str, Tensor]) -> dict[str, Ten
     outputs, batch = kept["outputs"], (kept["outputs"], kept["labels"])
     losses, residual = own_residual(task, outputs, batch)
     statistics = of_outputs(task, outputs, losses, residual, batch)
-    residual = at_least_float32(residual)
-    for order in (1, 2):
-        lengths = torch.linalg.vector_norm(residual, ord=order, dim=1)
-        statistics[f"l{order}"] = lengths * kept[f"features_l{order}"]
+    features = at_least_float32(kept["features"])
+    statistics["l1"] = statistics["residual_l1"] * features.abs().sum(dim=1)
+    statistics["l2"] = statistics["residual_l2"] * torch.linalg.vector_norm(features, dim=1)
     probabilities = predicted(task, outputs)
     return statistics if probabilities is None else statistics | {"predictions": probabilities.half()}
 

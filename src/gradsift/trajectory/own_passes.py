@@ -21,7 +21,7 @@ from gradsift.trajectory.outputs import deferred_statistics
 from gradsift.trajectory.passes import TrainingPass
 
 MOST_DEFERRED = 2**22
-"""Logits of training passes that wait for their statistics, at most."""
+"""Logits and features of training passes that wait for their statistics, at most."""
 
 Pending = list[tuple[np.ndarray, dict[str, Tensor]]]
 """The step of each row, shape (m,), and statistics with ``positions``, each of shape (m, ...)."""
@@ -93,7 +93,7 @@ class OwnPasses:
         statistics = self._pass.finish() if self._pass is not None else {}
         if "outputs" in statistics:
             self._deferred.append((step, statistics))
-            if len(self._deferred) * statistics["outputs"].numel() > MOST_DEFERRED:
+            if len(self._deferred) * (statistics["outputs"].numel() + statistics["features"].numel()) > MOST_DEFERRED:
                 self.compute_deferred(pending)
         elif statistics:
             pending.append((np.full(len(statistics["positions"]), step), statistics))

@@ -47,6 +47,7 @@ class TrainingPass:
         self._owners = owners(model, parameters)
         owned = {name for pairs in self._owners.values() for _, name in pairs}
         self._wanted = set(parameters)
+        self._sole = self._sole_weight()
         self._unseen: str | None = None
         if self._wanted - owned:
             self._give_up(f"no layer rule serves {', '.join(sorted(self._wanted - owned)[:3])}")
@@ -81,12 +82,11 @@ class TrainingPass:
             batch: The batch, with labels.
             positions: Position of each sample.
         """
-        with torch.no_grad():
-            outputs = self._task.outputs(_Returning(returned, self._model), batch)  # type: ignore[arg-type]  # called as the model is
+        outputs = self._outputs(returned, batch)
         calls, self._calls = self._calls, []
         last = calls[-1] if calls else None
         squashed = getattr(self._task, "outputs_are", "logits") == "probabilities"
-        alone = len(calls) == 1 and last is not None and self._is_weight_of(last[0])
+        alone = len(calls) == 1 and last is not None and last[0] is self._sole
         alone = alone and last is not None and _is(last[2], outputs, squashed)
         if alone and last is not None and type(self._task) is Classification:
             self._statistics = {"positions": positions} | deferred(self._task, outputs.detach(), last[1], batch)
@@ -121,11 +121,18 @@ class TrainingPass:
                 lambda gradient, m=module, s=source: self._guard(lambda: self._uses.add_layer(m, s, gradient.detach()))
             )
 
-    def _is_weight_of(self, layer: nn.Module) -> bool:
-        """Whether the weight of this linear layer is all that is wanted, so that no backward pass is needed."""
-        return isinstance(layer, nn.Linear) and [own for own, _ in self._owners[layer]] == ["weight"] == [
-            name.rpartition(".")[2] for name in self._wanted
-        ]
+    def _outputs(self, returned: Any, batch: Batch) -> Tensor:
+        """What the task reads of what the model has returned; a classifier's logits at no cost that a step would feel."""
+        if type(self._task) is Classification and self._task.outputs_are == "logits":
+            return self._task.tensor_of(returned)
+        with torch.no_grad():
+            return self._task.outputs(_Returning(returned, self._model), batch)  # type: ignore[arg-type]  # called as the model is
+
+    def _sole_weight(self) -> nn.Module | None:
+        """The linear layer whose weight is all that is wanted, so that no backward pass is needed, where there is one."""
+        layers = list(self._owners)
+        alone = len(layers) == len(self._wanted) == 1 and isinstance(layers[0], nn.Linear)
+        return layers[0] if alone and [own for own, _ in self._owners[layers[0]]] == ["weight"] else None
 
     def _all_seen(self, calls: list[tuple[nn.Module, Tensor, Tensor]], size: int) -> bool:
         """Whether every wanted parameter was used by calls that have one row a sample."""
@@ -160,6 +167,8 @@ class TrainingPass:
             :func:`~gradsift.trajectory.outputs.deferred_statistics` makes them of; empty where there was no pass.
         """
         statistics, self._statistics = self._statistics, {}
+        if "outputs" in statistics:  # which needs nothing of the backward pass
+            return statistics
         if statistics and self._squares and self._weight is not None:
             statistics["l2"] = torch.stack(self._squares).double().sum(dim=0).sqrt() / self._weight
         self._squares, self._weight = [], None
@@ -188,6 +197,8 @@ def _is(layer_output: Tensor, outputs: Tensor, squashed: bool) -> bool:
     """
     if outputs.ndim != 2 or layer_output.shape != outputs.shape:
         return False
+    if layer_output is outputs:
+        return not squashed
     layer_output, outputs = layer_output.float(), outputs.float()
     if not squashed:
         return bool(torch.equal(layer_output, outputs))
