@@ -24,7 +24,7 @@ from frame.rows import machine  # noqa: E402
 
 from kinds import class_draw, condition_sets, methods, pairs  # noqa: E402
 from kinds.page import CLASS_ROWS, PAIR_ROWS, ROWS, write  # noqa: E402
-from kinds.regimes import OF_CLASSES, REGIMES, SPOILED  # noqa: E402
+from kinds.regimes import COPIES, OF_CLASSES, REGIMES, STRANGE  # noqa: E402
 
 
 def run(name: str, seed: int, data: Path, cache: Path) -> None:
@@ -32,14 +32,14 @@ def run(name: str, seed: int, data: Path, cache: Path) -> None:
     started, regime = time.perf_counter(), REGIMES[name]
     of_pairs = regime.kind == "pair"
     of_classes = regime.kind in OF_CLASSES
-    results = PAIR_ROWS if of_pairs else CLASS_ROWS if of_classes or regime.kind == SPOILED else ROWS
+    results = PAIR_ROWS if of_pairs else CLASS_ROWS if of_classes or regime.kind in (STRANGE, COPIES) else ROWS
     if results.have(regime=name, seed=seed):
         return
     if of_pairs:
         rows = pairs.rows_of(regime.load(data, cache, seed), regime.kind, seed)
     elif of_classes:
         rows = class_draw.rows_of(regime.load(cache if regime.kind == "series" else data, seed), seed)
-    elif regime.kind == SPOILED:
+    elif regime.kind in (STRANGE, COPIES):
         rows = condition_sets.picture_rows(regime.load(data, seed), seed)
     else:
         rows = methods.rows_of(regime.load(data, seed), regime.kind, seed)
@@ -60,7 +60,7 @@ if __name__ == "__main__":
     parser = parser_of(__doc__, seeds=5)
     parser.add_argument("--regimes", nargs="+", choices=list(REGIMES), metavar="REGIME", default=list(REGIMES))
     parser.add_argument(
-        "--kinds", nargs="+", choices=("value", "multilabel", "token", "pair", "chat", *OF_CLASSES, SPOILED)
+        "--kinds", nargs="+", choices=("value", "multilabel", "token", "pair", "chat", *OF_CLASSES, STRANGE, COPIES)
     )
     parser.add_argument(
         "--cache", type=Path, default=Path("cache"), help="folder of frozen features, and of the wheel of aeon"

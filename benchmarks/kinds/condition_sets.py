@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import gradsift
+from gradsift.data.images import open_image
 from gradsift.tasks import ConditionalDenoising, Denoising
 from kinds.class_draw import ClassDraw, flipped
 
@@ -64,6 +65,11 @@ def pictures(data: Path, name: str, seed: int, size: int = 1200) -> tuple[Tensor
     if name == "digits":
         pixels, classes = load_digits(return_X_y=True)
         images = pixels.reshape(-1, 1, SIDE, SIDE) / 8 - 1
+    elif name == "cifar10":
+        rows = pq.read_table(data / name / "test.parquet", columns=["image", "label"]).slice(0, 2000)
+        decoded = [np.asarray(open_image(one).convert("L")) for one in rows["image"].to_pylist()]
+        whole = torch.from_numpy(np.stack(decoded)[:, None] / 127.5 - 1)
+        images, classes = functional.avg_pool2d(whole, 4).numpy(), rows["label"].to_numpy()
     else:
         rows = pq.read_table(data / name / "train_subset.parquet")
         whole = np.frombuffer(b"".join(rows["pixels"].to_pylist()), np.uint8).reshape(-1, 1, 28, 28) / 127.5 - 1
@@ -118,7 +124,7 @@ def spoiled(data: Path, seed: int, *, name: str, how: str, other: str = "", size
 
 
 def picture_rows(draw: PictureDraw, seed: int) -> list[dict[str, Any]]:
-    """Average precision on one draw: of what the audit tells besides labels, and of how the model takes each picture.
+    """Average precision on one draw: copies are told by a finding, strange pictures by the score.
 
     Args:
         draw: The draw.
@@ -129,21 +135,22 @@ def picture_rows(draw: PictureDraw, seed: int) -> list[dict[str, Any]]:
     """
     task = Denoising(timesteps=STEPS, draws=32, conditional=True)
     audit = gradsift.audit(draw.model, (draw.images, draw.conditions), task=task, show_progress=False)
-    column, kind = ("duplicate_group", "near_duplicate") if draw.copies else ("outlier_score", "outlier")
-    told = audit.table[column].is_valid() if draw.copies else audit.table[column]
+    table, kind = audit.table, "near_duplicate" if draw.copies else "outlier"
     named = [one.positions for one in audit.findings if one.kind == kind]
-    flagged = named[0] if named else np.zeros(0, dtype=np.int64)
-    way = -1 if draw.copies else 1  # what has copies is learnt best
-    methods = {
-        f"{'least ' if draw.copies else ''}{name}": f"score_{name}" for name in ("loss", "l2", "isolation_forest")
-    }
-    scores = {name: way * audit.table[score].to_numpy() for name, score in methods.items()}
-    scores |= {"default": np.asarray(told).astype(float), "random": np.random.default_rng(seed).random(len(draw.wrong))}
+    scores = {"random": np.random.default_rng(seed).random(len(draw.wrong))}
+    if draw.copies:  # which are learnt best
+        scores |= {f"least {name}": -table[f"score_{name}"].to_numpy() for name in ("loss", "l2", "isolation_forest")}
+        scores["default: near_duplicate"] = table["duplicate_group"].is_valid().to_numpy(zero_copy_only=False)
+        flagged = named[0] if named else np.zeros(0, dtype=np.int64)
+    else:
+        scores |= {name: table[f"score_{name}"].to_numpy() for name in ("loss", "l2", "isolation_forest")}
+        scores["distance of the picture"] = table["outlier_score"].to_numpy()
+        scores[f"default: {audit.detector}"], flagged = table["score"].to_numpy(), audit.flagged_positions
     rows = []
     for name, values in scores.items():
-        row: dict[str, Any] = {"method": name, "detector": kind if name == "default" else name}
+        row: dict[str, Any] = {"method": name.partition(":")[0], "detector": name.rpartition(": ")[2]}
         row["ap_samples"] = float(average_precision_score(draw.wrong, values))
-        if name == "default":
+        if name.startswith("default"):
             row |= {"flagged": len(flagged), "flagged_wrong": int(draw.wrong[flagged].sum())}
         rows.append(row | {"wrong": int(draw.wrong.sum()), "samples": len(draw.wrong)})
     return rows

@@ -19,7 +19,8 @@ KINDS = {
     "chat": "Chats", "token": "Token classification", "multilabel": "Several labels a sample", "value": "Regression",
     "pair": "Pairs of a chosen and a rejected answer", "node": "Nodes of a graph",
     "series": "Time series and sounds", "condition": "Conditions of a diffusion model",
-    "picture": "Strange pictures and copies that a diffusion model learnt",
+    "picture": "Pictures of another set that a diffusion model learnt",
+    "copy": "Copies that a diffusion model learnt",
 }  # fmt: skip
 TASKS = {
     "class": "`classification`, `binary`", "multilabel": "`multilabel`", "value": "`regression`",

@@ -98,6 +98,8 @@ def prepare(
     with naming_samples(positions):
         outputs = _outputs(model, task, example)
     check_outputs(task, outputs, len(positions))
+    if isinstance(task, Denoising):
+        task.warn_of_misfit(outputs, to_model(example, model))
     task = read_outputs(task, model, some_batches(samples))
     check_labels(task, samples, outputs)
     class_names = class_names_for(model, task, samples, outputs, class_names)
@@ -107,7 +109,6 @@ def prepare(
     table = kind_of(task) in SURROUNDED and table_of(example) is not None
     more = ({"inputs"} if table else set()) | further_fields(task, example, outputs)
     more |= {"features"} if isinstance(example, dict) and FEATURES in example else set()
-    more |= {"noise"} if isinstance(task, Denoising) else set()
     expected = _expected(task, gradients.closed_form, trajectory, heads=heads, more=more)
     detectors, ranking = choose_detectors(settings, expected)
     size = settings.batch_size

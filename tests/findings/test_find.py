@@ -135,3 +135,12 @@ def test_pairs_of_answers_are_read_as_words():
     assert read.form == "text"
     assert np.array_equal(read.vectors[2], read.vectors[6])
     assert not np.array_equal(read.vectors[2], read.vectors[3])
+
+
+def test_sounds_of_another_sampling_rate_are_broken_inputs():
+    generator = np.random.default_rng(0)
+    rows = [
+        {"audio": {"array": generator.normal(size=400), "sampling_rate": 8000 if place == 3 else 4000}, "label": 0}
+        for place in range(12)
+    ]
+    assert read_inputs(Samples(rows)).broken == {3: "of another sampling rate"}

@@ -23,6 +23,7 @@ CHAT = [{"role": "user", "content": "<b>Hi"}, {"role": "assistant", "content": [
         ({"text": "a", "label": 1}, None, "text"),
         ({"messages": CHAT}, None, "chat"),
         ({"audio": {"array": np.zeros(80), "sampling_rate": 8000, "path": None}, "label": 1}, None, "audio"),
+        ({"audio": {"array": np.zeros(80), "sampling_rate": 8000}, "file": "a.wav", "label": 1}, None, "audio"),
         ((np.zeros((1, 8, 8)), 3), None, "image"),
         ((torch.zeros(2, 400), 3), None, "signal"),
         (np.zeros((400, 12)), None, "signal"),
@@ -94,3 +95,25 @@ def test_peaks_of_a_long_signal_are_kept():
     heights = [float(pair.split(",")[1]) for pair in line.split()]
     assert min(heights) == 3.0
     assert heights.count(3.0) == 1
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_bytes_of_a_wav_file_are_played(width):
+    wanted = np.array([[0.5, -0.5, 0.25, 0.0], [0.0, 0.25, -1.0, 0.5]])
+    scaled = (wanted * 2 ** (8 * width - 1)).astype(np.int64).T.reshape(-1)
+    data = b"".join(int(one + 128 * (width == 1)).to_bytes(width, "little", signed=width > 1) for one in scaled)
+    memory = io.BytesIO()
+    with wave.open(memory, "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(width)
+        file.setframerate(8000)
+        file.writeframes(data)
+    for sample in (memory.getvalue(), {"audio": {"bytes": memory.getvalue(), "path": "a.wav"}, "label": 0}):
+        content = content_of(sample)
+        assert (content.form, content.rate) == ("audio", 8000)
+        np.testing.assert_allclose(content.value, wanted)
+        assert "<audio" in render_sample(sample)
+
+
+def test_bytes_that_only_begin_as_a_wav_file_are_described():
+    assert content_of(b"RIFF\x00\x00\x00\x00WAVEfmt ").form == "text"

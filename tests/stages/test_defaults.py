@@ -53,10 +53,6 @@ def test_gradients_of_other_layers_rank_only_where_nothing_tells_more(more, dete
     assert usual_detector(Expected(fields, "class", last_layer=False)) == detector
 
 
-def test_of_what_a_model_makes_of_noise_the_loss_ranks():
-    assert usual_detector(Expected(ALL | {"noise"}, None, last_layer=False)) == "loss"
-
-
 def test_every_default_is_a_detector_that_fits_its_kind_and_ends_with_one_that_needs_little():
     for kind, defaults in DEFAULTS.items():
         for one in defaults:

@@ -239,7 +239,7 @@ class Blobs(nn.Module):
 
     def forward(self, x, t, y):
         kept = Denoising(timesteps=20).kept[t][:, None].to(x)
-        noise = (x - kept.sqrt() * self.centres(y)) / (1 - kept).sqrt()
+        noise = (1 - kept).sqrt() * (x - kept.sqrt() * self.centres(y)) / (0.25 * kept + 1 - kept)
         return self.scale(noise.unsqueeze(-1)).squeeze(-1)
 
 
@@ -292,3 +292,11 @@ def test_settings_of_conditions():
     for settings in ({"conditions": 1}, {"conditions": 2, "draws": 51, "timesteps": 50}):
         with pytest.raises(SettingError):
             ConditionalDenoising(**settings)
+
+
+@pytest.mark.parametrize(("predicts", "scale", "told"), [("noise", 1, False), ("sample", 1, True), ("noise", 9, True)])
+def test_a_model_that_tells_less_than_zero_would_is_told(predicts, scale, told, caplog):
+    (x, conditions), _, _ = points(60, wrong=0)
+    task, data = ConditionalDenoising(conditions=3, timesteps=20, predicts=predicts), (scale * x, conditions)
+    task.warn_of_misfit(task.outputs(Blobs(), data), data)
+    assert ("Say it with timesteps, schedule and predicts" in caplog.text) is told

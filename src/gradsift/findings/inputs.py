@@ -19,6 +19,7 @@ from gradsift.report.content import Content, content_of
 MOST = 50_000
 """At most so many samples are read, evenly spaced, so that their signatures take at most 100 MB."""
 UNREADABLE, EMPTY, CONSTANT, NOT_FINITE = "unreadable", "empty", "constant", "NaN or infinite"
+OTHER_RATE = "of another sampling rate"
 """Why an input is broken."""
 FEW = 8
 """A row of fewer numbers may well hold the same one everywhere."""
@@ -59,15 +60,19 @@ def read_inputs(samples: Samples, most: int = MOST, *, show_progress: bool = Fal
     samples = samples.raw
     positions = samples.evenly_spaced(most)
     broken: dict[int, str] = {}
-    digests, vectors = [], list[tuple[str, np.ndarray] | None]()
+    digests, vectors, rates = [], list[tuple[str, np.ndarray] | None](), dict[int, int]()
     with progress("reading inputs for findings", len(positions), show=show_progress) as bar:
         for position in positions.tolist():
-            digest, vector, fault = _read(samples, position)
+            digest, vector, fault, rate = _read(samples, position)
             digests.append(digest)
             vectors.append(vector)
             if fault:
                 broken[position] = fault
+            if rate:
+                rates[position] = rate
             bar.advance()
+    usual = max(Counter(rates.values()).items(), key=lambda counted: counted[1], default=(0, 0))[0]
+    broken |= {position: OTHER_RATE for position, rate in rates.items() if rate != usual and position not in broken}
     shapes = Counter((form, len(vector)) for form, vector in filter(None, vectors))
     kind = shapes.most_common(1)[0][0] if shapes else ("", 0)
     same = [place for place, one in enumerate(vectors) if one is not None and (one[0], len(one[1])) == kind]
@@ -76,23 +81,23 @@ def read_inputs(samples: Samples, most: int = MOST, *, show_progress: bool = Fal
     return Inputs(positions, broken, digests, kind[0], np.array(same, dtype=np.int64), held)
 
 
-def _read(samples: Samples, position: int) -> tuple[bytes, tuple[str, np.ndarray] | None, str]:
-    """Hash and signature of an input, and why it is broken."""
+def _read(samples: Samples, position: int) -> tuple[bytes, tuple[str, np.ndarray] | None, str, int]:
+    """Hash and signature of an input, why it is broken, and the sampling rate of a sound."""
     try:
         sample = samples.sample(position)
         shown = _input_of(sample)
         content = _comparable(content_of(shown))
     except (DataError, OSError, ValueError):
-        return b"", None, UNREADABLE
+        return b"", None, UNREADABLE, 0
     if content.form == "text" and _is_encoded(shown):  # bytes that are no picture
-        return b"", None, UNREADABLE
+        return b"", None, UNREADABLE, 0
     digest = hashlib.sha256()
     update_digest(digest, shown)
     fault = fault_of(content)
     vector = None if fault or _is_mixed(shown) else signature(content)
     half = content.form != "features"  # whose numbers have any size
     named = None if vector is None else (content.form, vector.astype(np.float16 if half else np.float32))
-    return digest.digest(), named, fault
+    return digest.digest(), named, fault, content.rate
 
 
 def _comparable(content: Content) -> Content:

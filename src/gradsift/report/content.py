@@ -12,6 +12,7 @@ from torch import Tensor
 from gradsift.data import LABEL_KEYS
 from gradsift.data.images import open_image, to_rgb
 from gradsift.errors import DataError
+from gradsift.report.media import read_wav
 from gradsift.report.png import is_image
 
 LONG = 128
@@ -85,6 +86,9 @@ def content_of(sample: Any, feature_names: list[str] | None = None) -> Content:
     if hasattr(sample, "convert"):  # a Pillow image
         return Content("image", np.asarray(to_rgb(sample)))
     if isinstance(sample, bytes):
+        sound = read_wav(sample)
+        if sound is not None:
+            return Content("audio", sound[0], rate=sound[1])
         try:
             return Content("image", np.asarray(to_rgb(open_image(sample))))
         except DataError as error:
@@ -103,6 +107,9 @@ def _of_columns(sample: Mapping[Any, Any], feature_names: list[str] | None) -> C
         return Content("audio", _channels(np.asarray(inputs["array"])), rate=max(1, int(inputs["sampling_rate"])))
     if isinstance(inputs.get("bytes"), bytes):
         return content_of(inputs["bytes"])
+    sound = next((value for value in inputs.values() if _is_sound(value)), None)
+    if sound is not None:  # before the name of its file
+        return content_of(sound)
     if {"chosen", "rejected"} <= inputs.keys():
         prompt = content_of(inputs["prompt"]) if inputs.get("prompt") else None
         return Content("pair", (prompt, *(content_of(inputs[side], feature_names) for side in ("chosen", "rejected"))))
@@ -118,6 +125,14 @@ def _of_columns(sample: Mapping[Any, Any], feature_names: list[str] | None) -> C
     if len(values) > 1 and all(isinstance(value, int | float) for value in values):  # a row of a table
         return Content("features", np.array(values), list(inputs))
     return content_of(values[0], feature_names) if values else Content("text", "")
+
+
+def _is_sound(value: Any) -> bool:
+    """Whether a value is a dict of a sound's values and rate, or of the bytes of a WAV file, as ``datasets`` has them."""
+    if not isinstance(value, Mapping):
+        return False
+    data = value.get("bytes")
+    return {"array", "sampling_rate"} <= value.keys() or (isinstance(data, bytes) and data[8:12] == b"WAVE")
 
 
 def _of_numbers(array: np.ndarray, names: list[str] | None) -> Content:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 import wave
 
 import numpy as np
@@ -63,6 +64,31 @@ def render_audio(values: np.ndarray, rate: int) -> Markup:
     return Markup('<audio class="sample" controls src="{}"></audio>{}<p class="quiet">{}</p>').format(
         _wav(cut, rate), render_signal(mono[None]), words
     )
+
+
+def read_wav(data: bytes) -> tuple[np.ndarray, int] | None:
+    """Reads a WAV file of whole numbers.
+
+    Args:
+        data: The bytes of a file.
+
+    Returns:
+        Values in [-1, 1], shape (channels, time), and the sampling rate in hertz; ``None`` where it is none, or of another
+        coding.
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        return None
+    try:
+        with wave.open(io.BytesIO(data)) as file:
+            width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
+            frames = file.readframes(file.getnframes())
+    except (wave.Error, EOFError, struct.error):
+        return None
+    if width == 3:  # the fourth byte of a number is the lowest
+        frames = np.pad(np.frombuffer(frames, np.uint8).reshape(-1, 3), ((0, 0), (1, 0))).tobytes()
+    numbers = np.frombuffer(frames, {1: "u1", 2: "<i2", 3: "<i4", 4: "<i4"}[width]).astype(np.float64)
+    values = numbers / 128 - 1 if width == 1 else numbers / 2 ** (8 * (width if width != 3 else 4) - 1)
+    return values[: len(values) // channels * channels].reshape(-1, channels).T, max(1, rate)
 
 
 def _wav(mono: np.ndarray, rate: int) -> str:

@@ -16,8 +16,8 @@ class Default:
 
     Attributes:
         detector: The detector that ranks.
-        needs: Fields of :class:`~gradsift.evidence.Evidence` that it needs, or what the task gives: losses under all
-            ``conditions``, losses of ``noise``; where one is not there, the next default of the kind is taken.
+        needs: Fields of :class:`~gradsift.evidence.Evidence` that it needs, or losses under all ``conditions``;
+            where one is not there, the next default of the kind is taken.
         last_layer: Whether it is chosen only where gradients are those of the last layer, or there are predictions alone.
         columns: Detectors that get a column beside it, where there is evidence for them.
     """
@@ -60,7 +60,6 @@ DEFAULTS: dict[Kind | None, tuple[Default, ...]] = {
     ),
     None: (
         Default("response_surprise", frozenset({"responses"}), columns=("l2", "isolation_forest", "loss")),
-        Default("loss", frozenset({"noise"}), columns=("l2", "isolation_forest")),
         Default("l2", frozenset({"gradients"}), columns=("isolation_forest", "loss")),
         Default("loss"),
     ),

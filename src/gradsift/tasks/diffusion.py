@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from gradsift.data.batch import COLUMNS, Batch, is_traced, label_key, labels_of
 from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.tasks.classification import Classification
+
+logger = logging.getLogger(__name__)
 
 INPUT_KEYS = ("x", "image", "images", "pixel_values", "input", "inputs")
 """Keys of a dict sample that are taken for what is to be denoised, in this order."""
@@ -128,6 +131,24 @@ class Denoising:
             wanted = self._wanted(images, noise, time).to(outputs)
             total = total + (outputs[:, draw] - wanted).square().flatten(1).mean(dim=1)
         return total / self.draws
+
+    def warn_of_misfit(self, outputs: Tensor, batch: Batch) -> None:
+        """Says where the model is no better than one that gives zero, as one of another schedule is.
+
+        Args:
+            outputs: Predictions, shape (n, S, ...).
+            batch: The same batch.
+        """
+        images, _, _ = self._parts(batch)
+        wanted = [self._wanted(images, *draw) for draw in zip(self._noise(images), self.times.tolist(), strict=True)]
+        of_zero = float(torch.stack([one.expand_as(images).square().mean() for one in wanted]).mean())
+        error = float(self.losses(outputs, batch).detach().mean())
+        if error >= of_zero:
+            logger.warning(
+                "the model's squared error is %.3g, and zero would have %.3g: was it trained with %d steps of this "
+                "schedule, with samples on this scale, and to predict the %s? Say it with timesteps, schedule and predicts",
+                *(error, of_zero, len(self.kept), self.predicts),
+            )
 
     def _parts(self, batch: Batch) -> tuple[Tensor, tuple[Any, ...], dict[str, Any]]:
         """Images, and what else the model takes."""
