@@ -95,13 +95,16 @@ def test_features_give_the_evidence_and_the_training_the_choice():
     assert len(calls) == 1  # the final model
 
 
-def test_long_rows_of_numbers_may_be_features_and_it_is_said_so():
+def test_inputs_that_look_like_features_are_taken_unless_the_user_says_no():
     features, _, given = blobs(200, rate=0.2, seed=3)
-    wide = np.concatenate([features, np.zeros((200, 58), dtype=np.float32)], axis=1)
-    for inputs, is_said in ((wide, True), (features, False)):
+    wide = np.concatenate([features, np.random.default_rng(0).standard_normal((200, 58), dtype=np.float32)], axis=1)
+    for inputs, options, folds in ((wide, {}, 0), (wide, {"features": False}, 2), (features, {}, 2)):
         told = []
-        gradsift.improve(memorising, (inputs, given), folds=2, trainings=4, tell=told.append, show_progress=False)
-        assert any("features of a frozen model" in line for line in told) == is_said
+        result = gradsift.improve(
+            memorising, (inputs, given), folds=2, trainings=4, tell=told.append, show_progress=False, **options
+        )
+        assert result.trainings["cross-fit"] == folds
+        assert any("Inputs look like features of a frozen model" in line for line in told) == (folds == 0)
 
 
 def test_other_features_in_the_same_folder_are_audited_anew(tmp_path):

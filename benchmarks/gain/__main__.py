@@ -45,13 +45,12 @@ def run(name: str, seed: int, arguments: argparse.Namespace) -> None:
     done = {row["arm"] for row in read(ROWS) if row.items() >= here.items()}
     draw = Draw(problem, seed, arguments.cache / "folds" / f"{name}-{seed}-{problem.key}", regime.pretrained)
     arms: dict[str, Any] = {arm: _cured(draw, make) for arm, make in cures(draw)}
-    arms["auto"] = lambda: chosen(draw, features=False)
+    arms["auto"] = lambda: chosen(draw)
     if regime.pretrained:
-        arms["auto, features given"] = lambda: chosen(draw, features=True)
-        arms["auto, heads choose"] = lambda: chosen(draw, features=True, trainings=0)
+        arms["auto, heads choose"] = lambda: chosen(draw, trainings=0)
     arms["averaged weights"] = lambda: {"accuracy": averaged_weights(problem, seed)}
     for arm in arguments.arms or arms:
-        if arm in done:
+        if arm in done and not arguments.again:
             continue
         row_of = arms[arm]
         started = time.perf_counter()
@@ -82,6 +81,7 @@ def main() -> None:
         "--small", action="store_true", help="some dozens of samples, one epoch: tries the arms; no page"
     )
     parser.add_argument("--seeds", type=int, help="at most so many")
+    parser.add_argument("--again", action="store_true", help="makes the arms of --arms anew where rows are there")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="only write docs/results-gain.md from the rows")

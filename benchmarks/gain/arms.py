@@ -20,6 +20,7 @@ from gain.regimes import Training
 from gradsift.cleaning import cure
 from gradsift.cleaning.cure import Cure
 from gradsift.detectors import WrongLabelPosterior
+from gradsift.detectors.confident_learning import confident_learning
 from gradsift.evaluation.arms import smoothed
 from gradsift.evidence import Evidence, evidence_of_arrays
 from gradsift.stages.cross_fit_heads import evidence_of_features
@@ -89,15 +90,14 @@ class Draw:
         known = evidence_of_arrays(self.given, features=self.train_set[0])
         return self._timed("heads", lambda: evidence_of_features(known, seed=self.seed, show_progress=False))
 
-    def improved(self, *, features: bool, trainings: int = 12) -> gradsift.Improvement:
-        """What ``gradsift.improve`` makes of it, with or without knowing that the inputs are features."""
+    def improved(self, *, trainings: int = 12) -> gradsift.Improvement:
+        """What ``gradsift.improve`` makes of it, which sees for itself whether the inputs are features."""
         return gradsift.improve(
             Training(self.problem),
             self.train_set,
-            features=self.train_set[0] if features else None,
             trainings=trainings,
             seed=self.seed,
-            output=self.folder / "of-features" if features else self.folder,
+            output=self.folder,
             show_progress=False,
         )
 
@@ -161,7 +161,7 @@ def cures(draw: Draw) -> Iterator[tuple[str, Callable[[], Cure]]]:
         sources.append(("heads", lambda: draw.of_heads))
     for name, evidence in sources:
         yield f"{name}, drop", lambda evidence=evidence: _dropped(draw, evidence())
-        yield f"{name}, soft", lambda evidence=evidence: cure.soft(draw.posterior(evidence())[0], given)
+        yield f"{name}, soft", lambda evidence=evidence: cure.soft(cure.softened(draw.posterior(evidence())[0]), given)
         yield f"{name}, relabel", lambda evidence=evidence: _relabelled(draw, evidence())
         yield f"{name}, weight", lambda evidence=evidence: cure.weight(draw.posterior(evidence())[1], given)
 
@@ -172,7 +172,7 @@ def _confident(draw: Draw, by_epoch: Any) -> Cure:
         rows = draw.of_heads.predictions.rows(np.arange(len(draw.given)))
     else:
         rows = np.asarray(by_epoch[-1])
-    removed = baselines.confident_learning(rows, draw.given)
+    removed = confident_learning(rows, draw.given)
     kept = np.setdiff1d(np.arange(len(draw.given)), removed)
     return Cure("drop", draw.given, kept)
 

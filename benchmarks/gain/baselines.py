@@ -1,4 +1,4 @@
-"""What others do with the same predictions: confident learning's own cut, averaged margins, averaged weights."""
+"""What others do: averaged margins, averaged weights."""
 
 from __future__ import annotations
 
@@ -9,41 +9,6 @@ import torch
 from quality.regimes import Problem
 from quality.training import accuracy, train
 from torch import nn
-
-
-def confident_learning(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Positions that confident learning removes (Northcutt, Jiang and Chuang, JAIR 2021: "prune by noise rate").
-
-    A sample of given class i counts as of class j where j is the likeliest class among those whose probability reaches the
-    mean that its own samples have. The counts, scaled to the number of samples of each given class, say how many of given
-    class i are of class j; as many are removed, those with the largest ``p_j - p_i``.
-
-    Args:
-        probabilities: Out of fold, shape (n, K).
-        labels: Given labels, shape (n,).
-
-    Returns:
-        Positions, rising.
-    """
-    classes = probabilities.shape[1]
-    thresholds = np.array(
-        [probabilities[labels == k, k].mean() if (labels == k).any() else np.inf for k in range(classes)]
-    )
-    confident = probabilities >= thresholds
-    likely = np.where(confident, probabilities, -1).argmax(axis=1)
-    sure = confident.any(axis=1)
-    counts = np.zeros((classes, classes))
-    np.add.at(counts, (labels[sure], likely[sure]), 1)
-    given = np.bincount(labels, minlength=classes)
-    counts *= (given / np.maximum(counts.sum(axis=1), 1))[:, None]
-    removed: list[np.ndarray] = []
-    for own in range(classes):
-        members = np.flatnonzero(labels == own)
-        for other in range(classes):
-            count = round(counts[own, other]) if other != own else 0
-            margin = probabilities[members, other] - probabilities[members, own]
-            removed.append(members[np.argsort(-margin, kind="stable")[:count]])
-    return np.unique(np.concatenate(removed))
 
 
 def averaged_margin(problem: Problem, seed: int) -> np.ndarray:

@@ -17,7 +17,7 @@ PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "results-gain.md
 CONTROLS = ("random drop, as many", "label smoothing 0.1", "label smoothing 0.3", "averaged weights")
 OTHERS = ("confident learning", "confident learning, heads", "averaged margin, true number")
 OURS = (
-    "auto", "auto, features given", "auto, heads choose", "final model, drop", "cross-fitted, drop",
+    "auto", "auto, heads choose", "final model, drop", "cross-fitted, drop",
     "cross-fitted, soft", "cross-fitted, relabel",
     "cross-fitted, weight", "heads, drop", "heads, soft", "heads, relabel", "heads, weight",
 )  # fmt: skip

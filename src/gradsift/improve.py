@@ -15,14 +15,17 @@ from gradsift.cleaning.reviewed import Reviewed
 from gradsift.data import Samples
 from gradsift.data.overlap import overlap
 from gradsift.detectors import WrongLabelPosterior
+from gradsift.detectors.confident_learning import confident_learning
 from gradsift.errors import DataError, OutputError, SettingError
 from gradsift.evaluation import Choice, Verification, accuracy, verify
+from gradsift.evaluation.candidates import LabelDoubts
 from gradsift.evaluation.choose_cure import choose_by_heads, choose_by_training
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.timed import TimedTraining
 from gradsift.evaluation.trainings import Metric
 from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_arrays, stored_evidence
 from gradsift.evidence.cross_fit import Predict, takes
+from gradsift.evidence.frozen_inputs import frozen_features
 from gradsift.evidence.predictions import given_labels
 from gradsift.findings.leak import leak_between
 from gradsift.locations import Location, as_location, refuse_unwritable
@@ -34,11 +37,6 @@ from gradsift.tasks import Task, get_task
 from gradsift.writing import always, new_file
 
 logger = logging.getLogger(__name__)
-
-LIKE_FEATURES = (
-    "Inputs are long rows of numbers. If they are features of a frozen model, give them as features, too: heads on them "
-    "find more wrong labels than trainings that memorise these."
-)
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,8 @@ def improve(
         train_set: The training set, whatever an audit takes.
         test_set: Read by the proof alone; no proof where left out.
         features: Features of a frozen model, shape (n, D): small heads on them give the evidence, which needs no training
-            of yours. The choice is by ``train_fn``; by heads, too, without one or with ``trainings=0``.
+            of yours. The choice is by ``train_fn``; by heads, too, without one or with ``trainings=0``. Where left out,
+            inputs that look like such features are taken (:mod:`gradsift.evidence.frozen_inputs`); ``False`` takes none.
         metric: ``metric(model, test_set) -> float``, higher is better, for the proof.
         trainings: Most trainings for cross-fitting and choice.
         folds: How many of them are the cross-fit; with features none.
@@ -163,13 +162,12 @@ def improve(
         OutputError: The folder holds another job.
     """
     samples = Samples(train_set)
+    features = frozen_features(features, samples, tell)
     by_heads = train_fn is None or (features is not None and trainings == 0)
     folder = _refuse_early(train_fn, features, None if by_heads else trainings, folds, output)
     notices = _notices_before(train_fn, samples, test_set, features, show_progress)
     planned = _planned(0 if by_heads else trainings, seeds, tested=test_set is not None)
     timed = None if train_fn is None else TimedTraining(train_fn, tell, planned)
-    if features is None and _are_like_features(samples):
-        tell(LIKE_FEATURES)
     tell(_plan_in_words(trainings, folds, seeds, features is not None, by_heads=by_heads, tested=test_set is not None))
     shared: dict[str, Any] = {
         "folds": folds,
@@ -250,28 +248,19 @@ def _choose(
     labels, fold_of = evidence.labels, evidence.folds
     if labels is None or fold_of is None or evidence.predictions is None:
         raise SettingError("the choice needs labels, and predictions that have not seen their sample")
+    everything = np.arange(len(labels))
+    unchanged = None if evidence.by_epoch is None else np.asarray(evidence.by_epoch[-1])
+    pruned = confident_learning(evidence.predictions.rows(everything) if unchanged is None else unchanged, labels)
     posterior = WrongLabelPosterior(random_state=seed).fit(evidence, labels)
-    true = reviewed.targets(posterior.true_class_probabilities(np.arange(len(labels))), labels)
-    wrong = 1 - true[np.arange(len(labels)), labels]
+    true = reviewed.targets(posterior.true_class_probabilities(everything), labels)
+    doubts = LabelDoubts(labels, 1 - true[everything, labels], true, pruned)
     if timed is None:
-        return choose_by_heads(np.asarray(features), wrong, true, labels, fold_of, accepts=accepts, seed=seed)
+        return choose_by_heads(np.asarray(features), doubts, fold_of, accepts=accepts, seed=seed)
     place, names = _inside(folder, "choice"), evidence.class_names
     training = CuredTraining(
         timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=names, output=place
     )
-    unchanged = None if evidence.by_epoch is None else evidence.by_epoch[-1]
-    return choose_by_training(
-        training, wrong, true, labels, fold_of, accepts=accepts, trainings=trainings, unchanged=unchanged
-    )
-
-
-def _are_like_features(samples: Samples) -> bool:
-    """Whether inputs are rows of at least 64 fractional numbers, as penultimate layers give them."""
-    pair = samples.inputs_and_labels
-    inputs = None if pair is None else pair[0]
-    shape: tuple[int, ...] = getattr(inputs, "shape", ())
-    kind = str(getattr(inputs, "dtype", ""))
-    return len(shape) == 2 and shape[1] >= 64 and "float" in kind
+    return choose_by_training(training, doubts, fold_of, accepts=accepts, trainings=trainings, unchanged=unchanged)
 
 
 def _evidence_of(features: Any, samples: Samples, *, task: str | Task, **options: Any) -> Evidence:

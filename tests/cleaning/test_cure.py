@@ -54,6 +54,16 @@ def test_a_digest_tells_cures_apart():
 def test_names():
     names = [one.name for one in (cure.none(LABELS), cure.drop(SCORES, LABELS, 3), cure.soft(POSTERIOR, LABELS))]
     assert names == ["no change", "drop 50 %", "soft targets"]
+    fewer = cure.without(cure.soft(POSTERIOR, LABELS), np.array([3, 5]))  # 5 is the last of class 2
+    assert (fewer.name, fewer.kept.tolist()) == ("soft targets, without 16.7 %", [0, 1, 2, 4, 5])
+
+
+def test_softened_targets_keep_order_and_certainty():
+    targets = cure.softened(POSTERIOR)
+    np.testing.assert_allclose(targets.sum(axis=1), 1)
+    np.testing.assert_array_equal(targets.argmax(axis=1), POSTERIOR.argmax(axis=1))
+    np.testing.assert_allclose(targets[0], [1 / 4, 3 / 4, 0])
+    assert targets[4].tolist() == [0, 1, 0]
 
 
 @settings(max_examples=50, deadline=None)

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import gradsift
-from gradsift.cleaning.cures_of import cure_of
+from gradsift.cleaning.cure import softened
+from gradsift.cleaning.cures_of import cure_of, true_class_probabilities
 from gradsift.errors import DataError, SettingError
 
 N, K = 60, 3
@@ -52,9 +53,11 @@ def test_a_share_takes_the_most_detrimental(audit):
 
 
 def test_soft_targets_are_those_that_the_score_is_made_of(audit, caplog):
+    posterior = true_class_probabilities(audit, GIVEN)
+    np.testing.assert_allclose(1 - posterior[np.arange(N), GIVEN], audit.table["score_posterior"], atol=1e-6)
     targets = cure_of(audit, "soft").targets
+    np.testing.assert_allclose(targets, softened(posterior), atol=1e-6)
     np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(1 - targets[np.arange(N), GIVEN], audit.table["score_posterior"], atol=1e-6)
     assert (targets.argmax(axis=1) == TRUE).all()
     np.testing.assert_allclose(
         cure_of(audit, "weight").weights, 1 - audit.table["score_posterior"].to_numpy(), atol=1e-6
@@ -161,7 +164,8 @@ def test_an_audit_along_training_needs_its_trajectory(trained, blobs, tmp_path):
         gradsift.correct(audit, blobs[:2], "soft")
     targets = gradsift.correct(audit, blobs[:2], "soft", trajectory=recorder)[1]
     labels = np.asarray(blobs[1])
-    own = 1 - np.asarray(targets)[np.arange(len(labels)), labels]
+    posterior = np.asarray(targets) ** 2  # softened targets are its square roots
+    own = 1 - (posterior / posterior.sum(axis=1, keepdims=True))[np.arange(len(labels)), labels]
     np.testing.assert_allclose(own, audit.table["score"], atol=1e-5)
 
 

@@ -91,7 +91,8 @@ def test_every_arm_is_trained_on_its_cure_beside_its_controls(digits, audit):
     np.testing.assert_array_equal(by_arm["oracle relabel"][1], true)
     np.testing.assert_array_equal(by_arm["oracle drop"][1], given[given == true])
     np.testing.assert_allclose(by_arm["weight"][2], 1 - audit.table["score_posterior"].to_numpy(), atol=1e-6)
-    wrong = 1 - by_arm["soft"][1][np.arange(SIZE), given]
+    posterior = by_arm["soft"][1] ** 2  # softened targets are its square roots
+    wrong = 1 - (posterior / posterior.sum(axis=1, keepdims=True))[np.arange(SIZE), given]
     np.testing.assert_allclose(wrong, audit.table["score_posterior"].to_numpy(), atol=1e-5)
     for epsilon in (0.3, 0.1):
         targets = by_arm[f"smoothing {epsilon}"][1]

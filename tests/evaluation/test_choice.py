@@ -4,7 +4,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from gradsift.cleaning.cure import Cure, drop, none, relabel, soft
 from gradsift.errors import DataError, SettingError
-from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
+from gradsift.detectors.confident_learning import confident_learning
+from gradsift.evaluation.candidates import LabelDoubts, cures_by_count, cures_on_grid
 from gradsift.evaluation.choice import choose
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
@@ -120,7 +121,8 @@ def test_heads_leave_clean_data_alone():
     fold_of = assign_folds(given, 4)
     posterior = np.full((800, 3), 0.1)
     posterior[np.arange(800), np.random.default_rng(0).integers(0, 3, 800)] = 0.8  # a posterior that knows nothing
-    cures = cures_on_grid(1 - posterior[np.arange(800), given], posterior, given)
+    doubts = LabelDoubts(given, 1 - posterior[np.arange(800), given], posterior, confident_learning(posterior, given))
+    cures = cures_on_grid(doubts)
     choice = choose(HeadTrainer(features, given, fold_of), cures, given, fold_of, trainings=40)
     assert choice.cure.how == "none"
 
@@ -177,10 +179,22 @@ def test_the_flip_matrix_is_found_from_noisy_labels():
 def test_candidates_surround_the_estimated_number_and_need_acceptance():
     _, true, given = blobs(1000)
     posterior = 0.7 * np.eye(3)[true] + 0.1
-    scores = 1 - posterior[np.arange(1000), given]
-    cures = cures_by_count(scores, posterior, given, 300)
-    assert [cure.how for cure in cures] == ["soft", "drop", "drop", "relabel", "drop", "weight", "relabel", "drop"]
-    assert [len(cure.changed) for cure in cures if cure.how == "drop"] == [300, 150, 450, 75]
-    only = cures_by_count(scores, posterior, given, 300, accepted=())
-    assert {cure.how for cure in only} == {"drop", "relabel"}
-    assert all(isinstance(cure, Cure) for cure in cures_on_grid(scores, posterior, given))
+    pruned = np.flatnonzero(given != true)
+    doubts = LabelDoubts(given, 1 - posterior[np.arange(1000), given], posterior, pruned)
+    cures = cures_by_count(doubts)
+    expected = ["soft", "soft", "drop", "drop", "relabel", "drop", "drop", "weight", "relabel", "drop"]
+    assert [cure.how for cure in cures] == expected
+    count = doubts.wrong.sum()
+    numbers = [len(pruned), *(min(500, round(part * count)) for part in (1, 0.5, 1.5, 0.25))]
+    assert [len(cure.changed) for cure in cures if cure.how == "drop"] == numbers
+    assert [len(cure.kept) for cure in cures[:2]] == [1000, 1000 - len(pruned)]
+    assert {cure.how for cure in cures_by_count(doubts, accepted=())} == {"drop", "relabel"}
+    assert all(isinstance(cure, Cure) for cure in cures_on_grid(doubts))
+
+
+def test_candidates_where_confident_learning_prunes_nothing():
+    _, true, given = blobs(100)
+    posterior = 0.7 * np.eye(3)[true] + 0.1
+    doubts = LabelDoubts(given, 1 - posterior[np.arange(100), given], posterior, np.arange(0))
+    for cures in (cures_by_count(doubts), cures_on_grid(doubts)):
+        assert sum(cure.how == "soft" for cure in cures) == 1

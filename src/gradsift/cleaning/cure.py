@@ -80,7 +80,9 @@ class Cure:
         """The cure in short, such as ``drop 10 %``."""
         if self.how in ("drop", "relabel", "reviewed"):
             return f"{self.how} {100 * len(self.changed) / max(1, len(self)):.3g} %"
-        return {"none": "no change", "soft": "soft targets", "weight": "weights"}[self.how]
+        words = {"none": "no change", "soft": "soft targets", "weight": "weights"}[self.how]
+        dropped = 1 - len(self.kept) / max(1, len(self))
+        return words if not dropped else f"{words}, without {100 * dropped:.3g} %"
 
     @property
     def digest(self) -> bytes:
@@ -172,6 +174,40 @@ def soft(posterior: np.ndarray, labels: np.ndarray) -> Cure:
     """
     _refuse_shape(posterior, labels)
     return Cure("soft", labels, np.arange(len(labels)), targets=posterior.astype(np.float32))
+
+
+def softened(posterior: np.ndarray) -> np.ndarray:
+    """Targets with the order of a posterior and twice its temperature, ``t_k = sqrt(r_k) / sum_j sqrt(r_j)``.
+
+    A model that memorises its targets gains more from these than from the posterior itself; a class that is certain stays
+    so (docs/decisions/0017).
+
+    Example:
+        >>> softened(np.array([[0.9, 0.1], [1.0, 0.0]])).round(2).tolist()
+        [[0.75, 0.25], [1.0, 0.0]]
+
+    Args:
+        posterior: Probabilities of the true class, shape (n, K).
+
+    Returns:
+        Shape (n, K); rows sum to one.
+    """
+    roots = np.sqrt(posterior)
+    return roots / roots.sum(axis=1, keepdims=True)
+
+
+def without(cure: Cure, positions: np.ndarray) -> Cure:
+    """The same cure of fewer samples; every class keeps one.
+
+    Args:
+        cure: The cure.
+        positions: Samples to drop, the most detrimental first.
+
+    Returns:
+        The cure.
+    """
+    dropped = keeping_every_class(positions, cure.given)
+    return replace(cure, kept=np.setdiff1d(cure.kept, dropped))
 
 
 def weight(wrong: np.ndarray, labels: np.ndarray) -> Cure:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from gradsift.cleaning.cure import HOWS, Cure, How, keeping_every_class, none, soft, weight
+from gradsift.cleaning.cure import HOWS, Cure, How, keeping_every_class, none, soft, softened, weight
 from gradsift.cleaning.part_labels import WORDS, suggested_parts
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.detectors import WrongLabelPosterior, get_detector
@@ -45,7 +45,8 @@ def cure_of(
     Args:
         audit: The audit.
         how: ``"drop"``: without what is flagged; ``"relabel"``: what is flagged gets its suggested label, where it has one,
-            and pairs are swapped; ``"soft"``: all samples get the probabilities of the true class; ``"weight"``: all
+            and pairs are swapped; ``"soft"``: all samples get the probabilities of the true class, softened
+            (:func:`~gradsift.cleaning.cure.softened`); ``"weight"``: all
             samples get the probability that their label is right;
             ``"reviewed"``: what people have decided, and nothing else; ``"none"``.
         share: Share of the samples that drop and relabel look at, the most detrimental ones, in (0, 1); those that are
@@ -108,7 +109,7 @@ def _by_model(
         return _relabelled(audit, labels, share)
     if how == "weight":
         return _weighted(audit, labels)
-    return _softened(audit, labels, trajectory)
+    return soft(softened(true_class_probabilities(audit, labels, trajectory)), labels)
 
 
 IN_PARTS = ", or give the data set: gradsift.correct(audit, train_set, how='relabel')"
@@ -180,7 +181,21 @@ def _weighted(audit: AuditedRun, labels: np.ndarray) -> Cure:
     return weight(wrong, labels)
 
 
-def _softened(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | None) -> Cure:
+def true_class_probabilities(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | None = None) -> np.ndarray:
+    """Probabilities of the true class of each sample, by the posterior of the audit.
+
+    Args:
+        audit: The audit.
+        labels: Given labels as class numbers, shape (n,).
+        trajectory: What was recorded along training, for an audit that ranks by it.
+
+    Returns:
+        Shape (n, K); certain where a person has edited the table.
+
+    Raises:
+        SettingError: The audit has no predictions, or they are of a trajectory that is not given.
+        DataError: The trajectory is of other samples, or the table suggests a class that there is not.
+    """
     name = posterior_of(audit) or "posterior"
     evidence = evidence_of(audit, trajectory=trajectory)
     if evidence.predictions is None:
@@ -211,7 +226,7 @@ def _softened(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | No
             "column suggested_label"
         )
     targets[decided[sure >= 0]] = np.eye(targets.shape[1])[sure[sure >= 0]]
-    return soft(targets, labels)
+    return targets
 
 
 def posterior_of(audit: AuditedRun) -> str | None:

@@ -33,7 +33,9 @@ def improve(
     features: Annotated[
         str | None,
         typer.Option(
-            metavar=PLACE, help="Features of a frozen model, .npy, one row a sample: heads on them give the evidence."
+            metavar=PLACE,
+            help="Features of a frozen model, .npy, one row a sample: heads on them give the evidence. Where left out, "
+            "inputs that look like such features; 'none': no features.",
         ),
     ] = None,
     test: Annotated[
@@ -76,7 +78,8 @@ def improve(
     with resumable("the trainings"):
         result = job(
             train_function, loaded.dataset, tested, metric=metric_function, trainings=trainings, folds=folds,
-            features=None if features is None else read_array(features), seeds=seeds, seed=seed,
+            features=False if features == "none" else None if features is None else read_array(features),
+            seeds=seeds, seed=seed,
             groups=None if groups is None else load_column(data, groups), class_names=loaded.class_names, output=folder,
             tell=announce,
         )  # fmt: skip

@@ -10,9 +10,10 @@ import numpy as np
 
 from gradsift.cleaning.corrected import accepted
 from gradsift.cleaning.cure import none
-from gradsift.cleaning.cures_of import cure_of, detrimental_order
+from gradsift.cleaning.cures_of import detrimental_order, true_class_probabilities
 from gradsift.cleaning.reviewed import Reviewed
-from gradsift.evaluation.candidates import cures_by_count, cures_on_grid
+from gradsift.detectors.confident_learning import confident_learning
+from gradsift.evaluation.candidates import LabelDoubts, cures_by_count, cures_on_grid
 from gradsift.evaluation.choice import Choice, choose
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
@@ -79,31 +80,25 @@ def choose_cure(
         logger.warning("The data stay as they are: %s", reason)
         return Choice(none(np.zeros(len(audit), dtype=np.int64)), "cannot tell", [], 0)
     reviewed = Reviewed.of(audit) if reviewed is None else reviewed
-    soft = cure_of(audit, "soft", trajectory=read_trajectory(trajectory), reviewed=reviewed)
-    labels, posterior = soft.given, np.asarray(soft.targets)
-    scores = np.empty(len(audit))
-    scores[detrimental_order(audit, reviewed)] = np.arange(len(audit), 0, -1)
-    fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
+    doubts = _doubts(audit, reviewed, read_trajectory(trajectory))
+    fold_of = assign_folds(doubts.labels, folds, groups=groups, seed=seed)
     if train_fn is None:
         stored = evidence_of(audit).features
         features = np.concatenate([rows for _, rows in stored.chunks()])
-        return choose_by_heads(features, scores, posterior, labels, fold_of, accepts=(), seed=seed)
+        return choose_by_heads(features, doubts, fold_of, accepts=(), seed=seed)
     audit.samples_of(train_set)
     trainer = CuredTraining(
         train_fn, train_set, fold_of, predict=predict, seed=seed, class_names=audit.class_names, output=output
     )  # fmt: skip
     with progress("choosing a cure", trainings, unit="trainings", show=show_progress) as bar:
         return choose_by_training(
-            trainer, scores, posterior, labels, fold_of,
-            accepts=accepted(train_fn), trainings=trainings, on_training=bar.advance,
+            trainer, doubts, fold_of, accepts=accepted(train_fn), trainings=trainings, on_training=bar.advance,
         )  # fmt: skip
 
 
 def choose_by_heads(
     features: np.ndarray,
-    scores: np.ndarray,
-    posterior: np.ndarray,
-    labels: np.ndarray,
+    doubts: LabelDoubts,
     fold_of: np.ndarray,
     *,
     accepts: Collection[str],
@@ -113,9 +108,7 @@ def choose_by_heads(
 
     Args:
         features: Features of a body that was not trained on these labels, shape (n, D).
-        scores: Shape (n,); high = detrimental.
-        posterior: Probabilities of the true class, shape (n, K).
-        labels: Given labels, shape (n,).
+        doubts: What evidence says against the given labels.
         fold_of: The fold that holds each sample out, shape (n,).
         accepts: Which of soft targets and weights the final training takes.
         seed: Seed of the heads.
@@ -123,16 +116,20 @@ def choose_by_heads(
     Returns:
         The choice. Of more than :data:`MANY` samples not every cure is tried on every fold.
     """
-    heads = HeadTrainer(features, labels, fold_of, classes=posterior.shape[1], seed=seed)
-    cures = cures_on_grid(scores, posterior, labels, accepted=accepts)
-    return choose(heads, cures, labels, fold_of, trainings=HEAD_TRAININGS if len(labels) > MANY else None)
+    labels = doubts.labels
+    heads = HeadTrainer(features, labels, fold_of, classes=doubts.posterior.shape[1], seed=seed)
+    return choose(
+        heads,
+        cures_on_grid(doubts, accepted=accepts),
+        labels,
+        fold_of,
+        trainings=HEAD_TRAININGS if len(labels) > MANY else None,
+    )
 
 
 def choose_by_training(
     trainer: CuredTraining,
-    scores: np.ndarray,
-    posterior: np.ndarray,
-    labels: np.ndarray,
+    doubts: LabelDoubts,
     fold_of: np.ndarray,
     *,
     accepts: Collection[str],
@@ -144,9 +141,7 @@ def choose_by_training(
 
     Args:
         trainer: The training.
-        scores: Shape (n,); high = detrimental.
-        posterior: Probabilities of the true class, shape (n, K).
-        labels: Given labels, shape (n,).
+        doubts: What evidence says against the given labels.
         fold_of: The fold that holds each sample out, shape (n,).
         accepts: Which of soft targets and weights the training takes.
         trainings: Most trainings.
@@ -156,9 +151,23 @@ def choose_by_training(
     Returns:
         The choice.
     """
-    count = float((1 - posterior[np.arange(len(labels)), labels]).sum())
-    cures = cures_by_count(scores, posterior, labels, count, accepted=accepts)
-    return choose(trainer, cures, labels, fold_of, unchanged=unchanged, trainings=trainings, on_training=on_training)
+    cures = cures_by_count(doubts, accepted=accepts)
+    return choose(
+        trainer, cures, doubts.labels, fold_of, unchanged=unchanged, trainings=trainings, on_training=on_training
+    )
+
+
+def _doubts(audit: AuditedRun, reviewed: Reviewed, trajectory: Trajectory | None) -> LabelDoubts:
+    """What an audit, and people who have reviewed it, say against the given labels."""
+    labels = audit.table["given_label"].to_numpy()
+    posterior = reviewed.targets(true_class_probabilities(audit, labels, trajectory), labels)
+    scores = np.empty(len(audit))
+    scores[detrimental_order(audit, reviewed)] = np.arange(len(audit), 0, -1)
+    predictions = evidence_of(audit).predictions
+    pruned = (
+        np.arange(0) if predictions is None else confident_learning(predictions.rows(np.arange(len(audit))), labels)
+    )
+    return LabelDoubts(labels, scores, posterior, pruned)
 
 
 def _reason_against(audit: AuditedRun, train_fn: TrainFunction | None, frozen: bool) -> str | None:
