@@ -23,9 +23,8 @@ from gain.regimes import REGIMES  # noqa: E402
 
 README = ROOT / "README.md"
 ARMS = {
-    "**gradsift**, `improve(..., features=F)`": "auto, features given",
+    "**gradsift**, `improve`": "auto",
     "confident learning (cleanlab's cut) on gradsift's heads": "confident learning, heads",
-    "**gradsift**, `improve`, no features given": "auto",
     "confident learning, same trainings' last epoch": "confident learning",
     "label smoothing 0.3": "label smoothing 0.3",
 }

@@ -3,8 +3,8 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from gradsift.cleaning.cure import Cure, drop, none, relabel, soft
-from gradsift.errors import DataError, SettingError
 from gradsift.detectors.confident_learning import confident_learning
+from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.candidates import LabelDoubts, cures_by_count, cures_on_grid
 from gradsift.evaluation.choice import choose
 from gradsift.evaluation.cured_training import CuredTraining

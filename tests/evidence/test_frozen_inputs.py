@@ -18,7 +18,8 @@ LABELS = np.arange(300) % 3
     [
         (EMBEDDED, True),
         (torch.from_numpy(EMBEDDED), True),
-        (np.maximum(EMBEDDED, -0.5), True),  # a rectifier in front repeats its zero in a third of the values
+        (np.maximum(EMBEDDED, 0.5), True),  # a rectifier repeats its zero in two thirds of the values
+        (np.maximum(EMBEDDED, 1.5), False),  # texts as weighted words
         (EMBEDDED[:, :63], False),
         (EMBEDDED.astype(int), False),
         ((EMBEDDED > 0).astype(np.float32), False),  # an encoded table

@@ -180,7 +180,7 @@ def softened(posterior: np.ndarray) -> np.ndarray:
     """Targets with the order of a posterior and twice its temperature, ``t_k = sqrt(r_k) / sum_j sqrt(r_j)``.
 
     A model that memorises its targets gains more from these than from the posterior itself; a class that is certain stays
-    so (docs/decisions/0017).
+    so (docs/decisions/0014).
 
     Example:
         >>> softened(np.array([[0.9, 0.1], [1.0, 0.0]])).round(2).tolist()

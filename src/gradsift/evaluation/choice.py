@@ -204,7 +204,7 @@ def choose(
     tried = [_Tried(cure, confidence) for cure in candidates[: survivors[0]]]
     alive = tried
     for fold, number in enumerate(survivors):
-        alive = sorted(alive, key=lambda candidate: -candidate.merit)[:number]
+        alive = _best(alive, number)
         seen = np.concatenate([np.flatnonzero(fold_of == earlier) for earlier in range(fold + 1)])
         likely = noisy_likelihood(unchanged[seen], labels[seen])
         held_out = trainer.held_out([candidate.cure for candidate in alive], fold)
@@ -248,17 +248,21 @@ class _Tried:
         accuracy = estimate(right.tolist(), confidence=self._confidence)
         return accuracy, estimate(gain.tolist(), confidence=self._confidence)
 
-    @property
-    def merit(self) -> float:
-        """Both gains in units of their intervals, added; 0 before the first fold."""
-        if self.comparison is None:
-            return 0.0
-        return _standard(self.comparison.accuracy) + _standard(self.comparison.likelihood)
 
+def _best(tried: Sequence[_Tried], number: int) -> list[_Tried]:
+    """The cures with the largest gains in accuracy and likelihood, each in units of the widest interval of all, added.
 
-def _standard(gain: Estimate) -> float:
-    """A gain in units of its interval's half width."""
-    return gain.mean / gain.half_width if gain.half_width > 0 else 0.0
+    Units of each cure's own interval would favour those that change little.
+    """
+    comparisons = [candidate.comparison for candidate in tried if candidate.comparison is not None]
+    if not comparisons:  # before the first fold
+        return list(tried[:number])
+    accuracy = max(comparison.accuracy.half_width for comparison in comparisons) or 1.0
+    likelihood = max(comparison.likelihood.half_width for comparison in comparisons) or 1.0
+    merits = [
+        comparison.accuracy.mean / accuracy + comparison.likelihood.mean / likelihood for comparison in comparisons
+    ]
+    return [tried[place] for place in np.argsort(-np.array(merits), kind="stable")[:number]]
 
 
 def _survivors(candidates: int, folds: int, trainings: int | None) -> list[int]:
