@@ -198,3 +198,4 @@ def test_candidates_where_confident_learning_prunes_nothing():
     doubts = LabelDoubts(given, 1 - posterior[np.arange(100), given], posterior, np.arange(0))
     for cures in (cures_by_count(doubts), cures_on_grid(doubts)):
         assert sum(cure.how == "soft" for cure in cures) == 1
+        assert len({cure.digest for cure in cures}) == len(cures)

@@ -69,13 +69,14 @@ def cures_on_grid(doubts: LabelDoubts, *, accepted: Collection[str] = ("soft", "
         The cures.
     """
     size = len(doubts.labels)
-    return [
+    cures = [
         *(doubts.drop(share * size) for share in SHARES),
         *(doubts.relabel(share * size) for share in RELABELLED),
         *(doubts.soften() if "soft" in accepted else []),
         *([weight(doubts.wrong, doubts.labels)] if "weight" in accepted else []),
         *doubts.prune(Cure("drop", doubts.labels, np.arange(size))),
     ]
+    return _different(cures)
 
 
 def cures_by_count(doubts: LabelDoubts, *, accepted: Collection[str] = ("soft", "weight")) -> list[Cure]:
@@ -102,4 +103,12 @@ def cures_by_count(doubts: LabelDoubts, *, accepted: Collection[str] = ("soft", 
         doubts.relabel(expected),
         *others[2:],
     ]
-    return [cure for cure in ordered if cure.how not in ("drop", "relabel") or len(cure.changed)]
+    return _different([cure for cure in ordered if cure.how not in ("drop", "relabel") or len(cure.changed)])
+
+
+def _different(cures: list[Cure]) -> list[Cure]:
+    """The first of those that do the same."""
+    first: dict[bytes, Cure] = {}
+    for cure in cures:
+        first.setdefault(cure.digest, cure)
+    return list(first.values())
