@@ -85,7 +85,7 @@ def test_detection_is_measured():
 
 @pytest.mark.parametrize("wrong", [np.zeros(5), np.ones(5), np.array([True, False])])
 def test_detection_needs_some_wrong_samples(wrong):
-    with pytest.raises(DataError, match="some but not all"):
+    with pytest.raises(DataError, match="some samples are wrong and some are not"):
         detection_measures(np.arange(5.0), wrong)
 
 

@@ -125,7 +125,7 @@ def test_the_precision_curve():
             SettingError,
             "shares rise",
         ),
-        (lambda: precision_curve(np.zeros(4), np.zeros(4, bool)), DataError, "some but not all"),
+        (lambda: precision_curve(np.zeros(4), np.zeros(4, bool)), DataError, "some samples are wrong and some are not"),
     ],
 )
 def test_bad_input(call, error, words):
