@@ -18,6 +18,7 @@ import gradsift
 from tests.support.families import BY_NAME
 from tests.support.pages import blocks, commands_of, run_code, run_command
 from tests.support.pretrained import TEMPLATE, chats, save, save_adapter, save_classifier, texts, tokenizer
+from tests.support.structured import of_structured_kinds
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,6 +48,13 @@ def test_the_pages_on_chats_and_on_pairs_run():
     for page, names in by_page.items():
         (block,) = blocks(ROOT / f"docs/how-to/{page}.md")
         exec(compile(block, page, "exec"), {"gradsift": gradsift} | names)
+
+
+def test_the_recipes_of_masks_and_what_else_has_parts_run():
+    torch.manual_seed(0)
+    page = ROOT / "docs/recipes-structured.md"
+    for block, names in zip(blocks(page), of_structured_kinds(), strict=True):
+        exec(compile(block, page.name, "exec"), {"gradsift": gradsift} | names)
 
 
 def test_the_pages_on_fine_tuning_run(tmp_path, capsys):

@@ -22,9 +22,10 @@ sys.path[0] = str(HERE.parent)  # modules are imported as kinds.<module> and fra
 from frame.command import parser_of, run_seeds  # noqa: E402
 from frame.rows import machine  # noqa: E402
 
-from kinds import class_draw, condition_sets, methods, pairs  # noqa: E402
-from kinds.page import CLASS_ROWS, PAIR_ROWS, ROWS, write  # noqa: E402
+from kinds import class_draw, condition_sets, methods, pairs, structured  # noqa: E402
+from kinds.page import CLASS_ROWS, PAIR_ROWS, ROWS, STRUCTURED_ROWS, write  # noqa: E402
 from kinds.regimes import COPIES, OF_CLASSES, REGIMES, STRANGE  # noqa: E402
+from kinds.structured_regimes import OF_TASKS, STRUCTURED  # noqa: E402
 
 
 def run(name: str, seed: int, data: Path, cache: Path) -> None:
@@ -33,6 +34,7 @@ def run(name: str, seed: int, data: Path, cache: Path) -> None:
     of_pairs = regime.kind == "pair"
     of_classes = regime.kind in OF_CLASSES
     results = PAIR_ROWS if of_pairs else CLASS_ROWS if of_classes or regime.kind in (STRANGE, COPIES) else ROWS
+    results = STRUCTURED_ROWS if name in STRUCTURED else results
     if results.have(regime=name, seed=seed):
         return
     if of_pairs:
@@ -41,6 +43,8 @@ def run(name: str, seed: int, data: Path, cache: Path) -> None:
         rows = class_draw.rows_of(regime.load(cache if regime.kind == "series" else data, seed), seed)
     elif regime.kind in (STRANGE, COPIES):
         rows = condition_sets.picture_rows(regime.load(data, seed), seed)
+    elif name in STRUCTURED:
+        rows = structured.rows_of(regime.load(data, seed), seed)
     else:
         rows = methods.rows_of(regime.load(data, seed), regime.kind, seed)
     about = {"regime": name, "seed": seed, "seconds": time.perf_counter() - started, "machine": machine()}
@@ -60,7 +64,9 @@ if __name__ == "__main__":
     parser = parser_of(__doc__, seeds=5)
     parser.add_argument("--regimes", nargs="+", choices=list(REGIMES), metavar="REGIME", default=list(REGIMES))
     parser.add_argument(
-        "--kinds", nargs="+", choices=("value", "multilabel", "token", "pair", "chat", *OF_CLASSES, STRANGE, COPIES)
+        "--kinds",
+        nargs="+",
+        choices=("value", "multilabel", "token", "pair", "chat", *OF_CLASSES, STRANGE, COPIES, *OF_TASKS),
     )
     parser.add_argument(
         "--cache", type=Path, default=Path("cache"), help="folder of frozen features, and of the wheel of aeon"

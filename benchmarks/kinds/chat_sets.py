@@ -17,6 +17,7 @@ from kinds.draw import Draw
 
 Chats = list[tuple[str, str]]
 """Prompt and response of every chat."""
+Source = Callable[[Path], Chats]
 LETTERS = 220
 """Most letters of a chat: the models are small, and so is the machine."""
 PLANTED = ("letters", "words", "cut", "shuffled", "language", "duplicate")
@@ -69,6 +70,11 @@ def blended(data: Path) -> Chats:
     """Chats of five tasks, as instruction data are."""
     parts = [source(data) for source in (transformed, reasoned, answered, paraphrased, continued)]
     return [chat for together in zip(*parts, strict=False) for chat in together]
+
+
+def foreign_texts(data: Path) -> list[str]:
+    """Titles of news in Hausa."""
+    return _columns(data, "hausa_news_distant/train.parquet", "text")[0]
 
 
 def planted(
@@ -142,8 +148,7 @@ def load(
     chats = [chat for chat in source(data) if len(chat[0]) + len(chat[1]) <= LETTERS]
     order = np.random.default_rng(seed).permutation(len(chats))[: 2 * size]
     own, other = ([chats[int(i)] for i in part] for part in (order[:size], order[size:]))
-    foreign = _columns(data, "hausa_news_distant/train.parquet", "text")[0]
-    given, kinds = planted(own, other, foreign, how, rate, seed)
+    given, kinds = planted(own, other, foreign_texts(data), how, rate, seed)
     place = Path(model) if model.endswith(".gguf") else data / "models" / model
     network, tokenizer = load_model(place)
     rows = [{"prompt": prompt, "response": response} for prompt, response in given]

@@ -13,6 +13,7 @@ from gradsift.stages.defaults import DEFAULTS, LAYERS, REDUCTION
 from kinds.regimes import REGIMES
 
 ROWS = Rows("kinds.parquet", key=("regime", "seed", "method"))
+STRUCTURED_ROWS = Rows("kinds_structured.parquet", key=("regime", "seed", "method"))
 PAIR_ROWS = Rows("kinds_pairs.parquet", key=("regime", "seed", "method"))
 CLASS_ROWS = Rows("kinds_classes.parquet", key=("regime", "seed", "method"))
 KINDS = {
@@ -21,11 +22,14 @@ KINDS = {
     "series": "Time series and sounds", "condition": "Conditions of a diffusion model",
     "picture": "Pictures of another set that a diffusion model learnt",
     "copy": "Copies that a diffusion model learnt",
+    "mask": "Segmentation", "sequence": "Sequence to sequence",
+    "match": "Embedding models", "speech": "Transcripts",
 }  # fmt: skip
 TASKS = {
     "class": "`classification`, `binary`", "multilabel": "`multilabel`", "value": "`regression`",
-    "token": "`token-classification`", "pair": "`reward`, `dpo`",
-    None: "`causal-lm`, `denoising`, tasks of your own without labels; responses are those of prompts",
+    "token": "`token-classification`", "pair": "`reward`, `dpo`, `triplet`",
+    "structured": "`segmentation`, `detection`, `ctc`, `Contrastive`, `MaskedLM`, tasks of your own with `worst_parts`",
+    None: "`causal-lm`, `seq2seq`, `denoising`, tasks of your own without labels; responses are also targets of sources",
 }  # fmt: skip
 NEEDS = {
     "conditions": "losses under every condition of a diffusion model",
@@ -73,7 +77,7 @@ class Results:
 
 def write() -> None:
     """Writes the page from the rows."""
-    rows = [*ROWS.read(), *PAIR_ROWS.read(), *CLASS_ROWS.read()]
+    rows = [*ROWS.read(), *PAIR_ROWS.read(), *CLASS_ROWS.read(), *STRUCTURED_ROWS.read()]
     results = Results(rows)
     lines = [
         "# What is done where nothing is asked for", "",
@@ -91,7 +95,7 @@ def write() -> None:
         "that the posterior reads.",
         "Cleanlab's scores are written anew from the papers. Classes: see [benchmark](benchmark.md).",
         f"Machine: {machines(rows)}. Written by `python benchmarks/kinds` from `results/kinds.parquet`,",
-        "`results/kinds_pairs.parquet` and `results/kinds_classes.parquet`.",
+        "`results/kinds_pairs.parquet`, `results/kinds_classes.parquet` and `results/kinds_structured.parquet`.",
     ]  # fmt: skip
     for kind, title in KINDS.items():
         if results.methods(kind):

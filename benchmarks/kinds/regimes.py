@@ -6,7 +6,6 @@ The list, with who is for choosing and who is for testing, was fixed before the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -23,36 +22,14 @@ from kinds import (
     values,
 )
 from kinds.class_draw import ClassDraw
-from kinds.condition_sets import PictureDraw
-from kinds.draw import Draw
-from kinds.pairs import PairDraw
+from kinds.regime import Regime
+from kinds.structured_regimes import STRUCTURED
 
 STRANGE, COPIES = "picture", "copy"
 """Kinds of pictures that a diffusion model learns, some of which are of another set, or have copies."""
 OF_CLASSES = ("node", "series", "condition")
 """Kinds with one class a sample that have a benchmark here: nodes of a graph, signals and sounds, conditions of a diffusion
 model."""
-
-
-@dataclass(frozen=True)
-class Regime:
-    """A kind of data with a kind of errors.
-
-    Attributes:
-        kind: ``"value"``, ``"multilabel"``, ``"token"``, ``"pair"``, ``"chat"``, one of :data:`OF_CLASSES`,
-            :data:`STRANGE` or :data:`COPIES`.
-        words: What it is, for the page.
-        load: From data folder and seed to a draw; of pairs from data folder, cache folder and seed; of series from the
-            cache folder and seed.
-        chosen_on: Whether it was in view when constants were chosen.
-        ahead: Whether it is one of those in which the default has to be ahead of the best fixed baseline.
-    """
-
-    kind: str
-    words: str
-    load: Callable[..., Draw | PairDraw | ClassDraw | PictureDraw]
-    chosen_on: bool = False
-    ahead: bool = True
 
 
 def _value(words: str, source: Callable[..., values.Table], how: str, *, rate: float = 0.1, **more: bool) -> Regime:
@@ -274,4 +251,5 @@ REGIMES: dict[str, Regime] = {
     "copies-clothes": _picture("clothes", "copies", name="fashion_mnist"),
     "copies-mnist-alike": _picture("MNIST", "alike", name="mnist"),
 }
+REGIMES |= STRUCTURED
 """Name to regime."""

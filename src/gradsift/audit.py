@@ -78,8 +78,8 @@ def audit(
         evidence: What is known of the samples already, such as what :func:`~gradsift.cross_fit` gives; no model is run.
         data: With evidence: the data set that it is of, for trimming and previews.
         task: What a sample's loss is: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``,
-            ``"token-classification"``, ``"causal-lm"``, ``"denoising"``, ``"reward"``, ``"dpo"``, or an object with
-            ``outputs(model, batch)`` and ``losses(outputs, batch) -> (n,)``.
+            ``"token-classification"``, ``"segmentation"``, ``"causal-lm"``, ``"seq2seq"``, ``"denoising"``, ``"reward"``,
+            ``"dpo"``, or an object with ``outputs(model, batch)`` and ``losses(outputs, batch) -> (n,)``.
         layers: Whose gradients: ``"last"`` (one forward pass), ``"all"``, or glob patterns.
         detector: The detector that ranks and flags. Where left out, for classes and the last layer ``"posterior"``, or
             ``"posterior_along_training"`` with a trajectory; elsewhere ``"l2"``, or ``"l2_along_training"``; and the first

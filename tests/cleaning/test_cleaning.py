@@ -124,6 +124,12 @@ def test_scores_far_above_the_middle_are_counted_on_a_logarithmic_scale():
     assert count_outliers(np.exp(-logs)).count == 0  # small scores are no outliers
 
 
+def test_scores_of_which_most_are_equal_have_outliers_too():
+    scores = np.concatenate([np.zeros(90), np.full(5, 0.1), np.full(5, 3.0)])
+    assert count_outliers(scores).count == 5  # the mean absolute deviation is 0.155, so 3.5 deviations are 0.68
+    assert count_outliers(-scores).count == 0
+
+
 @pytest.mark.parametrize("scores", [np.ones(20), np.zeros(20), np.array([3.0]), -np.ones(4)])
 def test_constant_scores_have_no_outliers(scores):
     assert count_outliers(scores).count == 0

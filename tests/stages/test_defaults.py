@@ -40,6 +40,7 @@ def audited(evidence, task, **settings):
     [
         ("class", (), "posterior"), ("class", ("gradients",), "posterior"), ("multilabel", (), "multilabel_posterior"),
         ("multilabel", ("labels",), "loss"), ("value", (), "value_posterior"), ("value", ("inputs",), "loss"),
+        ("structured", (), "loss"),
         ("pair", (), "pair_posterior"), ("pair", ("gradients",), "loss"), (None, (), "l2"), (None, ("gradients",), "loss"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import transformers as tf
 from sklearn.metrics import average_precision_score
 
 import gradsift
@@ -10,7 +11,7 @@ from gradsift.data import Samples
 from gradsift.errors import SettingError
 from gradsift.gradients import Batcher
 from gradsift.stages.response_evidence import response_evidence
-from gradsift.tasks import CausalLM
+from gradsift.tasks import CausalLM, Seq2Seq
 from tests.support.families import BY_NAME
 from tests.support.pretrained import chats, tokenizer
 
@@ -118,3 +119,46 @@ def test_chats_of_several_turns():
     train_set = gradsift.PromptSet(chats(), tokenizer(template=template, limit=64), messages="messages")
     audit = gradsift.audit(BY_NAME["llama_lm"].make(), train_set, task="causal-lm", show_progress=False)
     assert audit.detector == "response_surprise"
+
+
+@pytest.fixture(scope="module")
+def translator():
+    """A T5 that has learnt, for a moment, to say the prompt's first three words again."""
+    torch.manual_seed(0)
+    made = tf.T5ForConditionalGeneration(
+        tf.T5Config(vocab_size=40, d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2, dropout_rate=0.0,
+                    pad_token_id=1, eos_token_id=2, decoder_start_token_id=1)
+    )  # fmt: skip
+    train_set = gradsift.Seq2SeqSet(rows(), tokenizer(special=True), source="prompt", target="response")
+    batch = train_set.collate([train_set[place] for place in range(len(train_set))])
+    optimizer = torch.optim.Adam(made.parameters(), lr=0.02)
+    for _ in range(40):
+        optimizer.zero_grad()
+        made(**batch).loss.backward()
+        optimizer.step()
+    return made.eval(), train_set
+
+
+def test_targets_that_do_not_fit_their_source_are_found(translator, tmp_path):
+    model, train_set = translator
+    audit = gradsift.audit(model, train_set, task="seq2seq", show_progress=False, output=tmp_path / "run")
+    assert audit.detector == "response_surprise"
+    garbage = np.arange(120) < GARBAGE
+    assert average_precision_score(garbage, audit.table["score"].to_numpy()) > 0.5
+    assert len(audit.trim(train_set.raw)) == 120 - len(audit.flagged_positions)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "<dt>prompt</dt>" in page
+    assert "<dt>response</dt>" in page
+
+
+def test_losses_without_a_source_are_those_of_its_last_token(translator):
+    model, train_set = translator
+    samples = Samples(train_set)
+    found = response_evidence(model, Seq2Seq(), samples, np.arange(6), Batcher(4), show_progress=False)
+    for place in range(6):
+        one = train_set.collate([train_set[place]])
+        assert found.losses[place] == pytest.approx(model(**one).loss.item(), rel=1e-4)
+        bare = {"input_ids": one["input_ids"][:, -1:], "labels": one["labels"]}
+        assert found.alone[place] == pytest.approx(model(**bare).loss.item(), rel=1e-4)
+    assert np.isfinite(found.ends).all()
+    assert found.prompts.sum() > found.responses.sum() > 0

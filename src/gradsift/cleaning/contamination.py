@@ -186,6 +186,9 @@ def count_disagreements(labels: np.ndarray, predictions: np.ndarray | GradientMa
 def count_outliers(scores: np.ndarray) -> Decision:
     """Counts scores far above the middle: robust z-score, ``(s - median) / (1.4826 MAD)``, above 3.5.
 
+    Where more than half of the scores are equal, the MAD is zero, and 1.2533 times the mean absolute deviation
+    takes its place.
+
     Args:
         scores: Shape (n,); high = detrimental.
 
@@ -193,7 +196,8 @@ def count_outliers(scores: np.ndarray) -> Decision:
         The decision; its interval comes from thresholds of 4.5 and 3.
     """
     size, median = len(scores), np.median(scores)
-    spread = 1.4826 * np.median(np.abs(scores - median))
+    distances = np.abs(scores - median)
+    spread = 1.4826 * np.median(distances) or 1.2533 * distances.mean()
     z_scores = (scores - median) / spread if spread > 0 else np.zeros(size)
     count, most, least = (int((z_scores > limit).sum()) for limit in (ROBUST_Z, 3.0, 4.5))
     words = (

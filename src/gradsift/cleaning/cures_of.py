@@ -73,7 +73,7 @@ def cure_of(
     if how not in ("drop", "reviewed") and given is None and in_parts is None:
         raise SettingError(
             f"the cure {how!r} needs one class for each sample, and the labels of this audit are "
-            f"{WORDS.get(str(audit.kind), 'not known')}: use 'drop'"
+            f"{(WORDS | STRUCTURED).get(str(audit.kind), 'not known')}: use 'drop'"
             + (IN_PARTS if how == "relabel" and audit.kind in WORDS else "")
         )
     if audit.kind == "pair" and how == "soft":
@@ -112,6 +112,8 @@ def _by_model(
     return soft(softened(true_class_probabilities(audit, labels, trajectory)), labels)
 
 
+STRUCTURED = {"structured": "masks, boxes or transcripts"}
+"""Labels for which nothing is suggested, in words."""
 IN_PARTS = ", or give the data set: gradsift.correct(audit, train_set, how='relabel')"
 """What else can be done with labels that are no classes."""
 

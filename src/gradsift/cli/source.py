@@ -50,9 +50,9 @@ class Source:
     )
     dtype: Precision = setting("Precision of a transformers model's weights.", "float32", panel=MODEL)
     task: str | None = setting(
-        "classification, binary, multilabel, regression, token-classification, causal-lm, denoising, reward, dpo, or an "
-        "import path "
-        "of your own task; what a transformers model's head says, otherwise classification.",
+        "classification, binary, multilabel, regression, token-classification, segmentation, causal-lm, seq2seq, "
+        "denoising, reward, dpo, triplet, or an import path of your own task; what a transformers model's head says, "
+        "otherwise classification.",
         None,
         panel=MODEL,
     )
@@ -88,8 +88,8 @@ class Source:
     )
     test: str | None = setting("Test set, whose samples are looked for in the training set.", None, panel=DATA)
     messages: str | None = setting("Column of chats: lists of role and content.", None, panel=LANGUAGE)
-    prompt: str | None = setting("Column of prompts.", None, panel=LANGUAGE)
-    response: str | None = setting("Column of responses.", None, panel=LANGUAGE)
+    prompt: str | None = setting("Column of prompts, or of sources.", None, panel=LANGUAGE)
+    response: str | None = setting("Column of responses, or of targets.", None, panel=LANGUAGE)
     target: Literal["response", "whole"] | None = setting(
         "Which tokens count in the loss (the response, where there is one).", None, panel=LANGUAGE
     )
@@ -228,7 +228,7 @@ class Source:
             transform=transform,
             ignore=self.ignore.split(",") if self.ignore else (),
             like=like,
-            token_ids=self.task == "token-classification",
+            token_ids=self.task in ("token-classification", "seq2seq"),
         )
 
     def load_data_of(self, audit: AuditedRun) -> Any:

@@ -16,6 +16,7 @@ from gradsift.detectors.responses import ResponseSurprise
 from gradsift.detectors.scores import detrimental_scores, influence_scores
 from gradsift.detectors.tokens import WorstToken, WrongTokenPosterior
 from gradsift.detectors.values import WrongValuePosterior
+from gradsift.detectors.worst_part import WorstPart
 from gradsift.detectors.wrong_labels import WrongLabels
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "SelfConfidence",
     "SwappedPairPosterior",
     "SwappedPairs",
+    "WorstPart",
     "WorstToken",
     "WrongLabelPosterior",
     "WrongLabelPosteriorAlongTraining",

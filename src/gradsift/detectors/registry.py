@@ -17,6 +17,7 @@ from gradsift.detectors.responses import ResponseSurprise
 from gradsift.detectors.tokens import WorstToken, WrongTokenPosterior
 from gradsift.detectors.trajectory import AlongTraining
 from gradsift.detectors.values import WrongValuePosterior
+from gradsift.detectors.worst_part import WorstPart
 from gradsift.errors import SettingError
 
 DETECTORS: dict[str, Callable[[int], Detector]] = {
@@ -38,6 +39,7 @@ DETECTORS: dict[str, Callable[[int], Detector]] = {
     "pair_posterior": lambda seed: SwappedPairPosterior(random_state=seed),
     "response_surprise": lambda seed: ResponseSurprise(random_state=seed),
     "worst_token": lambda _seed: WorstToken(),
+    "worst_part": lambda _seed: WorstPart(),
     "l2_along_training": lambda _seed: AlongTraining("l2"),
     "l1_along_training": lambda _seed: AlongTraining("l1"),
     "el2n_along_training": lambda _seed: AlongTraining("residual_l2"),

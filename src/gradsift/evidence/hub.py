@@ -19,13 +19,25 @@ from gradsift.tasks import Kind
 if TYPE_CHECKING:
     from gradsift.evidence.responses import ResponseEvidence
     from gradsift.evidence.tokens import TokenEvidence
+    from gradsift.evidence.worst_parts import WorstParts
     from gradsift.trajectory import Trajectory
 
 Provenance = Literal["in-sample", "out-of-fold", "along training", "unknown"]
 """Where a field comes from: a model that was trained on the sample with its label (``in-sample``), one that has not seen it
 (``out-of-fold``), the mean over a training (``along training``), or the user did not say (``unknown``)."""
 
-FIELDS = ("predictions", "features", "inputs", "labels", "losses", "gradients", "trajectory", "tokens", "responses")
+FIELDS = (
+    "predictions",
+    "features",
+    "inputs",
+    "labels",
+    "losses",
+    "gradients",
+    "trajectory",
+    "tokens",
+    "responses",
+    "worst_parts",
+)
 """What a detector may declare that it reads."""
 
 
@@ -49,6 +61,7 @@ class Evidence:
         trajectory: Statistics along training.
         tokens: What is known of the samples' tokens, where each token has a class.
         responses: What is known of the responses of chats.
+        worst_parts: How badly the worst part of each mask, set of boxes or transcript fits.
         kind: What labels are; ``None`` where there are none.
         folds: The fold that held each sample out, shape (n,), where predictions are out of fold.
         by_epoch: Predictions after every epoch, shape (epochs, n, K), where a training gave them.
@@ -77,6 +90,7 @@ class Evidence:
     tokens: TokenEvidence | None = None
     responses: ResponseEvidence | None = None
     neighbourhood: Any = None
+    worst_parts: WorstParts | None = None
 
     def __post_init__(self) -> None:
         """Makes matrices of arrays, and checks that every field is of the same samples."""

@@ -174,7 +174,8 @@ def probe(
         raise ModelError(
             f"the gradient norm or loss of a sample alone differs from that in a batch by {100 * difference:.3g} % "
             f"(allowed: {100 * tolerance:.3g} %): something in the model mixes the samples of a batch, depends on "
-            "padding, or is random. Call model.eval(), and look for batch statistics and random layers"
+            "padding, or is random. Call model.eval(), and look for batch statistics and random layers; where "
+            "the rest of the batch are negatives, gradsift.tasks.Contrastive holds a bank of them"
             + (f"; look at the collate function {samples.collation.name}, too" if samples.collation.compares else "")
         )
     return Probe(difference, noise)

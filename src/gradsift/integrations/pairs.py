@@ -7,14 +7,14 @@ from typing import Any
 
 from gradsift.errors import DataError, SettingError
 from gradsift.integrations.prompts import PromptSet
-from gradsift.integrations.text import TokenizedSet
+from gradsift.integrations.sides import SidedSet
 from gradsift.tasks.pairs import REFERENCE, SIDES
 
 NAMED = 10
 """So many positions are named in a message."""
 
 
-class PairSet(TokenizedSet):
+class PairSet(SidedSet):
     """Pairs of answers to the same prompt, one of which was chosen.
 
     Answers are texts, or chats: lists of ``{"role": ..., "content": ...}``. The prompt is explicit, in a column of its own,
@@ -33,6 +33,8 @@ class PairSet(TokenizedSet):
         DataError: A column is missing, an answer is empty, both are the same, or they begin with different prompts.
         SettingError: The same column is named twice, or answers are chats and the tokenizer has no chat template.
     """
+
+    sides = SIDES
 
     def __init__(
         self,
@@ -82,20 +84,6 @@ class PairSet(TokenizedSet):
                 + ": allow longer ones (max_length), or remove the pair"
             )
         return encoded
-
-    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Pads each side at the right to its longest of the batch."""
-        batch = super().collate([{"id": sample["id"]} for sample in samples]) if "id" in samples[0] else {}
-        for side in SIDES:
-            names = [name for name in samples[0] if name.startswith(f"{side}_")]
-            own = [{name.removeprefix(f"{side}_"): sample[name] for name in names} for sample in samples]
-            batch |= {f"{side}_{name}": values for name, values in super().collate(own).items()}
-        rest = [name for name in samples[0] if name not in batch]
-        return batch | (super().collate([{name: sample[name] for name in rest} for sample in samples]) if rest else {})
-
-    def tokens(self, position: int) -> list[str]:
-        """The tokens of the chosen answer behind its prompt; see :meth:`TokenizedSet.tokens`."""
-        return [self.tokenizer.decode([token]) for token in self[position]["chosen_input_ids"]]
 
     def _joined(self, row: Mapping[str, Any], answer: Any, position: int) -> dict[str, Any]:
         """Prompt and answer as the columns of one sequence."""

@@ -17,6 +17,7 @@ from gradsift.errors import GradsiftError, ModelError, SettingError, UnsafeFileE
 from gradsift.integrations.images import ImageSet
 from gradsift.integrations.pairs import PairSet
 from gradsift.integrations.prompts import PromptSet
+from gradsift.integrations.sequences import Seq2SeqSet
 from gradsift.integrations.text import TextSet
 from gradsift.locations import as_location, is_url, local_copy
 from gradsift.tasks import (
@@ -24,6 +25,7 @@ from gradsift.tasks import (
     Classification,
     MultiLabel,
     Regression,
+    Seq2Seq,
     Task,
     TokenClassification,
 )
@@ -36,10 +38,14 @@ HEADS = {
     "ForImageClassification": ("AutoModelForImageClassification", None),
     "ForCausalLM": ("AutoModelForCausalLM", "CAUSAL_LM"),
     "LMHeadModel": ("AutoModelForCausalLM", None),
+    "ForConditionalGeneration": ("AutoModelForSeq2SeqLM", "SEQ_2_SEQ_LM"),
+    "MTModel": ("AutoModelForSeq2SeqLM", None),
 }
 """End of an architecture's name to the class that loads it, and the name that peft has for such a task."""
 
 
+TEXT_TO_TEXT = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "MTModel")
+"""Heads that predict tokens of a vocabulary, and have no number of labels."""
 PAIRED = ("ForSequenceClassification", "ForCausalLM", "LMHeadModel")
 """Heads of models that compare two answers."""
 
@@ -109,7 +115,7 @@ def load_pretrained(
         head = _head(config, adapter, what)
         options = {"dtype": getattr(torch, dtype), "use_safetensors": True, "trust_remote_code": False}
         options["ignore_mismatched_sizes"] = True  # what an adapter does not replace is refused below, by name
-        if adapter is not None and head not in ("ForCausalLM", "LMHeadModel"):
+        if adapter is not None and head not in TEXT_TO_TEXT:
             options["num_labels"] = _labels_of_adapter(trained) or config.num_labels
         loader = getattr(transformers, HEADS[head][0])
         model, report = loader.from_pretrained(source, output_loading_info=True, **options)
@@ -321,6 +327,8 @@ def _task(config: Any, head: str, reduction: Literal["mean", "sum"]) -> Task:
         return TokenClassification(reduction=reduction)
     if head in ("ForCausalLM", "LMHeadModel"):
         return CausalLM(reduction=reduction)
+    if head in TEXT_TO_TEXT:
+        return Seq2Seq(reduction=reduction)
     kind = getattr(config, "problem_type", None)
     if kind == "multi_label_classification":
         return MultiLabel()
@@ -347,8 +355,8 @@ def encode_rows(loaded: Pretrained, rows: Any, columns: dict[str, Any]) -> Any:
         columns: Arguments of the data set: names of columns, ``max_length``, ``target``; ``None`` where not given.
 
     Returns:
-        A :class:`~gradsift.TextSet`, :class:`~gradsift.PromptSet`, :class:`~gradsift.PairSet` or
-        :class:`~gradsift.ImageSet`.
+        A :class:`~gradsift.TextSet`, :class:`~gradsift.PromptSet`, :class:`~gradsift.PairSet`,
+        :class:`~gradsift.Seq2SeqSet` or :class:`~gradsift.ImageSet`.
 
     Raises:
         SettingError: A column is named that this kind of model has no use for.
@@ -364,11 +372,16 @@ def encode_rows(loaded: Pretrained, rows: Any, columns: dict[str, Any]) -> Any:
     given = {name: value for name, value in columns.items() if value is not None}
     if "chosen" in given and loaded.head in PAIRED:
         kind, known = PairSet, {"chosen", "rejected", "prompt", "max_length"}
+    if loaded.head in TEXT_TO_TEXT[2:]:
+        kind, known = Seq2SeqSet, {"prompt", "response", "max_length"}
     unknown = sorted(given.keys() - known)
     if unknown:
         raise SettingError(
             f"{_flags(unknown)}: a model {loaded.head} has no use for it; it takes {_flags(sorted(known))}"
         )
+    if kind is Seq2SeqSet:
+        names = {"prompt": "source", "response": "target"}
+        return kind(rows, loaded.processor, **{names.get(name, name): value for name, value in given.items()})
     if kind in (PromptSet, PairSet):
         return kind(rows, loaded.processor, **given)
     label2id = getattr(loaded.model.config, "label2id", None) or {}

@@ -1,9 +1,12 @@
-"""What a sample's input is, so that it can be shown: a text, a chat, two answers, an image, a sound, a node, values."""
+"""What a sample's input is, so that it can be shown: a text, a chat, two answers, an image, a sound, a node, values.
+
+A mask, boxes or a transcript, which a sample has for its label, are shown with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,12 +16,18 @@ from gradsift.data import LABEL_KEYS
 from gradsift.data.images import open_image, to_rgb
 from gradsift.errors import DataError
 from gradsift.report.media import read_wav
-from gradsift.report.png import is_image
+from gradsift.report.overlays import Box
+from gradsift.report.png import is_image, to_pixels
 
 LONG = 128
 """A vector without names of this many values is a signal."""
 CHANNELS = 16
 """Most channels of a signal; its time axis is at least eight times as long."""
+
+IMAGES = ("image", "pixel_values", "images")
+"""Keys of an image beside which a label has parts."""
+CLASSES = ("class_labels", "category", "category_id", "labels")
+"""Keys of the classes of boxes."""
 
 Form = Literal["text", "chat", "pair", "image", "audio", "signal", "node", "features"]
 
@@ -33,12 +42,18 @@ class Content:
             image; a :class:`Node`; values of shape (channels, time) or (values,).
         names: Names of the features.
         rate: Sampling rate of a sound in hertz.
+        mask: Class number of each pixel of an image, shape (h, w).
+        boxes: Boxes in an image, each with the class number: left, top, right, bottom as shares of width and height.
+        transcript: What is said in a sound.
     """
 
     form: Form
     value: Any
     names: list[str] | None = None
     rate: int = 0
+    mask: np.ndarray | None = None
+    boxes: tuple[tuple[int, Box], ...] | None = None
+    transcript: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ def content_of(sample: Any, feature_names: list[str] | None = None) -> Content:
     if _is_chat(sample):
         return Content("chat", [(str(message["role"]), _words(message.get("content"))) for message in sample])
     if isinstance(sample, tuple | list) and sample and not isinstance(sample[0], int | float):
-        return content_of(sample[0], feature_names)
+        return _with_label(content_of(sample[0], feature_names), sample[-1] if len(sample) > 1 else None)
     if isinstance(sample, str):
         return Content("text", sample)
     if hasattr(sample, "convert"):  # a Pillow image
@@ -103,6 +118,13 @@ def content_of(sample: Any, feature_names: list[str] | None = None) -> Content:
 def _of_columns(sample: Mapping[Any, Any], feature_names: list[str] | None) -> Content:
     """The input of a row with named columns."""
     inputs = {str(key): value for key, value in sample.items() if key not in (*LABEL_KEYS, "id")}
+    boxed = sample.get("objects", sample.get("labels"))
+    label = next((sample[key] for key in LABEL_KEYS if key in sample), None)
+    if isinstance(boxed, Mapping) or (label is not None and np.ndim(label) >= 2):
+        inputs = {key: value for key, value in inputs.items() if key != "objects"}
+        image = next((value for key, value in inputs.items() if key in IMAGES), None)
+        image = next(iter(inputs.values()), "") if image is None else image
+        return _with_label(content_of(image), boxed if isinstance(boxed, Mapping) else label)
     if {"array", "sampling_rate"} <= inputs.keys():
         return Content("audio", _channels(np.asarray(inputs["array"])), rate=max(1, int(inputs["sampling_rate"])))
     if isinstance(inputs.get("bytes"), bytes):
@@ -115,9 +137,13 @@ def _of_columns(sample: Mapping[Any, Any], feature_names: list[str] | None) -> C
         return Content("pair", (prompt, *(content_of(inputs[side], feature_names) for side in ("chosen", "rejected"))))
     if {"node", "neighbours", "features"} <= inputs.keys():
         return Content("node", Node.of(inputs))
-    texts = [value for value in inputs.values() if isinstance(value, str)]
+    texts = {str(key): value for key, value in sample.items() if isinstance(value, str) and key in (*inputs, "target")}
+    sound = next((value for value in inputs.values() if isinstance(value, Mapping) and "array" in value), None)
+    if sound is not None:
+        return replace(content_of(sound), transcript=next(iter(texts.values()), None))
     if texts:
-        return Content("text", " / ".join(texts))
+        several = len(texts) > 1
+        return Content("chat", list(texts.items())) if several else Content("text", next(iter(texts.values())))
     values = list(inputs.values())
     words = next((value for value in values if _is_words(value)), None)
     if words is not None:
@@ -144,6 +170,32 @@ def _of_numbers(array: np.ndarray, names: list[str] | None) -> Content:
     if array.ndim == 1 and names is None and len(flat) >= LONG:
         return Content("signal", flat[None])
     return Content("features", flat, names)
+
+
+def _with_label(content: Content, label: Any) -> Content:
+    """An image with its mask or its boxes, where its label is one of these."""
+    if content.form != "image" or label is None:
+        return content
+    height, width = to_pixels(content.value).shape[:2]
+    if isinstance(label, Mapping):
+        return replace(content, boxes=_boxes(label, height, width))
+    mask = np.asarray(to_rgb(label).convert("L") if hasattr(label, "convert") else label)
+    mask = mask[0] if mask.ndim == 3 and len(mask) == 1 else mask
+    fits = mask.shape == (height, width) and mask.dtype.kind in "iu"
+    return replace(content, mask=mask) if fits else content
+
+
+def _boxes(label: Mapping[str, Any], height: int, width: int) -> tuple[tuple[int, Box], ...] | None:
+    """Boxes of DETR (centre and size as shares), or of COCO (corner and size in pixels); those of padding are left out."""
+    of_detr = "boxes" in label
+    boxes = np.asarray(label.get("boxes", label.get("bbox", ())), dtype=np.float64).reshape(-1, 4)
+    numbers = np.asarray(next((label[key] for key in CLASSES if key in label), np.zeros(len(boxes)))).reshape(-1)
+    if len(numbers) != len(boxes) or numbers.dtype.kind not in "iuf":
+        return None
+    size = boxes[:, 2:] if of_detr else boxes[:, 2:] / (width, height)
+    corner = boxes[:, :2] - size / 2 if of_detr else boxes[:, :2] / (width, height)
+    sides = np.concatenate([corner, corner + size], axis=1)
+    return tuple((int(number), tuple(box)) for number, box in zip(numbers, sides.tolist(), strict=True) if number >= 0)
 
 
 def _channels(array: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from gradsift.gradients.tokens import TokenShares, token_shares
 from gradsift.report.samples import on_cards
 from gradsift.store.run_directory import RunDirectory
 from gradsift.table import AuditedRun
-from gradsift.tasks import Task, kind_of
+from gradsift.tasks import Seq2Seq, Task, kind_of
 from gradsift.writing import writing
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Highlight:
 def write_highlights(
     audit: AuditedRun, model: nn.Module, task: Task, samples: Samples, batch_size: int, precision: Precision = "float32"
 ) -> None:
-    """Writes ``tokens.json`` for the samples on the page's cards; nothing without a tokenizer, and for pairs.
+    """Writes ``tokens.json`` for the samples on the cards; nothing without a tokenizer, for pairs, and for sources.
 
     A page without highlights is better than no audit: what goes wrong with the model here is logged.
 
@@ -68,7 +68,7 @@ def write_highlights(
     Raises:
         RunDirectoryError: The file cannot be written.
     """
-    tokenizer = None if kind_of(task) == "pair" else _tokenizer(samples)
+    tokenizer = None if kind_of(task) == "pair" or isinstance(task, Seq2Seq) else _tokenizer(samples)
     positions = on_cards(audit)["position"].to_numpy()
     found: dict[str, Any] = {}
     if tokenizer is not None:

@@ -149,7 +149,12 @@ def _cards(audit: AuditedRun, train_set: Any, highlights: dict[int, Highlight]) 
         if row["position"] in highlights:
             preview = render_tokens(highlights[row["position"]])
         elif samples is not None:
-            preview = render_sample(samples.sample(row["position"]), audit.feature_names)
+            preview = render_sample(
+                samples.sample(row["position"]),
+                audit.feature_names,
+                class_names=audit.class_names,
+                worst_box=row.get("worst_box"),
+            )
         labels = {key: class_name(audit, row[f"{key}_label"]) for key in ("given", "predicted", "suggested")}
         cards.append(row | labels | {"preview": preview})
     return cards

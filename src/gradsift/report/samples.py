@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from gradsift.printable import printable
 from gradsift.report.content import Content, Node, content_of
 from gradsift.report.media import render_audio, render_signal
+from gradsift.report.overlays import Box, render_overlay, with_mask
 from gradsift.report.png import png_data_uri, to_pixels
 from gradsift.table import AuditedRun
 from gradsift.table.findings import DUPLICATE_GROUP, NEAR_DUPLICATE, OUTLIER, OUTLIER_SCORE, Finding
@@ -61,18 +62,39 @@ def shown_of(audit: AuditedRun, finding: Finding, limit: int = OF_A_FINDING) -> 
     return shown
 
 
-def render_sample(sample: Any, feature_names: list[str] | None = None, *, in_full: bool = False) -> Markup:
-    """Renders a sample's input.
+def render_sample(
+    sample: Any,
+    feature_names: list[str] | None = None,
+    *,
+    in_full: bool = False,
+    class_names: list[str] | None = None,
+    worst_box: Box | None = None,
+) -> Markup:
+    """Renders a sample's input, with its mask, boxes or transcript.
 
     Args:
         sample: ``(x, y)``, a dict, or the input alone.
         feature_names: Names of the columns of a vector.
         in_full: Whether long texts and many values are shown as a whole.
+        class_names: Names of the classes.
+        worst_box: The place that fits the model worst, drawn over an image.
 
     Returns:
         Safe HTML.
     """
-    return _rendered(content_of(sample, feature_names), in_full=in_full)
+    content = content_of(sample, feature_names)
+    if content.form == "image" and (content.mask is not None or content.boxes is not None or worst_box is not None):
+        return _overlaid(content, class_names, worst_box)
+    return _rendered(content, in_full=in_full)
+
+
+def _overlaid(content: Content, names: list[str] | None, worst: Box | None) -> Markup:
+    """An image alone, and beside it with its mask or boxes."""
+    boxes = content.boxes or ()
+    labels = [(number + 1, names[number] if names and number < len(names) else str(number)) for number, _ in boxes]
+    image = content.value if content.mask is None else with_mask(content.value, content.mask)
+    alone = "" if content.mask is None else _rendered(content, in_full=False)
+    return Markup("{}{}").format(alone, render_overlay(image, [box for _, box in boxes], labels, worst))
 
 
 def _rendered(content: Content, *, in_full: bool) -> Markup:
@@ -86,7 +108,8 @@ def _rendered(content: Content, *, in_full: bool) -> Markup:
     if content.form == "image":
         return Markup('<img class="sample" alt="sample" width="96" src="{}">').format(png_data_uri(content.value))
     if content.form == "audio":
-        return render_audio(content.value, content.rate)
+        said = "" if content.transcript is None else _text(content.transcript, letters)
+        return Markup("{}{}").format(render_audio(content.value, content.rate), said)
     if content.form == "signal":
         return render_signal(content.value)
     if content.form == "node":
@@ -115,7 +138,8 @@ def _described(content: Content) -> str:
         text = printable(" ".join(_as_text(content).split()))
         return text if len(text) <= LINE else text[:LINE] + " …"
     if content.form == "audio":
-        return f"sound of {content.value.shape[1] / content.rate:.1f} s"
+        said = "" if content.transcript is None else f": {printable(content.transcript[:LINE])}"
+        return f"sound of {content.value.shape[1] / content.rate:.1f} s{said}"
     if content.form == "node":
         return printable(_beside(content.value, SHOWN_IN_LINE))
     if content.form in ("image", "signal"):

@@ -170,7 +170,11 @@ class Cards:
             return Markup("")
         with self._reading:
             sample = self._samples.sample(position)
-        return render_sample(sample, self._audit.feature_names, in_full=in_full)
+        table, names = self._audit.table, self._audit.class_names
+        worst = table["worst_box"][position].as_py() if "worst_box" in table.column_names else None
+        return render_sample(
+            sample, self._audit.feature_names, in_full=in_full, class_names=names, worst_box=worst if in_full else None
+        )
 
     def _choices(self, position: int, labels: Mapping[str, Any], neighbours: list[int]) -> list[dict[str, Any]]:
         """Labels with the digit that gives them, and what the model believes in each."""

@@ -17,6 +17,7 @@ NEEDED = {
     "value": "values to predict",
     "token": "a class for every token",
     "pair": "pairs of a chosen and a rejected answer",
+    "structured": "masks, boxes or transcripts",
 }
 """What labels must be, in words."""
 

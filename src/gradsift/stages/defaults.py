@@ -58,6 +58,10 @@ DEFAULTS: dict[Kind | None, tuple[Default, ...]] = {
         Default("pair_posterior", frozenset({"predictions", "gradients"}), columns=("loss", "l2", "isolation_forest")),
         Default("loss"),
     ),
+    "structured": (
+        Default("worst_part", frozenset({"worst_parts"}), columns=("loss", "l2", "isolation_forest")),
+        Default("loss", columns=("l2", "isolation_forest")),
+    ),
     None: (
         Default("response_surprise", frozenset({"responses"}), columns=("l2", "isolation_forest", "loss")),
         Default("l2", frozenset({"gradients"}), columns=("isolation_forest", "loss")),

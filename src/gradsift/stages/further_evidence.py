@@ -1,4 +1,4 @@
-"""Stage *further evidence*: what passes of the model beside those of its gradients tell, of tokens and of responses."""
+"""Stage *further evidence*: what other passes of the model tell, of tokens, of responses and of parts of labels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from gradsift.data.batch import Batch
 from gradsift.detectors import Detector
 from gradsift.evidence import Evidence
 from gradsift.gradients import Batcher
+from gradsift.stages.part_evidence import part_evidence
 from gradsift.stages.response_evidence import has_responses, response_evidence
 from gradsift.stages.token_evidence import has_tokens, token_evidence
-from gradsift.tasks import CausalLM, Task, TokenClassification
+from gradsift.tasks import CausalLM, Seq2Seq, Task, TokenClassification
+from gradsift.tasks.structured import StructuredTask
 
-FIELDS = ("tokens", "responses")
+FIELDS = ("tokens", "responses", "worst_parts")
 """Fields of :class:`~gradsift.evidence.Evidence` that no shard holds: each needs the model at hand."""
 
 
@@ -32,7 +34,11 @@ def further_fields(task: Any, batch: Batch, outputs: Any) -> set[str]:
     Returns:
         Names of fields.
     """
-    possible = {"tokens": has_tokens(task, outputs), "responses": has_responses(task, batch)}
+    possible = {
+        "tokens": has_tokens(task, outputs),
+        "responses": has_responses(task, batch),
+        "worst_parts": isinstance(task, StructuredTask),
+    }
     return {name for name, there in possible.items() if there}
 
 
@@ -69,9 +75,14 @@ def with_further(
     if "tokens" in wanted and isinstance(task, TokenClassification):
         tokens = token_evidence(model, task, samples, positions, batcher, show_progress=show_progress)
         return evidence.with_(tokens=tokens)
-    if "responses" in wanted and isinstance(task, CausalLM):
+    if "responses" in wanted and isinstance(task, CausalLM | Seq2Seq):
         responses = response_evidence(model, task, samples, positions, batcher, show_progress=show_progress)
         return evidence.with_(responses=responses)
+    if "worst_parts" in wanted and isinstance(task, StructuredTask):
+        parts = part_evidence(
+            model, task, samples, positions, batcher, class_names=evidence.class_names, show_progress=show_progress
+        )
+        return evidence.with_(worst_parts=parts)
     return evidence
 
 

@@ -1,4 +1,7 @@
-"""Stage *responses*: how probable a language model finds every response, with its prompt and without."""
+"""Stage *responses*: how probable a model finds every response, with its prompt and without.
+
+Of a model with an encoder and a decoder, the source is the prompt and the target the response.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from gradsift.gradients import Batcher
 from gradsift.gradients.batches import each_batch
 from gradsift.gradients.model_state import evaluated
 from gradsift.progress import progress
-from gradsift.tasks import NO_TARGET, CausalLM
+from gradsift.tasks import NO_TARGET, CausalLM, Seq2Seq, TokenLoss
 
 WORD = re.compile(r"\w+|[^\w\s]")
 WORDS = 2**18
@@ -27,7 +30,7 @@ WORDS = 2**18
 
 
 def has_responses(task: Any, batch: Batch) -> bool:
-    """Whether responses are looked at: those of a language model whose batches name their tokens, some of them a prompt's.
+    """Whether responses are looked at: batches name their tokens, and some of them are a prompt's or a source's.
 
     Args:
         task: The task.
@@ -37,15 +40,17 @@ def has_responses(task: Any, batch: Batch) -> bool:
         Whether they are.
     """
     tokens = batch.get("input_ids") if isinstance(batch, dict) and "labels" in batch else None
-    if not isinstance(task, CausalLM) or not isinstance(tokens, Tensor) or tokens.ndim != 2:
+    if not isinstance(task, CausalLM | Seq2Seq) or not isinstance(tokens, Tensor) or tokens.ndim != 2:
         return False
+    if isinstance(task, Seq2Seq):
+        return True
     learnt, real = _masks(batch)
     return bool((real & ~learnt)[:, 1:].any())
 
 
 def response_evidence(
     model: nn.Module,
-    task: CausalLM,
+    task: CausalLM | Seq2Seq,
     samples: Samples,
     positions: np.ndarray,
     batcher: Batcher,
@@ -71,20 +76,21 @@ def response_evidence(
     )
 
     def read(_: np.ndarray, batch: Batch) -> tuple[Any, ...]:
-        losses, lengths, last = token_losses(model, task, batch)
+        losses, targets = token_losses(model, task, batch)
         learnt, real = _masks(batch)
-        alone = torch.full_like(lengths, torch.nan, dtype=losses.dtype)
-        prompted = (real & ~learnt)[:, 1:].any(dim=1)
+        apart = isinstance(task, Seq2Seq)  # a source has tokens of its own
+        prompt = real if apart else real & ~learnt
+        prompted = torch.ones(len(real), dtype=torch.bool, device=real.device) if apart else prompt[:, 1:].any(dim=1)
+        alone = torch.full_like(losses[:, 0], torch.nan)
         if prompted.any():
-            short, short_lengths = token_losses(model, task, without_prompts(batch, learnt, real))[:2]
-            alone = torch.where(prompted, short.sum(dim=1) / short_lengths, alone)
-        end_tokens, ends = np.full((len(last), 2), -1), np.zeros((len(last), 2))
-        ids, losses_of = batch["input_ids"].cpu().numpy(), losses.cpu().numpy()
-        for row, places in enumerate(last):
-            for place, at in zip((-1, -2), reversed(places), strict=False):
-                end_tokens[row, place], ends[row, place] = ids[row, at + 1], losses_of[row, at]
-        words = [count.transform(_texts(ids, side.cpu().numpy(), tokenizer)) for side in (real & ~learnt, learnt)]
-        return (losses.sum(dim=1) / lengths).cpu().numpy(), alone.cpu().numpy(), end_tokens, ends, *words
+            short = without_source(batch, real) if apart else without_prompts(batch, learnt, real)
+            alone = torch.where(prompted, _means(*token_losses(model, task, short)), alone)
+        ends = _last_two(losses.cpu().numpy(), targets.cpu().numpy())
+        words = [
+            count.transform(_texts(ids.cpu().numpy(), side.cpu().numpy(), tokenizer))
+            for ids, side in ((batch["input_ids"], prompt), (batch["labels"], learnt))
+        ]
+        return _means(losses, targets).cpu().numpy(), alone.cpu().numpy(), *ends, *words
 
     with progress("responses", len(positions), show=show_progress) as bar:
         walk = each_batch(read, samples.batch, positions, batcher, model=model, bar=bar)
@@ -98,8 +104,8 @@ def response_evidence(
     )
 
 
-def token_losses(model: nn.Module, task: CausalLM, batch: Batch) -> tuple[Tensor, Tensor, list[list[int]]]:
-    """Losses of all target tokens, how many there are, and where the last two of each sample stand.
+def token_losses(model: nn.Module, task: TokenLoss, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Losses of all target tokens, and the targets.
 
     Args:
         model: The model, in eval mode.
@@ -107,13 +113,28 @@ def token_losses(model: nn.Module, task: CausalLM, batch: Batch) -> tuple[Tensor
         batch: The batch.
 
     Returns:
-        Shapes (n, T - 1) and (n,), and at most two columns of the losses a sample.
+        Losses and token ids, each of shape (n, T'): zero and -100 where a token is no target.
     """
     with torch.no_grad():
         outputs = evaluated(lambda: task.outputs(model, batch))
         losses = task.token_losses(outputs, batch).float()
-    targets = task.targets(outputs, batch) != NO_TARGET
-    return losses, targets.sum(dim=1), [row.nonzero()[:, 0].tolist()[-2:] for row in targets]
+    return losses, task.targets(outputs, batch)
+
+
+def without_source(batch: Batch, real: Tensor) -> Batch:
+    """The same samples with nothing of their source but its last token, which ends it.
+
+    Args:
+        batch: The batch.
+        real: Which tokens of the source are no padding, shape (n, T).
+
+    Returns:
+        A batch of the same entries.
+    """
+    places = torch.arange(real.shape[1], device=real.device)
+    last = torch.where(real, places, -1).max(dim=1, keepdim=True).values.clamp(min=0)
+    ids = batch["input_ids"].gather(1, last)
+    return batch | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 def without_prompts(batch: Batch, learnt: Tensor, real: Tensor) -> Batch:
@@ -139,10 +160,24 @@ def without_prompts(batch: Batch, learnt: Tensor, real: Tensor) -> Batch:
     return short | {"labels": short["labels"].masked_fill(~kept, NO_TARGET)}
 
 
+def _means(losses: Tensor, targets: Tensor) -> Tensor:
+    """Mean loss of the target tokens of each sample, shape (n,)."""
+    return losses.sum(dim=1) / (targets != NO_TARGET).sum(dim=1)
+
+
+def _last_two(losses: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last two target tokens of each sample and their losses, each of shape (n, 2); -1 and 0 where there is none."""
+    tokens, ends = np.full((len(targets), 2), -1), np.zeros((len(targets), 2))
+    for row, own in enumerate(targets):
+        for place, at in zip((-1, -2), reversed(np.flatnonzero(own != NO_TARGET)[-2:]), strict=False):
+            tokens[row, place], ends[row, place] = own[at], losses[row, at]
+    return tokens, ends
+
+
 def _masks(batch: Batch) -> tuple[Tensor, Tensor]:
     """Which tokens are targets, and which are no padding, each of shape (n, T)."""
-    learnt = batch["labels"] != NO_TARGET
-    return learnt, batch["attention_mask"].bool() if "attention_mask" in batch else torch.ones_like(learnt)
+    real = batch["attention_mask"] if "attention_mask" in batch else torch.ones_like(batch["input_ids"])
+    return batch["labels"] != NO_TARGET, real.bool()
 
 
 def _texts(tokens: np.ndarray, chosen: np.ndarray, tokenizer: Any) -> list[str]:

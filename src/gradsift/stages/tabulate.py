@@ -19,7 +19,7 @@ from gradsift.table import Notice, build_table, cut_notices, model_notices
 from gradsift.table.build import predicted_labels
 from gradsift.table.duplicates import conflicting_duplicates
 from gradsift.table.kinds import Beliefs
-from gradsift.table.parts import Suggestions, of_label_sets, of_pairs, of_values
+from gradsift.table.parts import Suggestions, of_boxes, of_label_sets, of_pairs, of_values
 from gradsift.table.responses import response_words
 from gradsift.table.tokens import build_token_table, token_words
 
@@ -102,16 +102,18 @@ def tabulate(
 
 
 def _part_reasons(evidence: Evidence, scores: Scores, flagged: np.ndarray, tokens: pa.Table | None) -> dict[int, str]:
-    """What is said of the parts of flagged samples: their tokens, or their responses."""
+    """What is said of the parts of flagged samples: their tokens, responses, or the worst part of their labels."""
     if tokens is not None:
         return token_words(tokens, evidence.class_names)
     if scores.responses is not None and evidence.responses is not None:
         return response_words(np.flatnonzero(flagged), evidence.responses, scores.responses)
+    if evidence.worst_parts is not None:
+        return dict(enumerate(evidence.worst_parts.words))
     return {}
 
 
 def suggestions(evidence: Evidence, scores: Scores, flagged: np.ndarray) -> Suggestions | None:
-    """What is suggested for flagged samples with several labels, or values, and for flagged pairs.
+    """What is suggested for flagged samples with several labels, or values, and for flagged pairs; places of worst parts.
 
     Args:
         evidence: What is known of the samples.
@@ -122,6 +124,8 @@ def suggestions(evidence: Evidence, scores: Scores, flagged: np.ndarray) -> Sugg
         The suggestions; ``None`` where no detector that was asked for suggests something.
     """
     parts, labels = scores.parts, evidence.labels
+    if evidence.worst_parts is not None:
+        return of_boxes(evidence.worst_parts.boxes)
     if parts is None or labels is None or isinstance(parts, WrongTokenPosterior):
         return None
     if isinstance(parts, SwappedPairPosterior):

@@ -87,7 +87,7 @@ def build_table(
     if suggestions is not None:
         suggested = suggestions.labels
         size_of = (lambda _: "") if kind == "pair" else lambda position: f"{words[position]}; "
-        words = {position: f"{size_of(position)}{suggestions.words[position]}" for position in chosen.tolist()}
+        words |= {position: f"{size_of(position)}{said}" for position, said in suggestions.words.items()}
     words |= {position: said for position, said in (part_reasons or {}).items() if position in words}
     columns: dict[str, Any] = {
         "position": np.arange(size, dtype=np.int64),

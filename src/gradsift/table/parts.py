@@ -19,12 +19,13 @@ class Suggestions:
     """What is suggested for flagged samples.
 
     Attributes:
-        labels: Suggested labels or values, one entry a sample, null for samples that are not flagged.
+        labels: Suggested labels or values, one entry a sample, null for samples that are not flagged; ``None`` where none
+            are.
         words: Position to words.
         columns: Further columns of the table, by name.
     """
 
-    labels: pa.Array
+    labels: pa.Array | None
     words: dict[int, str]
     columns: dict[str, pa.Array] = field(default_factory=dict)
 
@@ -125,6 +126,20 @@ def of_pairs(swapped: np.ndarray, model: np.ndarray, neighbours: np.ndarray, fla
             told += f", neighbours {int(neighbours[place].sum())} of {neighbours.shape[1]}"
         words[position] = f"{'probably' if meant[position] else 'perhaps'} swapped: {told}"
     return Suggestions(pa.array(np.ones(len(flagged), dtype=np.int64), mask=~meant), words)
+
+
+def of_boxes(boxes: np.ndarray) -> Suggestions:
+    """Where the worst part of each label is; no label is suggested.
+
+    Args:
+        boxes: Left, top, right, bottom as shares of width and height, shape (n, 4); NaN without a place.
+
+    Returns:
+        No suggestion, and the column ``worst_box``.
+    """
+    there = np.isfinite(boxes).all(axis=1)
+    rows = [box.tolist() if known else None for box, known in zip(boxes, there, strict=True)]
+    return Suggestions(None, {}, {"worst_box": pa.array(rows, pa.list_(pa.float64()))} if there.any() else {})
 
 
 def _to_levels(expected: np.ndarray, given: np.ndarray) -> np.ndarray:

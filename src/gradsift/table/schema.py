@@ -21,6 +21,7 @@ COLUMNS = {
     "reason": "why it is flagged, in a few words, which the glossary explains",
 }
 """Column to its meaning. Of values, ``suggested_low`` and ``suggested_high`` follow, between which 95 % of right ones lie;
-then one ``score_<detector>`` for each detector that was asked for."""
+of masks and boxes ``worst_box``, the place of the worst part: left, top, right, bottom as shares of width and height; then
+one ``score_<detector>`` for each detector that was asked for."""
 
 SCORE_PREFIX = "score_"

@@ -43,9 +43,9 @@ class Task(Protocol):
         ...
 
 
-Kind = Literal["class", "multilabel", "value", "token", "pair"]
-"""What labels are: one class a sample, several yes-or-no labels, numbers to predict, a class for every token, or whether a
-pair of answers is swapped."""
+Kind = Literal["class", "multilabel", "value", "token", "pair", "structured"]
+"""What labels are: one class a sample, several yes-or-no labels, numbers to predict, a class for every token, whether a
+pair of answers is swapped, or something with parts of its own: a mask, boxes, a transcript."""
 
 
 NUMBERED: tuple[Kind, ...] = ("class", "pair")
@@ -124,6 +124,14 @@ class ConditionedTask(Task, Protocol):
             Shape (n, D); ``None`` where there are none.
         """
         ...
+
+
+MADE = {
+    "contrastive": "a bank of negatives, which the model embeds before the audit: pass "
+    "task=gradsift.tasks.Contrastive.of(model, train_set)",
+    "masked-lm": "the mask token: pass task=gradsift.tasks.MaskedLM.of(tokenizer)",
+}
+"""Tasks that are made from something first, and how."""
 
 
 class LossTask:
@@ -246,7 +254,8 @@ def get_task(task: str | Task) -> Task:
 
     Args:
         task: ``"classification"``, ``"binary"``, ``"multilabel"``, ``"regression"``, ``"token-classification"``,
-            ``"causal-lm"``, ``"denoising"``, ``"reward"``, ``"dpo"``, or an object with the two methods of :class:`Task`.
+            ``"segmentation"``, ``"detection"``, ``"ctc"``, ``"causal-lm"``, ``"seq2seq"``, ``"denoising"``, ``"reward"``,
+            ``"dpo"``, ``"triplet"``, or an object with the two methods of :class:`Task`.
 
     Returns:
         The task.
@@ -255,9 +264,14 @@ def get_task(task: str | Task) -> Task:
         SettingError: The name is unknown, or the object lacks one of the two methods.
     """
     from gradsift.tasks.classification import BinaryClassification, Classification, MultiLabel
+    from gradsift.tasks.detection import Detection
     from gradsift.tasks.diffusion import Denoising
+    from gradsift.tasks.matches import Triplet
     from gradsift.tasks.pairs import DPO, Reward
     from gradsift.tasks.regression import Regression
+    from gradsift.tasks.segmentation import Segmentation
+    from gradsift.tasks.seq2seq import Seq2Seq
+    from gradsift.tasks.speech import CTC
     from gradsift.tasks.tokens import CausalLM, TokenClassification
 
     ready: dict[str, Callable[[], Task]] = {
@@ -267,11 +281,18 @@ def get_task(task: str | Task) -> Task:
         "regression": Regression,
         "token-classification": TokenClassification,
         "causal-lm": CausalLM,
+        "seq2seq": Seq2Seq,
+        "segmentation": Segmentation,
+        "detection": Detection,
+        "ctc": CTC,
         "denoising": Denoising,
         "reward": Reward,
         "dpo": DPO,
+        "triplet": Triplet,
     }
     if isinstance(task, str):
+        if task in MADE:
+            raise SettingError(f"task={task!r} needs {MADE[task]}")
         if task not in ready:
             raise SettingError(f"unknown task {task!r}: choose one of {', '.join(ready)}, or pass an object")
         return ready[task]()
@@ -296,4 +317,5 @@ def kind_of(task: Task) -> Kind | None:
         return cast("Kind", task.kind)
     if isinstance(task, ConditionedTask):
         return "class"
-    return "token" if getattr(task, "kind", None) == "token" else None
+    kind = getattr(task, "kind", None)
+    return cast("Kind", kind) if kind in ("token", "structured") else None

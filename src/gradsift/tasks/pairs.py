@@ -147,12 +147,20 @@ class DPO(PairTask):
             return torch.stack([self._log_probability(model, side) for side in both], dim=1)
 
 
-def sides(batch: Batch, side: str) -> Any:
+OF_ANSWERS = (
+    "a sample with {given} is no pair: give dicts with the inputs of both answers, chosen and rejected, or texts through "
+    "gradsift.PairSet (--chosen, --rejected)"
+)
+"""What is said of a sample without two answers."""
+
+
+def sides(batch: Batch, side: str, problem: str = OF_ANSWERS) -> Any:
     """The inputs of one side of a batch of pairs.
 
     Args:
         batch: The batch.
-        side: ``"chosen"`` or ``"rejected"``.
+        side: ``"chosen"`` or ``"rejected"``, or what else a task compares.
+        problem: What is said where the batch has none.
 
     Returns:
         What goes into the model: a tensor, or a dict of arguments.
@@ -167,10 +175,7 @@ def sides(batch: Batch, side: str) -> Any:
         if inputs:
             return inputs
     given = f"the keys {sorted(batch)}" if isinstance(batch, Mapping) else f"the type {type(batch).__name__}"
-    raise DataError(
-        f"a sample with {given} is no pair: give dicts with the inputs of both answers, chosen and rejected, or texts "
-        "through gradsift.PairSet (--chosen, --rejected)"
-    )
+    raise DataError(problem.format(given=given))
 
 
 @contextmanager

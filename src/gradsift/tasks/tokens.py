@@ -166,13 +166,13 @@ def _refuse_other_targets(model: nn.Module) -> None:
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False) is True:
         raise ModelError(
             "the model has an encoder and a decoder, which shifts the labels itself: its logits at t stand for the label "
-            'at t, and task="causal-lm" would shift them again. Pass a task of your own, whose outputs(model, batch) are '
-            "the logits of model(**batch), labels included, and whose losses are token by token without a shift"
+            'at t, and task="causal-lm" would shift them again. Pass task="seq2seq", sources and targets through a '
+            "gradsift.Seq2SeqSet"
         )
     if kind.endswith("ForMaskedLM"):
         raise ModelError(
-            f'a {kind} predicts masked tokens in their own place, not the next token: pass task="token-classification" '
-            f"with the label {NO_TARGET} where no token is masked"
+            f"a {kind} predicts masked tokens in their own place, not the next token: pass "
+            "task=gradsift.tasks.MaskedLM.of(tokenizer), which masks each token once"
         )
 
 

@@ -1,0 +1,59 @@
+"""Regimes of masks, of sources with targets, of boxes, transcripts, matches and texts with masked words."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from kinds import chat_sets, mask_sets, match_sets, sequence_sets, speech_sets
+from kinds.regime import Regime
+
+OF_TASKS = ("mask", "sequence", "match", "speech")
+"""Kinds of these regimes."""
+
+
+def _mask(words: str, how: str, *, name: str, first: int = 0, **more: bool) -> Regime:
+    return Regime(
+        "mask", f"{words}, {how} 10 %", partial(mask_sets.load, name=name, first=first, how=how), **more
+    )  # fmt: skip
+
+
+def _sequence(words: str, source: chat_sets.Source, how: str, **more: bool) -> Regime:
+    return Regime("sequence", f"{words}, {how} 10 %", partial(sequence_sets.load, source=source, how=how), **more)
+
+
+def _match(words: str, source: chat_sets.Source, how: str, **more: bool) -> Regime:
+    return Regime("match", f"{words}, {how} 10 %", partial(match_sets.load, source=source, how=how), **more)
+
+
+def _speech(words: str, how: str, noise: tuple[float, float], **more: bool) -> Regime:
+    return Regime("speech", f"{words}, {how} 10 %", partial(speech_sets.load, how=how, noise=noise), **more)
+
+
+digits, clothes = partial(_mask, "digits", name="mnist"), partial(_mask, "clothes", name="fashion_mnist")
+
+STRUCTURED: dict[str, Regime] = {
+    # digits 0 to 3 and clothes 0 to 3 were in view, with seeds from 100 on; the other classes were not
+    "mask-digits-mixed": digits("mixed", chosen_on=True),
+    "mask-clothes-drop": clothes("drop", chosen_on=True),
+    "mask-other-digits-mixed": _mask("other digits", "mixed", name="mnist", first=4),
+    "mask-other-digits-shift": _mask("other digits", "shift", name="mnist", first=4, ahead=False),
+    "mask-other-digits-swap": _mask("other digits", "swap", name="mnist", first=4, ahead=False),
+    "mask-other-clothes-mixed": _mask("other clothes", "mixed", name="fashion_mnist", first=5),
+    "mask-other-clothes-drop": _mask("other clothes", "drop", name="fashion_mnist", first=5),
+    "sequence-grammar-mixed": _sequence("rules of grammar", chat_sets.transformed, "mixed"),
+    "sequence-paraphrased-shuffled": _sequence("paraphrases of MRPC", chat_sets.paraphrased, "shuffled"),
+    "sequence-answered-mixed": _sequence("questions of QNLI", chat_sets.answered, "mixed"),
+    "sequence-continued-cut": _sequence("halves of AG News", chat_sets.continued, "cut", ahead=False),
+    "match-paraphrased-random": _match("paraphrases of MRPC", chat_sets.paraphrased, "random", chosen_on=True),
+    "match-answered-near": _match("questions of QNLI", chat_sets.answered, "near", chosen_on=True),
+    "match-continued-random": _match("halves of AG News", chat_sets.continued, "random", chosen_on=True),
+    "match-transformed-random": _match("rules of grammar", chat_sets.transformed, "random"),
+    "match-transformed-near": _match("rules of grammar", chat_sets.transformed, "near"),
+    "match-reasoned-random": _match("word problems", chat_sets.reasoned, "random"),
+    "match-blended-random": _match("five tasks", chat_sets.blended, "random"),
+    "speech-even-mixed": _speech("tones, noise alike", "mixed", (0.25, 0.25), ahead=False),
+    "speech-uneven-mixed": _speech("tones, noise unlike", "mixed", (0.1, 0.7)),
+    "speech-uneven-replace": _speech("tones, noise unlike", "replace", (0.1, 0.7)),
+    "speech-uneven-swap": _speech("tones, noise unlike", "swap", (0.1, 0.7), ahead=False),
+}
+"""Name to regime."""

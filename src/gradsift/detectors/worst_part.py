@@ -1,0 +1,38 @@
+"""Masks, boxes and transcripts: a sample is as suspicious as the worst part of its label."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gradsift.detectors.base import Detector
+from gradsift.errors import DataError
+from gradsift.evidence.worst_parts import WorstParts
+
+
+class WorstPart(Detector):
+    """``score_samples = -max_part s``: how well the worst part of a label fits what the model gives.
+
+    What a part is, and how it is scored, is the task's to say: a region of a mask, a box, a transcript.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("worst_parts",)
+    of_kind = "structured"
+
+    def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
+        """How well the worst part fits.
+
+        Args:
+            X: :class:`~gradsift.evidence.worst_parts.WorstParts`.
+            y: Ignored.
+
+        Returns:
+            Shape (n,); high = normal.
+
+        Raises:
+            DataError: It is no evidence of parts.
+        """
+        if not isinstance(X, WorstParts):
+            raise DataError(f"this detector reads WorstParts, given {type(X).__name__}")
+        return -np.asarray(X.scores, dtype=np.float64)

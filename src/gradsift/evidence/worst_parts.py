@@ -1,0 +1,26 @@
+"""Evidence of masks, boxes and transcripts: how badly the worst part of each fits the model's outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class WorstParts:
+    """The worst part of the label of each of n samples.
+
+    Attributes:
+        scores: How badly it fits, shape (n,); higher = worse.
+        words: What is wrong with it, one text a sample.
+        boxes: Where it is: left, top, right, bottom as shares of width and height, shape (n, 4); NaN without a place.
+    """
+
+    scores: np.ndarray
+    words: list[str]
+    boxes: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of samples n."""
+        return len(self.scores)

@@ -1,0 +1,221 @@
+"""Object detection by set prediction (DETR): the loss of each image, and the box that fits the model worst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gradsift.data.batch import Batch
+from gradsift.errors import DataError, ModelError, SampleError
+from gradsift.tasks.structured import Classes, Part
+
+NO_BOX = -100
+"""The class of a row of padding, which is no box."""
+OVERLAPS = 0.5
+"""Overlap from which on a box and one of the model's are taken for the same object."""
+
+
+class Detection:
+    """DETR's loss of each image, ``l = l_class + w_box |b - b'|_1 + w_giou (1 - GIoU(b, b'))``.
+
+    Each given box is matched with one of the model's by the least total cost; queries without a box have the class "no
+    object", the last one, with a smaller weight. Sums over boxes are divided by the number of boxes of that image alone,
+    where a training divides by those of its batch; losses of middle layers are left out.
+
+    A batch is a dict with ``pixel_values`` and what else the model takes, and ``labels`` with ``class_labels`` (n, M) and
+    ``boxes`` (n, M, 4): centre, width and height as shares; rows of padding have the class -100
+    (:class:`~gradsift.BoxSet` pads).
+
+    Args:
+        box_weight: Weight w_box of the distance; also of the cost of matching.
+        giou_weight: Weight w_giou of the overlap, likewise.
+        no_object_weight: Weight of the class "no object".
+    """
+
+    kind = "structured"
+
+    def __init__(self, *, box_weight: float = 5.0, giou_weight: float = 2.0, no_object_weight: float = 0.1) -> None:
+        self.box_weight, self.giou_weight, self.no_object_weight = box_weight, giou_weight, no_object_weight
+
+    def outputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Runs the model, without labels.
+
+        Args:
+            model: A model of transformers that gives ``logits`` (n, Q, K + 1) and ``pred_boxes`` (n, Q, 4).
+            batch: The batch.
+
+        Returns:
+            ``logits`` and ``boxes``.
+
+        Raises:
+            ModelError: The model gives something else.
+        """
+        labels_of(batch)
+        output = model(**{name: value for name, value in batch.items() if name not in ("labels", "id")})
+        logits, boxes = getattr(output, "logits", None), getattr(output, "pred_boxes", None)
+        if not isinstance(logits, Tensor) or not isinstance(boxes, Tensor):
+            raise ModelError(
+                f"the model gives {type(output).__name__}: detection needs an object with logits (n, queries, classes + 1) "
+                "and pred_boxes (n, queries, 4), as DETR, Conditional DETR and YOLOS of transformers give it"
+            )
+        return {"logits": logits.float(), "boxes": boxes.float()}
+
+    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """The loss of each image, shape (n,).
+
+        Args:
+            outputs: ``logits`` and ``boxes``.
+            batch: The batch.
+
+        Returns:
+            Shape (n,).
+        """
+        given = self._given(outputs, batch)
+        rows = zip(outputs["logits"], outputs["boxes"], given, strict=True)
+        return torch.stack([self._loss(logits, boxes, *own) for logits, boxes, own in rows])
+
+    def _loss(self, logits: Tensor, boxes: Tensor, numbers: Tensor, given: Tensor) -> Tensor:
+        """The loss of one image."""
+        targets = torch.full((len(logits),), logits.shape[1] - 1, device=logits.device)
+        with torch.no_grad():
+            cost = -logits.softmax(dim=1)[:, numbers] + self.box_weight * torch.cdist(boxes, given, p=1)
+            cost = cost - self.giou_weight * overlaps(boxes, given)[1]
+            queries, own = (torch.as_tensor(one, device=logits.device) for one in linear_sum_assignment(cost.cpu()))
+        targets[queries] = numbers[own]
+        weights = torch.ones(logits.shape[1]).to(logits)
+        weights[-1] = self.no_object_weight
+        distance = (boxes[queries] - given[own]).abs().sum()
+        giou = (1 - overlaps(boxes[queries], given[own])[1].diagonal()).sum()
+        count = max(1, len(given))
+        whole = functional.cross_entropy(logits, targets, weight=weights)
+        return whole + (self.box_weight * distance + self.giou_weight * giou) / count
+
+    def class_counts(self, outputs: Any, batch: Batch) -> None:
+        """Boxes are scored without."""
+        del outputs, batch
+
+    def worst_parts(self, outputs: Mapping[str, Tensor], batch: Batch, classes: Classes) -> list[Part]:
+        """The box of each image that fits worst: one that the model does not see so, or one that is missing.
+
+        A given box b of class c is as well supported as ``max_j IoU(b, j) p_j(c)`` says; a box j of the model's is missing
+        as much as ``max_c p_j(c) (1 - max_b IoU(b, j))``.
+
+        Args:
+            outputs: ``logits`` and ``boxes``.
+            batch: The batch.
+            classes: Names of the classes.
+
+        Returns:
+            One part an image, scored between 0 and 1.
+        """
+        given = self._given(outputs, batch)
+        rows = zip(outputs["logits"].softmax(dim=2), outputs["boxes"], given, strict=True)
+        return [_worst(probabilities[:, :-1], boxes, *own, classes) for probabilities, boxes, own in rows]
+
+    @staticmethod
+    def _given(outputs: Mapping[str, Tensor], batch: Batch) -> list[tuple[Tensor, Tensor]]:
+        """Class numbers and boxes of each image, checked."""
+        numbers, boxes = labels_of(batch)
+        logits = outputs["logits"]
+        there, classes = numbers != NO_BOX, logits.shape[2] - 1
+        inside = ((boxes >= 0) & (boxes <= 1)).all(dim=-1) & (boxes[..., 2:] > 0).all(dim=-1)
+        faults = {
+            f"class numbers of boxes outside 0 ... {classes - 1}": (numbers < 0) | (numbers >= classes),
+            "boxes that are no shares of the image (centre from 0 to 1, width and height above 0 and at most 1)": ~inside,
+        }
+        for problem, which in faults.items():
+            rows = (which & there).any(dim=1).nonzero()[:, 0].tolist()
+            if rows:
+                raise SampleError(
+                    problem, rows, "Give class numbers from 0, and boxes as centre, width, height in shares"
+                )
+        if int(there.sum(dim=1).max()) > logits.shape[1]:
+            many = (there.sum(dim=1) > logits.shape[1]).nonzero()[:, 0].tolist()
+            raise SampleError(f"more boxes than the {logits.shape[1]} queries of the model", many, "Leave out the rest")
+        return [(own[use], box[use].to(logits)) for own, box, use in zip(numbers, boxes, there, strict=True)]
+
+
+def labels_of(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Class numbers (n, M) and boxes (n, M, 4) of a batch.
+
+    Args:
+        batch: The batch.
+
+    Returns:
+        The two.
+
+    Raises:
+        DataError: The batch has none, or they do not belong together.
+    """
+    labels = batch.get("labels") if isinstance(batch, Mapping) else None
+    if not isinstance(labels, Mapping) or not {"class_labels", "boxes"} <= labels.keys():
+        raise DataError(
+            'detection needs dicts with "pixel_values" and "labels", which hold "class_labels" and "boxes", as image '
+            "processors of transformers give them: put them into a gradsift.BoxSet"
+        )
+    numbers, boxes = torch.as_tensor(labels["class_labels"]).long(), torch.as_tensor(labels["boxes"])
+    if boxes.shape != (*numbers.shape, 4):
+        raise DataError(
+            f"{tuple(numbers.shape)} class numbers for boxes of shape {tuple(boxes.shape)}: one class a box"
+        )
+    return numbers, boxes
+
+
+def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Intersection over union, and its generalised form (Rezatofighi et al., 2019), of all pairs.
+
+    Args:
+        first: Boxes, shape (m, 4): centre, width, height.
+        second: Boxes, shape (k, 4).
+
+    Returns:
+        Both of shape (m, k); the second in (-1, 1].
+    """
+    one, other = (torch.cat([b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2], dim=1) for b in (first, second))
+    low, high = torch.max(one[:, None, :2], other[None, :, :2]), torch.min(one[:, None, 2:], other[None, :, 2:])
+    shared = (high - low).clamp(min=0).prod(dim=2)
+    union = first[:, 2:].prod(dim=1)[:, None] + second[:, 2:].prod(dim=1)[None] - shared
+    low, high = torch.min(one[:, None, :2], other[None, :, :2]), torch.max(one[:, None, 2:], other[None, :, 2:])
+    hull, least = (high - low).prod(dim=2), torch.finfo(first.dtype).eps
+    iou = shared / union.clamp(min=least)
+    return iou, iou - (hull - union) / hull.clamp(min=least)
+
+
+def _worst(seen: Tensor, boxes: Tensor, numbers: Tensor, given: Tensor, classes: Classes) -> Part:
+    """The worst box of one image.
+
+    Args:
+        seen: Probability of each class at each query, shape (Q, K).
+        boxes: The model's boxes, shape (Q, 4).
+        numbers: Given classes, shape (m,).
+        given: Given boxes, shape (m, 4).
+        classes: Names of the classes.
+    """
+    sure, likeliest = seen.max(dim=1)
+    iou = overlaps(boxes, given)[0]
+    missing = sure * (1 - (iou.max(dim=1).values if len(given) else torch.zeros_like(sure)))
+    doubt = 1 - (iou * seen[:, numbers]).max(dim=0).values if len(given) else sure[:0]
+    if not len(given) or missing.max() >= doubt.max():
+        query = int(missing.argmax())
+        words = f"no box for {classes.named(int(likeliest[query]))}, seen with {100 * float(sure[query]):.0f} %"
+        return Part(float(missing[query]), words, _sides(boxes[query]))
+    place = int(doubt.argmax())
+    query = int((iou[:, place] * sure).argmax())
+    name, overlap = f"box {place} ({classes.named(int(numbers[place]))})", float(iou[query, place])
+    if overlap * float(sure[query]) < OVERLAPS / 2:
+        words = f"{name}: the model sees nothing there"
+    elif likeliest[query] != numbers[place]:
+        words = f"{name}: model {classes.named(int(likeliest[query]))} with {100 * float(sure[query]):.0f} %"
+    else:
+        words = f"{name} shares {100 * overlap:.0f} % with the model's"
+    return Part(float(doubt[place]), words, _sides(given[place]))
+
+
+def _sides(box: Tensor) -> tuple[float, float, float, float]:
+    x, y, width, height = box.tolist()
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2

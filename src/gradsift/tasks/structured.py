@@ -1,0 +1,85 @@
+"""Labels with parts of their own, a mask, boxes or a transcript: which part fits the model's outputs worst."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from gradsift.data.batch import Batch
+from gradsift.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of one sample's label that fits the model's outputs worst.
+
+    Attributes:
+        score: How badly it fits; higher = worse.
+        words: What is wrong with it, in a few words.
+        box: Where it is in an image: left, top, right, bottom as shares of width and height; ``None`` without a place.
+    """
+
+    score: float
+    words: str
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What is known of the classes of a data set.
+
+    Attributes:
+        names: Their names.
+        shares: How common each is among some samples, shape (K,), adding up to one.
+    """
+
+    names: Sequence[str] | None = None
+    shares: Tensor | None = None
+
+    def named(self, number: int) -> str:
+        """A class in words.
+
+        Args:
+            number: Its number.
+
+        Returns:
+            Its name in quotes, or its number.
+        """
+        known = self.names is not None and 0 <= number < len(self.names)
+        return repr(self.names[number]) if known and self.names is not None else f"class {number}"
+
+
+@runtime_checkable
+class StructuredTask(Task, Protocol):
+    """A task whose labels have parts."""
+
+    kind: str
+    """``"structured"``."""
+
+    def class_counts(self, outputs: Any, batch: Batch) -> Tensor | None:
+        """How often each class stands in the labels of a batch.
+
+        Args:
+            outputs: What ``outputs`` gave.
+            batch: The batch.
+
+        Returns:
+            Shape (K,); ``None`` where parts are scored without.
+        """
+        ...
+
+    def worst_parts(self, outputs: Any, batch: Batch, classes: Classes) -> list[Part]:
+        """The worst part of every sample's label.
+
+        Args:
+            outputs: What ``outputs`` gave.
+            batch: The batch.
+            classes: What is known of the classes.
+
+        Returns:
+            One part a sample.
+        """
+        ...
