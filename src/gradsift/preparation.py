@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -113,19 +114,17 @@ def prepare(
     detectors, ranking = choose_detectors(settings, expected)
     size = settings.batch_size
     reduced = gradients.keeping(_reductions(detectors, settings, gradients.closed_form, heads))
+    sample_bytes = _sample_bytes(reduced, task, outputs, example, len(positions))
+    in_float32 = partial(PerSampleGradients, model, task, example, layers=settings.layers, reductions=Reductions())
     return Preparation(
         task=task,
         samples=samples,
         gradients=reduced,
-        in_float32=None
-        if settings.precision == "float32"
-        else lambda: PerSampleGradients(model, task, example, layers=settings.layers, reductions=Reductions()),
+        in_float32=None if settings.precision == "float32" else in_float32,
         detectors=detectors,
         detector=ranking,
         batch_size=Batcher.fitting(model, task, example).size if size == "auto" else size,
-        shard_size=max(
-            1, min(settings.shard_size, SHARD_BYTES // _sample_bytes(reduced, task, outputs, example, len(positions)))
-        ),
+        shard_size=max(1, min(settings.shard_size, SHARD_BYTES // sample_bytes)),
         fingerprint=fingerprint,
         class_names=class_names,
         cross_fit_heads=heads,

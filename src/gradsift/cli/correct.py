@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from gradsift.cleaning.corrected import apply
 from gradsift.cleaning.corrected_file import write_corrected
+from gradsift.cleaning.cure import Cure
 from gradsift.cleaning.cures_of import cure_of
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.cli.console import print_json, print_table, say
@@ -69,10 +71,7 @@ def correct(
     if is_inside(place, as_location(run)):
         raise DataError(f"{output} lies in the run directory, which may be replaced: choose another place")
     refuse_unwritable(place)
-    if how != "auto" and (train is not None or frozen):
-        raise SettingError(f"--{'train' if train else 'frozen'} belongs to --how auto; given --how {how}")
-    if how == "auto" and share is not None:
-        raise SettingError("--how auto chooses the share itself: leave --share out, or name a cure")
+    _refuse_unused(how, share, train, frozen=frozen)
     train_function = None if train is None else import_function(train, "--train", "dataset", seed=0)
     audit = Audit.open(run, table=table)
     source = Source.from_config(
@@ -92,19 +91,11 @@ def correct(
     else:
         cure = cure_of(audit, how, share=share, trajectory=read_trajectory(trajectory), reviewed=reviewed)
         proof = "" if how == "none" else UNPROVEN
-    rows = samples.raw.source
-    if callable(getattr(rows, "to_parquet", None)):  # a data set of the hub
-        if place.suffix != ".parquet":
-            raise DataError(f"{place.name} must be a .parquet file: name it *.parquet")
-        cured = apply(cure, rows, label=source.label, class_names=audit.class_names)
-        with new_file(place) as aside:
-            Samples(cured).source.to_parquet(aside)
-    else:
-        write_corrected(source.data, cure, output, label=source.label)
+    _write(cure, samples, source, output, audit.class_names)
     changed = len(cure.changed)
     if as_json:
-        told = {"how": cure.how, "changed": changed, "kept": len(cure.kept), "output": str(output), "words": proof}
-        print_json(told | ({} if choice is None else {"choice": choice.to_dict()}))
+        summary = {"how": cure.how, "changed": changed, "kept": len(cure.kept), "output": str(output), "words": proof}
+        print_json(summary | ({} if choice is None else {"choice": choice.to_dict()}))
         return
     if choice is not None and choice.comparisons:
         print_table([comparison.row() for comparison in choice.comparisons], "Held out, against no change")
@@ -112,3 +103,24 @@ def correct(
     say(proof, "bold")
     if choice is None and how != "none":
         say(f"Next: {verify_command(run, audit.run.config['source'], how)}")
+
+
+def _refuse_unused(how: str, share: float | None, train: str | None, *, frozen: bool) -> None:
+    """Refuses options that the cure would not read."""
+    if how != "auto" and (train is not None or frozen):
+        raise SettingError(f"--{'train' if train else 'frozen'} belongs to --how auto; given --how {how}")
+    if how == "auto" and share is not None:
+        raise SettingError("--how auto chooses the share itself: leave --share out, or name a cure")
+
+
+def _write(cure: Cure, samples: Samples, source: Source, output: str, class_names: Sequence[str] | None) -> None:
+    """Writes the corrected training set: a file of the same kind as the data, or a Parquet file of a hub's data set."""
+    rows, place = samples.raw.source, as_location(output)
+    if not callable(getattr(rows, "to_parquet", None)):
+        write_corrected(source.data, cure, output, label=source.label)
+        return
+    if place.suffix != ".parquet":
+        raise DataError(f"{place.name} must be a .parquet file: name it *.parquet")
+    corrected = apply(cure, rows, label=source.label, class_names=class_names)
+    with new_file(place) as aside:
+        Samples(corrected).source.to_parquet(aside)

@@ -37,27 +37,16 @@ def audit_evidence(evidence: Evidence, data: Any, request: Request) -> Audit:
             refuse_other_data(samples, evidence.labels, evidence.class_names, evidence.data_fingerprint)
         checked_groups(request.groups, len(evidence))
         evidence = evidence if request.class_names is None else evidence.with_(class_names=list(request.class_names))
-        last_layer = evidence.features is not None
-        fields = evidence.known | ({"gradients"} if last_layer else set())
-        expected = Expected(
-            frozenset(fields), evidence.kind or "class", last_layer=True, trajectory=evidence.trajectory
-        )
-        detectors, ranking = choose_detectors(request.settings, expected)
-        digest, covered = (
-            fingerprint_samples(samples)
-            if samples is not None
-            else (
-                evidence.data_fingerprint,
-                "the data set that was cross-fitted" if evidence.data_fingerprint else "no data set",
-            )
-        )
+        detectors, ranking = choose_detectors(request.settings, _expected(evidence))
+        fingerprint, covered = _fingerprint(evidence, samples)
         identity = {
-            "data": digest,
+            "data": fingerprint,
             "evidence": evidence.digest(),
             "task": OF_PREDICTIONS,
             "trajectory": None if evidence.trajectory is None else evidence.trajectory.fingerprint(),
             "settings": of_shards(request.settings),
         }
+    last_layer = evidence.features is not None
     details = {
         **about(identity, covered),
         "model_fingerprint": None,
@@ -73,3 +62,17 @@ def audit_evidence(evidence: Evidence, data: Any, request: Request) -> Audit:
         result = published(opened, result, clock, device=platform.machine() + " CPU")
     opened.remove_with(result)
     return result
+
+
+def _expected(evidence: Evidence) -> Expected:
+    """What detectors will be able to read: with features, the gradients of the last layer too."""
+    fields = evidence.known | (set() if evidence.features is None else {"gradients"})
+    return Expected(frozenset(fields), evidence.kind or "class", last_layer=True, trajectory=evidence.trajectory)
+
+
+def _fingerprint(evidence: Evidence, samples: Samples | None) -> tuple[str | None, str]:
+    """Fingerprint of the data set, and what it covers."""
+    if samples is not None:
+        return fingerprint_samples(samples)
+    covered = "the data set that was cross-fitted" if evidence.data_fingerprint else "no data set"
+    return evidence.data_fingerprint, covered

@@ -14,7 +14,7 @@ from torch import nn
 from gradsift.data import fingerprint_samples
 from gradsift.gradients import Batcher, device_of, probe
 from gradsift.gradients.model_state import unwrapped
-from gradsift.plan.batches import run_batches
+from gradsift.plan.batches import Seconds, run_batches
 from gradsift.plan.memory import DeviceMemory, HostMemory
 from gradsift.plan.rehearsal import Rehearsal, rehearse
 from gradsift.preparation import prepare
@@ -114,22 +114,15 @@ def plan(
 
     size = len(ready.samples)
     rehearsals = _Rehearsals.of(partial(rehearse, model, ready, settings, checked, rows), size)
-    many = rehearsals.many
-    row_bytes = sum(values[:1].nbytes for values in rows.values())
-    in_shard = min(size, ready.shard_size)
-    writing = many.write / many.rows * size
-    stages = {
-        "prepare": begun - began,
-        "gradients": max(batches.total, writing) if overlap else batches.total + writing,
-        "scores": rehearsals.seconds("scores"),
-        "report": rehearsals.seconds("page")
-        + begun
-        - before,  # the page makes sure once more that the data set is the same
-    }
+    preparing, fingerprinting = begun - began, begun - before
+    stages = _stage_seconds(batches, rehearsals, preparing, fingerprinting, overlap=overlap)
     seconds = sum(stages.values())
     unsure = math.hypot(
         REPEAT * seconds, batches.unsure * stages["gradients"], LATER * (stages["scores"] + stages["report"])
     )
+    row_bytes = sum(values[:1].nbytes for values in rows.values())
+    held = row_bytes * (SHARDS_HELD * min(size, ready.shard_size) - len(rows["loss"]))
+    reading = READER_HELD if overlap and ready.samples.arrays is None else 0
     return Plan(
         samples=size,
         batch_size=batch_size,
@@ -139,15 +132,32 @@ def plan(
         seconds_high=seconds + unsure,
         stages=stages,
         probed=batches.probed,
-        memory_bytes=(READER_HELD if overlap and ready.samples.arrays is None else 0)
-        + max(
-            in_gradients + row_bytes * (SHARDS_HELD * in_shard - len(rows["loss"])),
-            host.peak() + round(TABLE_HELD * many.table_bytes * (size - many.rows) / many.rows),
-        ),
+        memory_bytes=reading + max(in_gradients + held, host.peak() + rehearsals.further_table_bytes()),
         device_memory_bytes=on_device,
         disk_bytes=row_bytes * size + HEADER * len(rows) * math.ceil(size / ready.shard_size),
-        table_bytes=many.table_file_bytes * size // many.rows + many.page_bytes,
+        table_bytes=rehearsals.file_bytes(),
     )
+
+
+def _stage_seconds(
+    batches: Seconds, rehearsals: _Rehearsals, preparing: float, fingerprinting: float, *, overlap: bool
+) -> dict[str, float]:
+    """Predicted seconds of each stage of ``timing.json``.
+
+    Args:
+        batches: What batches of gradients took.
+        rehearsals: What came after them.
+        preparing: Seconds of the start-up.
+        fingerprinting: Seconds of the data set's fingerprint, which the page takes once more.
+        overlap: Whether shards are written while gradients are computed.
+    """
+    writing = rehearsals.writing()
+    return {
+        "prepare": preparing,
+        "gradients": max(batches.total, writing) if overlap else batches.total + writing,
+        "scores": rehearsals.seconds("scores"),
+        "report": rehearsals.seconds("page") + fingerprinting,
+    }
 
 
 class _Rehearsals(NamedTuple):
@@ -182,3 +192,15 @@ class _Rehearsals(NamedTuple):
         first, second, third = (float(getattr(rehearsal, stage)) for rehearsal in (self.cold, self.warm, self.many))
         slope = max(0.0, third - second) / max(self.many.rows - self.warm.rows, 1)
         return first + slope * (self.size - self.cold.rows)
+
+    def writing(self) -> float:
+        """Seconds of writing all shards."""
+        return self.many.write / self.many.rows * self.size
+
+    def further_table_bytes(self) -> int:
+        """Memory of the table of all rows, beyond that of the largest rehearsal."""
+        return round(TABLE_HELD * self.many.table_bytes * (self.size - self.many.rows) / self.many.rows)
+
+    def file_bytes(self) -> int:
+        """Disk that the table, the page and the JSON files of all rows take."""
+        return self.many.table_file_bytes * self.size // self.many.rows + self.many.page_bytes

@@ -24,7 +24,7 @@ from gradsift.stages import finish
 from gradsift.stages.cross_fit_heads import add_head_predictions
 from gradsift.stages.further_evidence import with_further
 from gradsift.store import RunDirectory
-from gradsift.tasks import LabelledTask, kind_of
+from gradsift.tasks import LabelledTask, Task, kind_of
 
 
 @dataclass(frozen=True)
@@ -71,22 +71,9 @@ def rehearse(
     Returns:
         What it took.
     """
-    generator, found = np.random.default_rng(0), len(statistics["loss"])
-    chosen = np.arange(size) if size == found else generator.choice(found, size, replace=size > found)
-    if isinstance(ready.task, LabelledTask) and ready.task.kind == "class" and not np.ptp(statistics["label"]):
-        # These rows are of one class, which scores refuse; all samples together need not be.
-        another = (statistics["label"] + (np.arange(found) == chosen[0])) % statistics["prediction"].shape[1]
-        statistics = {**statistics, "label": another}
-    details = {
-        "versions": {"gradsift": version("gradsift")},
-        "probe": asdict(checked),
-        "precision": settings.precision,
-        "coverage": str(ready.gradients.coverage),
-        "task": type(ready.task).__name__,
-        "data_fingerprint": None,
-        "data_fingerprint_covers": None,
-        "model_fingerprint": None,
-    }
+    generator, sampled = np.random.default_rng(0), len(statistics["loss"])
+    chosen = np.arange(size) if size == sampled else generator.choice(sampled, size, replace=size > sampled)
+    statistics = _of_two_classes(ready.task, statistics, chosen[0])
     with tempfile.TemporaryDirectory(prefix="gradsift-") as folder:
         run = RunDirectory.begin(Path(folder) / "run", "plan", {"settings": settings.to_dict()})
         write = _write_shards(run, statistics, chosen, ready.shard_size, generator)
@@ -101,7 +88,7 @@ def rehearse(
         few = _first(ready.samples, size)
         table = finish(
             run, evidence, ready.detectors, ready.detector, settings,
-            samples=Samples(few), details=details, show_progress=False,
+            samples=Samples(few), details=_details(ready, settings, checked), show_progress=False,
         )  # fmt: skip
         scored = time.perf_counter()
         audit = Audit(table, run, few)
@@ -121,9 +108,32 @@ def rehearse(
     )
 
 
+def _of_two_classes(task: Task, statistics: Mapping[str, np.ndarray], place: int) -> Mapping[str, np.ndarray]:
+    """Gives a row another class where all rows are of one, which scores refuse; all samples together need not be."""
+    if not isinstance(task, LabelledTask) or task.kind != "class" or np.ptp(statistics["label"]):
+        return statistics
+    labels = statistics["label"]
+    changed = (labels + (np.arange(len(labels)) == place)) % statistics["prediction"].shape[1]
+    return {**statistics, "label": changed}
+
+
+def _details(ready: Preparation, settings: AuditSettings, checked: Probe) -> dict[str, Any]:
+    """What the manifest of the rehearsed run says beside its results."""
+    return {
+        "versions": {"gradsift": version("gradsift")},
+        "probe": asdict(checked),
+        "precision": settings.precision,
+        "coverage": str(ready.gradients.coverage),
+        "task": type(ready.task).__name__,
+        "data_fingerprint": None,
+        "data_fingerprint_covers": None,
+        "model_fingerprint": None,
+    }
+
+
 def _write_shards(
     run: RunDirectory,
-    given: Mapping[str, np.ndarray],
+    rows: Mapping[str, np.ndarray],
     chosen: np.ndarray,
     shard_size: int,
     generator: np.random.Generator,
@@ -132,7 +142,7 @@ def _write_shards(
     seconds, lengths = 0.0, []
     for shard, start in enumerate(range(0, len(chosen), shard_size)):
         places = chosen[start : start + shard_size]
-        statistics = {name: _varied(values[places], generator) for name, values in given.items()}
+        statistics = {name: _varied(values[places], generator) for name, values in rows.items()}
         began = time.perf_counter()
         run.write_shard(0, shard, statistics)
         seconds += time.perf_counter() - began

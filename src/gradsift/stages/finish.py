@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ import pyarrow as pa
 from gradsift.data import Samples
 from gradsift.detectors import Detector
 from gradsift.evidence import Evidence, with_samples_never_drawn
-from gradsift.findings.find import find
+from gradsift.findings.find import Found, find
 from gradsift.settings import AuditSettings
-from gradsift.stages.decide import decide_cut
-from gradsift.stages.score import score
-from gradsift.stages.tabulate import tabulate
+from gradsift.stages.decide import Cut, decide_cut
+from gradsift.stages.score import Scores, score
+from gradsift.stages.tabulate import Tabulated, tabulate
 from gradsift.store import RunDirectory
 from gradsift.store.tables import TOKENS
 from gradsift.table import Notice
@@ -64,16 +64,11 @@ def finish(
         groups=groups,
         seed=settings.seed,
     )
-    ids: list[str] | None
-    if "id" in run.stored():
-        ids = [str(one) for one in run.statistic("id").load()]
-    else:
-        ids = None if samples is None else samples.ids
     about = {"data_fingerprint": details["data_fingerprint"], "run": run.read_json("manifest.json")["fingerprint"]}
-    found = tabulate(evidence, scores, cut, ids=ids, samples=samples, about=about)
-    table = found.table
+    tabulated = tabulate(evidence, scores, cut, ids=_ids(run, samples), samples=samples, about=about)
+    table, findings = tabulated.table, None
     if settings.findings:
-        besides = find(
+        findings = find(
             evidence,
             samples=samples,
             neighbourhood=scores.neighbourhood(evidence),
@@ -81,26 +76,44 @@ def finish(
             seed=settings.seed,
             show_progress=show_progress,
         )
-        table = with_findings(table, besides.columns)
+        table = with_findings(table, findings.columns)
     run.write_table(table)
-    if found.tokens is not None:
-        run.write_table(found.tokens, TOKENS)
-    notices = [*found.notices, *data_notices(details.get("left_out", ()))]
+    if tabulated.tokens is not None:
+        run.write_table(tabulated.tokens, TOKENS)
+    notices = [*tabulated.notices, *data_notices(details.get("left_out", ()))]
     if never_drawn:
         notices.append(Notice("never_drawn", told(never_drawn, len(evidence))))
-    decided = {
+        details = {**details, "trajectory": details["trajectory"] | {"never_drawn": never_drawn}}
+    run.update({**details, **_results(evidence, scores, cut, tabulated, findings, notices)})
+    return table
+
+
+def _ids(run: RunDirectory, samples: Samples | None) -> list[str] | None:
+    """Ids that were stored with the shards, else those of the data set; ``None`` where the position is the id."""
+    if "id" in run.stored():
+        return [str(identifier) for identifier in run.statistic("id").load()]
+    return None if samples is None else samples.ids
+
+
+def _results(
+    evidence: Evidence,
+    scores: Scores,
+    cut: Cut,
+    tabulated: Tabulated,
+    findings: Found | None,
+    notices: Sequence[Notice],
+) -> dict[str, Any]:
+    """What the manifest says of the table: where its evidence comes from, the cut, notices and estimates."""
+    results = {
         "kind": evidence.kind,
         "provenance": dict(evidence.provenance),
         "contamination": cut.decision.to_dict(),
         "notices": [notice.to_dict() for notice in notices],
     }
     if scores.wrong_labels is not None:
-        decided["wrong_labels"] = scores.wrong_labels.to_dict()
-    if settings.findings:
-        decided["findings"] = [finding.to_dict() for finding in besides.findings]
-    if found.memorised is not None:
-        decided["memorised"] = found.memorised.to_dict()
-    if never_drawn:
-        decided["trajectory"] = details["trajectory"] | {"never_drawn": never_drawn}
-    run.update({**details, **decided})
-    return table
+        results["wrong_labels"] = scores.wrong_labels.to_dict()
+    if findings is not None:
+        results["findings"] = [finding.to_dict() for finding in findings.findings]
+    if tabulated.memorised is not None:
+        results["memorised"] = tabulated.memorised.to_dict()
+    return results

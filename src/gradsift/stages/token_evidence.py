@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,26 +73,10 @@ def token_evidence(
     layer = last_layer(model, task, to_model(samples.batch(positions[:1]), model))
     folder = Path(tempfile.mkdtemp(prefix="gradsift-"))
     hidden, width = folder / "hidden.npy", 0
-
-    def states(_: np.ndarray, batch: Batch) -> tuple[np.ndarray, ...]:
-        seen: list[Tensor] = []
-        handle = layer.register_forward_hook(lambda _layer, inputs, _output: seen.append(inputs[0].detach()))
-        try:
-            with torch.no_grad():
-                outputs = evaluated(lambda: task.outputs(model, batch))
-        finally:
-            handle.remove()
-        targets = task.targets(outputs, batch)
-        sample, place = (targets != NO_TARGET).nonzero(as_tuple=True)
-        probabilities = outputs[sample, place].softmax(dim=-1)
-        fits = isinstance(layer, nn.Linear) and len(seen) == 1 and seen[0].shape[:2] == targets.shape
-        features = seen[0][sample, place] if fits else probabilities[:, :0]
-        found = (sample, place, targets[sample, place], probabilities.float(), features.half())
-        return tuple(one.cpu().numpy() for one in found)
-
     parts: list[tuple[np.ndarray, ...]] = []
     with writing(folder), hidden.open("wb") as file, progress("tokens", len(positions), show=show_progress) as bar:
         done = 0
+        states = partial(_labelled_tokens, model, task, layer)
         walk = each_batch(states, samples.batch, positions, batcher, model=model, bar=bar)
         for some, (sample, place, label, probabilities, features) in walk:
             width = features.shape[1]
@@ -99,16 +84,46 @@ def token_evidence(
             parts.append((sample + done, place, label, probabilities))
             done += len(some)
     sample, place, label, probabilities = (np.concatenate(part) for part in zip(*parts, strict=True))
-    features_of = None
-    if width and len(sample):
-        states_of = np.memmap(hidden, np.float16, "r", shape=(len(sample), width))
-        features_of = ArrayMatrix(states_of)
+    stored = np.memmap(hidden, np.float16, "r", shape=(len(sample), width)) if width and len(sample) else None
     evidence = Evidence(
         probabilities,
-        features=features_of,
+        features=None if stored is None else ArrayMatrix(stored),
         labels=label.astype(np.int64),
         kind="class",
         provenance={"predictions": "in-sample"},
     )
     weakref.finalize(evidence, shutil.rmtree, folder, ignore_errors=True)
     return TokenEvidence(evidence, sample, place, len(positions))
+
+
+def _labelled_tokens(
+    model: nn.Module, task: TokenClassification, layer: nn.Module, _: np.ndarray, batch: Batch
+) -> tuple[np.ndarray, ...]:
+    """A forward pass over one batch.
+
+    Args:
+        model: The model.
+        task: The task.
+        layer: The last layer, whose input is the hidden state.
+        _: Positions of the batch.
+        batch: The batch.
+
+    Returns:
+        Of each labelled token: sample within the batch, place, label, probabilities (T, K) and hidden state (T, D); D is 0
+        where the last layer is not linear, or does not run once on every token.
+    """
+    inputs_of_layer: list[Tensor] = []
+    handle = layer.register_forward_hook(lambda _layer, inputs, _output: inputs_of_layer.append(inputs[0].detach()))
+    try:
+        with torch.no_grad():
+            outputs = evaluated(lambda: task.outputs(model, batch))
+    finally:
+        handle.remove()
+    targets = task.targets(outputs, batch)
+    sample, place = (targets != NO_TARGET).nonzero(as_tuple=True)
+    probabilities = outputs[sample, place].softmax(dim=-1)
+    once = isinstance(layer, nn.Linear) and len(inputs_of_layer) == 1
+    fits = once and inputs_of_layer[0].shape[:2] == targets.shape
+    features = inputs_of_layer[0][sample, place] if fits else probabilities[:, :0]
+    tokens = (sample, place, targets[sample, place], probabilities.float(), features.half())
+    return tuple(values.cpu().numpy() for values in tokens)

@@ -62,13 +62,9 @@ def build_table(
         The table, row = position. Of equal scores the flagged ones come first, then it goes by position.
     """
     main, size = scores[detector], len(losses)
-    order = np.lexsort((~flagged, -main))
-    rank = np.empty(size, dtype=np.int64)
-    rank[order] = np.arange(1, size + 1)
     if isinstance(predictions, np.ndarray):
         predictions = ArrayMatrix(predictions)
     given, predicted = _label_columns(kind, labels, predictions)
-    label_type = given.type if given is not None else pa.int64()
     chosen = np.flatnonzero(flagged)
     words, codes, suggested = score_sizes(chosen, main, detector), np.full(size, "", dtype=object), None
     if kind == "class" and labels is not None and predictions is not None:
@@ -78,10 +74,7 @@ def build_table(
             nearer=remoteness(features, chosen) if features is not None and len(chosen) else None,
             duplicates=duplicates or {},
         )
-        classes, meant = known.beliefs.suggested(labels, flagged, known.duplicates)
-        suggested = pa.array(classes, mask=~meant)
-        codes[chosen] = kinds(chosen, known)
-        words = class_reasons(chosen, codes[chosen], known, class_names, words)
+        words, codes, suggested = _of_classes(known, flagged, class_names, words)
     elif labels is not None and predictions is not None:
         words |= other_reasons(chosen, kind, labels[chosen], predictions.rows(chosen), class_names)
     if suggestions is not None:
@@ -98,7 +91,7 @@ def build_table(
         "wrong_probability": wrong_probability,
         "loss": losses.astype(np.float64),
         "score": main,
-        "rank": rank,
+        "rank": _ranks(main, flagged),
         "percentile": 100.0 * np.searchsorted(np.sort(main), main, side="right") / size,
         "flagged": flagged,
         "reason_kind": codes,
@@ -106,11 +99,44 @@ def build_table(
     }
     columns |= suggestions.columns if suggestions is not None else {}
     columns |= {SCORE_PREFIX + name: values for name, values in scores.items()}
+    described = {"detector": detector, "class_names": class_names, **(about or {})}
+    return _table_of(columns, size, given).replace_schema_metadata({KEY: json.dumps(described)})
+
+
+def _of_classes(
+    known: Known, flagged: np.ndarray, class_names: Sequence[str] | None, sizes: dict[int, str]
+) -> tuple[dict[int, str], np.ndarray, pa.Array]:
+    """Reasons of flagged samples that have one class each.
+
+    Args:
+        known: What is known of the samples.
+        flagged: Which samples are flagged, shape (n,), boolean.
+        class_names: Names of the classes.
+        sizes: Position to the size of its score in words.
+
+    Returns:
+        Position to reason, kinds of reasons, shape (n,), and suggested labels, shape (n,).
+    """
+    chosen, codes = np.flatnonzero(flagged), np.full(len(flagged), "", dtype=object)
+    classes, meant = known.beliefs.suggested(known.labels, flagged, known.duplicates)
+    codes[chosen] = kinds(chosen, known)
+    reasons = class_reasons(chosen, codes[chosen], known, class_names, sizes)
+    return reasons, codes, pa.array(classes, mask=~meant)
+
+
+def _ranks(main: np.ndarray, flagged: np.ndarray) -> np.ndarray:
+    """Ranks from 1, the most detrimental first; of equal scores the flagged ones come first, then it goes by position."""
+    ranks = np.empty(len(main), dtype=np.int64)
+    ranks[np.lexsort((~flagged, -main))] = np.arange(1, len(main) + 1)
+    return ranks
+
+
+def _table_of(columns: Mapping[str, Any], size: int, given: pa.Array | None) -> pa.Table:
+    """The table, in which all labels are of the type of the given ones, and columns of which nothing is known are empty."""
+    label_type = pa.int64() if given is None else given.type
     types = dict.fromkeys(("given_label", "predicted_label", "suggested_label"), label_type)
     types |= {"wrong_probability": pa.float64()} | dict.fromkeys(("id", "reason_kind", "reason"), pa.string())
-    table = pa.table({name: _column(values, size, types.get(name)) for name, values in columns.items()})
-    described = {"detector": detector, "class_names": class_names, **(about or {})}
-    return table.replace_schema_metadata({KEY: json.dumps(described)})
+    return pa.table({name: _column(values, size, types.get(name)) for name, values in columns.items()})
 
 
 def _column(values: Any, size: int, kind: pa.DataType | None) -> pa.Array:
