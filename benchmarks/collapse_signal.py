@@ -26,8 +26,9 @@ from frame.command import parser_of, quiet, run_seeds
 from frame.images import grey
 from frame.page import interval, write_page
 from frame.rows import Rows, machine
+from frame.training import train_epochs
 from scipy.stats import spearmanr
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 import gradsift
@@ -95,22 +96,18 @@ SETS: dict[str, Callable[[argparse.Namespace, float, int], tuple[nn.Module, Any,
 }  # fmt: skip
 
 
-def epochs_of(model: nn.Module, data: Any, seed: int, name: str) -> Any:
-    """Trains, and gives the number of each epoch that is over."""
-    labels = data["labels"] if isinstance(data, dict) else data[1]
+def train(model: nn.Module, data: Any, seed: int, name: str, after_epoch: Callable[[int], object]) -> None:
+    """Trains, and calls with the number of each epoch that is over."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3 if name == "fashion" else 2e-4)
-    generator = torch.Generator().manual_seed(seed)
-    for epoch in range(1, EPOCHS[name][-1] + 1):
-        model.train()
-        for rows in torch.randperm(len(labels), generator=generator).split(BATCH):
-            if isinstance(data, dict):
-                loss = model(**{key: value[rows] for key, value in data.items()}).loss
-            else:
-                loss = functional.cross_entropy(model(data[0][rows]), labels[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        yield epoch
+
+    def loss(rows: Tensor) -> Tensor:
+        if isinstance(data, dict):
+            return model(**{key: value[rows] for key, value in data.items()}).loss
+        return functional.cross_entropy(model(data[0][rows]), data[1][rows])
+
+    size = len(data["labels"] if isinstance(data, dict) else data[1])
+    epochs = EPOCHS[name][-1]
+    train_epochs(model, optimizer, loss, size, epochs=epochs, batch=BATCH, seed=seed, after_epoch=after_epoch)
 
 
 def measured(model: nn.Module, data: Any, wrong: np.ndarray, name: str) -> dict[str, Any]:
@@ -190,9 +187,12 @@ def run_one(arguments: argparse.Namespace, name: str, noise: float, seed: int) -
     started = time.perf_counter()
     model, data, wrong = SETS[name](arguments, noise, seed)
     checkpoints = {}
-    for epoch in epochs_of(model, data, seed, name):
+
+    def after_epoch(epoch: int) -> None:
         if epoch in EPOCHS[name]:
             checkpoints[str(epoch)] = measured(model, data, wrong, name)
+
+    train(model, data, seed, name, after_epoch)
     row = key | {"samples": len(wrong), "wrong": int(wrong.sum()), "checkpoints": checkpoints,
                  "seconds": time.perf_counter() - started, "machine": machine()}  # fmt: skip
     ROWS.add(row)

@@ -25,6 +25,7 @@ import torch
 from frame.command import parser_of, run_once
 from frame.page import write_page
 from frame.rows import RESULTS, machine
+from frame.training import train_epochs
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -88,12 +89,9 @@ def trained(x: Tensor, y: Tensor) -> ResNet:
     torch.manual_seed(0)
     model = ResNet()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
-    for rows in torch.randperm(len(y)).split(64):
-        loss = functional.cross_entropy(model(x[rows]), y[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model.eval()
+    return train_epochs(
+        model, optimizer, lambda rows: functional.cross_entropy(model(x[rows]), y[rows]), len(y), epochs=1, batch=64
+    )
 
 
 @torch.no_grad()

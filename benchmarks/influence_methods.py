@@ -31,6 +31,7 @@ from frame.images import grey
 from frame.memory import kilobytes, reset_peak
 from frame.page import interval, write_page
 from frame.rows import Rows, machine
+from frame.training import train_epochs
 from torch import nn
 from torch.nn import functional
 
@@ -86,17 +87,17 @@ def train(dataset: Any, *, seed: int, keep: list[tuple[dict[str, Any], float]] |
     x, y = (torch.as_tensor(part) for part in dataset)
     model = make_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
-    for epoch in range(1, EPOCHS + 1):
-        rate = optimizer.param_groups[0]["lr"] = RATE * (1 - (epoch - 1) / EPOCHS)
-        for rows in torch.randperm(len(y)).split(BATCH):
-            loss = functional.cross_entropy(model(x[rows]), y[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+
+    def after_epoch(epoch: int) -> None:
+        rates = optimizer.param_groups[0]
         if keep is not None and epoch in KEPT_EPOCHS:
-            keep.append(({name: value.clone() for name, value in model.state_dict().items()}, rate))
-    model.zero_grad()
-    return model.eval()
+            keep.append(({name: value.clone() for name, value in model.state_dict().items()}, rates["lr"]))
+        rates["lr"] = RATE * (1 - epoch / EPOCHS)
+
+    return train_epochs(
+        model, optimizer, lambda rows: functional.cross_entropy(model(x[rows]), y[rows]), len(y), epochs=EPOCHS,
+        batch=BATCH, after_epoch=after_epoch,
+    )  # fmt: skip
 
 
 def load(arguments: argparse.Namespace, seed: int) -> tuple[Data, np.ndarray, Data, Data]:

@@ -33,6 +33,7 @@ from frame.command import parser_of, quiet, run_seeds
 from frame.language_model import load_model
 from frame.page import interval, write_page
 from frame.rows import Rows, machine
+from frame.training import train_epochs
 from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import normalize
@@ -73,16 +74,14 @@ def fine_tune(arguments: argparse.Namespace, train_set: Any, model: Any, epochs:
     settings = peft.LoraConfig(
         task_type="CAUSAL_LM", r=8, lora_alpha=32, lora_dropout=0.05, target_modules=["q_proj", "v_proj"]
     )
-    model = peft.get_peft_model(model, settings).to(arguments.device).train()
+    model = peft.get_peft_model(model, settings).to(arguments.device)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(epochs):
-        for places in torch.randperm(len(train_set), generator=generator).split(BATCH):
-            batch = train_set.collate([train_set[int(place)] for place in places])
-            model(**{name: value.to(arguments.device) for name, value in batch.items()}).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-    return model.eval()
+
+    def loss(places: torch.Tensor) -> torch.Tensor:
+        batch = train_set.collate([train_set[int(place)] for place in places])
+        return model(**{name: value.to(arguments.device) for name, value in batch.items()}).loss
+
+    return train_epochs(model, optimizer, loss, len(train_set), epochs=epochs, batch=BATCH, seed=seed)
 
 
 def rows_of(vectors: Any) -> dict[str, np.ndarray]:

@@ -28,6 +28,7 @@ from frame.command import parser_of, run_once
 from frame.memory import kilobytes, reset_peak
 from frame.page import machines, markdown_table, write_page
 from frame.rows import Row, Rows, machine
+from frame.training import train_epochs
 from PIL import Image
 from speed.models import resnet
 from torch import Tensor, nn
@@ -116,13 +117,11 @@ def synchronise(device: str) -> None:
 def epoch(model: nn.Module, held: tuple[Tensor, Tensor], device: str) -> None:
     """One epoch of training from memory."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    model.train()
-    for rows in torch.randperm(len(held[1])).split(BATCH):
-        optimizer.zero_grad()
-        functional.cross_entropy(model(held[0][rows].to(device)), held[1][rows].to(device)).backward()
-        optimizer.step()
-    model.zero_grad()
-    model.eval()
+
+    def loss(rows: Tensor) -> Tensor:
+        return functional.cross_entropy(model(held[0][rows].to(device)), held[1][rows].to(device))
+
+    train_epochs(model, optimizer, loss, len(held[1]), epochs=1, batch=BATCH)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from frame.images import IMAGENET, grey, standardised
 from frame.images import cifar10 as cifar10_images
+from frame.training import train_epochs
 from quality.sources import cifar10_labels
 from resnet20 import resnet20
 from torch import Tensor, nn
@@ -82,15 +83,10 @@ def train_grey(data: Split, seed: int, epochs: int = 8) -> nn.Module:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     steps = epochs * (len(data.labels) // 128 + 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
-    for _ in range(epochs):
-        for places in torch.randperm(len(data.labels)).split(128):
-            loss = functional.cross_entropy(model(data.inputs[places]), data.labels[places])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    model.zero_grad()
-    return model.eval()
+    return train_epochs(
+        model, optimizer, lambda places: functional.cross_entropy(model(data.inputs[places]), data.labels[places]),
+        len(data.labels), epochs=epochs, batch=128, schedule=schedule,
+    )  # fmt: skip
 
 
 def backdoor(data: Path, kind: int, seed: int) -> Job:

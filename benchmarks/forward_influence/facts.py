@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from frame.command import quiet
+from frame.training import train_epochs
 from torch import Tensor
 
 from forward_influence.methods import METHODS, answers
@@ -106,14 +107,11 @@ def language_model(data_folder: Path, name: str, rank: int | None) -> tuple[Any,
 
 def fine_tuned(model: Any, rows: dict[str, Tensor], seed: int, epochs: int, rate: float) -> Any:
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
-    generator = torch.Generator().manual_seed(seed)
-    model.train()
-    for _ in range(epochs):
-        for places in torch.randperm(len(rows["labels"]), generator=generator).split(8):
-            optimizer.zero_grad()
-            model(**{name: value[places] for name, value in rows.items()}).loss.backward()
-            optimizer.step()
-    return model.eval()
+
+    def loss(places: Tensor) -> Tensor:
+        return model(**{name: value[places] for name, value in rows.items()}).loss
+
+    return train_epochs(model, optimizer, loss, len(rows["labels"]), epochs=epochs, batch=8, seed=seed)
 
 
 def part_facts(data_folder: Path, seed: int) -> dict[str, Any]:

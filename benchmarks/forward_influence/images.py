@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from frame.images import IMAGENET, cifar10, grey, standardised
+from frame.training import train_epochs
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -56,17 +57,17 @@ def train(
 ) -> nn.Module:
     """SGD with momentum over shuffled batches of 32, last epoch; ``keep`` takes a checkpoint every fifth of the way."""
     torch.manual_seed(seed)
-    model = make().train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
-    for epoch in range(epochs):
-        for places in torch.randperm(len(data[0])).split(32):
-            if len(places) > 1:
-                optimizer.zero_grad()
-                functional.cross_entropy(model(data[0][places]), data[1][places]).backward()
-                optimizer.step()
-        if keep is not None and (epoch + 1) % max(1, epochs // 5) == 0:
+    model = make()
+
+    def after_epoch(epoch: int) -> None:
+        if keep is not None and epoch % max(1, epochs // 5) == 0:
             keep.append((rate, copy.deepcopy(model).eval()))
-    return model.eval()
+
+    return train_epochs(
+        model, torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9),
+        lambda places: functional.cross_entropy(model(data[0][places]), data[1][places]), len(data[0]), epochs=epochs,
+        batch=32, smallest=2, after_epoch=after_epoch,
+    )  # fmt: skip
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from frame.language_model import load_model
+from frame.training import train_epochs
 
 import gradsift
 from kinds.draw import Draw
@@ -127,17 +128,13 @@ def tuned(model: Any, train_set: Any, *, lora: bool, epochs: int, rate: float, s
     if lora:
         settings = peft.LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])
         model = peft.get_peft_model(model, settings)
-    model.train()
     encoded = [train_set[place] for place in range(len(train_set))]
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(epochs):
-        for places in torch.randperm(len(train_set), generator=generator).split(batch):
-            samples = train_set.collate([encoded[int(place)] for place in places])
-            model(**samples).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-    return model.eval()
+
+    def loss(places: torch.Tensor) -> torch.Tensor:
+        return model(**train_set.collate([encoded[int(place)] for place in places])).loss
+
+    return train_epochs(model, optimizer, loss, len(train_set), epochs=epochs, batch=batch, seed=seed)
 
 
 def load(

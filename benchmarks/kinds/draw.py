@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from frame.training import falling, train_epochs
 from torch import Tensor, nn
 
 
@@ -60,18 +61,11 @@ def fit(
     Returns:
         The same network, in eval mode.
     """
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
-    steps = epochs * -(-len(inputs) // batch)
-    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
-    model.train()
-    for _ in range(epochs):
-        for rows in torch.randperm(len(inputs), generator=generator).split(batch):
-            optimizer.zero_grad()
-            loss(model(inputs[rows]), targets[rows]).backward()
-            optimizer.step()
-            falling.step()
-    return model.eval()
+    size, optimizer = len(inputs), torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
+    return train_epochs(
+        model, optimizer, lambda rows: loss(model(inputs[rows]), targets[rows]), size, epochs=epochs, batch=batch,
+        seed=seed, schedule=falling(optimizer, size, epochs=epochs, batch=batch),
+    )  # fmt: skip
 
 
 def perceptron(inputs: int, outputs: int, *, hidden: int = 128, dropout: float = 0.1) -> nn.Module:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from frame.training import falling, train_epochs
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional
@@ -95,17 +96,11 @@ def trained(
         model = nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, 1))
     epochs, batch = (3 if draw.network else 20), 64
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
-    steps = epochs * -(-len(pairs[0]) // batch)
-    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
-    generator = torch.Generator().manual_seed(draw.seed)
-    model.train()
-    for _ in range(epochs):
-        for rows in torch.randperm(len(pairs[0]), generator=generator).split(batch):
-            optimizer.zero_grad()
-            loss((model(pairs[0][rows]) - model(pairs[1][rows]))[:, 0]).backward()
-            optimizer.step()
-            falling.step()
-    return model.eval()
+    return train_epochs(
+        model, optimizer, lambda rows: loss((model(pairs[0][rows]) - model(pairs[1][rows]))[:, 0]), len(pairs[0]),
+        epochs=epochs, batch=batch, seed=draw.seed,
+        schedule=falling(optimizer, len(pairs[0]), epochs=epochs, batch=batch),
+    )  # fmt: skip
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from frame.training import train_epochs
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
@@ -88,14 +89,11 @@ def train(rows: TableRows, kind: str, seed: int) -> nn.Module:
     width = rows.x.shape[1]
     if kind == "mlp":
         model = nn.Sequential(nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, 1))
-        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
-        for _ in range(8):
-            for part in torch.randperm(len(rows.y)).split(128):
-                loss = functional.binary_cross_entropy_with_logits(model(rows.x[part])[:, 0], rows.y[part])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        return model.eval()
+        return train_epochs(
+            model, torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2),
+            lambda part: functional.binary_cross_entropy_with_logits(model(rows.x[part])[:, 0], rows.y[part]),
+            len(rows.y), epochs=8, batch=128,
+        )  # fmt: skip
     model = nn.Linear(width, 1)
     newton = torch.optim.LBFGS(model.parameters(), max_iter=300, line_search_fn="strong_wolfe", tolerance_change=1e-10)
 
