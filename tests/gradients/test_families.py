@@ -15,7 +15,7 @@ from gradsift.gradients.layers import embedding_rule, find_rule, scaled_embeddin
 from gradsift.gradients.uses import owners
 from gradsift.tasks import CausalLM, TokenClassification
 from tests.support.families import BY_NAME, FAMILIES, LENGTH, VOCABULARY
-from tests.support.oracle import flat, norms, oracle, sliced
+from tests.support.oracle import TransformersLoss, flat, norms, oracle, sliced
 
 tf = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
@@ -36,16 +36,6 @@ both_attentions = pytest.mark.parametrize("attention", ["sdpa", "eager"])
 
 def some(*names):
     return pytest.mark.parametrize("family", [BY_NAME[name] for name in names], ids=lambda family: family.name)
-
-
-class TransformersLoss:
-    """The loss that a transformers model gives by itself: of one row the row's own."""
-
-    def outputs(self, model, batch):
-        return model(**batch)
-
-    def losses(self, outputs, batch):
-        return outputs.loss[None]
 
 
 def compare(model, task, example, batch, tolerance=EXACT, reference=None, layers="all", **settings):

@@ -5,7 +5,7 @@ import torch
 
 from gradsift.gradients import PerSampleGradients, Projection, Reductions
 from tests.support.more_families import MORE
-from tests.support.oracle import norms, oracle
+from tests.support.oracle import TransformersLoss, norms, oracle
 
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -15,16 +15,6 @@ EXACT = 1e-4
 KRONECKER = Projection(8)
 IN_FAST = {"albert", "deberta-v2", "xlnet", "t5", "mamba", "mixtral", "swin", "convnext", "wav2vec2", "llava"}
 """One of each kind; the others run with the slow tests."""
-
-
-class TransformersLoss:
-    """The loss that a transformers model gives by itself: of one row the row's own."""
-
-    def outputs(self, model, batch):
-        return model(**batch)
-
-    def losses(self, outputs, batch):
-        return outputs.loss[None]
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,13 @@ def sliced(batch, rows):
 
 def leaves(batch):
     return list(batch.values()) if isinstance(batch, dict) else list(batch)
+
+
+class TransformersLoss:
+    """The loss that a transformers model gives by itself: of one row the row's own."""
+
+    def outputs(self, model, batch):
+        return model(**batch)
+
+    def losses(self, outputs, batch):
+        return outputs.loss[None]
