@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,14 +74,19 @@ def _range(seeds: list[int]) -> str:
     return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
 
 
-def rows() -> str:
-    """The five most suspect digits of the demo."""
+def audit_of_digits() -> Any:
+    """The audit of the demo's digits, from their pixels."""
     import gradsift
     from gradsift.demo.digits import load
 
     train = load()[0]
     features = train["x"].reshape(len(train["x"]), -1)
-    audit = gradsift.audit_predictions(train["label"], features=features, show_progress=False)
+    return gradsift.audit_predictions(train["label"], features=features, data=train, show_progress=False)
+
+
+def rows() -> str:
+    """The five most suspect digits of the demo."""
+    audit = audit_of_digits()
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     for row in audit.worst(5).select(list(COLUMNS)).to_pylist():
         lines.append("| " + " | ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
