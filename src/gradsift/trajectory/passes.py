@@ -124,6 +124,7 @@ class TrainingPass:
     def _outputs(self, returned: Any, batch: Batch) -> Tensor:
         """What the task reads of what the model has returned; a classifier's logits at no cost that a step would feel."""
         if type(self._task) is Classification and self._task.outputs_are == "logits":
+            self._task.labels(batch)  # a batch without labels is refused before the layers' calls are taken
             return self._task.tensor_of(returned)
         with torch.no_grad():
             return self._task.outputs(_Returning(returned, self._model), batch)  # type: ignore[arg-type]  # called as the model is
