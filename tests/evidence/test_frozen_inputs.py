@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.datasets import load_digits
 
 from gradsift.data import Samples
@@ -18,6 +19,10 @@ LABELS = np.arange(300) % 3
     [
         (EMBEDDED, True),
         (torch.from_numpy(EMBEDDED), True),
+        (torch.from_numpy(EMBEDDED).requires_grad_(), True),
+        (torch.from_numpy(EMBEDDED).to(torch.bfloat16), True),
+        (np.where(EMBEDDED > 3, np.nan, EMBEDDED), False),  # a table with missing values
+        (sparse.csr_matrix(EMBEDDED), False),
         (np.maximum(EMBEDDED, 0.5), True),  # a rectifier repeats its zero in two thirds of the values
         (np.maximum(EMBEDDED, 1.5), False),  # texts as weighted words
         (EMBEDDED[:, :63], False),
@@ -29,11 +34,11 @@ LABELS = np.arange(300) % 3
     ],
 )
 def test_by_their_looks(inputs, taken):
-    labels = LABELS[: len(inputs)]
+    labels = LABELS[: inputs.shape[0]]
     found = frozen_inputs(Samples((inputs, torch.from_numpy(labels) if torch.is_tensor(inputs) else labels)))
     assert (found is not None) == taken
     if taken:
-        np.testing.assert_array_equal(found, np.asarray(inputs))
+        np.testing.assert_array_equal(found, inputs.detach() if torch.is_tensor(inputs) else inputs)
 
 
 def test_data_sets_of_other_kinds_have_none():

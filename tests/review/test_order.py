@@ -19,7 +19,12 @@ def test_a_quick_decision_goes_before_a_slow_one_of_equal_probability_and_a_wort
 
 @pytest.mark.parametrize(
     ("seconds", "worth", "words"),
-    [(0.0, 1.0, "positive"), (np.nan, 1.0, "positive"), (1.0, -1.0, "0 or more"), (np.ones(2), 1.0, "one for each of 3")],
+    [
+        (0.0, 1.0, "positive"),
+        (np.nan, 1.0, "positive"),
+        (1.0, -1.0, "0 or more"),
+        (np.ones(2), 1.0, "one for each of 3"),
+    ],
 )
 def test_costs_that_make_no_sense_are_refused(seconds, worth, words):
     with pytest.raises(DataError, match=words):

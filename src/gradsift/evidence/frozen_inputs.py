@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from gradsift.data import Samples
 
@@ -47,14 +48,17 @@ def frozen_inputs(samples: Samples) -> np.ndarray | None:
     """
     pair = samples.inputs_and_labels
     inputs: Any = None if pair is None else pair[0]
-    shape: tuple[int, ...] = getattr(inputs, "shape", ())
-    if len(shape) != 2 or shape[0] < 2 or shape[1] < FEWEST_COLUMNS or "float" not in str(getattr(inputs, "dtype", "")):
+    if isinstance(inputs, Tensor) and inputs.is_floating_point():
+        inputs = inputs.detach().cpu().float().numpy()
+    if not isinstance(inputs, np.ndarray) or inputs.ndim != 2 or not np.issubdtype(inputs.dtype, np.floating):
         return None
-    first = np.sort(np.asarray(inputs[: min(READ, shape[0])]), axis=0)
+    if len(inputs) < 2 or inputs.shape[1] < FEWEST_COLUMNS or not np.isfinite(inputs).all():
+        return None
+    first = np.sort(inputs[:READ], axis=0)
     above = (first > first[0]).sum(axis=0)
     different = (first[1:] > first[:-1]).sum(axis=0)
     fits = np.median(above) >= ABOVE * len(first) and np.median(different / np.maximum(above, 1)) >= DISTINCT
-    return np.asarray(inputs) if fits else None
+    return inputs if fits else None
 
 
 def frozen_features(features: Any, samples: Samples, tell: Callable[[str], None]) -> Any:
