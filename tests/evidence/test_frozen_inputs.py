@@ -38,7 +38,7 @@ def test_by_their_looks(inputs, taken):
     found = frozen_inputs(Samples((inputs, torch.from_numpy(labels) if torch.is_tensor(inputs) else labels)))
     assert (found is not None) == taken
     if taken:
-        np.testing.assert_array_equal(found, inputs.detach() if torch.is_tensor(inputs) else inputs)
+        np.testing.assert_array_equal(found, inputs.detach().float() if torch.is_tensor(inputs) else inputs)
 
 
 def test_data_sets_of_other_kinds_have_none():
