@@ -1,6 +1,7 @@
 """Run by `accelerate launch` with one or two processes: trains with a recorder, then audits a fixed checkpoint."""
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def audit_nan_at(position, model, inputs, labels, folder):
     try:
         gradsift.audit(model, (inputs, labels), shard_size=16, output=folder / f"bad-{position}", show_progress=False)
     except gradsift.GradsiftError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        os.write(2, f"\n{type(error).__name__}: {error}\n".encode())  # at once: the other process writes there, too
         raise
 
 
