@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 import gradsift
+from gradsift.detectors.confident_learning import class_thresholds
 from gradsift.evidence import stored_evidence
+from kinds.scored import scored_rows
 
 BASELINES = {
     "loss": "loss", "margin": "normalized_margin", "l2": "l2", "isolation_forest": "isolation_forest",
@@ -69,7 +70,6 @@ def rows_of(draw: ClassDraw, seed: int) -> list[dict[str, Any]]:
     """
     audit = gradsift.audit(draw.model, draw.train_set, task=draw.task, findings=False, show_progress=False)
     table, wrong = audit.table, draw.wrong
-    flagged = table["flagged"].to_numpy()
     scores = {f"default: {audit.detector}": table["score"].to_numpy()}
     scores |= {method: table[f"score_{name}"].to_numpy() for method, name in BASELINES.items()}
     evidence = stored_evidence(audit.run, "class")
@@ -78,14 +78,7 @@ def rows_of(draw: ClassDraw, seed: int) -> list[dict[str, Any]]:
     scores["confident learning"] = confident_learning(probabilities.astype(np.float64), draw.given)
     scores["neighbours' labels"] = neighbours_labels(features, draw.given)
     scores["random"] = np.random.default_rng(seed).random(len(wrong))
-    rows = []
-    for name, values in scores.items():
-        row = {"method": name.partition(":")[0], "detector": name.rpartition(": ")[2]}
-        row["ap_samples"] = float(average_precision_score(wrong, values))
-        if name.startswith("default"):
-            row |= {"flagged": int(flagged.sum()), "flagged_wrong": int(wrong[flagged].sum())}
-        rows.append(row | {"wrong": int(wrong.sum()), "samples": len(wrong)})
-    return rows
+    return scored_rows(scores, wrong, audit.flagged_positions)
 
 
 def neighbours_labels(features: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -116,9 +109,8 @@ def confident_learning(probabilities: np.ndarray, given: np.ndarray) -> np.ndarr
     Returns:
         Shape (n,); high = wrong.
     """
-    classes = probabilities.shape[1]
-    thresholds = [probabilities[given == c, c].mean() if (given == c).any() else 1.0 for c in range(classes)]
-    above, rows = probabilities - np.array(thresholds), np.arange(len(given))
+    rows = np.arange(len(given))
+    above = probabilities - class_thresholds(probabilities[rows, given], given, probabilities.shape[1])
     own = above[rows, given]
     above[rows, given] = -np.inf
     return above.max(axis=1) - own

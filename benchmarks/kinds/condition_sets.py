@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from sklearn.datasets import load_digits
-from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +17,7 @@ import gradsift
 from gradsift.data.images import open_image
 from gradsift.tasks import ConditionalDenoising, Denoising
 from kinds.class_draw import ClassDraw, flipped
+from kinds.scored import scored_rows
 
 SIDE, STEPS, CLASSES = 8, 100, 10
 
@@ -146,14 +146,7 @@ def picture_rows(draw: PictureDraw, seed: int) -> list[dict[str, Any]]:
         scores |= {name: table[f"score_{name}"].to_numpy() for name in ("loss", "l2", "isolation_forest")}
         scores["distance of the picture"] = table["outlier_score"].to_numpy()
         scores[f"default: {audit.detector}"], flagged = table["score"].to_numpy(), audit.flagged_positions
-    rows = []
-    for name, values in scores.items():
-        row: dict[str, Any] = {"method": name.partition(":")[0], "detector": name.rpartition(": ")[2]}
-        row["ap_samples"] = float(average_precision_score(draw.wrong, values))
-        if name.startswith("default"):
-            row |= {"flagged": len(flagged), "flagged_wrong": int(draw.wrong[flagged].sum())}
-        rows.append(row | {"wrong": int(draw.wrong.sum()), "samples": len(draw.wrong)})
-    return rows
+    return scored_rows(scores, draw.wrong, flagged)
 
 
 def load(data: Path, seed: int, *, name: str, how: str, rate: float) -> ClassDraw:

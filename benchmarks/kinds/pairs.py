@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from frame.training import falling, train_epochs
-from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional
 
 import gradsift
 from kinds.pair_sets import Pairs
+from kinds.scored import scored_rows
 
 HELD = 500
 """Pairs, none of them swapped, on which a reward model's accuracy is measured; a third of a smaller set."""
@@ -135,16 +135,10 @@ def rows_of(draw: PairDraw, kind: str, seed: int) -> list[dict[str, Any]]:
         "random": np.random.default_rng(seed).random(len(wrong)),
     }
     flagged = table["flagged"].to_numpy()
-    rows = []
-    for name, values in scores.items():
-        row: dict[str, Any] = {"method": name.partition(":")[0], "detector": name.rpartition(": ")[2]}
-        row |= {"ap_samples": average_precision_score(wrong, values), "wrong": int(wrong.sum()), "samples": len(wrong)}
-        if name.startswith("default"):
-            row |= {"flagged": int(flagged.sum()), "flagged_wrong": int(wrong[flagged].sum())}
-            row |= {f"rate_{end}": value for end, value in audit.details.get("wrong_labels", {}).items()}
-            row |= _accuracies(draw, model, gradsift.correct(audit, train_set, how="relabel"), ~flagged)
-        rows.append(row)
-    return rows
+    estimated = {f"rate_{end}": value for end, value in audit.details.get("wrong_labels", {}).items()}
+    swapped_back = gradsift.correct(audit, train_set, how="relabel")
+    about = estimated | _accuracies(draw, model, swapped_back, ~flagged)
+    return scored_rows(scores, wrong, audit.flagged_positions, about)
 
 
 def _out_of_fold(draw: PairDraw) -> np.ndarray:

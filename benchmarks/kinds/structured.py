@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 from torch import nn
 
 import gradsift
+from kinds.scored import scored_rows
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,7 @@ def rows_of(draw: TaskDraw, seed: int) -> list[dict[str, Any]]:
     """
     audit = gradsift.audit(draw.model, draw.train_set, task=draw.task, show_progress=False, findings=False)
     table, wrong = audit.table, draw.wrong
-    scores = {"default": table["score"].to_numpy()}
+    scores = {f"default: {audit.detector}": table["score"].to_numpy()}
     scores |= {name: table[f"score_{name}"].to_numpy() for name in ("loss", "l2", "isolation_forest")}
     scores |= {**draw.baselines, "random": np.random.default_rng(seed).random(len(wrong))}
-    flagged = table["flagged"].to_numpy()
-    rows = []
-    for name, values in scores.items():
-        row: dict[str, Any] = {"method": name, "detector": audit.detector if name == "default" else name}
-        row |= {"ap_samples": average_precision_score(wrong, values), "wrong": int(wrong.sum()), "samples": len(wrong)}
-        if name == "default":
-            row |= {"flagged": int(flagged.sum()), "flagged_wrong": int(wrong[flagged].sum())}
-        rows.append(row)
-    return rows
+    return scored_rows(scores, wrong, audit.flagged_positions)

@@ -112,15 +112,19 @@ def test_the_shards_of_an_actor_that_dies_are_computed_again(cluster, whole, tmp
 @pytest.mark.slow
 def test_an_actor_that_is_ended_for_its_memory_gives_its_shards_back(cluster, whole, tmp_path, monkeypatch, caplog):
     """Of such an actor Ray tells by an error of another class."""
-    result_of, results = ray_pool.result_of, []
+    answer, answered = ray_pool.Pool._answer, []
 
-    def result_but_once(call):
-        results.append(result_of(call))
-        if len(results) == 2:  # the first one says that the actor is ready
-            raise ray.exceptions.OutOfMemoryError("the node was running low on memory")
-        return results[-1]
+    def ended():
+        raise ray.exceptions.OutOfMemoryError("the node was running low on memory")
 
-    monkeypatch.setattr(ray_pool, "result_of", result_but_once)
+    def answer_but_once(pool):
+        call = answer(pool)
+        answered.append(call)
+        if len(answered) == 2:  # the first one says that the actor is ready
+            call.result = ended
+        return call
+
+    monkeypatch.setattr(ray_pool.Pool, "_answer", answer_but_once)
     with caplog.at_level(logging.WARNING):
         gradsift.audit(model(), Slow(SAMPLES), output=tmp_path / "run", engine=Ray(workers=1), **SETTINGS)
     assert "shards that are not whole are computed again (0 to 0 and 1 to 1): the node was running low" in caplog.text

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gradsift.detectors import Belief, WrongLabels
+from gradsift.detectors.confident_learning import class_thresholds
 from gradsift.store import ArrayMatrix, GradientMatrix
 
 LARGEST = 0.5
@@ -160,13 +161,11 @@ def count_disagreements(labels: np.ndarray, predictions: np.ndarray | GradientMa
     for start, rows in matrix.chunks():
         part = slice(start, start + len(rows))
         given[part], likeliest[part] = rows[np.arange(len(rows)), labels[part]], rows.argmax(axis=1)
-    counts = np.bincount(labels, minlength=classes)
-    threshold = np.bincount(labels, weights=given, minlength=classes) / np.maximum(counts, 1)
-    threshold[counts == 0] = np.inf
+    thresholds = class_thresholds(given, labels, classes)
     against = np.empty(size, dtype=bool)
     for start, rows in matrix.chunks():
         part = slice(start, start + len(rows))
-        confident = rows >= threshold
+        confident = rows >= thresholds
         likely = np.where(confident, rows, -1.0).argmax(axis=1)
         against[part] = confident.any(axis=1) & (likely != labels[part])
     unsure = (likeliest != labels) & ~against

@@ -66,22 +66,24 @@ class PartLabels:
         return {position: self._stored(position, label) for position, label in labels.items()}
 
     def _stored(self, position: int, label: Any) -> Any:
-        given = label_of(self._samples.raw.sample(position), self._label)
-        old = _flat(given)
+        stored_label = label_of(self._samples.raw.sample(position), self._label)
+        before = _flat(stored_label)
         if self._audit.kind == "token":
-            return _like(given, self._of_tokens(position, label, old))
-        known = self._audit.table["given_label"][position].as_py()
-        _refuse_other(position, old, known)
-        if self._audit.kind == "multilabel":  # one that is not known stays so, unless it holds
+            return _like(stored_label, self._of_tokens(position, label, before))
+        audited = self._audit.table["given_label"][position].as_py()
+        _refuse_other(position, before, audited)
+        if self._audit.kind == "multilabel":  # a label that is not known stays so, unless it holds
             held = set(label)
-            values = [one if _is_missing(one) and k not in held else int(k in held) for k, one in enumerate(old)]
+            values = [
+                value if _is_missing(value) and k not in held else int(k in held) for k, value in enumerate(before)
+            ]
         else:
             values = list(label) if isinstance(label, list) else [label]
-        if len(values) != len(old):
-            raise DataError(f"{len(values)} values for the {len(old)} targets at position {position}: give one each")
-        return _like(given, values)
+        if len(values) != len(before):
+            raise DataError(f"{len(values)} values for the {len(before)} targets at position {position}: give one each")
+        return _like(stored_label, values)
 
-    def _of_tokens(self, position: int, label: Sequence[int], old: list[Any]) -> list[Any]:
+    def _of_tokens(self, position: int, label: Sequence[int], before: list[Any]) -> list[Any]:
         """The labels of a sample's tokens or words, some of them new."""
         if self._tokens is None:
             raise DataError("this audit has no table of tokens: audit with the task 'token-classification'")
@@ -94,17 +96,17 @@ class PartLabels:
                 "only the model's tokenizer says which token is which word's: pass the data set as it was audited, a "
                 "gradsift.TextSet of these rows"
             )
-        given, values = rows["given_label"].to_pylist(), list(old)
-        fits = len(places) == len(given) == len(label) and max(places, default=-1) < len(old)
+        audited, values = rows["given_label"].to_pylist(), list(before)
+        fits = len(places) == len(audited) == len(label) and max(places, default=-1) < len(before)
         if not fits or any(
-            stored_class(one, old[place]) != old[place] for place, one in zip(places, given, strict=True)
+            stored_class(number, before[place]) != before[place] for place, number in zip(places, audited, strict=True)
         ):
             raise DataError(
                 f"the labels of tokens at position {position} are not those that were audited: pass the same data set, or "
                 "name the column of labels"
             )
-        for place, before, new in zip(places, given, label, strict=True):
-            values[place] = old[place] if new == before else stored_class(new, old[place])
+        for place, number, new in zip(places, audited, label, strict=True):
+            values[place] = before[place] if new == number else stored_class(new, before[place])
         return values
 
     def _class(self, number: int, like: Any) -> Any:
@@ -127,15 +129,15 @@ def suggested_parts(audit: AuditedRun, positions: Sequence[int] | np.ndarray) ->
         SettingError: The audit suggests nothing at all.
     """
     if audit.kind == "token":
-        found = {} if audit.tokens is None else TokenRows(audit.tokens).suggested(positions)
+        labels = {} if audit.tokens is None else TokenRows(audit.tokens).suggested(positions)
     else:
-        suggested = audit.table["suggested_label"]
-        found = {int(place): suggested[int(place)].as_py() for place in positions if suggested[int(place)].is_valid}
+        column = audit.table["suggested_label"]
+        labels = {int(place): column[int(place)].as_py() for place in positions if column[int(place)].is_valid}
         if audit.kind == "multilabel":
-            found = {place: labels_that_hold(values) for place, values in found.items()}
-    if not found and len(positions):
+            labels = {place: labels_that_hold(values) for place, values in labels.items()}
+    if not labels and len(positions):
         raise SettingError("no label is suggested by this audit for what is flagged: use 'drop'")
-    return found
+    return labels
 
 
 def labels_that_hold(values: Sequence[int | None]) -> list[int]:
@@ -154,28 +156,28 @@ def labels_that_hold(values: Sequence[int | None]) -> list[int]:
     return [label for label, value in enumerate(values) if value == 1]
 
 
-def _flat(given: Any) -> list[Any]:
+def _flat(stored: Any) -> list[Any]:
     """The values of a label: numbers or words of Python."""
-    if isinstance(given, dict):
-        return list(given.values())
-    if isinstance(given, Tensor | np.ndarray):
-        return list(given.reshape(-1).tolist())
-    if isinstance(given, list | tuple):
-        return [value.item() if isinstance(value, Tensor | np.generic) else value for value in given]
-    return [given.item() if isinstance(given, np.generic) else given]
+    if isinstance(stored, dict):
+        return list(stored.values())
+    if isinstance(stored, Tensor | np.ndarray):
+        return list(stored.reshape(-1).tolist())
+    if isinstance(stored, list | tuple):
+        return [value.item() if isinstance(value, Tensor | np.generic) else value for value in stored]
+    return [stored.item() if isinstance(stored, np.generic) else stored]
 
 
-def _like(given: Any, values: list[Any]) -> Any:
-    """Values in the form of a given label."""
-    if isinstance(given, Tensor):
-        return torch.tensor(_whole(values, not given.is_floating_point())).to(given).reshape(given.shape)
-    if isinstance(given, np.ndarray):
-        return np.array(_whole(values, given.dtype.kind in "iub"), dtype=given.dtype).reshape(given.shape)
-    if isinstance(given, dict):
+def _like(stored: Any, values: list[Any]) -> Any:
+    """Values in the form of a stored label."""
+    if isinstance(stored, Tensor):
+        return torch.tensor(_whole(values, not stored.is_floating_point())).to(stored).reshape(stored.shape)
+    if isinstance(stored, np.ndarray):
+        return np.array(_whole(values, stored.dtype.kind in "iub"), dtype=stored.dtype).reshape(stored.shape)
+    if isinstance(stored, dict):
         return values
-    if isinstance(given, list | tuple):
-        return type(given)(values)
-    return _whole(values, isinstance(given, np.integer))[0]
+    if isinstance(stored, list | tuple):
+        return type(stored)(values)
+    return _whole(values, isinstance(stored, np.integer))[0]
 
 
 def _whole(values: list[Any], whole: bool) -> list[Any]:
@@ -188,19 +190,23 @@ def _whole(values: list[Any], whole: bool) -> list[Any]:
     return values
 
 
-def _refuse_other(position: int, old: list[Any], known: Any) -> None:
+def _refuse_other(position: int, before: list[Any], audited: Any) -> None:
     """Refuses a label that is not the one in the audit's table, such as that of another column."""
-    expected = known if isinstance(known, list) else [known]
+    expected = audited if isinstance(audited, list) else [audited]
     try:
-        fits = len(old) == len(expected) and np.allclose(
-            np.array(old, dtype=np.float64), np.array(expected, dtype=np.float64), rtol=1e-5, atol=1e-6, equal_nan=True
+        fits = len(before) == len(expected) and np.allclose(
+            np.array(before, dtype=np.float64),
+            np.array(expected, dtype=np.float64),
+            rtol=1e-5,
+            atol=1e-6,
+            equal_nan=True,
         )
     except (TypeError, ValueError):
         fits = False
     if not fits:
         raise DataError(
-            f"the label at position {position} is {old!r:.80}, and {known!r:.80} was audited: pass the same data set, or "
-            "name the column of labels"
+            f"the label at position {position} is {before!r:.80}, and {audited!r:.80} was audited: pass the same data "
+            "set, or name the column of labels"
         )
 
 

@@ -9,6 +9,22 @@ from __future__ import annotations
 import numpy as np
 
 
+def class_thresholds(own: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """The probability from which on each class is confident: its mean over the samples that were given it.
+
+    Args:
+        own: Probability of each sample's given class, shape (n,).
+        labels: Given labels, shape (n,).
+        classes: Number of classes K.
+
+    Returns:
+        Shape (K,); infinite for a class that no sample was given.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    means = np.bincount(labels, weights=own, minlength=classes) / np.maximum(counts, 1)
+    return np.where(counts > 0, means, np.inf)
+
+
 def confident_learning(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Samples that confident learning prunes.
 
@@ -30,10 +46,7 @@ def confident_learning(probabilities: np.ndarray, labels: np.ndarray) -> np.ndar
     """
     classes = probabilities.shape[1]
     given = np.bincount(labels, minlength=classes)
-    own = probabilities[np.arange(len(labels)), labels]
-    thresholds = np.bincount(labels, weights=own, minlength=classes) / np.maximum(given, 1)
-    thresholds[given == 0] = np.inf
-    confident = probabilities >= thresholds
+    confident = probabilities >= class_thresholds(probabilities[np.arange(len(labels)), labels], labels, classes)
     likely, sure = np.where(confident, probabilities, -1).argmax(axis=1), confident.any(axis=1)
     counts = np.zeros((classes, classes))
     np.add.at(counts, (labels[sure], likely[sure]), 1)

@@ -112,7 +112,7 @@ class Pool:
             member, take = self._pending.pop(call)
             self.calls += 1
             try:
-                result = result_of(call)
+                result = call.result()
             except self.dead as error:
                 self._lost(member, error)
                 continue
@@ -203,15 +203,3 @@ class Pool:
             if other.loaded:
                 self._give(other)
         self._start()
-
-
-def result_of(call: Future[Any]) -> Any:
-    """What a call gave.
-
-    Args:
-        call: A call that is done.
-
-    Returns:
-        Its result.
-    """
-    return call.result()

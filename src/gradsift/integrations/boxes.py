@@ -7,14 +7,15 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
 from gradsift.data import Samples
 from gradsift.errors import DataError
+from gradsift.integrations.row_set import RowSet
 from gradsift.tasks.detection import NO_BOX
 
 
-class BoxSet(Dataset):
+class BoxSet(RowSet):
     """A data set of dicts with ``pixel_values`` and ``labels``, which hold ``class_labels`` (m,) and ``boxes`` (m, 4).
 
     Boxes are those of DETR: centre, width and height as shares. Images of a batch have one size.
@@ -55,27 +56,16 @@ class BoxSet(Dataset):
             raise DataError(f"{len(numbers)} classes for {len(boxes)} boxes at position {position}: one class a box")
         return dict(sample) | {"labels": {"class_labels": numbers, "boxes": boxes}}
 
-    def with_rows(self, samples: Any) -> Self:
+    def with_rows(self, rows: Any) -> Self:
         """The same over other samples.
 
         Args:
-            samples: The samples.
+            rows: The samples.
 
         Returns:
             A data set like this one.
         """
-        return type(self)(samples, classes=self.classes)
-
-    def select(self, positions: Sequence[int]) -> Self:
-        """Some of the samples.
-
-        Args:
-            positions: Which ones, in order.
-
-        Returns:
-            A data set like this one.
-        """
-        return self.with_rows(Samples(self.raw).keep(np.asarray(positions, dtype=np.int64)))
+        return type(self)(rows, classes=self.classes)
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Puts images together and pads their boxes with rows of the class -100.

@@ -10,16 +10,17 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
 from gradsift.data import LABEL_KEYS, Samples
 from gradsift.data.batch import CURED
 from gradsift.data.class_names import are_named, folded, names_of_column, numbers_by_name
 from gradsift.data.samples import is_splits, one_split
 from gradsift.errors import DataError
+from gradsift.integrations.row_set import RowSet
 
 
-class EncodedSet(Dataset):
+class EncodedSet(RowSet):
     """Rows with named columns, and how a row becomes a sample.
 
     Rows, not their encodings, identify the data: an audit of an encoded set trims and annotates the rows themselves.
@@ -98,17 +99,6 @@ class EncodedSet(Dataset):
         EncodedSet.__init__(other, rows)
         other.classes = self.classes
         return other
-
-    def select(self, positions: Sequence[int]) -> Self:
-        """Some of the rows.
-
-        Args:
-            positions: Which ones, in order.
-
-        Returns:
-            A data set like this one.
-        """
-        return self.with_rows(Samples(self.raw).keep(np.asarray(positions, dtype=np.int64)))
 
     def needs(self, *names: str | None) -> None:
         """Checks that columns are there.

@@ -75,23 +75,24 @@ class Detection:
         Returns:
             Shape (n,).
         """
-        given = self._given(outputs, batch)
-        rows = zip(outputs["logits"], outputs["boxes"], given, strict=True)
+        labels = self._labels(outputs, batch)
+        rows = zip(outputs["logits"], outputs["boxes"], labels, strict=True)
         return torch.stack([self._loss(logits, boxes, *own) for logits, boxes, own in rows])
 
-    def _loss(self, logits: Tensor, boxes: Tensor, numbers: Tensor, given: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, boxes: Tensor, numbers: Tensor, given_boxes: Tensor) -> Tensor:
         """The loss of one image."""
         targets = torch.full((len(logits),), logits.shape[1] - 1, device=logits.device)
         with torch.no_grad():
-            cost = -logits.softmax(dim=1)[:, numbers] + self.box_weight * torch.cdist(boxes, given, p=1)
-            cost = cost - self.giou_weight * overlaps(boxes, given)[1]
-            queries, own = (torch.as_tensor(one, device=logits.device) for one in linear_sum_assignment(cost.cpu()))
-        targets[queries] = numbers[own]
+            cost = -logits.softmax(dim=1)[:, numbers] + self.box_weight * torch.cdist(boxes, given_boxes, p=1)
+            cost = cost - self.giou_weight * overlaps(boxes, given_boxes)[1]
+            pairs = linear_sum_assignment(cost.cpu())
+            queries, matched = (torch.as_tensor(places, device=logits.device) for places in pairs)
+        targets[queries] = numbers[matched]
         weights = torch.ones(logits.shape[1]).to(logits)
         weights[-1] = self.no_object_weight
-        distance = (boxes[queries] - given[own]).abs().sum()
-        giou = (1 - overlaps(boxes[queries], given[own])[1].diagonal()).sum()
-        count = max(1, len(given))
+        distance = (boxes[queries] - given_boxes[matched]).abs().sum()
+        giou = (1 - overlaps(boxes[queries], given_boxes[matched])[1].diagonal()).sum()
+        count = max(1, len(given_boxes))
         whole = functional.cross_entropy(logits, targets, weight=weights)
         return whole + (self.box_weight * distance + self.giou_weight * giou) / count
 
@@ -113,12 +114,12 @@ class Detection:
         Returns:
             One part an image, scored between 0 and 1.
         """
-        given = self._given(outputs, batch)
-        rows = zip(outputs["logits"].softmax(dim=2), outputs["boxes"], given, strict=True)
+        labels = self._labels(outputs, batch)
+        rows = zip(outputs["logits"].softmax(dim=2), outputs["boxes"], labels, strict=True)
         return [_worst(probabilities[:, :-1], boxes, *own, classes) for probabilities, boxes, own in rows]
 
     @staticmethod
-    def _given(outputs: Mapping[str, Tensor], batch: Batch) -> list[tuple[Tensor, Tensor]]:
+    def _labels(outputs: Mapping[str, Tensor], batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """Class numbers and boxes of each image, checked."""
         numbers, boxes = labels_of(batch)
         logits = outputs["logits"]
@@ -176,31 +177,37 @@ def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Both of shape (m, k); the second in (-1, 1].
     """
-    one, other = (torch.cat([b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2], dim=1) for b in (first, second))
-    low, high = torch.max(one[:, None, :2], other[None, :, :2]), torch.min(one[:, None, 2:], other[None, :, 2:])
+    corners, others = (torch.cat([b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2], dim=1) for b in (first, second))
+    low, high = (
+        torch.max(corners[:, None, :2], others[None, :, :2]),
+        torch.min(corners[:, None, 2:], others[None, :, 2:]),
+    )
     shared = (high - low).clamp(min=0).prod(dim=2)
     union = first[:, 2:].prod(dim=1)[:, None] + second[:, 2:].prod(dim=1)[None] - shared
-    low, high = torch.min(one[:, None, :2], other[None, :, :2]), torch.max(one[:, None, 2:], other[None, :, 2:])
+    low, high = (
+        torch.min(corners[:, None, :2], others[None, :, :2]),
+        torch.max(corners[:, None, 2:], others[None, :, 2:]),
+    )
     hull, least = (high - low).prod(dim=2), torch.finfo(first.dtype).eps
     iou = shared / union.clamp(min=least)
     return iou, iou - (hull - union) / hull.clamp(min=least)
 
 
-def _worst(seen: Tensor, boxes: Tensor, numbers: Tensor, given: Tensor, classes: Classes) -> Part:
+def _worst(seen: Tensor, boxes: Tensor, numbers: Tensor, given_boxes: Tensor, classes: Classes) -> Part:
     """The worst box of one image.
 
     Args:
         seen: Probability of each class at each query, shape (Q, K).
         boxes: The model's boxes, shape (Q, 4).
         numbers: Given classes, shape (m,).
-        given: Given boxes, shape (m, 4).
+        given_boxes: Given boxes, shape (m, 4).
         classes: Names of the classes.
     """
     sure, likeliest = seen.max(dim=1)
-    iou = overlaps(boxes, given)[0]
-    missing = sure * (1 - (iou.max(dim=1).values if len(given) else torch.zeros_like(sure)))
-    doubt = 1 - (iou * seen[:, numbers]).max(dim=0).values if len(given) else sure[:0]
-    if not len(given) or missing.max() >= doubt.max():
+    iou = overlaps(boxes, given_boxes)[0]
+    missing = sure * (1 - (iou.max(dim=1).values if len(given_boxes) else torch.zeros_like(sure)))
+    doubt = 1 - (iou * seen[:, numbers]).max(dim=0).values if len(given_boxes) else sure[:0]
+    if not len(given_boxes) or missing.max() >= doubt.max():
         query = int(missing.argmax())
         words = f"no box for {classes.named(int(likeliest[query]))}, seen with {100 * float(sure[query]):.0f} %"
         return Part(float(missing[query]), words, _sides(boxes[query]))
@@ -213,7 +220,7 @@ def _worst(seen: Tensor, boxes: Tensor, numbers: Tensor, given: Tensor, classes:
         words = f"{name}: model {classes.named(int(likeliest[query]))} with {100 * float(sure[query]):.0f} %"
     else:
         words = f"{name} shares {100 * overlap:.0f} % with the model's"
-    return Part(float(doubt[place]), words, _sides(given[place]))
+    return Part(float(doubt[place]), words, _sides(given_boxes[place]))
 
 
 def _sides(box: Tensor) -> tuple[float, float, float, float]:
