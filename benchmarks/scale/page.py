@@ -168,8 +168,8 @@ def approximate(rows: list[Row]) -> str:
         "### Neighbours among a sample, or approximate ones among all",
         "",
         "`python benchmarks/scale approximate`: one label in five is wrong at random. Average precision of the posterior "
-        "on 10,000 samples, with the predictions of a model that has memorised all labels (neighbours alone speak) and "
-        "with out-of-fold ones of a linear head (both weigh the same); seconds of computing on one thread for all samples, "
+        "on 10,000 samples. Predictions are those of a model that has memorised all labels (neighbours alone speak), and "
+        "out-of-fold ones of a linear head (both weigh the same). Seconds of computing on one thread for all samples, "
         f"with the building of the index. 50 neighbours by 64 features, seed {rows[0]['seed']}, faiss on "
         f"{rows[0]['machine'].partition(',')[0]}.",
     ]
