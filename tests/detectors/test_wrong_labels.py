@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from scipy.special import softmax
+from scipy.stats import spearmanr
 
 import gradsift
 from gradsift.cleaning import decide
 from gradsift.detectors import Belief, WrongLabelPosterior, WrongLabels, wrong_labels
-from gradsift.detectors.posterior import odds_for_mean
+from gradsift.detectors.flip_pattern import label_posterior
 from gradsift.detectors.wrong_labels import estimate_wrong_labels, resemblance
 from gradsift.evidence import Evidence, evidence_of_arrays
 
@@ -52,13 +53,6 @@ def test_flips_resemble_confusions_that_they_follow():
     assert resemblance(-confusions, confusions) == 0  # fewer flips than the model's own mistakes explain
 
 
-def test_all_odds_are_multiplied_with_one_number_to_reach_a_mean():
-    wrong = np.array([0.0, 0.1, 0.5, 0.9])
-    factor = odds_for_mean(wrong, 0.5)
-    odds = factor * wrong / (1 - wrong)
-    assert (odds / (1 + odds)).mean() == pytest.approx(0.5)
-
-
 def test_p_wrong_of_predictions_out_of_fold_is_calibrated():
     belief, true, given = drawn(0.3, size=6000)
     flattened = softmax(0.5 * np.log(belief), axis=1)
@@ -73,12 +67,30 @@ def test_p_wrong_of_predictions_out_of_fold_is_calibrated():
     assert np.abs(gaps).sum() / 6000 < 0.05
 
 
+def test_p_wrong_stays_calibrated_where_neighbours_blur_it_and_the_order_is_theirs():
+    random = np.random.default_rng(4)
+    true = random.integers(0, 3, 3000)
+    told = np.eye(3)[true] * 3 + random.normal(size=(3000, 3))
+    belief = softmax(3 * told, axis=1)  # Bayes' rule for the mixture
+    features = np.hstack([told, 2 * random.normal(size=(3000, 20))])  # neighbours are often of another class
+    given = np.where(random.random(3000) < 0.2, (true + random.integers(1, 3, 3000)) % 3, true)
+    evidence = evidence_of_arrays(given, belief, features=features, provenance="out-of-fold")
+    fitted = WrongLabelPosterior().fit(evidence, given)
+    wrong = -fitted.score_samples(evidence, given)
+    assert fitted.sharpness_ > 1.1
+    place = (wrong * 10).astype(int).clip(0, 9)
+    assert np.abs(np.bincount(place, weights=wrong - (given != true))).sum() / 3000 < 0.03
+    rows = fitted.belief_.rows(np.arange(3000))
+    blurred = 1 - label_posterior(rows, given, fitted.rate_, fitted.pattern_)[np.arange(3000), given]
+    assert spearmanr(wrong, blurred).statistic == pytest.approx(1)
+
+
 def test_predictions_that_have_seen_the_labels_count_nothing_and_stay_as_they_are():
     belief, _, given = drawn(0.2, size=600)
     evidence = evidence_of_arrays(given, belief, provenance="in-sample")
     fitted = WrongLabelPosterior().fit(evidence, given)
     assert fitted.wrong_labels_ is None
-    assert (fitted.temperature_, fitted.odds_) == (1.0, 1.0)
+    assert (fitted.temperature_, fitted.sharpness_, fitted.odds_) == (1.0, 1.0, 1.0)
     np.testing.assert_array_equal(fitted.belief_.rows(np.arange(600)), evidence.predictions.rows(np.arange(600)))
 
 

@@ -22,7 +22,7 @@ from gradsift.cleaning.cures_of import posterior_of
 from gradsift.cleaning.decision import Decision
 from gradsift.cleaning.review_numbers import Standing
 from gradsift.detectors import WrongLabelPosterior
-from gradsift.detectors.posterior import odds_for_mean
+from gradsift.detectors.odds import odds_for_mean
 from gradsift.table import AuditedRun, evidence_of
 
 SPREADS = {"all": 0.6, "slope": 1.0, "given": 0.4, "other": 0.4, "pair": 0.6}

@@ -144,9 +144,7 @@ def concentration(counts: csr_array) -> float:
     return float(max(CONCENTRATIONS[::-1], key=likelihood))
 
 
-def label_posterior(
-    belief: np.ndarray, labels: np.ndarray, rate: float, pattern: FlipPattern, *, odds: float = 1.0
-) -> np.ndarray:
+def label_posterior(belief: np.ndarray, labels: np.ndarray, rate: float, pattern: FlipPattern) -> np.ndarray:
     """``r_k = q_k T[k, y] / sum_j q_j T[j, y]`` with ``T = (1 - rate) I + rate pattern``.
 
     With two classes, or flips that are spread evenly, the order of ``1 - r_y`` is that of ``1 - q_y``.
@@ -156,7 +154,6 @@ def label_posterior(
         labels: Given labels y, shape (n,).
         rate: Share of flipped labels.
         pattern: Where they go.
-        odds: What the odds of a wrong label are multiplied with.
 
     Returns:
         Shape (n, K); zeros where no class explains the label.
@@ -164,7 +161,7 @@ def label_posterior(
     given = np.arange(len(labels)), labels
     own = belief[given] * (1 - rate)
     joint = pattern.into(labels)
-    joint *= rate * odds
+    joint *= rate
     joint *= belief
     joint[given] = own
     total = joint.sum(axis=1, keepdims=True)

@@ -16,6 +16,7 @@ import numpy as np
 from gradsift.detectors.base import given_labels
 from gradsift.detectors.belief import Belief
 from gradsift.detectors.flip_pattern import flips, label_posterior
+from gradsift.detectors.odds import odds_for_mean, with_odds
 from gradsift.detectors.with_neighbours import PosteriorWithNeighbours, is_out_of_fold
 from gradsift.detectors.wrong_labels import WrongLabels, estimate_wrong_labels
 from gradsift.errors import DataError
@@ -30,7 +31,10 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
     The more of the given labels, wrong ones included, a model fits, the less its own prediction says: the neighbours'
     weight is the fourth power of their share. Predictions that are out of fold and their neighbours' weigh the same; they
     are given the temperature that makes the given labels likeliest, and tell how many labels are wrong
-    (:func:`~gradsift.detectors.wrong_labels.estimate_wrong_labels`). P(wrong) then has the mean that this says.
+    (:func:`~gradsift.detectors.wrong_labels.estimate_wrong_labels`). P(wrong) then has the mean that this says. An average
+    over neighbours is too flat: the odds of a wrong label are raised to the power that would make it sharp enough for the
+    given labels to be likeliest. The order of samples stays that of the flat average, where what is known of flips counts
+    for more.
 
     Args:
         neighbours: At most how many neighbours have a say; see :class:`~gradsift.detectors.belief.Belief`.
@@ -45,6 +49,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         pattern_: Where flipped labels go.
         labels_: Given labels of the fitted samples, shape (n,).
         temperature_: Temperature of the predictions; 1 where they have seen the labels.
+        sharpness_: Power of the odds of a wrong label, one over the temperature of the average; 1 without neighbours.
         wrong_labels_: How many given labels are wrong; ``None`` where predictions are not out of fold.
         odds_: What the odds of a wrong label are multiplied with, so that P(wrong) has the mean of ``wrong_labels_``.
 
@@ -68,7 +73,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         Returns:
             The detector itself.
         """
-        self._fitted_on, self.temperature_, self.odds_ = None, 1.0, 1.0
+        self._fitted_on, self.temperature_, self.sharpness_, self.odds_ = None, 1.0, 1.0, 1.0
         self.wrong_labels_ = (
             self._calibrate(X, y) if isinstance(X, Evidence) and is_out_of_fold(self.believed(X)) else None
         )
@@ -78,6 +83,9 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         likeliest, sureness = (np.concatenate(parts) for parts in zip(*best, strict=True))
         self.rate_, self.pattern_ = flips(likeliest, sureness, self.labels_, self.belief_.shape[1])
         if self.wrong_labels_ is not None:
+            if self.belief_.weight:
+                read = drawn(*self.belief_.shape)
+                self.sharpness_ = 1 / choose_temperature(self.belief_.rows(read), self.labels_[read])[0]
             self.odds_ = odds_for_mean(-self.score_samples(X, y), self.wrong_labels_.share)
             likely = float((self.score_samples(X, y) < -0.5).mean())
             self.wrong_labels_ = replace(self.wrong_labels_, likely=likely)
@@ -120,7 +128,10 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         return self._posterior(self.belief_.rows(positions), self.labels_[positions])
 
     def _posterior(self, belief: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return label_posterior(belief, labels, self.rate_, self.pattern_, odds=self.odds_)
+        posterior = label_posterior(belief, labels, self.rate_, self.pattern_)
+        if self.wrong_labels_ is None:
+            return posterior
+        return with_odds(posterior, labels, power=self.sharpness_, factor=self.odds_)
 
     def _calibrate(self, evidence: Evidence, y: Any) -> WrongLabels:
         """Chooses the temperature by the given labels, and estimates how many of these are wrong."""
@@ -188,24 +199,6 @@ class WrongLabelPosteriorAlongTraining(WrongLabelPosterior):
         if evidence.trajectory is None:
             return evidence
         return evidence.with_(predictions=evidence.trajectory.predictions, provenance={"predictions": "along training"})
-
-
-def odds_for_mean(wrong: np.ndarray, mean: float) -> float:
-    """What all odds ``p / (1 - p)`` are to be multiplied with, so that probabilities have a mean.
-
-    Args:
-        wrong: Probabilities, shape (n,).
-        mean: The mean that they shall have.
-
-    Returns:
-        The factor, between 1e-6 and 1e6.
-    """
-    odds, low, high = wrong / np.maximum(1 - wrong, 1e-12), -6.0, 6.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        scaled = odds * 10**middle
-        low, high = (middle, high) if (scaled / (1 + scaled)).mean() < mean else (low, middle)
-    return float(10 ** ((low + high) / 2))
 
 
 def fitted_share(predictions: GradientMatrix, labels: np.ndarray) -> float:
