@@ -11,7 +11,7 @@ ROOMS = [
     "store", "trajectory", "evidence", "detectors", "curvature", "influence", "geometry", "table", "cleaning", "evaluation",
     "report", "findings", "review", "result", "integrations", "settings", "loading", "conventions", "stages", "preparation",
     "settled", "engines", "jobs",
-    "audit", "improve", "plan", "demo", "cli",
+    "audit", "improvement", "proof_notices", "improve", "plan", "demo", "cli",
 ]  # fmt: skip
 LATE = {("cleaning", "stages")}
 """The former place of a public name."""

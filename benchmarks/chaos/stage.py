@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ class Stage:
     seed: int = 0
     processes: int = 1
     jobs: tuple[str, ...] | None = None
+    _rehearsed: dict[str, jobs.Trial] = field(default_factory=dict)
 
     @property
     def template(self) -> Path:
@@ -49,14 +50,17 @@ class Stage:
         return folder
 
     def trials(self, names: Sequence[str] | None = None) -> list[jobs.Trial]:
-        """Every job, or some of them, with what it does by itself.
+        """Every job, or some of them, with what it does by itself; a job is rehearsed once.
 
         Args:
             names: Names of jobs.
         """
         chosen = [names for names in (names, self.jobs) if names is not None]
         wanted = [job for job in jobs.JOBS if all(job.name in names for names in chosen)]
-        return self.map(_rehearsed, [(job, self.template) for job in wanted])
+        unknown = [job for job in wanted if job.name not in self._rehearsed]
+        for trial in self.map(_rehearse, [(job, self.template) for job in unknown]):
+            self._rehearsed[trial.job.name] = trial
+        return [self._rehearsed[job.name] for job in wanted]
 
     def map(self, action: Callable[[Any, Path], T], cases: Iterable[Any]) -> list[T]:
         """Runs an action on each case, in a place of its own.
@@ -115,7 +119,7 @@ def _placed(work: tuple[Callable[[Any, Path], T], Any, Path]) -> T:
     return action(case, scratch / f"{os.getpid()}-{time.monotonic_ns()}")
 
 
-def _rehearsed(case: tuple[jobs.Job, Path], place: Path) -> jobs.Trial:
+def _rehearse(case: tuple[jobs.Job, Path], place: Path) -> jobs.Trial:
     trial = jobs.rehearse(*case, place)
     shutil.rmtree(place)
     return trial

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     )
     from gradsift.evaluation import Verification, accuracy, choose_cure, correct, verify
     from gradsift.evidence import Evidence, cross_fit
-    from gradsift.improve import Improvement, improve
+    from gradsift.improve import improve
+    from gradsift.improvement import Improvement
     from gradsift.integrations import (
         BoxSet,
         ImageSet,
@@ -117,10 +118,8 @@ _HOMES = {
             "Evidence",
             "cross_fit",
         ),
-        "improve": (
-            "Improvement",
-            "improve",
-        ),
+        "improve": ("improve",),
+        "improvement": ("Improvement",),
         "integrations": (
             "BoxSet",
             "ImageSet",

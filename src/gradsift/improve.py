@@ -4,93 +4,45 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gradsift.audit import audit
 from gradsift.cleaning.corrected import accepted, apply
+from gradsift.cleaning.cure import Cure
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.data import Samples
-from gradsift.data.overlap import overlap
 from gradsift.detectors import WrongLabelPosterior
 from gradsift.detectors.confident_learning import confident_learning
-from gradsift.errors import DataError, OutputError, SettingError
+from gradsift.errors import OutputError, SettingError
 from gradsift.evaluation import Choice, Verification, accuracy, verify
 from gradsift.evaluation.candidates import LabelDoubts
 from gradsift.evaluation.choose_cure import choose_by_heads, choose_by_training
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.timed import TimedTraining
 from gradsift.evaluation.trainings import Metric
-from gradsift.evidence import Evidence, TrainFunction, cross_fit, evidence_of_arrays, stored_evidence
-from gradsift.evidence.cross_fit import Predict, takes
+from gradsift.evidence import (
+    Evidence,
+    Predict,
+    TrainFunction,
+    UserTraining,
+    cross_fit,
+    evidence_of_arrays,
+    stored_evidence,
+    takes,
+)
 from gradsift.evidence.frozen_inputs import frozen_features
 from gradsift.evidence.predictions import given_labels
-from gradsift.findings.leak import leak_between
+from gradsift.improvement import Improvement
 from gradsift.locations import Location, as_location, refuse_unwritable
-from gradsift.report.improvement import write_improvement
+from gradsift.proof_notices import ONLY_LAST_EPOCH, notices_of_seeds, notices_of_test_set
 from gradsift.result import Audit
 from gradsift.stages.cross_fit_heads import evidence_of_features
-from gradsift.store.checksums import to_json
 from gradsift.tasks import Task, get_task
-from gradsift.writing import always, new_file
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Improvement:
-    """What was done to a training set, why, and what it gains.
-
-    Attributes:
-        train_set: The better data set, of the same kind as came in; the given one where nothing was changed.
-        model: What the training gave on it; ``None`` without a training function.
-        choice: The cure with the comparisons that speak for it.
-        audit: The audit of the given data set, from predictions that have not seen their sample.
-        proof: Retrainings with controls, where there is a test set and something was changed.
-        notices: What may make these results say little.
-        trainings: How many trainings were needed: of cross-fitting, the choice, the final model and the proof. Finished
-            ones of an earlier call count.
-    """
-
-    train_set: Any
-    model: Any
-    choice: Choice
-    audit: Audit
-    proof: Verification | None
-    notices: list[str]
-    trainings: dict[str, int]
-
-    def sentence(self) -> str:
-        """What was found by held-out samples, and by the proof."""
-        return self.choice.sentence() + ("" if self.proof is None else f" On the test set: {self.proof.sentence()}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "sentence": self.sentence(),
-            "choice": self.choice.to_dict(),
-            "cure_digest": self.choice.cure.digest.hex(),
-            "proof": None if self.proof is None else self.proof.to_dict(),
-            "notices": self.notices,
-            "trainings": self.trainings,
-        }
-
-    def report(self, path: str | Location) -> Location:
-        """Writes one self-contained HTML page: before and after, and what was changed.
-
-        Args:
-            path: Where to, ``*.html``.
-
-        Returns:
-            The path.
-        """
-        return write_improvement(self.audit, self.choice, path, proof=self.proof, notices=self.notices)
-
-    def __repr__(self) -> str:
-        """The sentence."""
-        return f"<Improvement: {self.sentence()}>"
 
 
 def improve(
@@ -165,23 +117,15 @@ def improve(
     features = frozen_features(features, samples, tell)
     by_heads = train_fn is None or (features is not None and trainings == 0)
     folder = _refuse_early(train_fn, features, None if by_heads else trainings, folds, output)
-    notices = _notices_before(train_fn, samples, test_set, features, show_progress)
-    planned = _planned(0 if by_heads else trainings, seeds, tested=test_set is not None)
-    timed = None if train_fn is None else TimedTraining(train_fn, tell, planned)
+    notices = [ONLY_LAST_EPOCH] if features is None and not takes(train_fn, "after_epoch") else []
+    notices += notices_of_test_set(samples, test_set, show_progress=show_progress)
+    _warn(notices)
     tell(_plan_in_words(trainings, folds, seeds, features is not None, by_heads=by_heads, tested=test_set is not None))
-    shared: dict[str, Any] = {
-        "folds": folds,
-        "task": task,
-        "groups": groups,
-        "seed": seed,
-        "show_progress": show_progress,
-    }
-    if features is None and timed is not None:
-        evidence = cross_fit(timed, train_set, predict=predict, output=_inside(folder, "folds"), **shared)
-    else:
-        evidence = _evidence_of(features, samples, **shared)
-    if class_names is not None:
-        evidence = evidence.with_(class_names=list(class_names))
+    timed = _timed(train_fn, 0 if by_heads else trainings, seeds if test_set is not None else 0, tell)
+    evidence = _evidence(
+        timed if features is None else None, samples, features, predict, _inside(folder, "folds"),
+        class_names=class_names, folds=folds, task=task, groups=groups, seed=seed, show_progress=show_progress,
+    )  # fmt: skip
     audited = _audit(evidence, train_set, folder, seed, show_progress)
     reviewed = Reviewed.of(audited, audited.samples_of(train_set))
     choice = _choose(
@@ -189,25 +133,24 @@ def improve(
         accepts={"soft", "weight"} if timed is None else accepted(timed), features=features, task=task, predict=predict,
         seed=seed, folder=folder, reviewed=reviewed,
     )  # fmt: skip
-    choice = replace(choice, cure=reviewed.over(choice.cure))
     tell(choice.sentence())
     if len(reviewed):
         notices.append(f"{len(reviewed):,} samples are as people decided, whatever the choice says.")
         tell(notices[-1])
-    names = evidence.class_names
-    better = train_set if choice.cure.how == "none" else apply(choice.cure, train_set, class_names=names)
-    model = None if timed is None else timed(better, seed=seed)
-    proof = None
-    if timed is not None and test_set is not None and choice.cure.how != "none":
-        proof = verify(
-            timed, train_set, audited, test_set, metric, arms={choice.cure.name: choice.cure}, seeds=seeds,
-            task=task, predict=predict, output=_inside(folder, "proof.jsonl"), show_progress=show_progress,
-        )  # fmt: skip
-        notices += _notices_of(proof)
-    counted = {"cross-fit": folds if features is None else 0, "choice": 0 if by_heads else choice.trainings}
-    counted |= {"final": 0 if timed is None else 1, "proof": 0 if proof is None else len(proof.trials)}
+    better = train_set if choice.cure.how == "none" else apply(choice.cure, train_set, class_names=evidence.class_names)
+    model = None if timed is None else UserTraining(timed).model(better, "on the data set as it came out", seed=seed)
+    proof = _proof(
+        timed, train_set, audited, test_set, metric, choice.cure, _inside(folder, "proof.jsonl"),
+        seeds=seeds, task=task, predict=predict, show_progress=show_progress,
+    )  # fmt: skip
+    notices += _warn([] if proof is None else notices_of_seeds(proof))
+    counted = {
+        "cross-fit": folds if features is None else 0, "choice": 0 if by_heads else choice.trainings,
+        "final": int(timed is not None), "proof": 0 if proof is None else len(proof.trials),
+    }  # fmt: skip
     result = Improvement(better, model, choice, audited, proof, notices, counted)
-    _write(result, folder)
+    if folder is not None:
+        result.save(folder)
     return result
 
 
@@ -244,7 +187,7 @@ def _choose(
     folder: Location | None,
     reviewed: Reviewed,
 ) -> Choice:
-    """Compares cures by the training, and by heads on the features without one."""
+    """Compares cures by the training, and by heads on the features without one; people's decisions stand above it."""
     labels, fold_of = evidence.labels, evidence.folds
     if labels is None or fold_of is None or evidence.predictions is None:
         raise SettingError("the choice needs labels, and predictions that have not seen their sample")
@@ -255,18 +198,30 @@ def _choose(
     true = reviewed.targets(posterior.true_class_probabilities(everything), labels)
     doubts = LabelDoubts(labels, 1 - true[everything, labels], true, pruned)
     if timed is None:
-        return choose_by_heads(np.asarray(features), doubts, fold_of, accepts=accepts, seed=seed)
-    place, names = _inside(folder, "choice"), evidence.class_names
-    training = CuredTraining(
-        timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=names, output=place
-    )
-    return choose_by_training(training, doubts, fold_of, accepts=accepts, trainings=trainings, unchanged=unchanged)
+        choice = choose_by_heads(np.asarray(features), doubts, fold_of, accepts=accepts, seed=seed)
+    else:
+        training = CuredTraining(
+            timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=evidence.class_names,
+            output=_inside(folder, "choice"),
+        )  # fmt: skip
+        choice = choose_by_training(
+            training, doubts, fold_of, accepts=accepts, trainings=trainings, unchanged=unchanged
+        )
+    return replace(choice, cure=reviewed.over(choice.cure))
 
 
-def _evidence_of(features: Any, samples: Samples, *, task: str | Task, **options: Any) -> Evidence:
-    labels = given_labels(get_task(task), samples)
-    known = evidence_of_arrays(labels, features=features, class_names=samples.class_names)
-    return evidence_of_features(known, **options)
+def _evidence(
+    timed: TimedTraining | None, samples: Samples, features: Any, predict: Predict | None, folder: Location | None,
+    *, class_names: Sequence[str] | None, task: str | Task, **options: Any,
+) -> Evidence:  # fmt: skip
+    """Predictions that have not seen their sample: of the training, or of heads on features where there is none."""
+    if timed is not None:
+        evidence = cross_fit(timed, samples.source, predict=predict, output=folder, task=task, **options)
+    else:
+        labels = given_labels(get_task(task), samples)
+        known = evidence_of_arrays(labels, features=features, class_names=samples.class_names)
+        evidence = evidence_of_features(known, **options)
+    return evidence if class_names is None else evidence.with_(class_names=list(class_names))
 
 
 def _audit(evidence: Evidence, train_set: Any, folder: Location | None, seed: int, show_progress: bool) -> Audit:
@@ -294,58 +249,11 @@ def _same_predictions(finished: Audit, evidence: Evidence) -> bool:
     )
 
 
-def _notices_before(
-    train_fn: TrainFunction | None, samples: Samples, test_set: Any, features: Any, show_progress: bool
-) -> list[str]:
-    """What can be said before anything is trained.
-
-    Raises:
-        DataError: The whole test set stands in the training set.
-    """
-    notices = []
-    if features is None and not takes(train_fn, "after_epoch"):
-        notices.append(
-            "train_fn does not take after_epoch, so only its last epoch is read: a training that calls after_epoch(model) "
-            "after each epoch tells more of wrong labels."
-        )
-    try:
-        tested = None if test_set is None else Samples(test_set)
-    except DataError:  # a test set of the user's own kind, which only the metric reads
-        tested = None
-    if tested is not None:
-        shared = overlap(samples, tested)
-        if len(shared) == len(tested):
-            raise DataError(
-                f"all {len(tested)} samples of the test set also stand in the training set, so the proof would "
-                "measure what was memorised: give a test set that training has not seen"
-            )
-        if len(shared):
-            notices.append(
-                f"{len(shared)} of {len(tested)} samples of the test set also stand in the training set (test positions "
-                f"{', '.join(map(str, shared[:10]))}): the proof favours what memorises them; remove them from one set."
-            )
-        almost = np.setdiff1d(leak_between(samples, tested, show_progress=show_progress).of_test, shared)
-        if len(almost):
-            notices.append(
-                f"{len(almost)} of {len(tested)} samples of the test set are almost the same as others of the training set "
-                f"(test positions {', '.join(map(str, almost[:10]))}): the proof favours what memorises them; look at them."
-            )
+def _warn(notices: list[str]) -> list[str]:
+    """Logs them as warnings; the same notices."""
     for notice in notices:
         logger.warning(notice)
     return notices
-
-
-def _notices_of(proof: Verification) -> list[str]:
-    """Whether the trainings of different seeds are all the same one."""
-    values = {trial.value for trial in proof.trials if trial.arm == proof.arms[0]}
-    if len(values) > 1 or len({trial.seed for trial in proof.trials}) < 2:
-        return []
-    notice = (
-        "train_fn gives the same metric for every seed, so it ignores its seed: the intervals over seeds say nothing. Let "
-        "the seed decide initial weights and the order of samples."
-    )
-    logger.warning(notice)
-    return [notice]
 
 
 def _plan_in_words(trainings: int, folds: int, seeds: int, of_features: bool, *, by_heads: bool, tested: bool) -> str:
@@ -358,23 +266,24 @@ def _plan_in_words(trainings: int, folds: int, seeds: int, of_features: bool, *,
     return f"{first}; 1 for the final model; {proof if tested else 'no proof without a test set'}."
 
 
-def _planned(trainings: int, seeds: int, *, tested: bool) -> dict[str, int]:
-    """Most trainings of each stage."""
-    return {"evidence, choice and final model": 1 + trainings, "proof": 5 * seeds if tested else 0}
+def _timed(
+    train_fn: TrainFunction | None, trainings: int, seeds: int, tell: Callable[[str], None]
+) -> TimedTraining | None:
+    """The training, which says after its first call what all that are planned will take."""
+    if train_fn is None:
+        return None
+    return TimedTraining(train_fn, tell, {"evidence, choice and final model": 1 + trainings, "proof": 5 * seeds})
+
+
+def _proof(
+    timed: TimedTraining | None, train_set: Any, audited: Audit, test_set: Any, metric: Metric, cure: Cure,
+    output: Location | None, **options: Any,
+) -> Verification | None:  # fmt: skip
+    """Retrains with the cure and its controls, where something is changed and there is a test set."""
+    if timed is None or test_set is None or cure.how == "none":
+        return None
+    return verify(timed, train_set, audited, test_set, metric, arms={cure.name: cure}, output=output, **options)
 
 
 def _inside(folder: Location | None, name: str) -> Location | None:
     return None if folder is None else folder / name
-
-
-def _write(result: Improvement, folder: Location | None) -> None:
-    """Writes ``result.json``, the cure and the page."""
-    if folder is None:
-        return
-    with new_file(folder / "result.json", replaces=always) as aside:
-        aside.write_text(to_json(result.to_dict()), encoding="utf-8")
-    cure = result.choice.cure
-    arrays = {"labels": cure.labels, "targets": cure.targets, "weights": cure.weights}
-    with new_file(folder / "cure.npz", replaces=always) as aside:
-        np.savez(aside, kept=cure.kept, **{name: array for name, array in arrays.items() if array is not None})  # type: ignore[arg-type]  # array names, none of them an option of savez
-    write_improvement(result.audit, result.choice, folder / "report.html", proof=result.proof, notices=result.notices)

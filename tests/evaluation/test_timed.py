@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gradsift.cleaning.corrected import accepted
-from gradsift.errors import SettingError
 from gradsift.evaluation.timed import TimedTraining
-from gradsift.evidence.cross_fit import fingerprint_folds, takes
+from gradsift.evidence import takes
+from gradsift.evidence.cross_fit import fingerprint_folds
 
 
 class Training:
@@ -51,8 +51,3 @@ def test_the_first_training_is_timed_and_the_plan_is_priced_once():
     assert len(told) == 1
     assert "choice at most" in told[0]
     assert "proof" not in told[0]
-
-
-def test_a_training_without_a_model_is_refused():
-    with pytest.raises(SettingError, match="returned None"):
-        TimedTraining(lambda dataset, *, seed: None, lambda _words: None, {})("data", seed=0)

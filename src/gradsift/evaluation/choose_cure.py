@@ -17,8 +17,7 @@ from gradsift.evaluation.candidates import LabelDoubts, cures_by_count, cures_on
 from gradsift.evaluation.choice import Choice, choose
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
-from gradsift.evidence import TrainFunction, assign_folds
-from gradsift.evidence.cross_fit import Predict
+from gradsift.evidence import Predict, TrainFunction, assign_folds
 from gradsift.locations import Location
 from gradsift.progress import progress
 from gradsift.table import AuditedRun, evidence_of

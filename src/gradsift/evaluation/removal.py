@@ -12,7 +12,7 @@ from gradsift.data import Samples
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.statistics import Estimate, estimate
 from gradsift.evaluation.trainings import Metric
-from gradsift.evidence import TrainFunction
+from gradsift.evidence import TrainFunction, UserTraining
 from gradsift.progress import progress
 
 
@@ -89,16 +89,18 @@ def removal_curve(
     if seeds < 1:
         raise SettingError(f"removal_curve needs at least one seed; given {seeds}")
     size, order = len(samples), np.argsort(-np.asarray(scores), kind="stable")
-    by_score, at_random = np.zeros((2, len(shares) + 1, seeds))
+    (by_score, at_random), training = np.zeros((2, len(shares) + 1, seeds)), UserTraining(train_fn)
     with progress("retraining", (2 * len(shares) + 1) * seeds, unit="trainings", show=show_progress) as bar:
         for seed in range(seeds):
-            by_score[0, seed] = at_random[0, seed] = metric(train_fn(train_set, seed=seed), test_set)
+            model = training.model(train_set, f"on all samples with seed={seed}", seed=seed)
+            by_score[0, seed] = at_random[0, seed] = metric(model, test_set)
             bar.advance()
             shuffled = np.random.default_rng([seed, 50]).permutation(size)
             for place, share in enumerate(shares, start=1):
                 count = max(1, round(share * size))
                 for into, removed in ((by_score, order[:count]), (at_random, shuffled[:count])):
                     kept = np.setdiff1d(np.arange(size), removed)
-                    into[place, seed] = metric(train_fn(samples.keep(kept), seed=seed), test_set)
+                    model = training.model(samples.keep(kept), f"without {count} samples, with seed={seed}", seed=seed)
+                    into[place, seed] = metric(model, test_set)
                     bar.advance()
     return RemovalCurve((0.0, *map(float, shares)), by_score, at_random)

@@ -13,7 +13,7 @@ from torch import nn
 from gradsift.data import Samples
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.statistics import Estimate, estimate
-from gradsift.evidence import TrainFunction
+from gradsift.evidence import TrainFunction, UserTraining
 from gradsift.progress import progress
 
 Value = Callable[[nn.Module], Any]
@@ -54,13 +54,18 @@ def leave_one_out(
     chosen = np.arange(len(samples)) if positions is None else np.asarray(positions)
     if chosen.size and (chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= len(samples)):
         raise SettingError(f"positions are whole numbers from 0 to {len(samples) - 1}; given {chosen[:10].tolist()}")
-    whole = [np.asarray(value(train_fn(train_set, seed=seed)), dtype=np.float64) for seed in range(seeds)]
+    training = UserTraining(train_fn)
+    whole = [
+        np.asarray(value(training.model(train_set, f"on all samples with seed={seed}", seed=seed)), dtype=np.float64)
+        for seed in range(seeds)
+    ]
     found = np.zeros((len(chosen), *whole[0].shape))
     with progress("leaving out", len(chosen) * seeds, unit="trainings", show=show_progress) as bar:
         for row, position in enumerate(chosen.tolist()):
             rest = samples.keep(np.delete(np.arange(len(samples)), position))
             for seed in range(seeds):
-                found[row] += (np.asarray(value(train_fn(rest, seed=seed))) - whole[seed]) / seeds
+                model = training.model(rest, f"without the sample at position {position}, with seed={seed}", seed=seed)
+                found[row] += (np.asarray(value(model)) - whole[seed]) / seeds
                 bar.advance()
     return found
 
@@ -108,14 +113,14 @@ def retrain_subsets(
     if not 0 < share < 1 or subsets < 3:
         raise SettingError(f"share lies between 0 and 1 and subsets is at least 3; given {share} and {subsets}")
     samples, generator = Samples(train_set), np.random.default_rng([seed, 40])
-    size = len(samples)
+    size, training = len(samples), UserTraining(train_fn)
     kept, values = np.zeros((subsets, size), dtype=bool), []
     with progress("retraining on subsets", subsets, unit="trainings", show=show_progress) as bar:
         for row in range(subsets):
             chosen = np.sort(generator.choice(size, max(1, round(share * size)), replace=False))
             kept[row, chosen] = True
-            found = value(train_fn(samples.keep(chosen), seed=1000 * seed + row))
-            values.append(np.atleast_1d(np.asarray(found, dtype=np.float64)))
+            model = training.model(samples.keep(chosen), f"on random subset {row}", seed=1000 * seed + row)
+            values.append(np.atleast_1d(np.asarray(value(model), dtype=np.float64)))
             bar.advance()
     return SubsetRetraining(kept, np.stack(values))
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gradsift.errors import SettingError
 from gradsift.evidence import TrainFunction
 
 
@@ -36,14 +35,9 @@ class TimedTraining:
 
         Returns:
             The model.
-
-        Raises:
-            SettingError: The training function returned nothing.
         """
         started = time.perf_counter()
         model = self._train_fn(dataset, **options)
-        if model is None:
-            raise SettingError("train_fn returned None, it must return the trained model")
         if not self._told:
             self._told = True
             seconds = time.perf_counter() - started

@@ -16,8 +16,7 @@ from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError, SettingError
 from gradsift.evaluation.arms import DISTILLED, Arm
 from gradsift.evaluation.verification import FORMER_NAMES, Trial
-from gradsift.evidence import TrainFunction
-from gradsift.evidence.cross_fit import Predict
+from gradsift.evidence import Predict, TrainFunction, UserTraining
 from gradsift.table import AuditedRun
 
 
@@ -65,7 +64,7 @@ class Trainings:
     """
 
     def __init__(self, recipe: Recipe, class_names: Sequence[str] | None) -> None:
-        self._recipe, self._class_names = recipe, class_names
+        self._recipe, self._class_names, self._training = recipe, class_names, UserTraining(recipe.train_fn)
         self._unchanged: tuple[int, Any] | None = None  # the latest seed and its model of no change
 
     def refuse_unaccepted(self, arms: Sequence[Arm]) -> None:
@@ -106,13 +105,7 @@ class Trainings:
         return Trial(arm.name, seed, value, seconds, removed, len(cure.changed) - removed)
 
     def _trained(self, cure: Cure, seed: int, arm: str) -> Any:
-        try:
-            model = self._recipe.train_fn(self._cured(cure), seed=seed)
-        except Exception as error:
-            error.add_note(f"raised by train_fn, in the arm {arm!r} with seed={seed}")
-            raise
-        if model is None:
-            raise SettingError("train_fn returned None, it must return the trained model")
+        model = self._training.model(self._cured(cure), f"in the arm {arm!r} with seed={seed}", seed=seed)
         if cure.how == "none":
             self._unchanged = seed, model
         return model

@@ -12,8 +12,7 @@ from gradsift.evaluation.arms import Asked, plan_arms
 from gradsift.evaluation.trainings import Metric, Recipe, Trainings, TrialKeys
 from gradsift.evaluation.trial_file import TrialFile
 from gradsift.evaluation.verification import FORMER_NAMES, Trial, Verification
-from gradsift.evidence import TrainFunction
-from gradsift.evidence.cross_fit import Predict
+from gradsift.evidence import Predict, TrainFunction
 from gradsift.evidence.predictions import predicted_probabilities
 from gradsift.locations import Location
 from gradsift.progress import progress

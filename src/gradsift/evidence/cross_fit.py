@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import logging
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from gradsift.evidence.calibration import choose_window, tempered
 from gradsift.evidence.folds import assign_folds
 from gradsift.evidence.hub import Evidence
 from gradsift.evidence.predictions import given_labels, predicted_probabilities
+from gradsift.evidence.training import Predict, TrainFunction, UserTraining, takes
 from gradsift.locations import Location, as_location, local_copy
 from gradsift.progress import progress
 from gradsift.tasks import Task, get_task
@@ -26,25 +25,6 @@ logger = logging.getLogger(__name__)
 
 COMPARED = 64
 """Samples on which the models of two folds are compared, to notice a training that does not read its data."""
-
-Predict = Callable[[Any, Any], Any]
-"""``predict(model, dataset) -> probabilities``, shape (n, K)."""
-
-
-class TrainFunction(Protocol):
-    """The user's own training, which cross-fitting and verification call."""
-
-    def __call__(self, dataset: Any, /, *, seed: int) -> Any:
-        """Trains from scratch.
-
-        Args:
-            dataset: The same kind of data set as the whole one, without the samples that are held out.
-            seed: Seeds initialisation and shuffling.
-
-        Returns:
-            The model of the last epoch: a torch module, an estimator, or whatever the metric reads.
-        """
-        ...
 
 
 def cross_fit(
@@ -143,7 +123,7 @@ class Fold:
     def __init__(
         self, train_fn: TrainFunction, samples: Samples, predict: Predict, seed: int, *, last_epoch: bool = False
     ) -> None:
-        self._train_fn, self._samples, self._predict, self._seed = train_fn, samples, predict, seed
+        self._training, self._samples, self._predict, self._seed = UserTraining(train_fn), samples, predict, seed
         self._by_epoch, self._last_epoch = takes(train_fn, "after_epoch"), last_epoch
 
     def train(self, kept: Any, held_out: np.ndarray, compared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,12 +144,11 @@ class Fold:
             epochs.append(self._probabilities(model, unseen, len(held_out)))
 
         after_epoch = (lambda model: None) if self._last_epoch else predict
-        try:
-            model = self._train_fn(kept, seed=self._seed, **({"after_epoch": after_epoch} if self._by_epoch else {}))
-        except Exception as error:
-            left_out = f"{len(held_out)} of {len(self._samples)} samples"
-            error.add_note(f"raised by train_fn in cross-fitting, on the data set without {left_out}")
-            raise
+        left_out = f"{len(held_out)} of {len(self._samples)} samples"
+        model = self._training.model(
+            kept, f"in cross-fitting, on the data set without {left_out}",
+            seed=self._seed, **({"after_epoch": after_epoch} if self._by_epoch else {}),
+        )  # fmt: skip
         if not epochs:
             predict(model)
         common = (
@@ -242,23 +221,6 @@ class FinishedFolds:
 
     def _path(self, fold: int) -> Location | None:
         return None if self._folder is None else self._folder / f"fold-{fold:02d}.npz"
-
-
-def takes(function: Any, name: str) -> bool:
-    """Whether a function takes an argument of a name.
-
-    Args:
-        function: The function, or any object that is called.
-        name: The argument.
-
-    Returns:
-        True where its signature names it, or takes any keyword.
-    """
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # a builtin
-        return False
-    return name in parameters or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
 
 
 def fingerprint_folds(train_fn: Any, data: str, fold_of: np.ndarray, seed: int) -> str:

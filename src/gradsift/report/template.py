@@ -22,11 +22,19 @@ def fill(name: str, content: Mapping[str, Any], package: str = "gradsift.report"
     Returns:
         HTML or SVG.
     """
-    return _environment(package).get_template(name).render(content)
+    return environment(package).get_template(name).render(content)
 
 
 @cache
-def _environment(package: str) -> Environment:
+def environment(package: str) -> Environment:
+    """The templates of a package, each compiled once.
+
+    Args:
+        package: The package in whose folder ``templates`` they lie.
+
+    Returns:
+        Jinja's environment.
+    """
     return Environment(
         loader=PackageLoader(package),
         autoescape=True,

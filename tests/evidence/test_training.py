@@ -1,0 +1,45 @@
+"""What is said of the model that the user's training gives."""
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from gradsift.errors import SettingError
+from gradsift.evidence import UserTraining
+
+
+def trained_in(dtype):
+    def train(dataset, *, seed):
+        return nn.Linear(len(dataset), 1).to(dtype)
+
+    return UserTraining(train)
+
+
+def test_a_training_without_a_model_is_refused():
+    with pytest.raises(SettingError, match="returned None"):
+        UserTraining(lambda dataset, *, seed: None).model("data", "in a test", seed=0)
+
+
+def test_an_error_of_the_training_says_in_which_step_it_came():
+    with pytest.raises(ZeroDivisionError) as raised:
+        UserTraining(lambda dataset, *, seed: 1 / 0).model("data", "in the arm 'drop' with seed=3", seed=3)
+    assert raised.value.__notes__ == ["raised by train_fn, in the arm 'drop' with seed=3"]
+
+
+@pytest.mark.parametrize(("dtype", "name"), [(torch.float16, "float16"), (torch.bfloat16, "bfloat16")])
+def test_half_precision_on_the_cpu_is_said_once(dtype, name, caplog):
+    training = trained_in(dtype)
+    for seed in range(2):
+        assert training.model("data", "in a test", seed=seed).weight.dtype is dtype
+    (record,) = caplog.records
+    assert f"a model in {name} on the CPU" in record.getMessage()
+    assert "from_pretrained(...).float()" in record.getMessage()
+
+
+@pytest.mark.parametrize("train", [lambda dataset, *, seed: nn.Linear(4, 1), lambda dataset, *, seed: "an estimator"])
+def test_nothing_is_said_of_other_models(train, caplog):
+    caplog.set_level(logging.WARNING)
+    UserTraining(train).model("data", "in a test", seed=0)
+    assert not caplog.records
