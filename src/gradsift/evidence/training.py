@@ -65,13 +65,11 @@ class UserTraining:
             raise
         if model is None:
             raise SettingError("train_fn returned None, it must return the trained model")
-        half = _half_on_cpu(model)
-        if half is not None and not self._told:
+        if not self._told and _is_float16_on_cpu(model):
             self._told = True
             logger.warning(
-                "train_fn gave a model in %s on the CPU, where it trains many times slower than in float32. "
-                "Train it in float32, such as from_pretrained(...).float()",
-                half,
+                "train_fn gave a model in float16 on the CPU, where it trains several times slower than in float32 and "
+                "rounding swallows small steps. Train it in float32, such as from_pretrained(...).float()"
             )
         return model
 
@@ -95,13 +93,8 @@ def takes(function: Any, name: str) -> bool:
     )
 
 
-def _half_on_cpu(model: Any) -> str | None:
-    """The half precision of parameters on the CPU; checkpoints are often stored, and then loaded, in it."""
-    if not isinstance(model, nn.Module):
-        return None
-    halves = {
-        str(parameter.dtype).removeprefix("torch.")
-        for parameter in model.parameters()
-        if parameter.device.type == "cpu" and parameter.dtype in (torch.float16, torch.bfloat16)
-    }
-    return min(halves, default=None)
+def _is_float16_on_cpu(model: Any) -> bool:
+    """Whether parameters on the CPU are in float16; checkpoints are often stored, and then loaded, in it."""
+    return isinstance(model, nn.Module) and any(
+        parameter.dtype == torch.float16 and parameter.device.type == "cpu" for parameter in model.parameters()
+    )
