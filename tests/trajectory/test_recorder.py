@@ -150,7 +150,7 @@ def test_passes_that_wait_for_their_statistics_are_the_same_in_any_number(blobs,
     inputs, given, _ = blobs
     found = []
     for limit in (1, 300, 2**22):  # numbers of logits: each batch alone, some, a whole epoch
-        monkeypatch.setattr("gradsift.trajectory.own_passes.MOST_DEFERRED", limit)
+        monkeypatch.setattr("gradsift.trajectory.deferred.MOST_DEFERRED", limit)
         model = network()
         recorder = gradsift.Recorder(model, (inputs, given), passes="train", show_progress=False)
         train(model, gradsift.indexed((inputs, given)), recorder, epochs=2)

@@ -36,7 +36,7 @@ class Checkpoint:
             statistics: Statistic to values, shape (n,).
             step: Optimizer step at which they were taken, or that of each value.
         """
-        _, first = np.unique(positions, return_index=True)  # a sample that pads a batch stands in it twice
+        first = first_places(positions, self.size)
         steps = self._column(STEP)
         places = first[np.isnan(steps[positions[first]])]
         for name, values in statistics.items():
@@ -79,6 +79,22 @@ class Checkpoint:
 
     def _column(self, name: str) -> np.ndarray:
         return self.columns.setdefault(name, np.full(self.size, np.nan, dtype=np.float32))
+
+
+def first_places(positions: np.ndarray, size: int) -> np.ndarray:
+    """Where each sample stands for the first time, as one that pads a batch stands in it twice.
+
+    Args:
+        positions: Position of each row, shape (m,).
+        size: Number of samples n, above every position.
+
+    Returns:
+        Rows of ``positions``, each sample once, rising.
+    """
+    rows = np.arange(len(positions))
+    place = np.empty(size, dtype=rows.dtype)  # only the places of the positions are written and read
+    place[positions[::-1]] = rows[::-1]  # of several rows of a sample the one written last stays
+    return np.flatnonzero(place[positions] == rows)
 
 
 def checked(values: Tensor, size: int) -> np.ndarray:

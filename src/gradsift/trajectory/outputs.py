@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +11,7 @@ from torch import Tensor
 from gradsift.data.batch import Batch
 from gradsift.gradients.forms import at_least_float32
 from gradsift.gradients.model_state import reducing
-from gradsift.tasks import NO_TARGET, Classification, LabelledTask, Task, TokenLoss, sample_losses
-from gradsift.trajectory.predictions import predicted
+from gradsift.tasks import NO_TARGET, LabelledTask, Task, TokenLoss, sample_losses
 
 PIECE = 2**18
 """Logits that are looked at together: few enough to stay in a processor's cache."""
@@ -60,48 +59,6 @@ def of_outputs(task: Task, outputs: Tensor, losses: Tensor, residual: Tensor, ba
         others = outputs.scatter(1, labels, -torch.inf).amax(dim=1)
         statistics["margin"] = outputs.gather(1, labels)[:, 0] - others
     return statistics
-
-
-def deferred(task: Classification, outputs: Tensor, features: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """What :func:`deferred_statistics` needs of a classifier's training pass, for many passes at once.
-
-    A step of a small model takes a millisecond, and would feel them.
-
-    Args:
-        task: The task.
-        outputs: Logits, shape (n, K), detached.
-        features: Inputs of the last linear layer, whose weight is all that is recorded, shape (n, D), detached.
-        batch: The batch.
-
-    Returns:
-        ``outputs``, ``labels`` and ``features``.
-    """
-    return {  # copies, as training may change both in place
-        "outputs": outputs.clone(),
-        "labels": task.labels(batch).to(outputs.device),
-        "features": features.clone(),
-    }
-
-
-def deferred_statistics(task: Task, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Statistics from what :func:`deferred` has kept of one or several passes.
-
-    Args:
-        task: The task.
-        kept: What was kept, row by row.
-
-    Returns:
-        The statistics of :func:`of_outputs`, ``l1`` and ``l2`` of the last layer's weight, each of shape (n,), and
-        ``predictions``, shape (n, K), in half precision.
-    """
-    outputs, batch = kept["outputs"], (kept["outputs"], kept["labels"])
-    losses, residual = own_residual(task, outputs, batch)
-    statistics = of_outputs(task, outputs, losses, residual, batch)
-    features = at_least_float32(kept["features"])
-    statistics["l1"] = statistics["residual_l1"] * features.abs().sum(dim=1)
-    statistics["l2"] = statistics["residual_l2"] * torch.linalg.vector_norm(features, dim=1)
-    probabilities = predicted(task, outputs)
-    return statistics if probabilities is None else statistics | {"predictions": probabilities.half()}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from gradsift.data import Samples
@@ -16,12 +15,9 @@ from gradsift.gradients import Layers
 from gradsift.gradients.model_state import in_eval_mode
 from gradsift.gradients.selection import select_parameters
 from gradsift.tasks import Task, task_for
+from gradsift.trajectory.deferred import DeferredPasses
 from gradsift.trajectory.indexed import POSITIONS, split_positions
-from gradsift.trajectory.outputs import deferred_statistics
 from gradsift.trajectory.passes import TrainingPass
-
-MOST_DEFERRED = 2**22
-"""Logits and features of training passes that wait for their statistics, at most."""
 
 Pending = list[tuple[np.ndarray, dict[str, Tensor]]]
 """The step of each row, shape (m,), and statistics with ``positions``, each of shape (m, ...)."""
@@ -36,7 +32,7 @@ class OwnPasses:
         model: The model that is called on batches.
         samples: The training set.
         guard: Runs what may fail without ending the training.
-        before: Called before a pass is read, to :meth:`take` the last one.
+        before: Called to :meth:`take` the passes so far.
     """
 
     def __init__(
@@ -49,7 +45,7 @@ class OwnPasses:
         self._model, self._samples, self._guard, self._before = model, samples, guard, before
         self._pass: TrainingPass | None = None
         self._batch: tuple[Batch, Tensor] | None = None
-        self._deferred: list[tuple[int, dict[str, Tensor]]] = []
+        self._deferred: DeferredPasses | None = None
         self._handles: list[Any] = []
         self._taking_out = model.register_forward_pre_hook(self._take_positions, with_kwargs=True)
 
@@ -66,8 +62,8 @@ class OwnPasses:
         with in_eval_mode(self._model):
             task = task_for(task, self._model, self._samples.in_any_order)
             parameters = select_parameters(self._model, task, layers, self._samples.batch([0]))
-        self._task = task
-        self._pass = TrainingPass(self._model, task, parameters, self._guard)
+        self._deferred = DeferredPasses(task)
+        self._pass = TrainingPass(self._model, task, parameters, self._guard, self._deferred)
         self._handles = [
             *(layer.register_forward_hook(self._layer_called) for layer in self._pass.layers),
             self._model.register_forward_hook(self._model_called),
@@ -91,12 +87,12 @@ class OwnPasses:
             pending: Takes them.
         """
         statistics = self._pass.finish() if self._pass is not None else {}
-        if "outputs" in statistics:
-            self._deferred.append((step, statistics))
-            if len(self._deferred) * (statistics["outputs"].numel() + statistics["features"].numel()) > MOST_DEFERRED:
-                self.compute_deferred(pending)
-        elif statistics:
+        if statistics:
             pending.append((np.full(len(statistics["positions"]), step), statistics))
+        if self._deferred is not None:
+            self._deferred.stamp(step)
+            if self._deferred.full:
+                self.compute_deferred(pending)
 
     def compute_deferred(self, pending: Pending) -> None:
         """Statistics of deferred passes, all at once.
@@ -104,12 +100,9 @@ class OwnPasses:
         Args:
             pending: Takes them.
         """
-        deferred, self._deferred = self._deferred, []
-        if deferred:
-            kept = {name: torch.cat([values[name] for _, values in deferred]) for name in deferred[0][1]}
-            positions = kept.pop("positions")
-            steps = np.repeat([step for step, _ in deferred], [len(values["labels"]) for _, values in deferred])
-            pending.append((steps, {"positions": positions} | deferred_statistics(self._task, kept)))
+        computed = self._deferred.statistics() if self._deferred is not None else None
+        if computed is not None:
+            pending.append(computed)
 
     def stop(self) -> None:
         """Takes the hooks off that read passes."""
@@ -132,9 +125,8 @@ class OwnPasses:
         return arguments, rest
 
     def _layer_called(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        own = self._pass
-        if own is not None and self._batch is not None and self._model.training:
-            self._guard(lambda: own.layer_called(module, inputs, output))
+        if self._batch is not None and self._pass is not None and self._model.training:
+            self._pass.layer_called(module, inputs, output)
 
     def _model_called(self, _model: nn.Module, _arguments: Any, returned: Any) -> None:
         if self._batch is not None and self._model.training:
@@ -142,9 +134,13 @@ class OwnPasses:
 
     def _read(self, returned: Any) -> None:
         expected, self._batch = self._batch, None
-        if self._pass is None or expected is None:
+        if self._pass is None or self._deferred is None or expected is None:
             return
         batch, positions = expected
+        if self._pass.defer(returned, batch, positions):
+            if self._deferred.full:
+                self._before()
+            return
         self._before()
         try:
             self._pass.model_called(returned, batch, positions)

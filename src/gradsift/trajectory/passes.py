@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradsift.data.batch import Batch, to_model
+from gradsift.data.batch import Batch, labels_of, to_model
+from gradsift.errors import DataError
 from gradsift.gradients.closed_form import outer_product
 from gradsift.gradients.forms import at_least_float32
 from gradsift.gradients.uses import LayerUses, owners
 from gradsift.tasks import Classification, Task
-from gradsift.trajectory.outputs import OutputStatistics, deferred, training_statistics
+from gradsift.trajectory.deferred import DeferredPasses
+from gradsift.trajectory.outputs import OutputStatistics, training_statistics
 from gradsift.trajectory.predictions import predicted
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class TrainingPass:
         task: The task.
         parameters: Full name to parameter: whose gradients.
         guard: Runs what happens inside of training's backward pass, so that an error there does not end it.
+        deferred: Takes the passes whose statistics wait.
     """
 
     def __init__(
@@ -42,16 +45,18 @@ class TrainingPass:
         task: Task,
         parameters: Mapping[str, nn.Parameter],
         guard: Callable[[Callable[[], None]], None],
+        deferred: DeferredPasses,
     ) -> None:
-        self._model, self._task, self._guard = model, task, guard
+        self._model, self._task, self._guard, self._deferred = model, task, guard, deferred
         self._owners = owners(model, parameters)
         owned = {name for pairs in self._owners.values() for _, name in pairs}
         self._wanted = set(parameters)
         self._sole = self._sole_weight()
+        self._may_defer = self._sole is not None and type(task) is Classification
         self._unseen: str | None = None
         if self._wanted - owned:
             self._give_up(f"no layer rule serves {', '.join(sorted(self._wanted - owned)[:3])}")
-        self._calls: list[tuple[nn.Module, Tensor, Tensor]] = []
+        self._calls: list[tuple[nn.Module, tuple[Any, ...], Any]] = []
         self._squares: list[Tensor] = []
         self._uses = LayerUses(self._owners)
         self._uses.take = lambda _name, form: self._squares.append(form.l2_squared())
@@ -71,8 +76,34 @@ class TrainingPass:
             inputs: Its input.
             output: Its output.
         """
-        if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
-            self._calls.append((module, inputs[0].detach(), output))
+        self._calls.append((module, inputs, output))
+
+    def defer(self, returned: Any, batch: Batch, positions: Tensor) -> bool:
+        """Puts a pass off, where the last layer's own output is what a classifier returned.
+
+        Args:
+            returned: What the model returned.
+            batch: The batch, with labels.
+            positions: Position of each sample.
+
+        Returns:
+            Whether that was all; otherwise :meth:`model_called` looks closer.
+        """
+        if not self._may_defer or len(self._calls) != 1:
+            return False
+        _, inputs, output = self._calls[0]
+        logits = returned if isinstance(returned, Tensor) else getattr(returned, "logits", None)
+        if logits is not output or not inputs or output.ndim != 2 or self._task.outputs_are != "logits":
+            return False
+        try:
+            labels = labels_of(batch)
+        except DataError:
+            return False
+        if not isinstance(labels, Tensor) or labels.dtype is not torch.int64 or labels.ndim != 1:
+            return False
+        self._calls.clear()
+        self._deferred.keep(positions, labels, output, inputs[0])
+        return True
 
     def model_called(self, returned: Any, batch: Batch, positions: Tensor) -> None:
         """Forward hook of the model: statistics of the output, and hooks for what the backward pass will bring.
@@ -83,13 +114,13 @@ class TrainingPass:
             positions: Position of each sample.
         """
         outputs = self._outputs(returned, batch)
-        calls, self._calls = self._calls, []
+        calls = self._calls_of_tensors()
         last = calls[-1] if calls else None
         squashed = getattr(self._task, "outputs_are", "logits") == "probabilities"
         alone = len(calls) == 1 and last is not None and last[0] is self._sole
         alone = alone and last is not None and _is(last[2], outputs, squashed)
         if alone and last is not None and type(self._task) is Classification:
-            self._statistics = {"positions": positions} | deferred(self._task, outputs.detach(), last[1], batch)
+            self._deferred.keep(positions, self._task.labels(batch), outputs, last[1])
             return
         batch = to_model(batch, self._model)
         shown = training_statistics(self._task, outputs.detach(), batch)
@@ -120,6 +151,15 @@ class TrainingPass:
             output.register_hook(
                 lambda gradient, m=module, s=source: self._guard(lambda: self._uses.add_layer(m, s, gradient.detach()))
             )
+
+    def _calls_of_tensors(self) -> list[tuple[nn.Module, Tensor, Tensor]]:
+        """The calls of the pass, each with the layer's input and output."""
+        calls, self._calls = self._calls, []
+        return [
+            (module, inputs[0].detach(), output)
+            for module, inputs, output in calls
+            if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)
+        ]
 
     def _outputs(self, returned: Any, batch: Batch) -> Tensor:
         """What the task reads of what the model has returned; a classifier's logits at no cost that a step would feel."""
@@ -164,12 +204,9 @@ class TrainingPass:
         """What the pass has shown, once its backward pass is over.
 
         Returns:
-            ``positions`` and statistics, each of shape (n,), or what
-            :func:`~gradsift.trajectory.outputs.deferred_statistics` makes them of; empty where there was no pass.
+            ``positions`` and statistics, each of shape (n,); empty where there was no pass, or it was deferred.
         """
         statistics, self._statistics = self._statistics, {}
-        if "outputs" in statistics:  # which needs nothing of the backward pass
-            return statistics
         if statistics and self._squares and self._weight is not None:
             statistics["l2"] = torch.stack(self._squares).double().sum(dim=0).sqrt() / self._weight
         self._squares, self._weight = [], None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradsift.tasks import LabelledTask, Task
-from gradsift.trajectory.checkpoints import checked
+from gradsift.trajectory.checkpoints import checked, first_places
 
 
 class MeanPredictions:
@@ -31,7 +31,7 @@ class MeanPredictions:
             positions: Position of each row; one that stands in the batch twice, as padding, counts once.
             probabilities: Shape (m, K).
         """
-        _, first = np.unique(positions, return_index=True)
+        first = first_places(positions, len(self._counts))
         rows = probabilities.detach().float().cpu().numpy()[first]
         if self._sums is None:
             self._sums = np.zeros((len(self._counts), rows.shape[1]), dtype=np.float32)
