@@ -97,7 +97,7 @@ def test_a_callback_that_fails_never_ends_the_training(tmp_path, monkeypatch, ca
     def broken(*_arguments, **_keywords):
         raise RuntimeError("something broke")
 
-    monkeypatch.setattr("gradsift.trajectory.outputs.own_residual", broken)
+    monkeypatch.setattr("gradsift.trajectory.deferred.own_residual", broken)
     with caplog.at_level(logging.ERROR):
         trainer = run(tmp_path, model, train_set, recorder)
     assert trainer.state.global_step == 12

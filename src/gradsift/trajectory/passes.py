@@ -52,7 +52,7 @@ class TrainingPass:
         owned = {name for pairs in self._owners.values() for _, name in pairs}
         self._wanted = set(parameters)
         self._sole = self._sole_weight()
-        self._may_defer = self._sole is not None and type(task) is Classification
+        self._classification = task if self._sole is not None and type(task) is Classification else None
         self._unseen: str | None = None
         if self._wanted - owned:
             self._give_up(f"no layer rule serves {', '.join(sorted(self._wanted - owned)[:3])}")
@@ -89,11 +89,12 @@ class TrainingPass:
         Returns:
             Whether that was all; otherwise :meth:`model_called` looks closer.
         """
-        if not self._may_defer or len(self._calls) != 1:
+        task = self._classification
+        if task is None or task.outputs_are != "logits" or len(self._calls) != 1:
             return False
         _, inputs, output = self._calls[0]
         logits = returned if isinstance(returned, Tensor) else getattr(returned, "logits", None)
-        if logits is not output or not inputs or output.ndim != 2 or self._task.outputs_are != "logits":
+        if logits is None or logits is not output or not inputs or logits.ndim != 2:
             return False
         try:
             labels = labels_of(batch)
@@ -102,7 +103,7 @@ class TrainingPass:
         if not isinstance(labels, Tensor) or labels.dtype is not torch.int64 or labels.ndim != 1:
             return False
         self._calls.clear()
-        self._deferred.keep(positions, labels, output, inputs[0])
+        self._deferred.keep(positions, labels, logits, inputs[0])
         return True
 
     def model_called(self, returned: Any, batch: Batch, positions: Tensor) -> None:
