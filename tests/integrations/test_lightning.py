@@ -71,7 +71,7 @@ def test_a_recorder_that_fails_never_ends_the_training(blobs, monkeypatch):
     def broken(*_arguments, **_keywords):
         raise RuntimeError("something broke")
 
-    monkeypatch.setattr("gradsift.trajectory.outputs.own_residual", broken)
+    monkeypatch.setattr("gradsift.trajectory.deferred.own_residual", broken)
     wrapped = gradsift.indexed((inputs, given))
     recorder = gradsift.Recorder(Module(), (inputs, given))
     module = fit(wrapped, wrapped.collate, [RecorderCallback(recorder)])
