@@ -344,6 +344,13 @@ def test_lora_over_a_quantised_base():
     settings = peft.LoraConfig(r=2, target_modules=QV, init_lora_weights=False)
     model = peft.get_peft_model(model.to("cpu"), settings).eval()
     assert torch.uint8 in {parameter.dtype for parameter in model.parameters()}
+    quantised = [module for module in model.modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
+    for module in quantised:  # as on a processor with AVX512-BF16
+        module.support_avx512bf16_for_cpu = True
+    with pytest.raises(ModelError, match="has no derivative"):
+        compare(model, family.task, family.batch(3), family.batch(5))
+    for module in quantised:  # as the message says
+        module.support_avx512bf16_for_cpu = False
     gradients = compare(model, family.task, family.batch(3), family.batch(5))
     assert_adapters_alone(model, gradients)
     assert set(gradients.coverage.numbers) == RULES

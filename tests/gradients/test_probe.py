@@ -1,6 +1,7 @@
 """The checks before a run refuse what would give wrong numbers, and name the fix."""
 
 from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,6 +88,18 @@ def test_batch_norm_without_running_statistics_is_refused():
     model = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3, track_running_stats=False)).eval()
     with pytest.raises(ModelError, match=r"'1' \(BatchNorm1d\) has no running statistics.*track_running_stats=True"):
         PerSampleGradients(model, "classification", data(4))
+
+
+@pytest.mark.parametrize("state", ["not yet repacked", "repacked"])
+def test_quantised_layers_without_derivative_are_refused_with_the_fix(state):
+    model = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 3)).eval()
+    if state == "repacked":
+        model[0].weight.quant_state = SimpleNamespace(packing_format_for_cpu=True)
+    else:
+        model[0].support_avx512bf16_for_cpu = True
+    with pytest.raises(ModelError, match=r"'0' .*no derivative.*support_avx512bf16_for_cpu = False"):
+        PerSampleGradients(model, "classification", data(4), layers="all")
+    PerSampleGradients(model, "classification", data(4))  # no gradient of the last layer goes through it
 
 
 def mixing(mix):

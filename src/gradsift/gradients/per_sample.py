@@ -27,7 +27,8 @@ from gradsift.gradients.model_state import (
     precision_of,
     unwrapped,
 )
-from gradsift.gradients.probe import check_mode
+from gradsift.gradients.not_finite import where_it_begins
+from gradsift.gradients.probe import check_mode, refuse_without_derivative
 from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions, add_results
 from gradsift.gradients.selection import Layers, select_parameters
@@ -96,6 +97,8 @@ class PerSampleGradients:
     ) -> None:
         model = unwrapped(model)
         check_mode(model)
+        if layers != "last":
+            refuse_without_derivative(model)
         self._model, self._precision = model, precision
         example = to_model(example, model)
         self._task = read_outputs(get_task(task), model, [example])
@@ -179,6 +182,23 @@ class PerSampleGradients:
         batch = to_model(batch, self._model)
         with self._passes():
             return evaluated(lambda: sample_losses(self._task, self._task.outputs(self._model, batch), batch))
+
+    def where_not_finite(self, batch: Batch) -> str:
+        """Where the numbers of a batch become NaN or infinite.
+
+        Args:
+            batch: The batch, on any device.
+
+        Returns:
+            Words, as :func:`~gradsift.gradients.not_finite.where_it_begins`.
+        """
+        batch = to_model(batch, self._model)
+        with self._passes():
+            return where_it_begins(
+                self._model,
+                lambda: sample_losses(self._task, self._task.outputs(self._model, batch), batch),
+                self.parameters,
+            )
 
     def _build(self, reductions: Reductions) -> None:
         if reductions.factors and not self.closed_form:

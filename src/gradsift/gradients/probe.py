@@ -7,7 +7,7 @@ and the gradient of a sample alone equals its gradient in a batch.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,9 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_flatten
 
 from gradsift.data import Samples
-from gradsift.data.batch import rows_not_finite
 from gradsift.errors import DataError, ModelError
 from gradsift.gradients.batches import each_batch, on_batch
+from gradsift.gradients.not_finite import refuse_not_finite
 from gradsift.gradients.row_order import check_row_order, scale_of
 
 if TYPE_CHECKING:
@@ -83,6 +83,30 @@ def check_mode(model: nn.Module) -> None:
             raise ModelError(
                 f"layer {name!r} ({kind}) is in train mode, so a sample's gradient would depend on chance or on its "
                 "batch: call model.eval() before the audit"
+            )
+
+
+def refuse_without_derivative(model: nn.Module) -> None:
+    """Refuses layers through which no gradient goes back, where it is needed.
+
+    Quantised layers of bitsandbytes repack their weight in the first pass without gradients, where the processor has
+    AVX512-BF16, and from then on run a kernel without a derivative: gradients behind them are NaN, or silently wrong.
+
+    Args:
+        model: The model.
+
+    Raises:
+        ModelError: There is such a layer; says how to switch its kernel off.
+    """
+    for name, module in model.named_modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        repacked = getattr(state, "packing_format_for_cpu", False)
+        will_be = getattr(module, "support_avx512bf16_for_cpu", False) and not module.training
+        if (repacked or will_be) and any(parameter.device.type == "cpu" for parameter in module.parameters()):
+            raise ModelError(
+                f"layer {name!r} ({type(module).__name__}) of bitsandbytes runs a CPU kernel that has no derivative, so "
+                "gradients would be NaN or wrong: right after the model is loaded, set "
+                "layer.support_avx512bf16_for_cpu = False for every such layer of model.modules(), or use a GPU"
             )
 
 
@@ -158,7 +182,7 @@ def probe(
     check_two_reads(samples, positions)
     batch, whole = on_batch(lambda _, batch: (batch, gradients(batch)), samples.batch, positions)
     each = [reduced for _, reduced in each_batch(lambda _, batch: gradients(batch), samples.batch, positions, 1)]
-    refuse_not_finite({"loss": whole.losses, **whole.statistics}, positions)
+    refuse_not_finite({"loss": whole.losses, **whole.statistics}, positions, lambda: gradients.where_not_finite(batch))
     together, alone = whole.statistics["l2"], torch.cat([single.statistics["l2"] for single in each])
     noise = None
     if in_float32 is not None:
@@ -179,25 +203,6 @@ def probe(
             + (f"; look at the collate function {samples.collation.name}, too" if samples.collation.compares else "")
         )
     return Probe(difference, noise)
-
-
-def refuse_not_finite(stored: Mapping[str, Tensor], positions: np.ndarray) -> None:
-    """Refuses statistics with NaN or infinite numbers.
-
-    Args:
-        stored: Name to values, first axis = samples.
-        positions: Position of every row.
-
-    Raises:
-        DataError: Some are not finite; names the samples.
-    """
-    for name, values in stored.items():
-        broken = [int(positions[row]) for row in rows_not_finite(values)]
-        if broken:
-            raise DataError(
-                f"{name} is NaN or infinite for the samples at positions {', '.join(map(str, broken[:10]))}: look at "
-                "these samples, and at the model's weights; in half precision, try float32"
-            )
 
 
 def _same(first: object, second: object) -> bool:

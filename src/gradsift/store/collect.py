@@ -22,7 +22,7 @@ from gradsift.data.batch import FEATURES, Batch, table_of
 from gradsift.errors import ModelError
 from gradsift.gradients import Batcher, PerSampleGradients, Reduced
 from gradsift.gradients.batches import each_batch
-from gradsift.gradients.probe import refuse_not_finite
+from gradsift.gradients.not_finite import refuse_not_finite
 from gradsift.progress import progress
 from gradsift.store.partition import Partition
 from gradsift.store.run_directory import RunDirectory
@@ -222,7 +222,8 @@ def reduce_batch(
     if isinstance(batch, dict) and FEATURES in batch and "features" not in stored:
         stored["features"] = batch[FEATURES]
     masked = {"label"} if kind_of(task) in ("multilabel", "value") else set()  # NaN there is the task's business
-    refuse_not_finite({name: values for name, values in stored.items() if name not in masked}, positions)
+    checked = {name: values for name, values in stored.items() if name not in masked}
+    refuse_not_finite(checked, positions, lambda: gradients.where_not_finite(batch))
     arrays = {name: values.detach().cpu().numpy() for name, values in stored.items()}
     if isinstance(batch, dict) and "id" in batch:
         arrays["id"] = np.asarray([str(name.item() if isinstance(name, Tensor) else name) for name in batch["id"]])
