@@ -1,24 +1,35 @@
-"""Parts, actors, the raylet and the driver are killed at random moments; then the same commands are given again."""
+"""Parts, actors, the raylet and the driver are killed at random moments; then the same commands are given again.
+
+All runs share one cluster of Ray, and begin as forks of this process, in which everything is imported: what is killed are
+processes of their own all the same. In each run of Ray an actor, a machine and the driver are killed one after the other.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import logging
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import tempfile
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from scale.processes import finished, start
+from scale.child import audited
+from scale.cluster import LocalCluster
 
-COUNT, SIZE, SHARD = 50, 4_000, 100
+SIZE, SHARD, MACHINES = 4_000, 50, 2
 VICTIMS = ("part", "actor", "driver", "raylet")
-SLOW = ("--seconds", 0.001)
-"""A pass takes about four seconds, so that there is something to kill."""
+LIKE = ("--size", SIZE, "--shard-size", SHARD, "--no-findings")
+SLOW = ("--seconds", 0.004)
+"""Two actors compute for about eight seconds, so that there is something to kill."""
+PATIENCE = 180.0
+"""Seconds after which a run that hangs is ended, and its command is given again."""
 
 
 def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -28,21 +39,43 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
         given: ``count``, ``victims``, ``seed``, ``minutes``.
     """
     draw, until = random.Random(given.seed), time.monotonic() + 60 * given.minutes
+    logging.basicConfig(level=logging.ERROR)  # deaths are expected
+    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     found = []
     with tempfile.TemporaryDirectory() as place:
         whole = Path(place) / "whole"
-        finished("local", whole, "--size", SIZE, "--shard-size", SHARD)
-        for number in range(given.count):
-            if time.monotonic() > until:
-                break
-            victim = given.victims[number % len(given.victims)]
-            folder = Path(place) / f"run-{number}"
-            row = _parts(folder, draw) if victim == "part" else _ray(folder, victim, draw)
-            lost = digests(folder) != digests(whole)
-            row = {"part": "kills", "victim": victim, "number": number, "seed": given.seed, "differs": lost, **row}
-            print(row, flush=True)
-            found.append(row)
+        audited(_words("local", whole, *LIKE))
+        cluster = LocalCluster(MACHINES) if {*given.victims} - {"part"} else None
+        while len(found) < given.count and time.monotonic() < until:
+            began, of_ray = time.monotonic(), [victim for victim in given.victims if victim != "part"]
+            kills = [_part(Path(place) / f"part-{len(found)}", draw, whole)] if "part" in given.victims else []
+            if cluster is not None:
+                kills += _ray(Path(place) / f"ray-{len(found)}", of_ray, draw, cluster, whole)
+            found += [{"part": "kills", "seed": given.seed, **kill} for kill in kills]
+            print(*kills, f"{time.monotonic() - began:.1f} s", sep="\n", flush=True)
+        if cluster is not None:
+            cluster.close()
     return found
+
+
+def _words(*arguments: object) -> list[str]:
+    return [str(argument) for argument in arguments]
+
+
+def _begin(*arguments: object) -> BaseProcess:
+    """Begins an audit in a process of its own."""
+    child = multiprocessing.get_context("fork").Process(target=audited, args=(_words(*arguments),))
+    child.start()
+    return child
+
+
+def _finish(*arguments: object) -> None:
+    """Runs an audit in a process of its own, to its end."""
+    child = _begin(*arguments)
+    child.join()
+    if child.exitcode:
+        raise SystemExit(f"{arguments} failed, see above")
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -65,68 +98,82 @@ def shards_of(folder: Path) -> dict[str, int]:
     return {place.name: (place / "loss.npy").stat().st_mtime_ns for place in checkpoint.glob("shard-?????")}
 
 
-def _wait_for_shards(folder: Path, count: int, child: subprocess.Popen[str]) -> None:
-    while len(shards_of(folder)) < count and child.poll() is None:
+def _wait_for_shards(folder: Path, count: int, child: BaseProcess) -> None:
+    while len(shards_of(folder)) < count and child.is_alive():
         time.sleep(0.01)
 
 
-def _kept(folder: Path, before: dict[str, int]) -> int:
-    """How many of the shards that were whole at the kill were written again."""
+def _row(folder: Path, victim: str, before: dict[str, int], whole: Path) -> dict[str, Any]:
+    """What a kill has cost: how many shards that were whole were written again, and whether the run differs at its end."""
     checkpoint = folder / "gradients/checkpoint-000"
-    return sum((checkpoint / name / "loss.npy").stat().st_mtime_ns != at for name, at in before.items())
+    again = sum((checkpoint / name / "loss.npy").stat().st_mtime_ns != at for name, at in before.items())
+    differs = digests(folder) != digests(whole)
+    return {"victim": victim, "whole_at_kill": len(before), "written_again": again, "differs": differs}
 
 
-def _parts(folder: Path, draw: random.Random) -> dict[str, Any]:
+def _part(folder: Path, draw: random.Random, whole: Path) -> dict[str, Any]:
     """Two parts run beside each other; one of them is killed."""
-    arguments = ("part", folder, "--size", SIZE, "--shard-size", SHARD, "--workers", 2, *SLOW)
-    children = [start(*arguments, "--part", number) for number in (1, 2)]
-    after = draw.randrange(0, SIZE // SHARD - 4)
-    _wait_for_shards(folder, after, children[0])
+    arguments = ("part", folder, *LIKE, "--workers", 2, *SLOW)
+    children = [_begin(*arguments, "--part", number) for number in (1, 2)]
+    _wait_for_shards(folder, draw.randrange(0, SIZE // SHARD - 4), children[0])
     time.sleep(draw.uniform(0, 0.1))
     children[0].kill()
     for child in children:
-        child.communicate()
+        child.join()
     before = shards_of(folder)
-    finished(*arguments, "--part", 1)
-    finished("merge", folder, "--size", SIZE)
-    return {"whole_at_kill": len(before), "written_again": _kept(folder, before)}
+    _finish(*arguments, "--part", 1)
+    _finish("merge", folder, "--size", SIZE)
+    return _row(folder, "part", before, whole)
 
 
-def _ray(folder: Path, victim: str, draw: random.Random) -> dict[str, Any]:
-    """An audit by two actors; somebody is killed, and where the driver has ended its command is given again."""
-    arguments = ("ray", folder, "--size", SIZE, "--shard-size", SHARD, *SLOW)
-    driver = start(*arguments)
-    _wait_for_shards(folder, draw.randrange(1, SIZE // SHARD - 4), driver)
-    time.sleep(draw.uniform(0, 0.1))
-    before = shards_of(folder)
-    for process in _processes(driver.pid, victim, draw):
-        os.kill(process, signal.SIGKILL)
-    if victim == "raylet":
-        try:
-            driver.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            driver.kill()
-    driver.communicate()
-    again = driver.returncode != 0
-    if again:
-        before = shards_of(folder) or before
-        finished(*arguments)
-    return {"whole_at_kill": len(before), "written_again": _kept(folder, before), "command_again": again}
+def _ray(
+    folder: Path, victims: list[str], draw: random.Random, cluster: LocalCluster, whole: Path
+) -> list[dict[str, Any]]:
+    """An audit by two actors; somebody is killed, the driver last, and where it has ended its command is given again."""
+    arguments = ("ray", folder, *LIKE, "--address", cluster.address, "--workers", MACHINES, *SLOW)
+    driver, killed = _begin(*arguments), []
+    moments = sorted(draw.sample(range(1, SIZE // SHARD - 4), len(victims)))
+    order = sorted(draw.sample(victims, len(victims)), key=lambda victim: victim == "driver")
+    for moment, victim in zip(moments, order, strict=True):
+        _wait_for_shards(folder, moment, driver)
+        time.sleep(draw.uniform(0, 0.1))
+        if not driver.is_alive():
+            break  # it has ended before this moment came
+        killed.append((victim, shards_of(folder)))
+        os.kill(_process(driver, victim, draw, cluster), signal.SIGKILL)
+        if victim == "raylet":
+            cluster.mend()
+    driver.join(PATIENCE)
+    driver.kill()
+    driver.join()
+    if driver.exitcode:
+        _finish(*arguments)
+    return [_row(folder, victim, before, whole) for victim, before in killed]
 
 
-def _processes(driver: int, victim: str, draw: random.Random) -> list[int]:
-    """Numbers of the processes to kill; all of them were started below the driver."""
+def _process(driver: BaseProcess, victim: str, draw: random.Random, cluster: LocalCluster) -> int:
+    """Number of the process to kill."""
     if victim == "driver":
-        return [driver]
-    below = _children(driver)
-    name = b"raylet" if victim == "raylet" else b"ray::Worker"
-    found = [number for number in below if name in Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")[0]]
-    return [draw.choice(found)] if found else []
+        return int(driver.pid or 0)
+    if victim == "raylet":
+        return draw.choice(cluster.raylets())
+    actors: list[int] = []
+    while not actors:
+        actors = [one for one in _below(cluster.process) if _read(f"/proc/{one}/cmdline").startswith("ray::Worker")]
+    return draw.choice(actors)
 
 
-def _children(parent: int) -> list[int]:
+def _below(parent: int) -> list[int]:
+    """Numbers of the processes that a process, and those below it, have started."""
     found = []
     for task in Path(f"/proc/{parent}/task").glob("*/children"):
-        for number in map(int, task.read_text().split()):
-            found += [number, *_children(number)]
+        for number in map(int, _read(str(task)).split()):
+            found += [number, *_below(number)]
     return found
+
+
+def _read(path: str) -> str:
+    """A file of a process; empty where it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(path).read_text()
+    return ""

@@ -81,7 +81,9 @@ def kills(rows: list[Row]) -> str:
         "### Kills at random moments",
         "",
         f"`python benchmarks/scale kills --count {len(rows)}`, seed {rows[0]['seed']}: somebody is killed with SIGKILL, "
-        "then the same command is given again where it has ended. *Differs*: any byte of the run directory, `timing.json` "
+        "then the same command is given again where it has ended. Runs of Ray lose an actor, one of two machines (its "
+        "raylet) and their driver one after the other; jobs of an array lose a part. *Differs*: any byte of the run "
+        "directory, `timing.json` "
         "left out.",
         "",
         "| killed | times | whole shards at that moment | of these written again | runs that differ |",
