@@ -7,11 +7,11 @@ import gradsift
 
 ROOT = Path(gradsift.__file__).parent
 ROOMS = [
-    "errors", "printable", "imports", "ranges", "fields", "progress", "locations", "writing", "data", "tasks", "gradients",
-    "store", "trajectory", "evidence", "detectors", "curvature", "influence", "geometry", "table", "cleaning", "evaluation",
-    "report", "findings", "review", "result", "integrations", "settings", "loading", "conventions", "stages", "preparation",
-    "settled", "engines", "jobs",
-    "audit", "improvement", "proof_notices", "improve", "plan", "demo", "cli",
+    "errors", "printable", "imports", "ranges", "fields", "progress", "locations", "writing", "scratch", "data",
+    "tasks", "gradients", "store", "trajectory", "evidence", "detectors", "curvature", "influence", "geometry",
+    "table", "cleaning", "evaluation", "report", "findings", "review", "result", "integrations", "settings",
+    "loading", "conventions", "stages", "preparation", "settled", "engines", "jobs", "audit", "improvement",
+    "proof_notices", "improve", "plan", "demo", "cli",
 ]  # fmt: skip
 LATE = {("cleaning", "stages")}
 """The former place of a public name."""

@@ -61,7 +61,7 @@ def audited(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         if given.engine == "ray" and given.address is None:
             import ray
 
-            ray.init(num_cpus=max(2, given.workers), include_dashboard=False, log_to_driver=False, logging_level=40)
+            ray.init("local", num_cpus=max(2, given.workers), include_dashboard=False, log_to_driver=False)
         began = time.perf_counter()
         computing = time.process_time()
         on_ray = Ray(workers=given.workers, address=given.address)

@@ -9,6 +9,8 @@ from typing import Any
 STORE = 80 * 2**20
 """Bytes of the object store of a machine: only the stage travels through it."""
 
+HEAD = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+
 
 class LocalCluster:
     """The cluster; its machines can be killed and replaced.
@@ -25,6 +27,7 @@ class LocalCluster:
         self._pipe, theirs = multiprocessing.Pipe()
         self._process = multiprocessing.get_context("fork").Process(target=_serve, args=(theirs, machines))
         self._process.start()
+        theirs.close()  # so that nobody waits for a cluster that did not start
         self.address: str = self._pipe.recv()
         self.process = int(self._process.pid or 0)
 
@@ -49,7 +52,7 @@ class LocalCluster:
 def _serve(pipe: Connection, machines: int) -> None:
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD)
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(machines)]
     pipe.send(cluster.address)
     while (asked := pipe.recv()) != "close":

@@ -7,6 +7,7 @@ import multiprocessing
 import tempfile
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import numpy as np
 SIZES = (500_000, 1_000_000, 2_000_000)
 CLASSES, WIDTH, SHARD = 4, 8, 16_384
 """Few, so that passes over them are short: they are read in pieces, and take no more memory where there are more."""
+
+TOLD = ("data_fingerprint", "data_fingerprint_covers", "model_fingerprint", "coverage", "task")
+"""What the page tells of a run."""
 
 
 def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -49,7 +53,7 @@ def _of(samples: int) -> dict[str, Any]:
             peak, began = _Peak(), time.process_time()
             evidence = stored_evidence(run, "class")
             detectors = {name: get_detector(name) for name in ("posterior", "l2", "loss")}
-            details = {"data_fingerprint": "f" * 64, "versions": {}}
+            details = dict.fromkeys(TOLD, "drawn") | {"versions": {"gradsift": version("gradsift")}}
             settings = AuditSettings(findings=False)
             table = finish(run, evidence, detectors, "posterior", settings, details=details, show_progress=False)
             scored = peak.so_far()

@@ -48,7 +48,7 @@ def message_seconds(shards: int = 3_000) -> float:
     """Seconds of the driver's computing for each call, by the engine's own pool with shards that take no time."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=40)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=40)
     pool = Pool(Ray(workers=2), _Nothing(), shards)
     began = time.process_time()
     pool.fill(Bar("calls", shards, "shards", show=False))

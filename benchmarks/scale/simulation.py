@@ -59,6 +59,7 @@ class Simulation:
         self.waiting = [deque[tuple[float, range]]() for _ in range(world.workers)]
         self.running: list[range | None] = [None] * world.workers
         self.loaded = [False] * world.workers
+        self.early: dict[int, None] = {}  # workers that hold a lease and have not loaded yet
         self.whole = set[int]()  # shards of lost leases that were finished before
         self.driver = self.busy = self.useful = self.last = 0.0  # driver: until when it is busy
         self.leased = self.deaths = 0
@@ -74,6 +75,10 @@ class Simulation:
         """
         for worker in range(self.world.workers):
             self.start(worker, 0.0)
+        for worker in range(self.world.workers):
+            if lease := self.leases.take():
+                self.lend(worker, lease, 0.0)
+                self.early[worker] = None
         while self.events:
             now, _, happens = heapq.heappop(self.events)
             happens(now)
@@ -104,6 +109,7 @@ class Simulation:
     def load(self, worker: int, now: float) -> None:
         """A worker has loaded."""
         self.loaded[worker] = True
+        self.early.pop(worker, None)
         self.give(worker, now)
 
     def give(self, worker: int, now: float) -> None:
@@ -113,10 +119,17 @@ class Simulation:
             lease = self.leases.take(ahead=has > 0) if has < IN_FLIGHT else range(0)
             if not lease:
                 break
-            self.leased += 1
-            self.waiting[worker].append((self.call(now), lease))
+            self.lend(worker, lease, now)
+        if not self.waiting[worker] and self.running[worker] is None and self.early:
+            other, _ = self.early.popitem()
+            self.lend(worker, self.waiting[other].popleft()[1], now)
         if self.running[worker] is None and self.waiting[worker]:
             self.begin(worker, now)
+
+    def lend(self, worker: int, lease: range, now: float) -> None:
+        """Hands a lease to a worker."""
+        self.leased += 1
+        self.waiting[worker].append((self.call(now), lease))
 
     def begin(self, worker: int, now: float) -> None:
         """A worker begins the lease that waits; it is settled when the lease ends, or when the worker dies of something."""

@@ -146,3 +146,15 @@ def test_nothing_crossed_is_no_group():
     assert crossed([], 3) is None
     with pytest.raises(SettingError, match=r"each of 3 samples, given shape \(2,\)"):
         crossed([np.zeros(3), np.zeros(2)], 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("values", [3, 40, None], ids=["many ties", "some ties", "no ties"])
+def test_the_highest_are_those_of_a_whole_sort(values, seed):
+    generator = np.random.default_rng(seed)
+    scores = generator.random(50) if values is None else generator.integers(0, values, 50).astype(float)
+    if seed == 2:
+        scores[[3, 17]] = np.nan
+    order = np.lexsort((np.random.default_rng(seed).permutation(50), -scores))
+    for count in (0, 1, 7, 25, 49, 50):
+        assert np.flatnonzero(flag(scores, count, seed=seed)).tolist() == sorted(order[:count].tolist())

@@ -44,7 +44,7 @@ SAMPLES = 400
 
 
 def main(folder):
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     print("ready", flush=True)
     gradsift.audit(model(), Slow(SAMPLES, 0.01), output=folder, engine=Ray(workers=2), **SETTINGS)
     print("done", flush=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gradsift.cleaning import flag
 from gradsift.store import ArrayMatrix, gradient_matrix
-from gradsift.table import COLUMNS, build_table
+from gradsift.table import COLUMNS, build, build_table
 
 N = 6
 SCORES = {"l2": np.array([1.0, 5.0, 2.0, 2.0, 0.5, 9.0]), "loss": np.arange(6.0)}
@@ -158,3 +158,36 @@ def test_reasons_of_other_tasks_and_detectors():
     assert forest["reason"].to_pylist()[5] == "forest: top 16.7 %"
     loss = build_table(losses=LOSSES, scores={"loss": SCORES["loss"]}, detector="loss", flagged=flag(SCORES["loss"], 1))
     assert loss["reason"].to_pylist()[5] == "loss 2.0 times the median"
+
+
+def test_pieces_of_the_table_make_the_same_table(monkeypatch):
+    generator = np.random.default_rng(0)
+    size, classes = 40, 3
+    predictions = generator.dirichlet(np.ones(classes), size)
+    labels = generator.integers(0, classes, size)
+    scores = {"loss": generator.random(size).round(1), "l2": generator.random(size)}
+    known = {"losses": scores["loss"], "scores": scores, "detector": "loss", "flagged": flag(scores["loss"], 12)}
+    known |= {
+        "kind": "class",
+        "labels": labels,
+        "predictions": predictions,
+        "features": ArrayMatrix(predictions.astype(np.float32)),
+    }
+    known |= {"duplicates": {int(np.argmax(scores["loss"])): np.array([0, 1])}, "class_names": ["ant", "bee", "cat"]}
+    for more in ({}, {"ids": [f"sample {number}" for number in range(size)]}):
+        whole = build_table(**known, **more)
+        for rows in (1, 7, 40):
+            with monkeypatch.context() as patch:
+                patch.setattr(build, "ROW_GROUP", rows)
+                assert build_table(**known, **more).equals(whole)
+
+
+def test_values_of_several_targets_are_told_piece_by_piece(monkeypatch):
+    labels = np.arange(12.0).reshape(6, 2)
+    scores = np.arange(6.0)
+    known = {"losses": scores, "scores": {"loss": scores}, "detector": "loss", "flagged": flag(scores, 2)}
+    known |= {"kind": "value", "labels": labels, "predictions": labels + 1, "part_reasons": {5: "the last one"}}
+    whole = build_table(**known)
+    assert whole["reason"].to_pylist()[4:] == ["given 8, 9: model 9, 10", "the last one"]
+    monkeypatch.setattr(build, "ROW_GROUP", 4)
+    assert build_table(**known).equals(whole)

@@ -123,7 +123,7 @@ def _more_probably_wrong(wrong: WrongLabels, size: int) -> Decision:
 def _at_ties(decision: Decision, scores: np.ndarray, *, automatic: bool) -> Decision:
     """The decision where it would part samples that share a score."""
     size, count = len(scores), decision.count
-    cut = np.sort(scores)[size - count]
+    cut = np.partition(scores, size - count)[size - count]
     above, tied = int((scores > cut).sum()), int((scores == cut).sum())
     if above + tied == count:
         return decision

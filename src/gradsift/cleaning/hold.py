@@ -33,11 +33,10 @@ def flag(scores: np.ndarray, count: int, groups: np.ndarray | None = None, *, se
     size = len(scores)
     if not 0 <= count <= size:
         raise SettingError(f"of {size} samples from 0 to {size} can be flagged; given {count}")
+    if groups is None:
+        return _highest(scores, count, seed)
     order = np.lexsort((np.random.default_rng(seed).permutation(size), -scores))
     flagged = np.zeros(size, dtype=bool)
-    if groups is None:
-        flagged[order[:count]] = True
-        return flagged
     member = _numbers(groups, size)
     sizes = np.bincount(member)
     by_group = order[np.argsort(member[order], kind="stable")]
@@ -46,6 +45,21 @@ def flag(scores: np.ndarray, count: int, groups: np.ndarray | None = None, *, se
     following = scores[by_group[np.minimum(first + own, size - 1)]]
     own[np.lexsort((-following, -remainder))[: count - own.sum()]] += 1
     flagged[by_group] = np.arange(size) - np.repeat(first, sizes) < np.repeat(own, sizes)
+    return flagged
+
+
+def _highest(scores: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Flags the highest scores, NaN last; of equal ones those that a permutation puts first."""
+    size = len(scores)
+    if not count or np.isnan(scores).any():
+        order = np.lexsort((np.random.default_rng(seed).permutation(size), -scores))
+        return np.isin(np.arange(size), order[:count])
+    cut = np.partition(scores, size - count)[size - count]
+    flagged: np.ndarray = scores > cut
+    tied, left = np.flatnonzero(scores == cut), count - int(flagged.sum())
+    if left < len(tied):
+        tied = tied[np.argsort(np.random.default_rng(seed).permutation(size)[tied])[:left]]
+    flagged[tied] = True
     return flagged
 
 

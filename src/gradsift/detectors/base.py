@@ -103,4 +103,4 @@ def given_labels(y: Any, size: int, detector: str) -> np.ndarray:
         raise SettingError(
             f"{detector} needs one class number a sample, shape ({size},), got {labels.dtype} of shape {labels.shape}"
         )
-    return labels.astype(np.int64)
+    return labels.astype(np.int64, copy=False)

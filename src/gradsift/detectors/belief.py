@@ -13,6 +13,7 @@ from gradsift.detectors.neighbours import CHUNK, Neighbourhood
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.evidence.calibration import tempered
+from gradsift.scratch import empty
 from gradsift.store import GradientMatrix
 
 PIECE_BYTES = 8 * 2**20
@@ -111,6 +112,18 @@ class Belief:
         """
         for positions in self._pieces():
             yield int(positions[0]), self._all[positions] if _held(self.shape) else self.rows(positions)
+
+    def likeliest(self) -> tuple[np.ndarray, np.ndarray]:
+        """The class that each sample is believed to be of, and its probability.
+
+        Returns:
+            Class numbers, int64, and probabilities, float64, each of shape (n,).
+        """
+        classes, sureness = empty(len(self), np.int64), empty(len(self))
+        for start, rows in self.chunks():
+            piece = slice(start, start + len(rows))
+            classes[piece], sureness[piece] = rows.argmax(axis=1), rows.max(axis=1)
+        return classes, sureness
 
     def _pieces(self) -> Iterator[np.ndarray]:
         """Positions of all samples, in pieces whose beliefs take at most 8 MiB."""

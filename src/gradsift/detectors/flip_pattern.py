@@ -118,9 +118,10 @@ def surest(likeliest: np.ndarray, sureness: np.ndarray, classes: int) -> np.ndar
     """
     order = np.lexsort((-sureness, likeliest))  # by class, the surest first; of equals, the first
     members = np.bincount(likeliest, minlength=classes)
-    place = np.arange(len(order)) - np.repeat(np.cumsum(members) - members, members)
-    looked_at = np.maximum(FEWEST, (SUREST * members).astype(np.int64))
-    return order[place < np.repeat(looked_at, members)]
+    ends, looked_at = np.cumsum(members), np.maximum(FEWEST, (SUREST * members).astype(np.int64))
+    starts = ends - members
+    first = zip(starts.tolist(), np.minimum(starts + looked_at, ends).tolist(), strict=True)
+    return np.concatenate([order[start:stop] for start, stop in first if stop > start] or [order])
 
 
 def concentration(counts: csr_array) -> float:

@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import normalize
 
 from gradsift.detectors.largest import largest
+from gradsift.scratch import empty
 from gradsift.store import GradientMatrix, ShardedArray
 from gradsift.writing import writing
 
@@ -126,8 +127,8 @@ class Neighbourhood:
         nearest = Nearest(features, self.references, count)
         folder = Path(tempfile.mkdtemp(prefix="gradsift-"))
         remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        numbers, cosines, lengths = [], [], []
-        kept = kept_cosines(count)
+        numbers, lengths, kept = [], [], kept_cosines(count)
+        self.cosines = empty((len(features), len(kept)), np.float32)
         with ExitStack() as failed, writing(folder):
             failed.callback(remove_folder)
             for start in range(0, len(features), SHARD):
@@ -136,9 +137,9 @@ class Neighbourhood:
                 lengths.append(len(own))
                 near, likeness = nearest.of(own)
                 np.save(numbers[-1], near)
-                cosines.append(likeness[:, kept])
+                self.cosines[own[0] : own[-1] + 1] = likeness[:, kept]
             failed.pop_all()
-        self.numbers, self.cosines = ShardedArray(numbers, lengths), np.concatenate(cosines)
+        self.numbers = ShardedArray(numbers, lengths)
 
 
 def kept_cosines(count: int) -> list[int]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, logit
 
+from gradsift.scratch import empty
+
 TINY = 1e-12
 """Probabilities of wrong labels below are not divided by."""
 
@@ -47,9 +49,11 @@ def odds_for_mean(wrong: np.ndarray, mean: float) -> float:
     Returns:
         The factor, between 1e-6 and 1e6.
     """
-    odds, low, high = wrong / np.maximum(1 - wrong, TINY), -6.0, 6.0
+    odds, scaled, low, high = empty(wrong.shape), empty(wrong.shape), -6.0, 6.0
+    np.divide(wrong, np.maximum(1 - wrong, TINY), out=odds)
     for _ in range(50):
         middle = (low + high) / 2
-        scaled = odds * 10**middle
-        low, high = (middle, high) if (scaled / (1 + scaled)).mean() < mean else (low, middle)
+        np.multiply(odds, 10**middle, out=scaled)
+        scaled /= 1 + scaled
+        low, high = (middle, high) if scaled.mean() < mean else (low, middle)
     return float(10 ** ((low + high) / 2))

@@ -22,6 +22,7 @@ from gradsift.detectors.wrong_labels import WrongLabels, estimate_wrong_labels
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.evidence.calibration import choose_temperature, drawn
+from gradsift.scratch import empty
 from gradsift.store import GradientMatrix
 
 
@@ -79,8 +80,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         )
         self.belief_, self.labels_ = self._belief(X, y)
         self._fitted_on = X
-        best = [(rows.argmax(axis=1), rows.max(axis=1)) for _, rows in self.belief_.chunks()]
-        likeliest, sureness = (np.concatenate(parts) for parts in zip(*best, strict=True))
+        likeliest, sureness = self.belief_.likeliest()
         self.rate_, self.pattern_ = flips(likeliest, sureness, self.labels_, self.belief_.shape[1])
         if self.wrong_labels_ is not None:
             if self.belief_.weight:
@@ -102,11 +102,11 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
             Shape (n,), in [-1, 0]; high = normal.
         """
         belief, labels = self._belief(X, y)
-        parts = []
+        scores = empty(len(labels))
         for start, rows in belief.chunks():
-            given = labels[start : start + len(rows)]
-            parts.append(1.0 - self._posterior(rows, given)[np.arange(len(rows)), given])
-        return -np.concatenate(parts)
+            piece = slice(start, start + len(rows))
+            scores[piece] = -(1.0 - self._posterior(rows, labels[piece])[np.arange(len(rows)), labels[piece]])
+        return scores
 
     @property
     def is_calibrated(self) -> bool:

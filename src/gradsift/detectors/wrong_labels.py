@@ -81,8 +81,7 @@ def estimate_wrong_labels(belief: Belief, labels: np.ndarray) -> WrongLabels:
         The estimate.
     """
     size, classes = belief.shape
-    found = [(rows.argmax(axis=1), rows.max(axis=1)) for _, rows in belief.chunks()]
-    likeliest, sureness = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    likeliest, sureness = belief.likeliest()
     rate, pattern = flips(likeliest, sureness, labels, classes)
     among_surest = np.zeros(size, dtype=bool)
     among_surest[surest(likeliest, sureness, classes)] = True

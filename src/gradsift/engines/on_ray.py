@@ -94,7 +94,7 @@ def connected(address: str | None) -> Iterator[None]:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address is None:
-            ray.init(include_dashboard=False, **quiet)
+            ray.init("local", include_dashboard=False, **quiet)  # another one may run on this machine
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gradsift.engines.base import Share, Stage
@@ -84,6 +85,7 @@ class Pool:
         self._leases = Leases(shards, self._size)
         self._deaths = Counter[int]()
         self._members: dict[Member, None] = {}
+        self._early: dict[Member, None] = {}  # those that hold a lease and have not loaded yet
         self._pending: dict[
             Future[Any], tuple[Member, Callable[[Member, Any], None]]
         ] = {}  # with what its answer is for
@@ -105,6 +107,9 @@ class Pool:
         self._bar = bar
         for _ in range(self._size):
             self._start()
+        for member in self._members:  # waits there while the actor loads, so that none waits for the driver then
+            self._lend(member, self._leases.take())
+            self._early[member] = None
         while len(self._leases) or any(member.leases for member in self._members):
             call = self._answer()
             if call not in self._pending:
@@ -127,6 +132,7 @@ class Pool:
             self._ray.kill(member.actor)
         self._pending.clear()
         self._members.clear()
+        self._early.clear()
 
     def _answer(self) -> Future[Any]:
         """The next call that is done; looks at the connection where none is for a while."""
@@ -161,11 +167,15 @@ class Pool:
     def _has_loaded(self, member: Member, _name: str) -> None:
         """An actor is ready."""
         member.loaded = True
+        self._early.pop(member, None)
         self._give(member)
 
-    def _has_filled(self, member: Member, share: Share) -> None:
-        """A lease is filled."""
-        member.leases.popleft()
+    def _has_filled(self, lease: range, member: Member, share: Share) -> None:
+        """A lease is filled; one that was passed on meanwhile does not count."""
+        if lease not in member.leases:
+            self._give(member)
+            return
+        member.leases.remove(lease)
         if share.computed:
             self._leases.learn(share.computed, share.seconds)
         known = self._shares.get(share.worker)
@@ -174,15 +184,23 @@ class Pool:
         self._give(member)
 
     def _give(self, member: Member) -> None:
-        """Gives an actor leases, where some are left."""
+        """Gives an actor leases, where some are left; one that would be idle takes that of an actor that still loads."""
         while len(member.leases) < IN_FLIGHT and (lease := self._leases.take(ahead=bool(member.leases))):
-            member.leases.append(lease)
-            self._ask(member, member.actor.run.remote(lease), self._has_filled)
+            self._lend(member, lease)
+        if not member.leases and self._early:
+            other, _ = self._early.popitem()
+            self._lend(member, other.leases.popleft())
+
+    def _lend(self, member: Member, lease: range) -> None:
+        """Hands a lease to an actor."""
+        member.leases.append(lease)
+        self._ask(member, member.actor.run.remote(lease), partial(self._has_filled, lease))
 
     def _lost(self, member: Member, error: Exception) -> None:
         """Takes back what a dead actor had, and starts another one in its place."""
         self._ray.kill(member.actor)  # one that lives and is not reached would hold its CPUs
         del self._members[member]
+        self._early.pop(member, None)
         self._pending = {call: asked for call, asked in self._pending.items() if asked[0] is not member}
         for lease in member.leases:
             self._leases.give_back(lease)

@@ -65,7 +65,7 @@ def stored_evidence(
         features=ArrayMatrix(run.statistic("features")) if "features" in stored else None,
         inputs=ArrayMatrix(run.statistic("input")) if "input" in stored else None,
         labels=labels,
-        losses=run.statistic("loss").load().astype(np.float64),
+        losses=run.statistic("loss").load(np.float64),
         gradients=stored_gradients(run),
         trajectory=trajectory,
         kind=kind,

@@ -22,6 +22,7 @@ from gradsift.report.template import fill
 from gradsift.report.tokens import render_tokens
 from gradsift.table import COLUMNS, AuditedRun
 from gradsift.table.findings import FINDING_COLUMNS, FINDINGS
+from gradsift.table.notices import counted
 from gradsift.writing import always, new_file
 
 GENERATOR = b'<meta name="generator" content="gradsift">'
@@ -197,9 +198,7 @@ def removed_by_class(audit: AuditedRun) -> list[dict[str, Any]] | None:
     labels = _class_labels(audit)
     if labels is None:
         return None
-    classes, given = np.unique(labels[0], return_inverse=True)
-    sizes = np.bincount(given)
-    counts = np.bincount(given[audit.table["flagged"].to_numpy()], minlength=len(classes))
+    classes, sizes, counts = counted(labels[0], audit.table["flagged"].to_numpy())
     return [
         {
             "name": class_name(audit, int(classes[k])),

@@ -16,7 +16,7 @@ from gradsift.settings import AuditSettings
 from gradsift.stages.decide import Cut, decide_cut
 from gradsift.stages.score import Scores, score
 from gradsift.stages.tabulate import Tabulated, tabulate
-from gradsift.store import RunDirectory
+from gradsift.store import RunDirectory, ShardedArray
 from gradsift.store.tables import TOKENS
 from gradsift.table import Notice
 from gradsift.table.findings import with_findings
@@ -88,10 +88,10 @@ def finish(
     return table
 
 
-def _ids(run: RunDirectory, samples: Samples | None) -> list[str] | None:
+def _ids(run: RunDirectory, samples: Samples | None) -> Sequence[str] | ShardedArray | None:
     """Ids that were stored with the shards, else those of the data set; ``None`` where the position is the id."""
     if "id" in run.stored():
-        return [str(identifier) for identifier in run.statistic("id").load()]
+        return run.statistic("id")
     return None if samples is None else samples.ids
 
 

@@ -15,6 +15,7 @@ from gradsift.evidence import Evidence
 from gradsift.geometry import Memorised, memorised
 from gradsift.stages.decide import Cut
 from gradsift.stages.score import Scores
+from gradsift.store import ShardedArray
 from gradsift.table import Notice, build_table, cut_notices, model_notices
 from gradsift.table.build import predicted_labels
 from gradsift.table.duplicates import conflicting_duplicates
@@ -46,7 +47,7 @@ def tabulate(
     scores: Scores,
     cut: Cut,
     *,
-    ids: Sequence[str] | None = None,
+    ids: Sequence[str] | ShardedArray | None = None,
     samples: Samples | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Tabulated:

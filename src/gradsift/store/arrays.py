@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gradsift.errors import RunDirectoryError
 from gradsift.locations import Location, local_copy
+from gradsift.scratch import empty
 
 
 class ShardedArray:
@@ -66,9 +69,19 @@ class ShardedArray:
         """
         return self._gather(*np.broadcast_arrays(rows, columns))
 
-    def load(self) -> np.ndarray:
-        """The whole array in memory; for columns of one number a sample."""
-        return np.concatenate([np.array(self._map(shard)) for shard in range(len(self._paths))])
+    def load(self, dtype: Any = None) -> np.ndarray:
+        """The whole array, for columns of one number a sample; in a temporary file where it is large.
+
+        Args:
+            dtype: Type of its numbers; as they are stored where left out.
+
+        Returns:
+            The array.
+        """
+        whole = empty(self.shape, self.dtype if dtype is None else dtype)
+        for shard, (start, stop) in enumerate(pairwise(self._starts)):
+            whole[start:stop] = self._map(shard)
+        return whole
 
     def _gather(self, rows: np.ndarray, *columns: np.ndarray) -> np.ndarray:
         out = np.empty((*rows.shape, *self.shape[1 + len(columns) :]), dtype=self.dtype)

@@ -282,7 +282,7 @@ class StoredMatrix(GradientMatrix):
                 f"this run stored no L{order} norms: audit again with the detector l{order} among detectors"
             )
         norms = self._norms[order]
-        return (norms.load() if positions is None else norms.rows(positions)).astype(np.float64)
+        return norms.load(np.float64) if positions is None else norms.rows(positions).astype(np.float64)
 
     def _read(self, positions: Positions) -> GradientMatrix:
         return self._stored().load(positions)

@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradsift.errors import OutputError, RunDirectoryError
 from gradsift.locations import Location, as_location, local_copy
-from gradsift.writing import never, new_file
+from gradsift.scratch import temporary
+from gradsift.writing import never, new_file, writing
 
 ROW_GROUP = 16_384
 """Rows of a group: the writer's buffers, like everything else, do not grow with the number of samples."""
+IN_MEMORY = 2**20
+"""Rows of a table that are held in memory, with about 150 bytes each."""
 KEY = b"gradsift"
 TOKENS = "tokens.parquet"
 """The table of tokens in a run directory."""
+
+
+def joined(pieces: Iterable[pa.Table], rows: int) -> pa.Table:
+    """Puts the pieces of a table together: in memory if they are few, otherwise in a temporary file, mapped into memory.
+
+    The file lies where ``TMPDIR`` says, and is gone when nothing reads the table any longer.
+
+    Args:
+        pieces: Consecutive rows, at least one piece.
+        rows: How many rows there are in all.
+
+    Returns:
+        The table.
+
+    Raises:
+        OutputError: The disk of the temporary folder is full.
+    """
+    if rows <= IN_MEMORY:
+        return pa.concat_tables(pieces).combine_chunks()
+    file, rest = temporary(), iter(pieces)
+    with writing(Path(tempfile.gettempdir()) / "table"):
+        first = next(rest)
+        with pa.ipc.new_file(file, first.schema) as stream:
+            for piece in chain([first], rest):
+                stream.write_table(piece)
+        file.flush()
+    return pa.ipc.open_file(pa.py_buffer(np.memmap(file, np.uint8, "r"))).read_all()
 
 
 def write_table(
@@ -55,7 +89,11 @@ def read_table(path: str | Location) -> pa.Table:
         RunDirectoryError: It cannot be read, or is damaged.
     """
     try:
-        return pq.read_table(local_copy(as_location(path)), page_checksum_verification=True)
+        with pq.ParquetFile(local_copy(as_location(path)), page_checksum_verification=True) as file:
+            rows, groups = file.metadata.num_rows, file.num_row_groups
+            if rows <= IN_MEMORY or not groups:
+                return file.read()
+            return joined((file.read_row_group(number) for number in range(groups)), rows)
     except (OSError, pa.ArrowException) as error:
         raise RunDirectoryError(f"{path} cannot be read ({error}): audit again, or name another table") from error
 

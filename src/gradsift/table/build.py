@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from gradsift.store import ArrayMatrix, GradientMatrix
-from gradsift.store.tables import KEY
+from gradsift.scratch import empty
+from gradsift.store import ArrayMatrix, GradientMatrix, ShardedArray
+from gradsift.store.tables import KEY, ROW_GROUP, joined
 from gradsift.table.kinds import Beliefs, Known, kinds
 from gradsift.table.parts import Suggestions
 from gradsift.table.reasons import class_reasons, other_reasons, score_sizes
 from gradsift.table.remoteness import remoteness
-from gradsift.table.schema import SCORE_PREFIX
+from gradsift.table.schema import COLUMNS, SCORE_PREFIX
 
 
 def build_table(
@@ -27,7 +29,7 @@ def build_table(
     kind: str | None = None,
     labels: np.ndarray | None = None,
     predictions: ArrayMatrix | np.ndarray | None = None,
-    ids: Sequence[str] | None = None,
+    ids: Sequence[str] | ShardedArray | None = None,
     class_names: Sequence[str] | None = None,
     beliefs: Beliefs | None = None,
     wrong_probability: np.ndarray | None = None,
@@ -61,73 +63,170 @@ def build_table(
     Returns:
         The table, row = position. Of equal scores the flagged ones come first, then it goes by position.
     """
-    main, size = scores[detector], len(losses)
     if isinstance(predictions, np.ndarray):
         predictions = ArrayMatrix(predictions)
-    given, predicted = _label_columns(kind, labels, predictions)
-    chosen = np.flatnonzero(flagged)
-    words, codes, suggested = score_sizes(chosen, main, detector), np.full(size, "", dtype=object), None
+    main, size, chosen = scores[detector], len(losses), np.flatnonzero(flagged)
+    known, suggested = None, None if suggestions is None else suggestions.labels
+    order = empty(size)
+    order[:] = main
+    order.sort()
     if kind == "class" and labels is not None and predictions is not None:
-        known = Known(
-            labels=labels,
-            beliefs=Beliefs.of_predictions(predictions) if beliefs is None else beliefs,
-            nearer=remoteness(features, chosen) if features is not None and len(chosen) else None,
-            duplicates=duplicates or {},
-        )
-        words, codes, suggested = _of_classes(known, flagged, class_names, words)
-    elif labels is not None and predictions is not None:
-        words |= other_reasons(chosen, kind, labels[chosen], predictions.rows(chosen), class_names)
-    if suggestions is not None:
-        suggested = suggestions.labels
-        size_of = (lambda _: "") if kind == "pair" else lambda position: f"{words[position]}; "
-        words |= {position: f"{size_of(position)}{said}" for position, said in suggestions.words.items()}
-    words |= {position: said for position, said in (part_reasons or {}).items() if position in words}
-    columns: dict[str, Any] = {
-        "position": np.arange(size, dtype=np.int64),
-        "id": np.arange(size).astype(str) if ids is None else ids,
-        "given_label": given,
-        "predicted_label": predicted,
+        beliefs = Beliefs.of_predictions(predictions) if beliefs is None else beliefs
+        nearer = remoteness(features, chosen) if features is not None and len(chosen) else None
+        known = Known(labels, beliefs, nearer, duplicates or {})
+        if suggestions is None:
+            suggested = Masked(*beliefs.suggested(labels, flagged, known.duplicates))
+    whole: dict[str, Any] = {
         "suggested_label": suggested,
         "wrong_probability": wrong_probability,
-        "loss": losses.astype(np.float64),
+        "loss": losses.astype(np.float64, copy=False),
         "score": main,
         "rank": _ranks(main, flagged),
-        "percentile": 100.0 * np.searchsorted(np.sort(main), main, side="right") / size,
         "flagged": flagged,
-        "reason_kind": codes,
-        "reason": [words.get(position, "") for position in range(size)],
+        **({} if suggestions is None else suggestions.columns),
+        **{SCORE_PREFIX + name: values for name, values in scores.items()},
     }
-    columns |= suggestions.columns if suggestions is not None else {}
-    columns |= {SCORE_PREFIX + name: values for name, values in scores.items()}
+    said = Said(detector, main, order, chosen, kind, class_names, known, suggestions, part_reasons or {})
+    pieces = Pieces(labels, predictions, ids, whole, said)
     described = {"detector": detector, "class_names": class_names, **(about or {})}
-    return _table_of(columns, size, given).replace_schema_metadata({KEY: json.dumps(described)})
+    starts = range(0, max(size, 1), ROW_GROUP)
+    table = joined((pieces.of(slice(start, min(start + ROW_GROUP, size))) for start in starts), size)
+    return table.replace_schema_metadata({KEY: json.dumps(described)})
 
 
-def _of_classes(
-    known: Known, flagged: np.ndarray, class_names: Sequence[str] | None, sizes: dict[int, str]
-) -> tuple[dict[int, str], np.ndarray, pa.Array]:
-    """Reasons of flagged samples that have one class each.
+@dataclass(frozen=True)
+class Pieces:
+    """The table piece by piece, so that words stand in memory for a piece alone.
 
-    Args:
-        known: What is known of the samples.
-        flagged: Which samples are flagged, shape (n,), boolean.
-        class_names: Names of the classes.
-        sizes: Position to the size of its score in words.
-
-    Returns:
-        Position to reason, kinds of reasons, shape (n,), and suggested labels, shape (n,).
+    Attributes:
+        labels: Given labels, shape (n,) or (n, K).
+        predictions: Predicted probabilities or values, shape (n, K).
+        ids: One id a sample; its position where ``None``.
+        whole: Columns of numbers, row = position; ``None`` where nothing is known.
+        said: What is said of flagged samples.
     """
-    chosen, codes = np.flatnonzero(flagged), np.full(len(flagged), "", dtype=object)
-    classes, meant = known.beliefs.suggested(known.labels, flagged, known.duplicates)
-    codes[chosen] = kinds(chosen, known)
-    reasons = class_reasons(chosen, codes[chosen], known, class_names, sizes)
-    return reasons, codes, pa.array(classes, mask=~meant)
+
+    labels: np.ndarray | None
+    predictions: GradientMatrix | None
+    ids: Sequence[str] | ShardedArray | None
+    whole: Mapping[str, Any]
+    said: Said
+
+    def of(self, rows: slice) -> pa.Table:
+        """Some rows.
+
+        Args:
+            rows: From where to where.
+
+        Returns:
+            Their piece of the table.
+        """
+        positions = np.arange(rows.start, rows.stop)
+        given, predicted = _label_columns(self.said.kind, self.labels, self.predictions, positions)
+        codes, words = self.said.of(rows, self.labels, self.predictions)
+        columns = {
+            "position": positions,
+            "id": _ids(self.ids, positions),
+            "given_label": given,
+            "predicted_label": predicted,
+            "percentile": self.said.percentiles(rows),
+            "reason_kind": codes,
+            "reason": [words.get(position, "") for position in positions.tolist()],
+        }
+        columns |= {name: None if values is None else values[rows] for name, values in self.whole.items()}
+        names = [*COLUMNS, *(name for name in self.whole if name not in COLUMNS)]
+        return _table_of({name: columns[name] for name in names}, len(positions), given)
+
+
+@dataclass(frozen=True)
+class Said:
+    """Why samples are flagged.
+
+    Attributes:
+        detector: The main detector.
+        scores: Its scores, shape (n,); high = detrimental.
+        order: The same, sorted.
+        chosen: Positions of the flagged samples, in order, shape (m,).
+        kind: The task's kind.
+        class_names: Names of the classes.
+        known: What is known of flagged samples where there are classes.
+        suggestions: What is suggested for several labels or for values.
+        parts: Position to what is said of a sample's tokens, or of its response.
+    """
+
+    detector: str
+    scores: np.ndarray
+    order: np.ndarray
+    chosen: np.ndarray
+    kind: str | None
+    class_names: Sequence[str] | None
+    known: Known | None
+    suggestions: Suggestions | None
+    parts: Mapping[int, str]
+
+    def percentiles(self, rows: slice) -> np.ndarray:
+        """Percentage of samples whose score is at most that of each of some samples."""
+        return 100.0 * np.searchsorted(self.order, self.scores[rows], side="right") / len(self.order)
+
+    def of(
+        self, rows: slice, labels: np.ndarray | None, predictions: GradientMatrix | None
+    ) -> tuple[np.ndarray, dict[int, str]]:
+        """Kinds of reasons of some samples, empty where a sample is not flagged, and position to reason.
+
+        Args:
+            rows: From where to where.
+            labels: Given labels of all samples.
+            predictions: Predictions of all samples.
+
+        Returns:
+            Codes, shape (rows,), and words.
+        """
+        among = slice(*np.searchsorted(self.chosen, [rows.start, rows.stop]))
+        own, codes = self.chosen[among], np.full(rows.stop - rows.start, "", dtype=object)
+        words = score_sizes(own, self.scores, self.order, self.detector)
+        if self.known is not None:
+            known = replace(self.known, nearer=None if self.known.nearer is None else self.known.nearer[among])
+            codes[own - rows.start] = kinds(own, known)
+            words = class_reasons(own, codes[own - rows.start], known, self.class_names, words)
+        elif labels is not None and predictions is not None:
+            words |= other_reasons(own, self.kind, labels[own], predictions.rows(own), self.class_names)
+        if self.suggestions is not None:
+            said = {one: self.suggestions.words[one] for one in own.tolist() if one in self.suggestions.words}
+            words |= said if self.kind == "pair" else {one: f"{words[one]}; {more}" for one, more in said.items()}
+        words |= {one: self.parts[one] for one in own.tolist() if one in self.parts}
+        return codes, words
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Numbers of which some are left out.
+
+    Attributes:
+        values: Shape (n,).
+        meant: Which of them stand in the table, shape (n,), boolean.
+    """
+
+    values: np.ndarray
+    meant: np.ndarray
+
+    def __getitem__(self, rows: slice) -> pa.Array:
+        """A piece of the column."""
+        return pa.array(self.values[rows], mask=~self.meant[rows])
+
+
+def _ids(ids: Sequence[str] | ShardedArray | None, positions: np.ndarray) -> Any:
+    """Ids of some samples: their positions where no others are known."""
+    if isinstance(ids, ShardedArray):
+        return ids.rows(positions).astype(str)
+    return positions.astype(str) if ids is None else [ids[position] for position in positions.tolist()]
 
 
 def _ranks(main: np.ndarray, flagged: np.ndarray) -> np.ndarray:
     """Ranks from 1, the most detrimental first; of equal scores the flagged ones come first, then it goes by position."""
-    ranks = np.empty(len(main), dtype=np.int64)
-    ranks[np.lexsort((~flagged, -main))] = np.arange(1, len(main) + 1)
+    ranks, order = empty(len(main), np.int64), np.lexsort((~flagged, -main))
+    for start in range(0, len(main), ROW_GROUP):
+        piece = order[start : start + ROW_GROUP]
+        ranks[piece] = np.arange(start + 1, start + len(piece) + 1)
     return ranks
 
 
@@ -146,7 +245,7 @@ def _column(values: Any, size: int, kind: pa.DataType | None) -> pa.Array:
     return values if isinstance(values, pa.Array) else pa.array(values, kind)
 
 
-def predicted_labels(predictions: ArrayMatrix) -> np.ndarray:
+def predicted_labels(predictions: GradientMatrix) -> np.ndarray:
     """The most probable class of every sample.
 
     Args:
@@ -159,16 +258,18 @@ def predicted_labels(predictions: ArrayMatrix) -> np.ndarray:
 
 
 def _label_columns(
-    kind: str | None, labels: np.ndarray | None, predictions: ArrayMatrix | None
+    kind: str | None, labels: np.ndarray | None, predictions: GradientMatrix | None, positions: np.ndarray
 ) -> tuple[pa.Array | None, pa.Array | None]:
+    """Given and predicted labels of some samples."""
     if kind is None or labels is None or predictions is None:
         return None, None
+    given, part = labels[positions], predictions.subset(positions)
     if kind in ("class", "pair"):
-        return pa.array(labels.astype(np.int64)), pa.array(predicted_labels(predictions))
-    values = predictions.rows(np.arange(len(predictions)))
+        return pa.array(given.astype(np.int64)), pa.array(predicted_labels(part))
+    values = part.rows(np.arange(len(part)))
     if kind == "multilabel":
-        return _numbers(labels, pa.int64()), _numbers(values > 0.5, pa.int64())
-    return _numbers(labels, pa.float64()), _numbers(values[:, 0] if labels.ndim == 1 else values, pa.float64())
+        return _numbers(given, pa.int64()), _numbers(values > 0.5, pa.int64())
+    return _numbers(given, pa.float64()), _numbers(values[:, 0] if given.ndim == 1 else values, pa.float64())
 
 
 def _numbers(values: np.ndarray, kind: pa.DataType) -> pa.Array:

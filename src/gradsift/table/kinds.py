@@ -21,6 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from gradsift.detectors import Belief, FlipPattern, WrongLabelPosterior
+from gradsift.scratch import empty
 
 WRONG, AMBIGUOUS, ATYPICAL, DUPLICATE = KINDS = ("wrong_label", "ambiguous", "atypical", "duplicate")
 """Codes of the kinds, as in the column ``reason_kind``."""
@@ -142,7 +143,7 @@ class Beliefs:
         Returns:
             Class numbers, shape (n,), int64, and where they are suggested, shape (n,), boolean.
         """
-        suggestion, meant = np.empty(len(labels), dtype=np.int64), np.empty(len(labels), dtype=bool)
+        suggestion, meant = empty(len(labels), np.int64), np.empty(len(labels), dtype=bool)
         for start, belief in self.belief.chunks():
             piece = slice(start, start + len(belief))
             flips, right = self.explain(belief, labels[piece])

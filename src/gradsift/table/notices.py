@@ -198,6 +198,28 @@ def _memorised(seen: Memorised | None) -> Notice | None:
     )
 
 
+def counted(members: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many samples each class or group has, and how many of them are chosen.
+
+    Args:
+        members: Class or group of each sample, shape (n,).
+        chosen: Which samples are chosen, shape (n,), boolean.
+
+    Returns:
+        The classes or groups in order, their sizes, and how many of each are chosen.
+    """
+    if (
+        np.issubdtype(members.dtype, np.integer)
+        and members.min(initial=0) >= 0
+        and members.max(initial=0) < len(members)
+    ):
+        sizes = np.bincount(members)  # without sorting them
+        gone, keys = np.bincount(members[chosen], minlength=len(sizes)), np.flatnonzero(sizes)
+        return keys, sizes[keys], gone[keys]
+    keys, number = np.unique(members, return_inverse=True)
+    return keys, np.bincount(number), np.bincount(number[chosen], minlength=len(keys))
+
+
 def _lost(members: np.ndarray, flagged: np.ndarray) -> dict[Any, tuple[int, int]]:
     """Classes or groups that lose all of their samples, or most of them and more than chance would take.
 
@@ -208,8 +230,7 @@ def _lost(members: np.ndarray, flagged: np.ndarray) -> dict[Any, tuple[int, int]
     Returns:
         Class or group to how many of its samples are flagged and how many there are; the largest losses first.
     """
-    keys, number = np.unique(members, return_inverse=True)
-    sizes, gone = np.bincount(number), np.bincount(number[flagged], minlength=len(keys))
+    keys, sizes, gone = counted(members, flagged)
     by_chance = binom.sf(gone - 1, sizes, flagged.mean()) * len(keys)
     lost = (gone == sizes) | ((gone >= MOST * sizes) & (by_chance < CHANCE))
     order = [k for k in np.argsort(-gone, kind="stable") if lost[k]]

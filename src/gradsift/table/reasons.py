@@ -156,18 +156,19 @@ def other_reasons(
     return reasons
 
 
-def score_sizes(positions: np.ndarray, scores: np.ndarray, detector: str) -> dict[int, str]:
+def score_sizes(positions: np.ndarray, scores: np.ndarray, order: np.ndarray, detector: str) -> dict[int, str]:
     """Says how far out scores are.
 
     Args:
         positions: Which samples.
         scores: Scores of all samples, shape (n,); high = detrimental.
+        order: The same, sorted.
         detector: Name of the detector they come from.
 
     Returns:
         Position to words.
     """
-    middle, order = float(np.median(scores)), np.sort(scores)
+    middle = float(order[(len(order) - 1) // 2 : len(order) // 2 + 1].mean())
     if detector in MAGNITUDES and middle > 0:
         return {
             position: f"{MAGNITUDES[detector]} {scores[position] / middle:,.1f} times the median"
