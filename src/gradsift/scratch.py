@@ -45,22 +45,6 @@ def empty(shape: int | tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
     return np.asarray(mapped)
 
 
-def kept(values: np.ndarray) -> np.ndarray:
-    """The same numbers, in a temporary file where they are many.
-
-    Args:
-        values: Numbers in memory.
-
-    Returns:
-        The array itself where it is small.
-    """
-    if values.nbytes <= IN_MEMORY:
-        return values
-    copy = empty(values.shape, values.dtype)
-    copy[...] = values
-    return copy
-
-
 def temporary() -> IO[bytes]:
     """A file that is gone when it is closed."""
     return tempfile.TemporaryFile(prefix="gradsift-")

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradsift.detectors import Belief, WrongLabels
 from gradsift.detectors.confident_learning import class_thresholds
+from gradsift.scratch import empty
 from gradsift.store import ArrayMatrix, GradientMatrix
 
 LARGEST = 0.5
@@ -157,7 +158,7 @@ def count_disagreements(labels: np.ndarray, predictions: np.ndarray | GradientMa
     """
     matrix = ArrayMatrix(predictions) if isinstance(predictions, np.ndarray) else predictions
     size, classes = matrix.shape
-    given, likeliest = np.empty(size), np.empty(size, dtype=np.int64)
+    given, likeliest = empty(size), empty(size, np.int64)
     for start, rows in matrix.chunks():
         part = slice(start, start + len(rows))
         given[part], likeliest[part] = rows[np.arange(len(rows)), labels[part]], rows.argmax(axis=1)

@@ -12,6 +12,8 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 from scipy.special import gammaln
 
+from gradsift.scratch import empty
+
 SUREST = 0.3
 """Share of the samples of a predicted class that are looked at to see where its labels go."""
 FEWEST = 5
@@ -116,7 +118,8 @@ def surest(likeliest: np.ndarray, sureness: np.ndarray, classes: int) -> np.ndar
     Returns:
         Their positions, by class.
     """
-    order = np.lexsort((-sureness, likeliest))  # by class, the surest first; of equals, the first
+    falling = np.negative(sureness, out=empty(len(sureness)))
+    order = np.lexsort((falling, likeliest))  # by class, the surest first; of equals, the first
     members = np.bincount(likeliest, minlength=classes)
     ends, looked_at = np.cumsum(members), np.maximum(FEWEST, (SUREST * members).astype(np.int64))
     starts = ends - members

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradsift.detectors.base import Detector
 from gradsift.errors import DataError
+from gradsift.scratch import empty
 
 
 def detrimental_scores(detector: Detector, observed: Any, labels: np.ndarray | None = None) -> np.ndarray:
@@ -44,7 +45,8 @@ def influence_scores(influence: np.ndarray, method: str) -> np.ndarray:
 
 
 def _turned(values: np.ndarray, source: str) -> np.ndarray:
-    scores = -np.asarray(values, dtype=np.float64)
+    values = np.asarray(values, dtype=np.float64)
+    scores = np.negative(values, out=empty(values.shape))
     broken = np.flatnonzero(~np.isfinite(scores))
     if len(broken):
         raise DataError(

@@ -23,7 +23,6 @@ from gradsift.detectors.neighbours import Neighbourhood
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.progress import progress
-from gradsift.scratch import kept
 from gradsift.store import GradientMatrix
 
 Parts = WrongLabelSetPosterior | WrongValuePosterior | WrongTokenPosterior | SwappedPairPosterior
@@ -119,7 +118,7 @@ def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *
     scores = {}
     with progress("detectors", len(detectors), unit="detectors", show=show_progress) as bar:
         for name, detector in detectors.items():
-            scores[name] = kept(detrimental_scores(detector, detector.observed(evidence), labels))
+            scores[name] = detrimental_scores(detector, detector.observed(evidence), labels)
             bar.advance()
     if isinstance(ranks := detectors[ranking], ResponseSurprise):
         return Scores(scores, ranking, responses=ranks)

@@ -223,7 +223,7 @@ def _ids(ids: Sequence[str] | ShardedArray | None, positions: np.ndarray) -> Any
 
 def _ranks(main: np.ndarray, flagged: np.ndarray) -> np.ndarray:
     """Ranks from 1, the most detrimental first; of equal scores the flagged ones come first, then it goes by position."""
-    ranks, order = empty(len(main), np.int64), np.lexsort((~flagged, -main))
+    ranks, order = empty(len(main), np.int64), np.lexsort((~flagged, np.negative(main, out=empty(len(main)))))
     for start in range(0, len(main), ROW_GROUP):
         piece = order[start : start + ROW_GROUP]
         ranks[piece] = np.arange(start + 1, start + len(piece) + 1)
