@@ -123,7 +123,7 @@ def a_project(tmp_path):
 
 
 SCALE = ROOT / "docs/scale.md"
-LAPTOP, JOB, MERGE, RAY, PLAN = range(5)
+LAPTOP, JOB, MERGE, RAY, PLAN, PARTS = range(6)
 """Blocks of the page on scale."""
 
 
@@ -145,7 +145,7 @@ def in_this_process(folder, block, **variables):
 
 def test_the_page_on_scale_runs_its_array_of_jobs(a_project):
     """The first job in a shell, as SLURM starts it; the other commands in this process."""
-    assert len(blocks(SCALE, "sh")) == 5
+    assert len(blocks(SCALE, "sh")) == 6
     in_this_process(a_project, LAPTOP)
     in_a_shell(a_project, JOB, SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_TASK_COUNT="4")
     for job in range(2, 5):
@@ -159,6 +159,25 @@ def test_the_page_on_scale_plans(a_project):
     said = " ".join(in_this_process(a_project, PLAN).stdout.split())
     assert re.search(r"On 100 workers as fast as this machine: .* with --shard-size 16\.", said)
     assert "worker spends over 5 % of its time in loading" in said
+
+
+def test_the_page_on_scale_trims_and_corrects_a_data_set_in_many_files(a_project):
+    rows = pq.read_table(a_project / "train.parquet").slice(0, 300)
+    (a_project / "parts").mkdir()
+    for number in range(3):
+        pq.write_table(rows.slice(100 * number, 100), a_project / f"parts/{number}.parquet")
+    for line in commands_of(blocks(SCALE, "sh")[PARTS]):
+        run_command(line, a_project)
+    flagged = pq.read_table(a_project / "runs/parts/scores.parquet")["flagged"].to_numpy()
+    assert 0 < flagged.sum() < 300
+    for number in range(3):
+        kept, relabelled = (
+            pq.read_table(a_project / folder / f"{number}.parquet") for folder in ("kept", "relabelled")
+        )
+        whole, own = rows.slice(100 * number, 100), ~flagged[100 * number : 100 * number + 100]
+        assert kept.equals(whole.filter(own))
+        assert relabelled["gradsift_given_label"].equals(whole["label"])
+        assert relabelled.filter(own).select(rows.column_names).equals(kept)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@
     python benchmarks/scale scheduling                              # times of one process, then the simulation
     python benchmarks/scale reality --size 100000 --rounds 3        # the simulation beside real runs of 1 and 2 workers
     python benchmarks/scale memory --largest 100000000
+    python benchmarks/scale ends                                    # memory of scores, table and page
     python benchmarks/scale approximate --size 100000 --data DIR    # needs faiss-cpu; DIR holds fashion_mnist/
     python benchmarks/scale page                                    # the figures of docs/scale.md, from the rows alone
 
@@ -30,7 +31,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # modules are importe
 
 from frame.rows import RESULTS, machine  # noqa: E402
 
-PARTS = ("throughput", "kills", "scheduling", "reality", "memory", "approximate")
+PARTS = ("throughput", "kills", "scheduling", "reality", "memory", "ends", "approximate")
 
 
 def main() -> None:

@@ -1,4 +1,8 @@
-"""Memory of the process that scores, decides, writes the table and the page, of shards whose statistics are drawn."""
+"""Memory of the process that scores, decides, writes the table and the page, of shards whose statistics are drawn.
+
+Up to some millions of samples all columns are held in memory, with more they lie in temporary files. Here the limits are
+lowered, so that what still grows shows with few samples.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-SIZES = (500_000, 1_000_000, 2_000_000)
+SIZES = (250_000, 500_000, 1_000_000)
 CLASSES, WIDTH, SHARD = 4, 8, 16_384
 """Few, so that passes over them are short: they are read in pieces, and take no more memory where there are more."""
 
@@ -39,13 +43,15 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _of(samples: int) -> dict[str, Any]:
     """Scores the samples of a run that is drawn, and writes its table and its page."""
-    from gradsift.detectors import get_detector
+    from gradsift import scratch
+    from gradsift.detectors import belief, get_detector
     from gradsift.evidence import stored_evidence
     from gradsift.result import Audit
     from gradsift.settings import AuditSettings
     from gradsift.stages import finish
-    from gradsift.store import RunDirectory
+    from gradsift.store import RunDirectory, tables
 
+    scratch.IN_MEMORY, tables.IN_MEMORY, belief.HELD_BYTES = 2**20, 2**14, 4 * 2**20
     with tempfile.TemporaryDirectory() as folder:
         config = {"settings": {"batch_size": 1}}
         with RunDirectory.begin(Path(folder) / "run", "f" * 64, config) as run:

@@ -25,7 +25,8 @@ def write() -> None:
 def figures() -> str:
     """All sections of which there are rows."""
     made = {
-        "throughput": throughput, "kills": kills, "scheduling": scheduling, "memory": memory, "approximate": approximate,
+        "throughput": throughput, "kills": kills, "scheduling": scheduling, "memory": memory, "ends": ends,
+        "approximate": approximate,
     }  # fmt: skip
     return "\n\n".join(make(read(part)) for part, make in made.items() if read(part))
 
@@ -162,6 +163,33 @@ def memory(rows: list[Row]) -> str:
         sizes = (row["manifest_bytes"] / 2**20, row["beyond_start_mib"], row["peak_mib"])
         lines.append(f"| {row['samples']:,} | {row['shards']:,} | {' | '.join(f'{size:,.0f}' for size in sizes)} |")
     return "\n".join(lines)
+
+
+def ends(rows: list[Row]) -> str:
+    """Memory of the last stages by number of samples."""
+    lines = [
+        "### Memory of the last stages",
+        "",
+        "`python benchmarks/scale ends`: statistics of all samples are drawn; the posterior, L2 norms and losses are "
+        "scored, and the table and the page are written. Memory of the process itself, without files that are mapped. "
+        "Columns of at most 64 MiB, tables of at most a million rows and beliefs of at most 128 MiB are held in memory; "
+        "these limits are lowered here, so that what grows shows.",
+        "",
+        "| samples | beyond the start (MiB) | bytes for each further sample | CPU seconds | table (MiB) |",
+        "|---|---|---|---|---|",
+    ]
+    for before, row in zip([None, *rows], rows, strict=False):
+        grown = row["peak_mib"] - row["start_mib"]
+        each = "" if before is None else f"{_further(before, row):.0f}"
+        size = row["table_bytes"] / 2**20
+        lines.append(f"| {row['samples']:,} | {grown:,.0f} | {each} | {row['seconds']:,.0f} | {size:,.0f} |")
+    return "\n".join(lines)
+
+
+def _further(before: Row, row: Row) -> float:
+    """Bytes for each sample that one row has more than another."""
+    grown, grew = (one["peak_mib"] - one["start_mib"] for one in (row, before))
+    return (grown - grew) * 2**20 / (row["samples"] - before["samples"])
 
 
 def approximate(rows: list[Row]) -> str:
