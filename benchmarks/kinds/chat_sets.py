@@ -21,6 +21,7 @@ Chats = list[tuple[str, str]]
 Source = Callable[[Path], Chats]
 LETTERS = 220
 """Most letters of a chat: the models are small, and so is the machine."""
+LETTER = list(string.ascii_lowercase)
 PLANTED = ("letters", "words", "cut", "shuffled", "language", "duplicate")
 """Kinds of garbage, see :func:`planted`."""
 
@@ -99,15 +100,12 @@ def planted(
     rng, given = np.random.default_rng(4000 + seed), list(chats)
     kinds = np.zeros(len(chats), dtype=np.int64)
     vocabulary = [word for _, response in chats for word in response.split()]
-    letters = list(string.ascii_lowercase)
     for turn, row in enumerate(rng.choice(len(chats), round(rate * len(chats)), replace=False)):
         kind = PLANTED[turn % len(PLANTED)] if how == "mixed" else how
         prompt, response = chats[row]
         words = response.split()
-        if kind == "letters":
-            response = " ".join("".join(rng.choice(letters, max(2, len(word)))) for word in words)
-        elif kind == "words":
-            response = " ".join(rng.choice(vocabulary, len(words)))
+        if kind in ("letters", "words"):
+            response = senseless(words, kind, vocabulary, rng)
         elif kind == "cut":
             response = " ".join(words[: max(1, int(len(words) * rng.uniform(0.2, 0.6)))])
         elif kind == "shuffled":
@@ -118,6 +116,13 @@ def planted(
             prompt, response = chats[rng.integers(len(chats))][0], other[rng.integers(len(other))][1]
         given[row], kinds[row] = (prompt, response), PLANTED.index(kind) + 1
     return given, kinds
+
+
+def senseless(words: list[str], kind: str, vocabulary: list[str], rng: np.random.Generator) -> str:
+    """Random ``letters`` in words as long as the given ones, or so many ``words`` of a vocabulary."""
+    if kind == "letters":
+        return " ".join("".join(rng.choice(LETTER, max(2, len(word)))) for word in words)
+    return " ".join(rng.choice(vocabulary, len(words)))
 
 
 def tuned(model: Any, train_set: Any, *, lora: bool, epochs: int, rate: float, seed: int, batch: int = 16) -> Any:

@@ -53,8 +53,10 @@ class UNet(nn.Module):
         return self.head(x)
 
 
-def scenes(data: Path, seed: int, *, name: str, first: int, size: int) -> tuple[np.ndarray, np.ndarray, list[Any]]:
-    """Images (n, 3, h, w), masks (n, h, w), and of each scene the last object that was put into it.
+def placed(
+    data: Path, seed: int, *, name: str, first: int, size: int
+) -> tuple[np.ndarray, list[list[tuple[np.ndarray, int]]]]:
+    """Images (n, 3, h, w), and the objects of each in the order in which they were put into it: where, and their class.
 
     Args:
         data: The data folder.
@@ -69,7 +71,7 @@ def scenes(data: Path, seed: int, *, name: str, first: int, size: int) -> tuple[
     labels = table["label"].to_numpy()
     usable = np.flatnonzero((labels >= first) & (labels < first + CLASSES))
     images = 0.5 * _photographs(data, size, rng)
-    masks, last = np.zeros((size, SIDE, SIDE), dtype=np.int64), []
+    objects: list[list[tuple[np.ndarray, int]]] = [[] for _ in range(size)]
     for place in range(size):
         for _ in range(rng.integers(1, 4)):
             one = rng.choice(usable)
@@ -78,10 +80,17 @@ def scenes(data: Path, seed: int, *, name: str, first: int, size: int) -> tuple[
             cover = np.zeros((SIDE, SIDE))
             cover[top : top + OBJECT, left : left + OBJECT] = small
             images[place] = images[place] * (1 - cover[..., None]) + cover[..., None] * rng.uniform(0.5, 1, 3)
-            number = int(labels[one]) - first + 1
-            masks[place][cover > 0.3] = number  # where the object is more than a shade
-        last.append((cover > 0.3, number))
-    return images.astype(np.float32).transpose(0, 3, 1, 2), masks, last
+            objects[place].append((cover > 0.3, int(labels[one]) - first + 1))  # where it is more than a shade
+    return images.astype(np.float32).transpose(0, 3, 1, 2), objects
+
+
+def painted(objects: list[list[tuple[np.ndarray, int]]]) -> np.ndarray:
+    """The mask of each scene, shape (n, h, w): later objects cover earlier ones."""
+    masks = np.zeros((len(objects), SIDE, SIDE), dtype=np.int64)
+    for mask, own in zip(masks, objects, strict=True):
+        for cover, number in own:
+            mask[cover] = number
+    return masks
 
 
 def _photographs(data: Path, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -126,8 +135,8 @@ def load(
     data: Path, seed: int, *, name: str, first: int, how: str, rate: float = 0.1, size: int = 500, epochs: int = 10
 ) -> TaskDraw:
     """A draw: errors are planted in masks, which a small U-Net learns."""
-    images, masks, last = scenes(data, seed, name=name, first=first, size=size)
-    given, wrong = planted(masks, last, how, rate, seed)
+    images, objects = placed(data, seed, name=name, first=first, size=size)
+    given, wrong = planted(painted(objects), [own[-1] for own in objects], how, rate, seed)
     x, y = torch.from_numpy(images), torch.from_numpy(given)
     torch.manual_seed(seed)
     model = fit(UNet(CLASSES + 1), x, y, functional.cross_entropy, seed=seed, epochs=epochs, batch=16, rate=3e-3)

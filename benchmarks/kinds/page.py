@@ -22,8 +22,9 @@ KINDS = {
     "series": "Time series and sounds", "condition": "Conditions of a diffusion model",
     "picture": "Pictures of another set that a diffusion model learnt",
     "copy": "Copies that a diffusion model learnt",
-    "mask": "Segmentation", "sequence": "Sequence to sequence",
+    "mask": "Segmentation", "box": "Object detection", "sequence": "Sequence to sequence",
     "match": "Embedding models", "speech": "Transcripts",
+    "text": "Masked language models",
 }  # fmt: skip
 TASKS = {
     "class": "`classification`, `binary`", "multilabel": "`multilabel`", "value": "`regression`",

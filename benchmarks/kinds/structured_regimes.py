@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from kinds import chat_sets, mask_sets, match_sets, sequence_sets, speech_sets
+from kinds import box_sets, chat_sets, mask_sets, match_sets, sequence_sets, speech_sets, text_sets
 from kinds.regime import Regime
 
-OF_TASKS = ("mask", "sequence", "match", "speech")
+OF_TASKS = ("mask", "box", "sequence", "match", "speech", "text")
 """Kinds of these regimes."""
 
 
@@ -15,6 +15,14 @@ def _mask(words: str, how: str, *, name: str, first: int = 0, **more: bool) -> R
     return Regime(
         "mask", f"{words}, {how} 10 %", partial(mask_sets.load, name=name, first=first, how=how), **more
     )  # fmt: skip
+
+
+def _box(words: str, how: str, *, name: str, first: int = 0, **more: bool) -> Regime:
+    return Regime("box", f"{words}, {how} 10 %", partial(box_sets.load, name=name, first=first, how=how), **more)
+
+
+def _text(words: str, source: text_sets.Source, how: str, **more: bool) -> Regime:
+    return Regime("text", f"{words}, {how} 10 %", partial(text_sets.load, source=source, how=how), **more)
 
 
 def _sequence(words: str, source: chat_sets.Source, how: str, **more: bool) -> Regime:
@@ -29,6 +37,9 @@ def _speech(words: str, how: str, noise: tuple[float, float], **more: bool) -> R
     return Regime("speech", f"{words}, {how} 10 %", partial(speech_sets.load, how=how, noise=noise), **more)
 
 
+questions = partial(text_sets.column, name="trec/train.parquet")
+news = partial(text_sets.column, name="ag_news/train_subset8k.parquet")
+reviews = partial(text_sets.column, name="glue_sst2/train.parquet", column="sentence")
 digits, clothes = partial(_mask, "digits", name="mnist"), partial(_mask, "clothes", name="fashion_mnist")
 
 STRUCTURED: dict[str, Regime] = {
@@ -40,6 +51,14 @@ STRUCTURED: dict[str, Regime] = {
     "mask-other-digits-swap": _mask("other digits", "swap", name="mnist", first=4, ahead=False),
     "mask-other-clothes-mixed": _mask("other clothes", "mixed", name="fashion_mnist", first=5),
     "mask-other-clothes-drop": _mask("other clothes", "drop", name="fashion_mnist", first=5),
+    "box-digits-mixed": _box("digits", "mixed", name="mnist", chosen_on=True),
+    "box-other-digits-mixed": _box("other digits", "mixed", name="mnist", first=4),
+    "box-other-clothes-missing": _box("other clothes", "missing", name="fashion_mnist", first=5, ahead=False),
+    "box-other-clothes-class": _box("other clothes", "class", name="fashion_mnist", first=5),
+    # plain loss is the default of masked words until something beats it: nothing is named to lead
+    "text-questions-mixed": _text("questions of TREC", questions, "mixed", chosen_on=True, ahead=False),
+    "text-news-mixed": _text("beginnings of AG News", news, "mixed", ahead=False),
+    "text-reviews-words": _text("sentences of SST-2", reviews, "words", ahead=False),
     "sequence-grammar-mixed": _sequence("rules of grammar", chat_sets.transformed, "mixed"),
     "sequence-paraphrased-shuffled": _sequence("paraphrases of MRPC", chat_sets.paraphrased, "shuffled"),
     "sequence-answered-mixed": _sequence("questions of QNLI", chat_sets.answered, "mixed"),

@@ -19,13 +19,12 @@ from torch.nn import functional
 from gradsift.data import Samples
 from gradsift.data.batch import Batch, to_model
 from gradsift.errors import ModelError, SettingError
+from gradsift.tasks.match_inputs import MatchInputs, against
 from gradsift.tasks.pairs import PairTask, sides
 from gradsift.tasks.structured import Classes, Part
 
 SIDES = ANCHOR, POSITIVE, NEGATIVE = ("anchor", "positive", "negative")
 """A batch has the inputs of each: the key itself, or keys that begin with it, such as ``anchor_input_ids``."""
-SAME = 1e-5
-"""A text of the bank that is as like a match as one less this is the match itself, and no negative."""
 COOLER = 2.0
 """Parts are scored at so many times the training's temperature, where a memorised match stands out less; see
 benchmarks/kinds."""
@@ -81,6 +80,7 @@ class Contrastive:
         positives: Embeddings of their matches, shape (M, D).
         temperature: Temperature of the training, above 0; 0.05 is sentence-transformers' scale of 20.
         pooling: How tokens become one embedding where the model gives hidden states: their mean, or the first one.
+        inputs: Inputs of the bank's pairs, by which parts are scored, too; :meth:`of` adds them.
 
     Raises:
         SettingError: The temperature is not above 0, or the bank holds fewer than two pairs.
@@ -89,7 +89,13 @@ class Contrastive:
     kind = "structured"
 
     def __init__(
-        self, anchors: Tensor, positives: Tensor, *, temperature: float = 0.05, pooling: Pooling = "mean"
+        self,
+        anchors: Tensor,
+        positives: Tensor,
+        *,
+        temperature: float = 0.05,
+        pooling: Pooling = "mean",
+        inputs: MatchInputs | None = None,
     ) -> None:
         if not temperature > 0:
             raise SettingError(f"the temperature is a number above 0, given {temperature}")
@@ -99,7 +105,7 @@ class Contrastive:
                 f"{tuple(positives.shape)}"
             )
         self.bank = Bank(*(functional.normalize(one.detach(), dim=1) for one in (anchors, positives)))
-        self.temperature, self.pooling = temperature, pooling
+        self.temperature, self.pooling, self.inputs = temperature, pooling, inputs
 
     @classmethod
     def of(
@@ -135,7 +141,9 @@ class Contrastive:
                 batch = to_model(samples.batch(chosen[start : start + batch_size]), model)
                 found.append([embedded(model, side_of(batch, side), pooling) for side in (ANCHOR, POSITIVE)])
         anchors, positives = (torch.cat(part) for part in zip(*found, strict=True))
-        return cls(anchors, positives, temperature=temperature, pooling=pooling)
+        whole = samples.batch(chosen)
+        inputs = MatchInputs.of(side_of(whole, ANCHOR), side_of(whole, POSITIVE), COOLER * temperature)
+        return cls(anchors, positives, temperature=temperature, pooling=pooling, inputs=inputs)
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Embeddings of anchors and matches, of length one, shape (n, 2, D)."""
@@ -145,7 +153,7 @@ class Contrastive:
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The loss of each pair against the bank, shape (n,), in nats."""
         del batch
-        return self._against(outputs[:, 0], outputs[:, 1], self.bank.positives, self.temperature)
+        return against(outputs[:, 0], outputs[:, 1], self.bank.positives, self.temperature)
 
     def class_counts(self, outputs: Tensor, batch: Batch) -> None:
         """Pairs have no classes."""
@@ -153,6 +161,9 @@ class Contrastive:
 
     def worst_parts(self, outputs: Tensor, batch: Batch, classes: Classes) -> list[Part]:
         """How badly each pair matches: the loss of both ways, match among matches and anchor among anchors.
+
+        Embeddings have been trained on the wrong matches, too, and remember some; the inputs have not. Where a bank has
+        inputs that tell matches apart, the same loss of the inputs is added.
 
         Args:
             outputs: Embeddings, shape (n, 2, D).
@@ -162,24 +173,17 @@ class Contrastive:
         Returns:
             One part a pair.
         """
-        del batch, classes
+        del classes
         anchor, match, warm = outputs[:, 0], outputs[:, 1], COOLER * self.temperature
-        scores = self._against(anchor, match, self.bank.positives, warm)
-        scores = scores + self._against(match, anchor, self.bank.anchors, warm)
+        scores = against(anchor, match, self.bank.positives, warm) + against(match, anchor, self.bank.anchors, warm)
+        if self.inputs is not None:
+            scores = scores + self.inputs.unlikeness(side_of(batch, ANCHOR), side_of(batch, POSITIVE), warm).to(scores)
         own = (anchor * match).sum(dim=1)
         closer = (anchor @ self.bank.positives.to(anchor).T > own[:, None]).sum(dim=1)
         return [
             Part(score, f"cosine {cosine:.2f}: {count} of {len(self.bank)} other matches are closer to the anchor")
             for score, cosine, count in zip(scores.tolist(), own.tolist(), closer.tolist(), strict=True)
         ]
-
-    @staticmethod
-    def _against(first: Tensor, second: Tensor, bank: Tensor, temperature: float) -> Tensor:
-        """Cross-entropy of the second among itself and the bank, shape (n,)."""
-        bank = bank.to(first)
-        own = (first * second).sum(dim=1, keepdim=True)
-        others = (first @ bank.T).masked_fill((second @ bank.T).detach() > 1 - SAME, -torch.inf)
-        return -(torch.cat([own, others], dim=1) / temperature).log_softmax(dim=1)[:, 0]
 
 
 class Triplet(PairTask):
