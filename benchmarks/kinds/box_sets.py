@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +38,7 @@ class SetPredictor(nn.Module):
         self.body = nn.Sequential(
             *(
                 part
-                for place, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
+                for place, (inputs, outputs) in enumerate(pairwise(sizes))
                 for part in (
                     nn.Conv2d(inputs, outputs, 3, padding=1, stride=1 if place == 0 else 2),
                     nn.GroupNorm(4, outputs), nn.ReLU(),

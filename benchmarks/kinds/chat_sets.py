@@ -60,6 +60,12 @@ def paraphrased(data: Path) -> Chats:
     return [(f"Say it in other words. {a} ", b) for a, b, label in zip(*columns, strict=True) if label == 1]
 
 
+def asked_again(data: Path) -> Chats:
+    """Questions of QQP that were asked twice, in other words."""
+    columns = _columns(data, "glue_qqp/train_subset10k.parquet", "question1", "question2", "label")
+    return [(a, b) for a, b, label in zip(*columns, strict=True) if label == 1]
+
+
 def continued(data: Path) -> Chats:
     """News with their second half as the response."""
     words = [text.split() for text in _columns(data, "ag_news/train_subset8k.parquet", "text")[0]]

@@ -29,8 +29,9 @@ def _sequence(words: str, source: chat_sets.Source, how: str, **more: bool) -> R
     return Regime("sequence", f"{words}, {how} 10 %", partial(sequence_sets.load, source=source, how=how), **more)
 
 
-def _match(words: str, source: chat_sets.Source, how: str, **more: bool) -> Regime:
-    return Regime("match", f"{words}, {how} 10 %", partial(match_sets.load, source=source, how=how), **more)
+def _match(words: str, source: chat_sets.Source, how: str, *, by: str = "tf-idf", **more: bool) -> Regime:
+    words += {"tf-idf": "", "minilm": ", MiniLM", "words": ", tower of words"}[by]
+    return Regime("match", f"{words}, {how} 10 %", partial(match_sets.load, source=source, how=how, by=by), **more)
 
 
 def _speech(words: str, how: str, noise: tuple[float, float], **more: bool) -> Regime:
@@ -70,6 +71,11 @@ STRUCTURED: dict[str, Regime] = {
     "match-transformed-near": _match("rules of grammar", chat_sets.transformed, "near"),
     "match-reasoned-random": _match("word problems", chat_sets.reasoned, "random"),
     "match-blended-random": _match("five tasks", chat_sets.blended, "random"),
+    "match-asked-random": _match("questions of QQP", chat_sets.asked_again, "random"),
+    "match-asked-near": _match("questions of QQP", chat_sets.asked_again, "near"),
+    "match-asked-minilm-near": _match("questions of QQP", chat_sets.asked_again, "near", by="minilm"),
+    "match-transformed-words-random": _match("rules of grammar", chat_sets.transformed, "random", by="words"),
+    "match-blended-words-random": _match("five tasks", chat_sets.blended, "random", by="words"),
     "speech-even-mixed": _speech("tones, noise alike", "mixed", (0.25, 0.25), ahead=False),
     "speech-uneven-mixed": _speech("tones, noise unlike", "mixed", (0.1, 0.7)),
     "speech-uneven-replace": _speech("tones, noise unlike", "replace", (0.1, 0.7)),
