@@ -99,7 +99,7 @@ def masked(batch: dict[str, Tensor], tokenizer: Any) -> dict[str, Tensor]:
 
 
 def load(
-    data: Path, seed: int, *, source: Source, how: str, rate: float = 0.1, size: int = 600, epochs: int = 20
+    data: Path, seed: int, *, source: Source, how: str, rate: float = 0.1, size: int = 600, epochs: int = 14
 ) -> TaskDraw:
     """A draw: garbage is planted, and a small BERT learns all texts."""
     texts = source(data)

@@ -29,6 +29,7 @@ from tests.support.pretrained import (
     texts,
     tokenizer,
 )
+from tests.support.structured import masked_bert
 
 PROJECT = """
 import torch
@@ -302,7 +303,7 @@ def bad(folder):
     BY_NAME["bert_sequence"].make().save_pretrained(folder / "large")
     tokenizer(words=[*WORDS, "more"]).save_pretrained(folder / "large")
     save(folder / "headless", "bert_sequence")
-    settings = json.loads((folder / "headless/config.json").read_text()) | {"architectures": ["BertForMaskedLM"]}
+    settings = json.loads((folder / "headless/config.json").read_text()) | {"architectures": ["BertForMultipleChoice"]}
     (folder / "headless/config.json").write_text(json.dumps(settings))
     save(folder / "pickled", "bert_sequence")
     (folder / "pickled/model.safetensors").rename(folder / "pickled/pytorch_model.bin")
@@ -363,6 +364,18 @@ def test_other_tasks_follow_from_the_model_s_head(gradsift, tmp_path, family, op
         "audit", "--model", tmp_path / "model", "--data", tmp_path / "rows.jsonl", *given, "-o", tmp_path / "run"
     )
     assert "9 samples" in found
+
+
+def test_texts_with_masked_words(gradsift, tmp_path):
+    torch.manual_seed(0)
+    masked_bert().save_pretrained(tmp_path / "model")
+    tokenizer(special=True, mask_token=WORDS[7]).save_pretrained(tmp_path / "model")
+    lines(tmp_path / "rows.jsonl", [{"text": f"w8 w{9 + place} w30"} for place in range(9)])
+    given = ("audit", "--model", tmp_path / "model", "--data", tmp_path / "rows.jsonl", "-o", tmp_path / "run")
+    assert "9 samples" in gradsift(*given, "--text", "text")
+    assert {"score_loss", "score_l2"} <= set(pq.read_schema(tmp_path / "run/scores.parquet").names)
+    refused = gradsift(*given, "--text", "text", "--label", "text", "--overwrite", fails=1)
+    assert "--label: a model ForMaskedLM has no use for it" in " ".join(refused.split())
 
 
 def test_rows_of_classes_for_a_model_of_several_labels_are_refused(gradsift, tmp_path):

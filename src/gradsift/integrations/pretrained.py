@@ -23,6 +23,7 @@ from gradsift.locations import as_location, is_url, local_copy
 from gradsift.tasks import (
     CausalLM,
     Classification,
+    MaskedLM,
     MultiLabel,
     Regression,
     Seq2Seq,
@@ -40,6 +41,7 @@ HEADS = {
     "LMHeadModel": ("AutoModelForCausalLM", None),
     "ForConditionalGeneration": ("AutoModelForSeq2SeqLM", "SEQ_2_SEQ_LM"),
     "MTModel": ("AutoModelForSeq2SeqLM", None),
+    "ForMaskedLM": ("AutoModelForMaskedLM", None),
 }
 """End of an architecture's name to the class that loads it, and the name that peft has for such a task."""
 
@@ -131,7 +133,8 @@ def load_pretrained(
     _fit_together(model, processor, what)
     if getattr(model, "quantization_method", None) is None:
         model = _on(model, device)
-    return Pretrained(model.eval(), processor, head, _task(model.config, head, reduction))
+    task = MaskedLM.of(processor) if head == "ForMaskedLM" else _task(model.config, head, reduction)
+    return Pretrained(model.eval(), processor, head, task)
 
 
 def _refuse_random_weights(report: Mapping[str, Any], trained: Mapping[str, Any], what: str) -> None:
@@ -369,6 +372,7 @@ def encode_rows(loaded: Pretrained, rows: Any, columns: dict[str, Any]) -> Any:
     }
     prompts = (PromptSet, {"text", "prompt", "response", "messages", "target", "max_length"})
     kind, known = kinds.get(loaded.head, prompts)
+    known = {"text", "max_length"} if loaded.head == "ForMaskedLM" else known
     given = {name: value for name, value in columns.items() if value is not None}
     if "chosen" in given and loaded.head in PAIRED:
         kind, known = PairSet, {"chosen", "rejected", "prompt", "max_length"}
