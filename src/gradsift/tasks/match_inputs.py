@@ -43,15 +43,14 @@ class MatchInputs:
             The inputs; ``None`` where they are neither features of one width nor tokens, or where a blind guess among the M
             pairs tells the match as well.
         """
-        found = [_columns(one) for one in (anchors, positives)]
-        first, second = found
+        first, second = _columns(anchors), _columns(positives)
         if first is None or second is None or first.shape != second.shape:
             return None
         weights = torch.ones(first.shape[1])
         if isinstance(anchors, Mapping):
             both = torch.cat([first, second])
             weights = ((1 + len(both)) / (1 + (both > 0).sum(dim=0))).log()
-        made = cls(*(functional.normalize(one * weights, dim=1) for one in (first, second)), weights)
+        made = cls(functional.normalize(first * weights, dim=1), functional.normalize(second * weights, dim=1), weights)
         told = against(made.anchors, made.positives, made.positives, temperature).mean()
         return made if told < torch.tensor(float(len(first))).log() else None
 
