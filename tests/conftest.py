@@ -1,3 +1,4 @@
+import gc
 import os
 
 import pytest
@@ -13,6 +14,12 @@ torch.set_num_threads(1)
 def pytest_addoption(parser):
     """``--device cuda`` runs the tests of devices on a GPU; see ``scripts/device.sh``."""
     parser.addoption("--device", default="cpu", help="where tests/gradients/test_device.py runs, such as cuda")
+
+
+def pytest_collection_finish():
+    """What is imported stays, so no later collection of garbage looks through it; Trainers ask for many."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """The speed benchmark's own arithmetic: rows that replace each other, goals, comparisons, the page, one tiny run."""
 
 import json
+import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from frame.rows import add, read
+
+from tests.support.killed import ends_as
 
 SPEED = Path(__file__).resolve().parents[2] / "benchmarks" / "speed"
 
@@ -118,13 +120,15 @@ def test_jobs_are_chosen_by_work_and_peer_and_peers_have_processes_of_their_own(
     assert {job.peer for job in command["chosen_jobs"]("all", "none")} == {"torch", "gradsift"}
 
 
-def test_the_worker_times_gradsift_against_the_loop():
-    ended = subprocess.run(
-        [sys.executable, SPEED / "worker.py", "--model", "mlp", "--rounds", "1", "--threads", "1",
-         "--jobs", "gradsift:L2;loop:L2;gradsift:projection"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    ours, loop, projected = (json.loads(line) for line in ended.stdout.splitlines())
+def test_the_worker_times_gradsift_against_the_loop(speed, tmp_path):
+    def work():
+        os.dup2(os.open(tmp_path / "rows", os.O_CREAT | os.O_WRONLY), 1)
+        jobs = "gradsift:L2;loop:L2;gradsift:projection"
+        sys.argv = ["worker.py", "--model", "mlp", "--rounds", "1", "--threads", "1", "--jobs", jobs]
+        speed("worker").main()
+
+    assert ends_as(work) == 0
+    ours, loop, projected = (json.loads(line) for line in (tmp_path / "rows").read_text().splitlines())
     assert ours["error"] < 1e-4
     assert ours["covers"] == 1
     assert loop["against"] > 1

@@ -190,7 +190,7 @@ def test_columns_left_out_and_what_the_fingerprint_covers_are_told(folder):
 
 
 def test_output_that_nobody_reads_to_its_end_is_no_fault():
-    command = [sys.executable, "-m", "gradsift", "audit", "--help"]
+    command = [sys.executable, "-m", "gradsift", "--help"]  # imports little
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == ""

@@ -10,6 +10,7 @@ import pytest
 
 import gradsift
 from gradsift.cli.commands import COMMANDS
+from tests.support.killed import ends_as
 
 HEAVY = ("torch", "numpy", "scipy", "sklearn", "pandas", "pyarrow", "transformers", "jinja2", "fsspec")
 HELP = "import typer; typer.main.get_command(gradsift.cli.app.app).main(['--help'], standalone_mode=False)"
@@ -45,7 +46,16 @@ def test_public_names_are_found_where_they_are_promised():
 
 
 def test_a_name_of_a_function_and_a_module_shows_the_function_however_it_is_imported():
-    code = "import gradsift.plan.memory, gradsift.audit; assert callable(gradsift.audit) and callable(gradsift.plan)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    def imported_anew():
+        for name in [name for name in sys.modules if name.partition(".")[0] == "gradsift"]:
+            del sys.modules[name]
+        anew = import_module("gradsift")
+        import_module("gradsift.plan.memory")
+        import_module("gradsift.audit")
+        assert anew is not gradsift
+        assert callable(anew.audit)
+        assert callable(anew.plan)
+
+    assert ends_as(imported_anew) == 0
     with pytest.raises(AttributeError, match="no attribute 'absent'"):
         gradsift.absent  # noqa: B018

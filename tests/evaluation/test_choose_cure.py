@@ -26,9 +26,10 @@ def nearest(dataset, *, seed):
 
 
 @pytest.fixture(scope="module")
-def audit(clouds):
+def audit(clouds, tmp_path_factory):
     inputs, _, given = clouds
-    return gradsift.audit_predictions(given, features=inputs, data=(inputs, given), show_progress=False)
+    place = tmp_path_factory.mktemp("audit") / "run"
+    return gradsift.audit_predictions(given, features=inputs, data=(inputs, given), output=place, show_progress=False)
 
 
 def predict(model, dataset):
@@ -80,17 +81,13 @@ def test_without_anything_to_choose_with_nothing_changes_and_the_reason_is_told(
     assert "name one yourself, how='drop'" in caplog.text
 
 
-def test_what_a_person_has_decided_holds_for_every_candidate(clouds, tmp_path):
-    inputs, _, given = clouds
-    audit = gradsift.audit_predictions(
-        given, features=inputs, data=(inputs, given), output=tmp_path / "run", show_progress=False
-    )
+def test_what_a_person_has_decided_holds_for_every_candidate(audit, tmp_path):
     flagged = audit.table["flagged"].to_numpy().copy()
     right = audit.flagged_positions[:20]
     flagged[right] = False
     edited = audit.table.set_column(audit.table.column_names.index("flagged"), "flagged", [flagged])
     pq.write_table(edited, tmp_path / "edited.parquet")
-    person = gradsift.Audit.open(tmp_path / "run", table=tmp_path / "edited.parquet")
+    person = gradsift.Audit.open(audit.run.path, table=tmp_path / "edited.parquet")
     for one in gradsift.choose_cure(person).comparisons:
         assert not set(right) & set(one.cure.changed)
 
