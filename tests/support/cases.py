@@ -221,6 +221,17 @@ def recurrent(kind, **options):
     return build
 
 
+def started_by(kind):
+    """A recurrent layer whose first states come from another layer, through which gradients pass back."""
+
+    def forward(net, x):
+        states = net.start(x[:, 0]).tanh().chunk(2, dim=1)
+        outputs, _ = net.layer(x[:, 1:], tuple(state[None].contiguous() for state in states))
+        return net.head(outputs[:, -1])
+
+    return lambda: Net(forward, start=nn.Linear(4, 10), layer=kind(4, 5, batch_first=True), head=nn.Linear(5, 3))
+
+
 def position_embedding(length):
     """Positions are looked up once for the whole batch: no sample axis in that layer's input and output."""
 
@@ -517,6 +528,7 @@ CASES = [
     Case("lstm", Recurrent, ids(6), CLASSES, expected_backends={RULES}),
     Case("lstm_two_ways_projected", recurrent(nn.LSTM, num_layers=2, bidirectional=True, proj_size=3), floats(6, 4),
          CLASSES, expected_backends={RULES}),
+    Case("lstm_from_states_of_its_own", started_by(nn.LSTM), floats(6, 4), CLASSES, expected_backends={RULES}),
     Case("gru_two_layers", recurrent(nn.GRU, num_layers=2), floats(6, 4), CLASSES, expected_backends={RULES}),
     Case("rnn_without_bias", recurrent(nn.RNN, bias=False), floats(6, 4), CLASSES, expected_backends={RULES}),
     Case("attention_to_a_memory", crossed(), floats(5, 8), CLASSES, expected_backends={RULES}),

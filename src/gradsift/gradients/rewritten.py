@@ -95,6 +95,7 @@ class Rewritten:
         *,
         rows: slice = WHOLE,
         bias_rows: slice = WHOLE,
+        computed: Tensor | None = None,
     ) -> Tensor:
         """See :class:`~gradsift.gradients.layers.linear_map.LinearMap`."""
         if len(source) != self._size:
@@ -103,7 +104,9 @@ class Rewritten:
         matrix: nn.Parameter = getattr(module, weight)
         offset: nn.Parameter | None = None if bias is None else getattr(module, bias)
         flat = matrix.flatten(1)  # of a bilinear layer's weight, which has three axes; else the matrix itself
-        output = nn.functional.linear(source, flat[rows], None if offset is None else offset[bias_rows])
+        output = computed
+        if output is None:
+            output = nn.functional.linear(source, flat[rows], None if offset is None else offset[bias_rows])
         name, bias_name = self._names.get(id(matrix)), self._names.get(id(offset))
         if name is None and bias_name is None:
             return output

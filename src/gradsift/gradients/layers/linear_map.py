@@ -23,6 +23,7 @@ class LinearMap(Protocol):
         *,
         rows: slice = ...,
         bias_rows: slice = ...,
+        computed: Tensor | None = None,
     ) -> Tensor:
         """``y_t = W x_t + b``.
 
@@ -32,6 +33,8 @@ class LinearMap(Protocol):
             bias: Name of the layer's own parameter b.
             rows: The rows of W that are used.
             bias_rows: The entries of b that are used.
+            computed: Stands for the result, of the same shape, where the layer computes it by itself; then its gradient
+                alone is taken note of.
 
         Returns:
             Shape (n, ..., out).

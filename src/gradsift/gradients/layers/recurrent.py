@@ -1,4 +1,4 @@
-"""Recurrent layers, which run a whole sequence in one call: the same steps one by one."""
+"""Recurrent layers, which run a whole sequence in one call: every linear map is seen with all steps at once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from gradsift.gradients.layers.linear_map import LinearMap, NotRewritableError
-
-State = tuple[Tensor, ...]
-"""Hidden state, and for LSTM the cell's, each of shape (n, width)."""
+from gradsift.gradients.layers.recurrent_steps import LSTMSteps, RunBackwards, State, steps_of
 
 
 def recurrent_forward(module: nn.RNNBase, linear: LinearMap, inputs: Any, state: Any = None) -> tuple[Tensor, Any]:
-    """``nn.RNN``, ``nn.GRU`` and ``nn.LSTM``: all layers and directions, step by step.
+    """``nn.RNN``, ``nn.GRU`` and ``nn.LSTM``: all layers and directions.
 
     Args:
         module: The layer.
@@ -60,32 +58,26 @@ def _first_states(module: nn.RNNBase, state: Any, size: int, like: Tensor) -> li
 
 
 def _one_way(
-    module: nn.RNNBase, linear: LinearMap, steps: Tensor, state: State, layer: int, *, backwards: bool
+    module: nn.RNNBase, linear: LinearMap, inputs: Tensor, state: State, layer: int, *, backwards: bool
 ) -> tuple[Tensor, State]:
     """One layer in one direction: outputs (n, t, width) and the last state."""
     ending = f"_l{layer}" + ("_reverse" if backwards else "")
     bias_in, bias_back = (f"bias_ih{ending}", f"bias_hh{ending}") if module.bias else (None, None)
-    projected = linear(steps, f"weight_ih{ending}", bias_in)
-    outputs: list[Tensor] = []
-    order = range(steps.shape[1])
-    for time in reversed(order) if backwards else order:
-        recurred = linear(state[0], f"weight_hh{ending}", bias_back)
-        state = _stepped(module, projected[:, time], recurred, state)
-        if module.proj_size:
-            state = (linear(state[0], f"weight_hr{ending}", None), *state[1:])
-        outputs.append(state[0])
-    return torch.stack(outputs[::-1] if backwards else outputs, dim=1), state
-
-
-def _stepped(module: nn.RNNBase, new: Tensor, recurred: Tensor, state: State) -> State:
-    """The next state from the projected input and the projected state."""
-    if isinstance(module, nn.LSTM):
-        entering, forgetting, cell, leaving = (new + recurred).chunk(4, dim=-1)
-        memory = forgetting.sigmoid() * state[1] + entering.sigmoid() * cell.tanh()
-        return leaving.sigmoid() * memory.tanh(), memory
-    if isinstance(module, nn.GRU):
-        (reset, update, fresh), (reset_by, update_by, fresh_by) = new.chunk(3, dim=-1), recurred.chunk(3, dim=-1)
-        candidate = (fresh + (reset + reset_by).sigmoid() * fresh_by).tanh()
-        kept = (update + update_by).sigmoid()
-        return (candidate + kept * (state[0] - candidate),)
-    return ((new + recurred).tanh() if module.mode == "RNN_TANH" else (new + recurred).relu(),)
+    matrix, shrinking = f"weight_hh{ending}", f"weight_hr{ending}" if module.proj_size else None
+    projected = linear(inputs.flip(1) if backwards else inputs, f"weight_ih{ending}", bias_in)
+    with torch.no_grad():
+        run = steps_of(module)(
+            projected,
+            state,
+            getattr(module, matrix),
+            None if bias_back is None else getattr(module, bias_back),
+            None if shrinking is None else getattr(module, shrinking),
+        )
+    nothing = projected.new_zeros(())  # stands for what the run has computed: of it the gradient alone is wanted
+    recurred = linear(run.hidden[:-1].transpose(0, 1), matrix, bias_back, computed=nothing.expand(projected.shape))
+    shrunk = None
+    if shrinking is not None and isinstance(run, LSTMSteps):
+        unshrunk = run.unshrunk.transpose(0, 1)
+        shrunk = linear(unshrunk, shrinking, None, computed=nothing.expand(*projected.shape[:2], module.proj_size))
+    outputs, *memory = RunBackwards.apply(run, projected, recurred, shrunk, *state)
+    return outputs.flip(1) if backwards else outputs, (outputs[:, -1], *memory)
