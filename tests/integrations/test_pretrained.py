@@ -229,7 +229,9 @@ def test_a_tokenizer_of_far_fewer_words_is_warned_of(copied, caplog):
     assert "the tokenizer has 20 tokens, the model embeds 40: do they belong together?" in caplog.text
 
 
-@pytest.mark.parametrize(("heads", "words"), [(["BertForMultipleChoice"], "BertForMultipleChoice"), ("drop", "unknown")])
+@pytest.mark.parametrize(
+    ("heads", "words"), [(["BertForMultipleChoice"], "BertForMultipleChoice"), ("drop", "unknown")]
+)
 def test_a_head_without_a_task_is_refused_with_advice(copied, heads, words):
     place = copied("classifier")
     change(place / "config.json", architectures=heads)

@@ -71,7 +71,7 @@ def test_gradients_equal_those_of_a_text_alone(model):
     torch.testing.assert_close(per_sample(batch).statistics["l2"].double(), truth, rtol=2e-3, atol=1e-5)
 
 
-def test_garbage_is_found_by_its_loss(model):
+def test_garbage_is_found_by_its_loss(model, caplog):
     train_set = texts()
     audit = gradsift.audit(model, train_set, task=MaskedLM.of(encoder()), show_progress=False)
     assert audit.detector == "worst_part"
@@ -79,6 +79,7 @@ def test_garbage_is_found_by_its_loss(model):
     assert average_precision_score(np.arange(60) < 5, audit.table["score"].to_numpy()) > 0.9
     assert "least expected tokens: " in audit.worst(1, previews=False)["reason"][0].as_py()
     assert len(audit.trim(train_set.raw)) == 60 - len(audit.flagged_positions)
+    assert "highlighted tokens" not in caplog.text
 
 
 def test_what_cannot_be_is_refused(model):

@@ -53,7 +53,9 @@ class Highlight:
 def write_highlights(
     audit: AuditedRun, model: nn.Module, task: Task, samples: Samples, batch_size: int, precision: Precision = "float32"
 ) -> None:
-    """Writes ``tokens.json`` for the samples on the cards; nothing without a tokenizer, for pairs, and for sources.
+    """Writes ``tokens.json`` for the samples on the cards; nothing without a tokenizer, or where a text is read in parts.
+
+    Pairs, matches, sources with targets and masked words are read in parts.
 
     A page without highlights is better than no audit: what goes wrong with the model here is logged.
 
@@ -68,7 +70,10 @@ def write_highlights(
     Raises:
         RunDirectoryError: The file cannot be written.
     """
-    tokenizer = None if kind_of(task) == "pair" or isinstance(task, Seq2Seq) else _tokenizer(samples)
+    in_passes = kind_of(task) in ("pair", "structured") or isinstance(
+        task, Seq2Seq
+    )  # tokens are looked up more than once
+    tokenizer = None if in_passes else _tokenizer(samples)
     positions = on_cards(audit)["position"].to_numpy()
     found: dict[str, Any] = {}
     if tokenizer is not None:
