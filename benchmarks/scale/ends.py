@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-SIZES = (250_000, 500_000, 1_000_000)
+SIZES = (500_000, 1_000_000, 2_000_000)
 CLASSES, WIDTH, SHARD = 4, 8, 16_384
 """Few, so that passes over them are short: they are read in pieces, and take no more memory where there are more."""
 

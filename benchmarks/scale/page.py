@@ -81,7 +81,7 @@ def kills(rows: list[Row]) -> str:
     lines = [
         "### Kills at random moments",
         "",
-        f"`python benchmarks/scale kills --count {len(rows)}`, seed {rows[0]['seed']}: somebody is killed with SIGKILL, "
+        f"`python benchmarks/scale kills`, {len(rows)} kills, {_seeds(rows)}: somebody is killed with SIGKILL, "
         "then the same command is given again where it has ended. Runs of Ray lose an actor, one of two machines (its "
         "raylet) and their driver one after the other; jobs of an array lose a part. *Differs*: any byte of the run "
         "directory, `timing.json` "
@@ -95,6 +95,12 @@ def kills(rows: list[Row]) -> str:
         sums = [sum(int(row[column]) for row in own) for column in ("whole_at_kill", "written_again", "differs")]
         lines.append(f"| {victim} | {len(own)} | {sums[0]} | {sums[1]} | {sums[2]} |")
     return "\n".join(lines)
+
+
+def _seeds(rows: list[Row]) -> str:
+    """The seeds of some rows, in words."""
+    seeds = sorted({str(row["seed"]) for row in rows})
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {' and '.join(seeds)}"
 
 
 def scheduling(rows: list[Row]) -> str:

@@ -19,7 +19,8 @@ SHARD = 500
 def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a number of workers; all in seconds of computing, as other work runs on the machine.
 
-    In each turn a sample is timed in one process, then one worker and two workers run.
+    In each turn a sample is timed in one process, then one worker and two workers run. Of loading, the first batch of each
+    worker is counted, which the passes hold.
 
     Args:
         given: ``size`` and ``rounds`` of the real runs.
@@ -34,7 +35,9 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
                 run = Path(folder) / "run"
                 result = finished("ray", run, "--size", given.size, "--shard-size", SHARD, "--workers", workers)
             took[workers].append(max(share["cpu_seconds"] for share in result["timing"]["workers"]))
-            world = replace(world_of(real, 0.0), samples=given.size, workers=workers, shard_size=SHARD, failures=0.0)
+            world = replace(
+                world_of(real, real["warm_up"]), samples=given.size, workers=workers, shard_size=SHARD, failures=0.0
+            )
             simulated[workers].append(simulate(world)["seconds"])
             print(workers, took[workers][-1], simulated[workers][-1], flush=True)
     return [

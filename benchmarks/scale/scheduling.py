@@ -41,7 +41,8 @@ def measured(data: str, size: int) -> dict[str, Any]:
         result = finished("timed", Path(folder) / "run", "--size", size, "--shard-size", shard, "--data", data)
     seconds = sorted(result["shards"][1:])  # the first one warms up
     median = seconds[len(seconds) // 2]
-    return {"sample_seconds": median / shard, "spread": [one / median for one in seconds]}
+    warm_up = max(0.0, result["shards"][0] - median)
+    return {"sample_seconds": median / shard, "spread": [one / median for one in seconds], "warm_up": warm_up}
 
 
 def message_seconds(shards: int = 3_000) -> float:

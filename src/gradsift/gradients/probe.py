@@ -104,9 +104,9 @@ def refuse_without_derivative(model: nn.Module) -> None:
         will_be = getattr(module, "support_avx512bf16_for_cpu", False) and not module.training
         if (repacked or will_be) and any(parameter.device.type == "cpu" for parameter in module.parameters()):
             raise ModelError(
-                f"layer {name!r} ({type(module).__name__}) of bitsandbytes runs a CPU kernel that has no derivative, so "
-                "gradients would be NaN or wrong: right after the model is loaded, set "
-                "layer.support_avx512bf16_for_cpu = False for every such layer of model.modules(), or use a GPU"
+                f"layer {name!r} ({type(module).__name__}) of bitsandbytes runs a CPU kernel that has no derivative: "
+                "gradients would be NaN or wrong. Right after the model is loaded, set "
+                "layer.support_avx512bf16_for_cpu = False for every such layer, or use a GPU"
             )
 
 
