@@ -1,6 +1,7 @@
 """Is `gradsift plan` right? Its prediction against the audit that follows; and operations counted against time measured.
 
-    python benchmarks/plan_check --data DIR                    # both parts; one thread, about ten minutes
+    python benchmarks/plan_check --data DIR --part plan --repeats 1     # 40 cases, one thread, about ten quiet minutes
+    python benchmarks/plan_check --data DIR                    # both parts, three repeats; what is there is not run again
     python benchmarks/plan_check --data DIR --part plan --case "ResNet-20, all layers"
     python benchmarks/plan_check --data DIR --part operations
     python benchmarks/plan_check --write                       # docs/performance-plan.md, from the rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,23 @@ class Decoded(torch.utils.data.Dataset[tuple[Tensor, int]]):
         return standardised(decoded([self._images[position]]), *CIFAR10)[0], self._labels[position]
 
 
-def digits(_data: Path) -> Made:
+def digits(_data: Path, times: int = 1, **asked: Any) -> Made:
     from sklearn.datasets import load_digits
 
     found = load_digits()
     model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)).eval()
-    return model, ((found.data / 16).astype(np.float32), found.target.astype(np.int64)), {}
+    pixels = np.tile((found.data / 16).astype(np.float32), (times, 1))
+    noise = np.random.default_rng(0).normal(scale=0.05, size=pixels.shape).astype(np.float32)
+    return model, (pixels + noise * (times > 1), np.tile(found.target.astype(np.int64), times)), asked
+
+
+def table(_data: Path, size: int, **asked: Any) -> Made:
+    """Rows of ten numbers in two overlapping classes, and a perceptron."""
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(size, 10)).astype(np.float32)
+    labels = (rows[:, :3].sum(axis=1) + generator.normal(scale=0.5, size=size) > 0).astype(np.int64)
+    model = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2)).eval()
+    return model, (rows, labels), asked
 
 
 def images(data: Path, count: int, layers: str, *, at_once: bool = True) -> Made:
@@ -49,11 +61,11 @@ def images(data: Path, count: int, layers: str, *, at_once: bool = True) -> Made
     return resnet20(data), (standardised(pixels, *CIFAR10), torch.from_numpy(labels)), {"layers": layers}
 
 
-def texts(data: Path, layers: str) -> Made:
+def texts(data: Path, layers: str, count: int | None = None) -> Made:
     import transformers
 
     path = data / "models/bert-tiny-question-clf"
-    rows = pq.read_table(data / "sms_spam/train.parquet")
+    rows = pq.read_table(data / "sms_spam/train.parquet").slice(0, count)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     return model, gradsift.TextSet(rows, tokenizer, text="text", label="label"), {"layers": layers}
@@ -87,3 +99,29 @@ CASES: dict[str, Callable[[Path], Made]] = {
     "prompts, LoRA on stories260K, all layers": lambda data: prompts(data, "stories260K", 900),
     "prompts, LoRA on stories15M, all layers": lambda data: prompts(data, "stories15M", 200),
 }
+"""Cases of some seconds each; :func:`_small_cases` has short ones over layers, detectors and sizes."""
+
+
+def _small_cases() -> dict[str, Callable[[Path], Made]]:
+    cases: dict[str, Callable[[Path], Made]] = {}
+    for layers in ("last", "all"):
+        for detector in ("l1", "l2", "isolation_forest", "loss", "posterior"):
+            cases[f"digits four times, MLP, {layers}, {detector}"] = partial(
+                digits, times=4, layers=layers, detectors=(detector,)
+            )
+        for size in (2_000, 10_000, 40_000):
+            cases[f"{size:,} rows of ten numbers, MLP, {layers}"] = partial(table, size=size, layers=layers)
+        for detector in ("l2", "isolation_forest", "posterior"):
+            cases[f"20,000 rows of ten numbers, MLP, {layers}, {detector}"] = partial(
+                table, size=20_000, layers=layers, detectors=(detector,)
+            )
+        for count in (300, 1_000):
+            cases[f"{count:,} of CIFAR-10, ResNet-20, {layers}"] = partial(images, count=count, layers=layers)
+        for count in (500, 1_500):
+            cases[f"{count:,} of SMS, BERT-tiny, {layers}"] = partial(texts, layers=layers, count=count)
+    for count in (100, 300):
+        cases[f"{count} prompts, LoRA on stories260K, all"] = partial(prompts, name="stories260K", count=count)
+    return cases
+
+
+CASES |= _small_cases()
