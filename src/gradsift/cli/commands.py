@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gradsift.cli.quiet import with_quiet
+from gradsift.errors import SettingError
 
 ABOVE = 3
 """Exit code where a share lies above the limit of ``--fail-above``."""
@@ -75,6 +76,48 @@ COMMANDS = {
 """Name to command, in the order of ``gradsift --help``."""
 
 
+class CompleteCommand(TyperCommand):
+    """A command that names everything that is missing at once."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the command line.
+
+        Args:
+            ctx: The context.
+            args: What was typed.
+
+        Returns:
+            What is left over.
+
+        Raises:
+            SettingError: Several arguments or options are missing.
+        """
+        typed = self.make_parser(ctx).parse_args(args=list(args))[0]
+        if not ctx.resilient_parsing and not typed.get("help"):
+            missing = [parameter for parameter in self.get_params(ctx) if self._is_missing(parameter, typed)]
+            if len(missing) > 1:
+                needed = ", ".join(f"{_name(parameter)} ({_purpose(parameter)})" for parameter in missing)
+                raise SettingError(f"{len(missing)} things are missing: give {needed}")
+        return super().parse_args(ctx, args)
+
+    def _is_missing(self, parameter: Any, typed: Mapping[str, Any]) -> bool:
+        if parameter.required:
+            return not isinstance(typed.get(parameter.name), str)
+        of_an_audit = any(other.name == "model" for other in self.params)  # which no --config replays
+        if not of_an_audit or typed.get("config") is not None or typed.get(parameter.name) is not None:
+            return False
+        return parameter.name == "data" or (parameter.name == "model" and typed.get("predictions") is None)
+
+
+def _name(parameter: Any) -> str:
+    return str(max(parameter.opts, key=len)) if parameter.param_type_name == "option" else parameter.name.upper()
+
+
+def _purpose(parameter: Any) -> str:
+    help_text = str(parameter.help or "").partition(":")[0].rstrip(".")
+    return help_text[:1].lower() + help_text[1:]
+
+
 class LoadedCommands(Mapping[str, Any]):
     """Name to command as click has it; a look-up imports the command's module."""
 
@@ -98,7 +141,7 @@ class LoadedCommands(Mapping[str, Any]):
         if name not in self._loaded:
             module = import_module(f"gradsift.cli.{COMMANDS[name].module}")
             alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-            alone.command(name)(with_quiet(getattr(module, name.replace("-", "_"))))
+            alone.command(name, cls=CompleteCommand)(with_quiet(getattr(module, name.replace("-", "_"))))
             self._loaded[name] = typer.main.get_command(alone)
         return self._loaded[name]
 

@@ -51,8 +51,8 @@ class Source:
     dtype: Precision = setting("Precision of a transformers model's weights.", "float32", panel=MODEL)
     task: str | None = setting(
         "classification, binary, multilabel, regression, token-classification, segmentation, ctc, causal-lm, seq2seq, "
-        "denoising, reward, dpo, triplet, or an import path of a task, yours or one that is made from something; what a "
-        "transformers model's head says, otherwise classification.",
+        "denoising, reward, dpo, triplet, or an import path of a task, yours or one that is made from something. Where "
+        "left out: what a transformers model's head says, otherwise classification.",
         None,
         panel=MODEL,
     )
