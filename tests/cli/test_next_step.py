@@ -26,6 +26,11 @@ def prepare(image):
     return torch.from_numpy(np.asarray(image, np.float32) / 255)[None]
 
 
+def halve(image):
+    assert image.size == (8, 8), "a Pillow image"
+    return prepare(image) / 2
+
+
 def train(dataset, *, seed):
     torch.manual_seed(seed)
     model = make()
@@ -35,6 +40,11 @@ def train(dataset, *, seed):
         nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
     return model
+
+
+def train_halved(dataset, *, seed):
+    assert dataset[0][0].max() <= 0.5, "what the transform makes"
+    return train(dataset, seed=seed)
 """
 
 
@@ -78,6 +88,14 @@ def test_each_command_names_the_next_which_runs_as_it_was_printed(folder):
     assert "Retrained with controls" in gradsift(*proven, "--seeds", "1", cwd=folder).stdout
     shown = gradsift("show", "runs/photos", "--trust", "stripes:prepare", "--worst", "1", cwd=folder)
     assert _next(shown) == _next(audited)
+
+
+def test_a_folder_of_images_is_improved_with_the_transform_of_its_training(folder):
+    source = ("--train", "stripes:train_halved", "--data", "photos", "--transform", "stripes:halve", "--test", "test")
+    done = gradsift(
+        "improve", *source, "--folds", "2", "--trainings", "4", "--seeds", "1", "-o", "runs/all", cwd=folder
+    )
+    assert "The page: runs/all/report.html" in done.stdout
 
 
 def test_a_warning_of_an_audit_is_said_once(folder):

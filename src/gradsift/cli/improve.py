@@ -46,6 +46,9 @@ def improve(
         str | None, typer.Option(help="Column or array of labels; where left out, one with a usual name such as label.")
     ] = None,
     ignore: Annotated[str | None, typer.Option(help="Columns to leave out of the features, with commas.")] = None,
+    transform: Annotated[
+        str | None, typer.Option(help="Import path: from a Pillow image to a tensor. Default: RGB in [0, 1].")
+    ] = None,
     groups: Annotated[str | None, typer.Option(help="Column of groups, none of which is split over folds.")] = None,
     metric: Annotated[
         str, typer.Option(help="Import path of metric(model, test_set) -> float; accuracy in percent by default.")
@@ -71,9 +74,10 @@ def improve(
     better = folder / f"better{as_location(data).suffix}"
     if as_location(data).resolve() == better.resolve():
         raise DataError(f"{data} is what an improvement in {output} would write: choose another folder")
-    columns = {"label": label, "ignore": [*(ignore.split(",") if ignore else []), *([groups] if groups else [])]}
-    loaded = load(data, **columns)  # type: ignore[arg-type]  # by name
-    tested = None if test is None else load(test, like=loaded, **columns).dataset  # type: ignore[arg-type]  # by name
+    ignored = [*(ignore.split(",") if ignore else []), *([groups] if groups else [])]
+    to_tensor = None if transform is None else import_function(transform, "--transform", "image")
+    loaded = load(data, label=label, transform=to_tensor, ignore=ignored)
+    tested = None if test is None else load(test, label=label, transform=to_tensor, ignore=ignored, like=loaded).dataset
     former = _digest_of_former(folder / "result.json")
     with resumable("the trainings"):
         result = job(
