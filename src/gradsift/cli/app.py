@@ -11,13 +11,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradsift.cli.commands import ABOVE, LateGroup
+from gradsift.cli.commands import ABOVE, LateGroup, UsageError
 from gradsift.cli.console import be_quiet, console, log_to_terminal, warn
 from gradsift.errors import GradsiftError
 from gradsift.imports import user_frames
-
-UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-"""Base of click's errors of usage, of the copy of click that typer brings or depends on."""
 
 app = typer.Typer(
     name="gradsift",

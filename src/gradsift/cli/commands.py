@@ -10,8 +10,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gradsift.cli.quiet import with_quiet
-from gradsift.errors import SettingError
 
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""Base of click's errors of usage, of the copy of click that typer brings or depends on."""
 ABOVE = 3
 """Exit code where a share lies above the limit of ``--fail-above``."""
 
@@ -90,14 +91,14 @@ class CompleteCommand(TyperCommand):
             What is left over.
 
         Raises:
-            SettingError: Several arguments or options are missing.
+            UsageError: Several arguments or options are missing.
         """
         typed = self.make_parser(ctx).parse_args(args=list(args))[0]
         if not ctx.resilient_parsing and not typed.get("help"):
             missing = [parameter for parameter in self.get_params(ctx) if self._is_missing(parameter, typed)]
             if len(missing) > 1:
                 needed = ", ".join(f"{_name(parameter)} ({_purpose(parameter)})" for parameter in missing)
-                raise SettingError(f"{len(missing)} things are missing: give {needed}")
+                raise UsageError(f"{len(missing)} things are missing: give {needed}", ctx)
         return super().parse_args(ctx, args)
 
     def _is_missing(self, parameter: Any, typed: Mapping[str, Any]) -> bool:

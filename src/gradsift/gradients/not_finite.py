@@ -34,8 +34,8 @@ def refuse_not_finite(
             where = begins()
             raise DataError(
                 f"{name} is NaN or infinite for the samples at positions {', '.join(map(str, broken[:10]))}"
-                + (f"; it begins in {where}" if where else "")
-                + ": look at these samples, and at the model's weights; in half precision, try float32"
+                + (f": it begins in {where}. Look" if where else ": look")
+                + " at these samples, and at the model's weights; in half precision, try float32"
             )
 
 
