@@ -138,14 +138,8 @@ def audit(
         precision=precision,
         seed=seed,
     )
-    if output is not None:
-        refuse_unwritable(as_location(output))
+    runs = _engine_writing_to(output, engine)
     members = None if groups is None else np.asarray(groups)
-    runs = get_engine(engine)
-    if output is None and getattr(runs, "address", None) is not None:
-        raise SettingError(
-            "workers on other machines see no temporary folder: give output=..., a folder that all can write"
-        )
     tested = None if test_set is None else Samples(test_set)
     request = Request(settings, members, class_names, output, overwrite, source or {}, show_progress, runs, tested)
     recorded = read_trajectory(trajectory)
@@ -153,11 +147,7 @@ def audit(
         Samples(train_set)  # refuses what cannot be read by position before anything is fitted
         evidence, data = evidence_of_estimator(model, *_inputs_and_labels(train_set), seed=seed), train_set
     elif evidence is None:
-        if callable(getattr(model, "fit", None)) and hasattr(model, "get_params"):
-            raise ModelError(
-                f"{type(model).__name__} has no predict_proba, which an audit reads: wrap a classifier in "
-                "sklearn.calibration.CalibratedClassifierCV, or give its predictions to gradsift.audit_predictions"
-            )
+        _refuse_without_probabilities(model)
         return audit_model(model, train_set, task, recorded, request)
     elif model is not None or train_set is not None:
         raise SettingError("give a model with its training set, or evidence with data=..., not both")
@@ -310,7 +300,7 @@ def audit_predictions(
         DataError: An array has another shape, another number of rows, NaN, or values outside its range.
         SettingError: An option is unknown or outside its range.
     """
-    found = evidence_of_arrays(
+    evidence = evidence_of_arrays(
         labels,
         probabilities,
         logits=logits,
@@ -318,10 +308,31 @@ def audit_predictions(
         class_names=class_names,
         provenance="out-of-fold" if out_of_fold else "unknown",
     )
-    if "predictions" not in found.known:
-        shown = {name: options[name] for name in ("seed", "show_progress") if name in options}
-        found = evidence_of_features(found, **shown)
-    return audit(evidence=found, data=data, **options)
+    if "predictions" not in evidence.known:
+        of_heads = {name: options[name] for name in ("seed", "show_progress") if name in options}
+        evidence = evidence_of_features(evidence, **of_heads)
+    return audit(evidence=evidence, data=data, **options)
+
+
+def _engine_writing_to(output: str | Location | None, engine: str | Engine) -> Engine:
+    """The engine, once it is known that this process and the engine's workers can write the output."""
+    if output is not None:
+        refuse_unwritable(as_location(output))
+    runs = get_engine(engine)
+    if output is None and getattr(runs, "address", None) is not None:
+        raise SettingError(
+            "workers on other machines see no temporary folder: give output=..., a folder that all can write"
+        )
+    return runs
+
+
+def _refuse_without_probabilities(model: Any) -> None:
+    """Refuses an estimator of scikit-learn's kind that predicts no probabilities."""
+    if callable(getattr(model, "fit", None)) and hasattr(model, "get_params"):
+        raise ModelError(
+            f"{type(model).__name__} has no predict_proba, which an audit reads: wrap a classifier in "
+            "sklearn.calibration.CalibratedClassifierCV, or give its predictions to gradsift.audit_predictions"
+        )
 
 
 def _inputs_and_labels(train_set: Any) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
@@ -95,12 +96,7 @@ def prepare(
         (trajectory.data or DataIdentity(trajectory.size)).check(samples, fingerprint[0], "the trajectory")
     check_mode(model)
     positions = samples.evenly_spaced(8)
-    example = on_batch(lambda _, batch: batch, samples.batch, positions)
-    with naming_samples(positions):
-        outputs = _outputs(model, task, example)
-    check_outputs(task, outputs, len(positions))
-    if isinstance(task, Denoising):
-        task.warn_of_misfit(outputs, to_model(example, model))
+    example, outputs = _tried_out(model, task, samples, positions)
     task = read_outputs(task, model, some_batches(samples))
     check_labels(task, samples, outputs)
     class_names = class_names_for(model, task, samples, outputs, class_names)
@@ -170,6 +166,17 @@ def _expected(task: Task, closed_form: bool, trajectory: Trajectory | None, *, h
     return Expected(frozenset(fields), kind_of(task), closed_form, trajectory, type(task).__name__, heads)
 
 
+def _tried_out(model: nn.Module, task: Task, samples: Samples, positions: np.ndarray) -> tuple[Any, Any]:
+    """A batch of some samples, and the model's outputs for it, checked."""
+    example = on_batch(lambda _, batch: batch, samples.batch, positions)
+    with naming_samples(positions):
+        outputs = _outputs(model, task, example)
+    check_outputs(task, outputs, len(positions))
+    if isinstance(task, Denoising):
+        task.warn_of_misfit(outputs, to_model(example, model))
+    return example, outputs
+
+
 def _outputs(model: nn.Module, task: Task, example: Any) -> Any:
     try:
         return evaluated(lambda: task.outputs(model, to_model(example, model)))
@@ -212,12 +219,12 @@ def _sample_bytes(gradients: PerSampleGradients, task: Task, outputs: Any, examp
 def _reductions(
     detectors: Mapping[str, Detector], settings: AuditSettings, closed_form: bool, heads: bool
 ) -> Reductions:
-    needs_rows = heads or any(one.rows for one in detectors.values())
+    needs_rows = heads or any(detector.rows for detector in detectors.values())
     projection = Projection(
         settings.projection, settings.projection_kind, settings.seed, per_layer=settings.projection_per_layer
     )
     return Reductions(
-        l1=any(1 in one.norms for one in detectors.values()),
+        l1=any(1 in detector.norms for detector in detectors.values()),
         l2=True,
         factors=needs_rows and closed_form,
         projection=projection if needs_rows and not closed_form else None,

@@ -115,7 +115,7 @@ def unlearn(
     """
     if train_set is None:
         raise DataError("unlearn needs the data set that was audited: pass it as train_set")
-    if not multiples or not all(0 < one < np.inf for one in multiples):
+    if not multiples or not all(0 < multiple < np.inf for multiple in multiples):
         raise SettingError(f"multiples must be numbers above 0; given {list(multiples)}")
     samples, removed = audit.samples_of(train_set), audit.flagged_positions
     if len(removed) == len(audit):
@@ -140,13 +140,13 @@ def unlearn(
     multiple, tried = 1.0, {}
     if validation is not None:
         tried = {0.0: splits["validation"].value(new, gradients.task)}
-        for one in sorted(multiples):
-            _put(new, model, direction, one)
-            tried[float(one)] = splits["validation"].value(new, gradients.task)
-        multiple = min(tried, key=lambda one: (tried[one] if np.isfinite(tried[one]) else np.inf, one))
+        for factor in sorted(multiples):
+            _put(new, model, direction, factor)
+            tried[float(factor)] = splits["validation"].value(new, gradients.task)
+        multiple = min(tried, key=lambda factor: (tried[factor] if np.isfinite(tried[factor]) else np.inf, factor))
     _put(new, model, direction, multiple)
     losses = _pairs(splits, model, new, gradients.task)
-    changed = multiple * float(sum(one.double().square().sum() for one in direction.values())) ** 0.5
+    changed = multiple * float(sum(change.double().square().sum() for change in direction.values())) ** 0.5
     words = _words(len(removed), multiple, losses)
     if multiple == 0:
         logger.warning("%s", words)
@@ -165,7 +165,7 @@ def _put(new: nn.Module, model: nn.Module, direction: Directions, multiple: floa
 def _pairs(
     splits: dict[str, Utility], before: nn.Module, after: nn.Module, task: Task
 ) -> dict[str, tuple[float, float]]:
-    return {name: (_value(one, before, task), _value(one, after, task)) for name, one in splits.items()}
+    return {name: (_value(split, before, task), _value(split, after, task)) for name, split in splits.items()}
 
 
 def _value(target: Target, model: nn.Module, task: Task) -> float:

@@ -32,9 +32,9 @@ class Columns:
 
     def __init__(self, source: Any) -> None:
         self.source = source
-        columns = _values(source)
+        columns = _columns_of(source)
         for column in columns:
-            _check(column)
+            _refuse_no_column(column)
         _refuse_other_index(columns)
         lengths = [_length(column) for column in columns]
         if len(set(lengths)) > 1:
@@ -48,10 +48,10 @@ class Columns:
     @cached_property
     def arrays(self) -> tuple[Any, ...] | dict[str, Any]:
         """The columns as batches are taken from them: numbers where they can be, labels as class numbers."""
-        pair, (key, labels, _) = self._pair, self._labels
-        if isinstance(pair, dict):
-            return {name: labels if name == key else _inputs(column) for name, column in pair.items()}
-        inputs = tuple(_inputs(column) for column in (pair if key is None else pair[:-1]))
+        columns, (key, labels, _) = self._columns, self._labels
+        if isinstance(columns, dict):
+            return {name: labels if name == key else _inputs(column) for name, column in columns.items()}
+        inputs = tuple(_inputs(column) for column in (columns if key is None else columns[:-1]))
         for column in inputs:
             _refuse_mixed(column)
         return inputs if key is None else (*inputs, labels)
@@ -64,23 +64,23 @@ class Columns:
     @property
     def inputs_and_labels(self) -> tuple[Any, Any] | None:
         """X and y as they were given; ``None`` where there are other columns."""
-        return tuple(self._pair) if not isinstance(self._pair, dict) and len(self._pair) == 2 else None
+        return tuple(self._columns) if not isinstance(self._columns, dict) and len(self._columns) == 2 else None
 
     @cached_property
-    def _pair(self) -> Any:
+    def _columns(self) -> Any:
         """The columns one by one."""
         return split_label(self.source) if is_frame(self.source) else self.source
 
     @cached_property
     def _labels(self) -> tuple[Any, Any, list[str] | None]:
         """Where labels stand, ``None`` where nowhere; the labels as numbers; names of the classes."""
-        pair = self._pair
-        key: str | int | None = len(pair) - 1 or None
-        if isinstance(pair, dict):
-            key = next((key for key in LABEL_KEYS if key in pair), None)
+        columns = self._columns
+        key: str | int | None = len(columns) - 1 or None
+        if isinstance(columns, dict):
+            key = next((key for key in LABEL_KEYS if key in columns), None)
         if key is None:
             return None, None, None
-        return key, *_labels(pair[key], f"the column {key!r}" if isinstance(key, str) else "the data set")
+        return key, *_labels(columns[key], f"the column {key!r}" if isinstance(key, str) else "the data set")
 
     def sample(self, position: int) -> Any:
         """One sample as it was given.
@@ -92,10 +92,10 @@ class Columns:
             A tuple or dict; of a row of a data frame, a dict.
         """
         if is_frame(self.source):
-            return _one(self.source, position)
+            return _sample_of(self.source, position)
         if isinstance(self.source, dict):
-            return {name: _one(column, position) for name, column in self.source.items()}
-        return tuple(_one(column, position) for column in self.source)
+            return {name: _sample_of(column, position) for name, column in self.source.items()}
+        return tuple(_sample_of(column, position) for column in self.source)
 
     def take(self, indices: list[int]) -> Any:
         """A batch of samples.
@@ -143,14 +143,15 @@ def columns_of(source: Any) -> Columns | None:
     if is_series(source) or is_sparse(source):
         raise DataError(f"the data set is a {type(source).__name__} alone: pass inputs and labels, (X, y)")
     if isinstance(source, np.ndarray | Tensor):  # its rows are samples, for tasks without labels
-        _check(source)
+        _refuse_no_column(source)
     if isinstance(source, dict):
         if not source:
             raise DataError("the data set is an empty dict: there is no sample to audit")
         return Columns(source)
-    pair = isinstance(source, tuple) and len(source) == 2 and _is_column(source[0])  # y may be a list: no two samples
-    whole = isinstance(source, tuple) and source and all(_is_column(column) for column in source)
-    return Columns(source) if is_frame(source) or pair or whole or _is_pair(source) else None
+    # y may be a list: then they are no two samples
+    inputs_and_list = isinstance(source, tuple) and len(source) == 2 and _is_column(source[0])
+    only_columns = isinstance(source, tuple) and source and all(_is_column(column) for column in source)
+    return Columns(source) if is_frame(source) or inputs_and_list or only_columns or _is_pair(source) else None
 
 
 def _is_pair(source: Any) -> bool:
@@ -181,7 +182,7 @@ def _is_column(value: object) -> bool:
     return isinstance(value, np.ndarray | Tensor) or is_frame(value) or is_series(value) or is_sparse(value)
 
 
-def _values(source: Any) -> Sequence[Any]:
+def _columns_of(source: Any) -> Sequence[Any]:
     return [source] if is_frame(source) else list(source.values()) if isinstance(source, dict) else source
 
 
@@ -189,7 +190,7 @@ def _length(column: Any) -> int:
     return int(column.shape[0])
 
 
-def _check(column: Any) -> None:
+def _refuse_no_column(column: Any) -> None:
     """Refuses what is no column of one value or row a sample."""
     if not _is_column(column):
         raise DataError(
@@ -227,11 +228,11 @@ def _inputs(column: Any) -> Any:
     if is_sparse(column):
         return column.tocsr()
     if isinstance(column, np.ndarray) and column.dtype == object:
-        return _numbers_in(column)
+        return _as_numbers(column)
     return column
 
 
-def _numbers_in(column: np.ndarray) -> np.ndarray:
+def _as_numbers(column: np.ndarray) -> np.ndarray:
     """An array of objects as numbers where all of them are."""
     try:
         numbers = np.array(column.tolist())
@@ -243,9 +244,9 @@ def _numbers_in(column: np.ndarray) -> np.ndarray:
 def _refuse_mixed(column: Any) -> None:
     """Refuses inputs that are neither numbers nor words, unless a collate function of the user's reads them."""
     if isinstance(column, np.ndarray) and column.dtype == object and column.ndim > 1:
-        kinds = sorted({type(value).__name__ for value in column.reshape(-1).tolist()})
+        types = sorted({type(value).__name__ for value in column.reshape(-1).tolist()})
         raise DataError(
-            f"an array of the data set holds objects of the types {', '.join(kinds)}: pass an array of numbers "
+            f"an array of the data set holds objects of the types {', '.join(types)}: pass an array of numbers "
             "(array.astype(float)), and words as numbers"
         )
 
@@ -259,11 +260,11 @@ def _labels(column: Any, where: str) -> tuple[Any, list[str] | None]:
         if isinstance(column, tuple):
             return column
     if isinstance(column, np.ndarray):
-        return class_labels(_numbers_in(column) if column.dtype == object else column, where)
+        return class_labels(_as_numbers(column) if column.dtype == object else column, where)
     return _inputs(column), None
 
 
-def _one(column: Any, position: int) -> Any:
+def _sample_of(column: Any, position: int) -> Any:
     if is_frame(column):
         return column.iloc[[position]].to_dict("records")[0]
     if is_series(column):
@@ -274,16 +275,16 @@ def _one(column: Any, position: int) -> Any:
 
 
 def _take(column: Any, indices: list[int]) -> Any:
-    picked = column[indices].toarray() if is_sparse(column) else column[indices]
+    values = column[indices].toarray() if is_sparse(column) else column[indices]
     give_back_pages(column)
-    if isinstance(picked, np.ndarray) and picked.dtype.kind not in "biufc":
-        return picked.tolist()  # ids and other words, as default_collate has them
-    if isinstance(picked, Tensor):
-        return picked
-    kind = picked.dtype.newbyteorder("=")  # torch takes the machine's own order of bytes alone
-    if kind.kind == "u" and kind.itemsize > 1:  # and computes with unsigned bytes alone
-        kind = np.dtype(np.int64)
-    return torch.from_numpy(np.ascontiguousarray(picked, dtype=np.float64 if kind == np.longdouble else kind))
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "biufc":
+        return values.tolist()  # ids and other words, as default_collate has them
+    if isinstance(values, Tensor):
+        return values
+    dtype = values.dtype.newbyteorder("=")  # torch takes the machine's own order of bytes alone
+    if dtype.kind == "u" and dtype.itemsize > 1:  # and computes with unsigned bytes alone
+        dtype = np.dtype(np.int64)
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64 if dtype == np.longdouble else dtype))
 
 
 def _select(column: Any, indices: np.ndarray) -> Any:

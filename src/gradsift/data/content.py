@@ -22,21 +22,21 @@ class ColumnDigest:
     are columns of their own.
 
     Args:
-        kind: Type of the column.
+        arrow_type: Type of the column.
     """
 
-    def __init__(self, kind: pa.DataType) -> None:
-        kind = _plain(kind)
-        self._there, self._lengths, self._values = (
-            hashlib.sha256(_family(kind).encode()),
+    def __init__(self, arrow_type: pa.DataType) -> None:
+        arrow_type = _storage_type(arrow_type)
+        self._valid, self._lengths, self._values = (
+            hashlib.sha256(_family(arrow_type).encode()),
             hashlib.sha256(),
             hashlib.sha256(),
         )
         self._parts: list[ColumnDigest] = []
-        if _is_list(kind):
-            self._parts = [ColumnDigest(kind.value_type)]
-        elif pa.types.is_struct(kind):
-            self._parts = [ColumnDigest(field.type) for field in kind]
+        if _is_list(arrow_type):
+            self._parts = [ColumnDigest(arrow_type.value_type)]
+        elif pa.types.is_struct(arrow_type):
+            self._parts = [ColumnDigest(field.type) for field in arrow_type]
 
     def update(self, column: pa.Array) -> None:
         """Adds some consecutive values.
@@ -48,29 +48,27 @@ class ColumnDigest:
             column = column.storage
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        self._there.update(column.is_valid().to_numpy(zero_copy_only=False).tobytes())
-        kind = column.type
-        if _is_list(kind):
+        self._valid.update(column.is_valid().to_numpy(zero_copy_only=False).tobytes())
+        arrow_type = column.type
+        if _is_list(arrow_type):
             self._lengths.update(_lengths(pc.list_value_length(column)))
             self._parts[0].update(column.flatten())
-        elif pa.types.is_struct(kind):
+        elif pa.types.is_struct(arrow_type):
             for part, values in zip(self._parts, column.flatten(), strict=True):
                 part.update(values)
-        elif _is_bytes(kind):
-            column = (
-                column.cast(pa.large_binary()) if not pa.types.is_fixed_size_binary(kind) else column.cast(pa.binary())
-            )
+        elif _is_bytes(arrow_type):
+            column = column.cast(pa.binary() if pa.types.is_fixed_size_binary(arrow_type) else pa.large_binary())
             self._lengths.update(_lengths(pc.binary_length(column)))
             for value in column.drop_null():
                 self._values.update(value.as_buffer())
-        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        elif pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type) or pa.types.is_boolean(arrow_type):
             self._values.update(np.ascontiguousarray(column.drop_null().to_numpy(zero_copy_only=False)).tobytes())
         else:
             self._values.update("\n".join(map(repr, column.drop_null().to_pylist())).encode() + b"\n")
 
     def digest(self) -> bytes:
         """The hash of all that was added."""
-        own = self._there.digest() + self._lengths.digest() + self._values.digest()
+        own = self._valid.digest() + self._lengths.digest() + self._values.digest()
         return hashlib.sha256(own + b"".join(part.digest() for part in self._parts)).digest()
 
 
@@ -88,7 +86,8 @@ def digest_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema | None =
     for batch in batches:
         for name, values in zip(batch.schema.names, batch.columns, strict=True):
             columns.setdefault(name, ColumnDigest(values.type)).update(values)
-    return hashlib.sha256(b"".join(name.encode() + b"\0" + one.digest() for name, one in columns.items())).hexdigest()
+    hashes = (name.encode() + b"\0" + digest.digest() for name, digest in columns.items())
+    return hashlib.sha256(b"".join(hashes)).hexdigest()
 
 
 def digest_files(files: Sequence[Path], notes: Sequence[Any]) -> str:
@@ -101,42 +100,44 @@ def digest_files(files: Sequence[Path], notes: Sequence[Any]) -> str:
     Returns:
         SHA-256 in hexadecimal.
     """
-    whole = hashlib.sha256()
+    all_files = hashlib.sha256()
     for file, note in zip(files, notes, strict=True):
         digest = hashlib.sha256()
         with file.open("rb") as content:
             while piece := content.read(PIECE):
                 digest.update(piece)
-        whole.update(f"{file.name} {note!r} {digest.hexdigest()}\n".encode())
-    return whole.hexdigest()
+        all_files.update(f"{file.name} {note!r} {digest.hexdigest()}\n".encode())
+    return all_files.hexdigest()
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def _storage_type(arrow_type: pa.DataType) -> pa.DataType:
+    arrow_type = arrow_type.storage_type if isinstance(arrow_type, pa.BaseExtensionType) else arrow_type
+    return arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
+def _is_list(arrow_type: pa.DataType) -> bool:
     return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_binary_view(kind)
-        or pa.types.is_fixed_size_binary(kind)
+        pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type) or pa.types.is_fixed_size_list(arrow_type)
     )
 
 
-def _family(kind: pa.DataType) -> str:
+def _is_bytes(arrow_type: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(arrow_type)
+        or pa.types.is_large_string(arrow_type)
+        or pa.types.is_string_view(arrow_type)
+        or pa.types.is_binary(arrow_type)
+        or pa.types.is_large_binary(arrow_type)
+        or pa.types.is_binary_view(arrow_type)
+        or pa.types.is_fixed_size_binary(arrow_type)
+    )
+
+
+def _family(arrow_type: pa.DataType) -> str:
     """The type's name; one name for all ways to hold texts or lists, so that a copy in another library is the same."""
-    if _is_bytes(kind):
+    if _is_bytes(arrow_type):
         return "bytes"
-    return "list" if _is_list(kind) else "struct" if pa.types.is_struct(kind) else str(kind)
+    return "list" if _is_list(arrow_type) else "struct" if pa.types.is_struct(arrow_type) else str(arrow_type)
 
 
 def _lengths(lengths: pa.Array) -> bytes:

@@ -68,12 +68,12 @@ class FlipPattern:
         Returns:
             ``W[k, labels[i]]`` at row i and column k, shape (m, K), float64.
         """
-        found = np.tile(self._share / self._weights, (len(labels), 1))
-        seen = self._counts[:, labels].tocoo()
-        true, sample = seen.coords
-        found[sample, true] = (seen.data + self._share) / self._weights[true]
-        found[np.arange(len(labels)), labels] = 0.0
-        return found
+        probabilities = np.tile(self._share / self._weights, (len(labels), 1))
+        counted = self._counts[:, labels].tocoo()
+        true, row = counted.coords
+        probabilities[row, true] = (counted.data + self._share) / self._weights[true]
+        probabilities[np.arange(len(labels)), labels] = 0.0
+        return probabilities
 
     def toarray(self) -> np.ndarray:
         """The whole pattern; for few classes.
@@ -118,13 +118,13 @@ def surest(likeliest: np.ndarray, sureness: np.ndarray, classes: int) -> np.ndar
     Returns:
         Their positions, by class.
     """
-    falling = np.negative(sureness, out=empty(len(sureness)))
-    order = np.lexsort((falling, likeliest))  # by class, the surest first; of equals, the first
-    members = np.bincount(likeliest, minlength=classes)
-    ends, looked_at = np.cumsum(members), np.maximum(FEWEST, (SUREST * members).astype(np.int64))
-    starts = ends - members
-    first = zip(starts.tolist(), np.minimum(starts + looked_at, ends).tolist(), strict=True)
-    return np.concatenate([order[start:stop] for start, stop in first if stop > start] or [order])
+    least_sure_last = np.negative(sureness, out=empty(len(sureness)))
+    order = np.lexsort((least_sure_last, likeliest))  # by class, the surest first; of equals, the first
+    sizes = np.bincount(likeliest, minlength=classes)
+    ends, looked_at = np.cumsum(sizes), np.maximum(FEWEST, (SUREST * sizes).astype(np.int64))
+    starts = ends - sizes
+    bounds = zip(starts.tolist(), np.minimum(starts + looked_at, ends).tolist(), strict=True)
+    return np.concatenate([order[start:stop] for start, stop in bounds if stop > start] or [order])
 
 
 def concentration(counts: csr_array) -> float:
@@ -142,8 +142,8 @@ def concentration(counts: csr_array) -> float:
     totals, cells, others = counts.sum(axis=1), counts.data, max(1, counts.shape[0] - 1)
 
     def likelihood(a: float) -> float:
-        own = gammaln(cells + a / others).sum() - len(cells) * gammaln(a / others)
-        return float(own + len(totals) * gammaln(a) - gammaln(a + totals).sum())
+        of_cells = gammaln(cells + a / others).sum() - len(cells) * gammaln(a / others)
+        return float(of_cells + len(totals) * gammaln(a) - gammaln(a + totals).sum())
 
     return float(max(CONCENTRATIONS[::-1], key=likelihood))
 
@@ -162,11 +162,11 @@ def label_posterior(belief: np.ndarray, labels: np.ndarray, rate: float, pattern
     Returns:
         Shape (n, K); zeros where no class explains the label.
     """
-    given = np.arange(len(labels)), labels
-    own = belief[given] * (1 - rate)
+    at_label = np.arange(len(labels)), labels
+    kept = belief[at_label] * (1 - rate)
     joint = pattern.into(labels)
     joint *= rate
     joint *= belief
-    joint[given] = own
+    joint[at_label] = kept
     total = joint.sum(axis=1, keepdims=True)
     return np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)

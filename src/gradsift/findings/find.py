@@ -69,7 +69,7 @@ def find(
         The findings, with their columns.
     """
     inputs = None if samples is None else read_inputs(samples, show_progress=show_progress)
-    members = {kind: np.zeros(len(evidence), dtype=bool) for kind in OF_SAMPLES}
+    members = {code: np.zeros(len(evidence), dtype=bool) for code in OF_SAMPLES}
     group, leak = np.full(len(evidence), -1), None
     if inputs is not None:
         members[BROKEN][list(inputs.broken)] = True
@@ -87,8 +87,8 @@ def find(
         OUTLIER_SCORE: _or_null(outlying, len(evidence)),
         DUPLICATE_GROUP: pa.array(group, pa.int64(), mask=group < 0),
     }
-    told = _told(members, group, inputs, leak, len(evidence))
-    return Found(columns, told + _of_whole_set(evidence, neighbourhood, seed))
+    findings_of_samples = _told(members, group, inputs, leak, len(evidence))
+    return Found(columns, findings_of_samples + _of_whole_set(evidence, neighbourhood, seed))
 
 
 def _number(group: np.ndarray, positions: np.ndarray, pairs: Pairs) -> None:
@@ -111,8 +111,8 @@ def _or_null(score: np.ndarray | None, size: int) -> pa.Array:
 def _joined(members: dict[str, np.ndarray]) -> pa.Array:
     """The codes of each sample with commas, shape (n,)."""
     codes = np.full(len(next(iter(members.values()))), "", dtype=object)
-    for kind, chosen in members.items():
-        codes[chosen] = [f"{before},{kind}" if before else kind for before in codes[chosen]]
+    for code, chosen in members.items():
+        codes[chosen] = [f"{before},{code}" if before else code for before in codes[chosen]]
     return pa.array(codes, pa.string())
 
 
@@ -121,7 +121,7 @@ def _told(
 ) -> list[Finding]:
     """The findings about samples, in words."""
     read = "" if inputs is None else words.read(len(inputs.positions), size)
-    said = {
+    sentences = {
         NEAR_DUPLICATE: lambda count: words.near_duplicates(count, len(np.unique(group[group >= 0]))) + read,
         IN_TEST_SET: lambda count: "" if leak is None else words.in_test_set(count, leak.of_test, leak.size) + read,
         OUTLIER: words.outliers,
@@ -129,8 +129,8 @@ def _told(
     }
     details = {IN_TEST_SET: {"test_positions": [] if leak is None else leak.of_test[: words.LISTED].tolist()}}
     return [
-        Finding(kind, said[kind](int(chosen.sum())), np.flatnonzero(chosen), details.get(kind, {}))
-        for kind, chosen in members.items()
+        Finding(code, sentences[code](int(chosen.sum())), np.flatnonzero(chosen), details.get(code, {}))
+        for code, chosen in members.items()
         if chosen.any()
     ]
 
@@ -139,15 +139,15 @@ def _of_whole_set(evidence: Evidence, neighbourhood: Neighbourhood | None, seed:
     """The findings about the data set as a whole."""
     if len(evidence) < SMALLEST:
         return []
-    found = []
+    findings = []
     labels, predictions, names = evidence.labels, evidence.predictions, evidence.class_names
     if evidence.kind == "class" and labels is not None:
-        found.append(words.rare_classes(rare_classes(labels, _classes(evidence)), names))
+        findings.append(words.rare_classes(rare_classes(labels, _classes(evidence)), names))
         if predictions is not None:
-            found.append(words.weak_classes(weak_classes(labels, predicted_labels(predictions)), names))
+            findings.append(words.weak_classes(weak_classes(labels, predicted_labels(predictions)), names))
     if neighbourhood is not None:
-        found.append(words.order(order_matters(neighbourhood, seed=seed)))
-    return [finding for finding in found if finding is not None]
+        findings.append(words.order(order_matters(neighbourhood, seed=seed)))
+    return [finding for finding in findings if finding is not None]
 
 
 def _classes(evidence: Evidence) -> int:

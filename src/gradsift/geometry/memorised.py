@@ -67,20 +67,20 @@ def memorised(features: ArrayMatrix, labels: np.ndarray, predicted: np.ndarray) 
     Returns:
         The shares.
     """
-    classes, own = np.unique(labels, return_inverse=True)
+    classes, classes_of = np.unique(labels, return_inverse=True)
     means = np.zeros((len(classes), features.shape[1]))
     for start, rows in features.chunks():
-        np.add.at(means, own[start : start + len(rows)], rows.astype(np.float64))
-    means /= np.bincount(own)[:, None]
-    squares, together = (means**2).sum(axis=1), max(1, CHUNK_BYTES // (8 * len(classes)))
+        np.add.at(means, classes_of[start : start + len(rows)], rows.astype(np.float64))
+    means /= np.bincount(classes_of)[:, None]
+    squares, at_once = (means**2).sum(axis=1), max(1, CHUNK_BYTES // (8 * len(classes)))
     size, nearest = len(labels), np.empty(len(labels), dtype=np.int64)
     for start, rows in features.chunks():
-        for first in range(0, len(rows), together):
-            some = rows[first : first + together].astype(np.float64)
-            nearest[start + first : start + first + len(some)] = (squares - 2 * some @ means.T).argmin(axis=1)
-    given, said = (int((classes[nearest] == stated).sum()) for stated in (labels, predicted))
-    found = Memorised(float((predicted == labels).mean()), given / size, said / size)
-    return replace(found, decoded=_decoded(features, labels)) if found.share > SUSPECTED and size > FOLDS else found
+        for first in range(0, len(rows), at_once):
+            part = rows[first : first + at_once].astype(np.float64)
+            nearest[start + first : start + first + len(part)] = (squares - 2 * part @ means.T).argmin(axis=1)
+    at_given, at_predicted = (int((classes[nearest] == stated).sum()) for stated in (labels, predicted))
+    shares = Memorised(float((predicted == labels).mean()), at_given / size, at_predicted / size)
+    return replace(shares, decoded=_decoded(features, labels)) if shares.share > SUSPECTED and size > FOLDS else shares
 
 
 def _decoded(features: ArrayMatrix, labels: np.ndarray, seed: int = 0) -> float:

@@ -46,6 +46,8 @@ class Backend(ABC):
         parameters: Full name to parameter, what is wanted.
         reductions: What to keep.
         sketches: The projections of all backends' parameters; by default of its own.
+        shared: Layers that run once for all samples and are broadcast over them afterwards, such as the look-up of position
+            embeddings; layer rules give them a sample axis, so that each sample's gradient arrives on its own.
     """
 
     name: str
@@ -57,10 +59,15 @@ class Backend(ABC):
         parameters: Mapping[str, nn.Parameter],
         reductions: Reductions,
         sketches: Sketches | None = None,
+        shared: frozenset[nn.Module] = frozenset(),
     ) -> None:
-        self._model, self._task, self._reductions = model, task, reductions
+        self._model, self._task, self._reductions, self._shared = model, task, reductions, shared
         self._parameters = dict(parameters)
         self._sketches = sketches or Sketches(reductions.projection, parameters)
+        self._find_layers()
+
+    def _find_layers(self) -> None:  # noqa: B027  # backends that hold gradients whole need no layers
+        """Finds the layers that own the parameters, where a backend works by layers; called on construction."""
 
     @abstractmethod
     def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:

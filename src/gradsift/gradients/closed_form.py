@@ -19,9 +19,8 @@ from gradsift.errors import ModelError
 from gradsift.gradients.backend import Backend, Reduced, Take
 from gradsift.gradients.forms import Factored, at_least_float32
 from gradsift.gradients.model_state import frozen, reducing
-from gradsift.gradients.projection import Sketches
-from gradsift.gradients.reductions import Reducer, Reductions
-from gradsift.tasks import Task, sample_losses
+from gradsift.gradients.reductions import Reducer
+from gradsift.tasks import sample_losses
 
 
 class ClosedForm(Backend):
@@ -29,26 +28,13 @@ class ClosedForm(Backend):
 
     This backend alone has ``factors`` among its reductions.
 
-    Args:
-        model: The model.
-        task: The task.
-        parameters: Full name to parameter, the one weight.
-        reductions: What to keep.
-        sketches: Its projection.
+    Args are those of :class:`~gradsift.gradients.backend.Backend`; ``parameters`` holds the one weight.
     """
 
     name = "closed form"
 
-    def __init__(
-        self,
-        model: nn.Module,
-        task: Task,
-        parameters: Mapping[str, nn.Parameter],
-        reductions: Reductions,
-        sketches: Sketches | None = None,
-    ) -> None:
-        super().__init__(model, task, parameters, reductions, sketches)
-        ((self._weight_name, self._layer),) = linear_users(model, parameters).items()
+    def _find_layers(self) -> None:
+        ((self._weight_name, self._layer),) = linear_users(self._model, self._parameters).items()
 
     def run(self, batch: Batch) -> Reduced:
         """One forward pass, and a backward pass from the losses to the layer's output.

@@ -19,7 +19,6 @@ from gradsift.gradients.backend import Backend, Take
 from gradsift.gradients.elsewhere import UsesElsewhere
 from gradsift.gradients.layers import BareParameters
 from gradsift.gradients.model_state import frozen
-from gradsift.gradients.projection import Sketches
 from gradsift.gradients.reductions import Reductions
 from gradsift.gradients.rewritten import Rewritten, rewritable
 from gradsift.gradients.uses import LayerUses, RuleMismatchError, begin_graph, owners
@@ -29,14 +28,7 @@ from gradsift.tasks import Task, sample_losses
 class LayerRules(Backend):
     """Per-sample gradients of parameters that belong to layers with a rule, or to none (:mod:`.layers.bare`).
 
-    Args:
-        model: The model.
-        task: The task.
-        parameters: Full name to parameter, what is wanted.
-        reductions: What to keep.
-        sketches: The projections of all backends' parameters; by default of its own.
-        shared: Layers that run once for all samples and are broadcast over them afterwards, such as the look-up of position
-            embeddings; they get a sample axis, so that each sample's gradient arrives on its own.
+    Args are those of :class:`~gradsift.gradients.backend.Backend`.
 
     Attributes:
         bare: Wanted parameters that belong to no layer with a rule, by full name.
@@ -44,23 +36,13 @@ class LayerRules(Backend):
 
     name = "layer rules"
 
-    def __init__(
-        self,
-        model: nn.Module,
-        task: Task,
-        parameters: Mapping[str, nn.Parameter],
-        reductions: Reductions,
-        sketches: Sketches | None = None,
-        shared: frozenset[nn.Module] = frozenset(),
-    ) -> None:
-        super().__init__(model, task, parameters, reductions, sketches)
-        self._shared = shared
-        self._owners = owners(model, parameters)
+    def _find_layers(self) -> None:
+        self._owners = owners(self._model, self._parameters)
         self._uses = LayerUses(self._owners)
         owned = {name for pairs in self._owners.values() for _, name in pairs}
-        self._rewritten = rewritable(model, parameters)
+        self._rewritten = rewritable(self._model, self._parameters)
         owned = owned.union(*(layer.names for layer in self._rewritten.values()))
-        self.bare = {name: parameter for name, parameter in parameters.items() if name not in owned}
+        self.bare = {name: parameter for name, parameter in self._parameters.items() if name not in owned}
 
     def visit(self, batch: Batch, begin: Callable[[int], Take]) -> tuple[Any, Tensor]:
         """Runs both passes and hands over every parameter's form, as soon as all its uses are known.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,8 @@ from torch import Tensor, nn
 from gradsift.data.batch import Batch, batch_size, map_tensors, rows, to_model
 from gradsift.errors import SettingError
 from gradsift.gradients.assignment import BACKENDS, assign
-from gradsift.gradients.backend import Backend, Reduced, Take
+from gradsift.gradients.backend import Reduced, Take
 from gradsift.gradients.closed_form import ClosedForm
-from gradsift.gradients.hooks import LayerRules
 from gradsift.gradients.layout import fast_layout
 from gradsift.gradients.model_state import (
     Precision,
@@ -212,12 +210,8 @@ class PerSampleGradients:
         self.reductions = reductions
         self._forms_entries = (reductions.l1 or reductions.l2) and not self.closed_form
         sketches = Sketches(reductions.projection, self.parameters)
-        kinds: dict[str, Callable[..., Backend]] = {
-            **BACKENDS,
-            LayerRules.name: partial(LayerRules, shared=self.assignment.shared),
-        }
         self._backends = [
-            kinds[backend](self._model, self._task, served, reductions, sketches)
+            BACKENDS[backend](self._model, self._task, served, reductions, sketches, self.assignment.shared)
             for backend, served in self._served.items()
         ]
 

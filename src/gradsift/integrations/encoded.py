@@ -94,11 +94,11 @@ class EncodedSet(RowSet):
         Returns:
             A data set like this one.
         """
-        other = object.__new__(type(self))
-        other.__dict__ |= self.__dict__
-        EncodedSet.__init__(other, rows)
-        other.classes = self.classes
-        return other
+        encoded = object.__new__(type(self))
+        encoded.__dict__ |= self.__dict__
+        EncodedSet.__init__(encoded, rows)
+        encoded.classes = self.classes
+        return encoded
 
     def needs(self, *names: str | None) -> None:
         """Checks that columns are there.
@@ -126,12 +126,12 @@ class EncodedSet(RowSet):
             DataError: It is missing, or none or several have a usual name.
         """
         self.needs(label)
-        usual = [name for name in self.columns if name.lower() in LABEL_KEYS]
-        if label is None and "label" not in usual and len(usual) != 1:
+        usual_names = [name for name in self.columns if name.lower() in LABEL_KEYS]
+        if label is None and "label" not in usual_names and len(usual_names) != 1:
             raise DataError(
                 f"name the column of labels with label=... (--label): the columns are {', '.join(self.columns)}"
             )
-        return label or ("label" if "label" in usual else usual[0])
+        return label or ("label" if "label" in usual_names else usual_names[0])
 
     @property
     @abstractmethod
@@ -187,19 +187,20 @@ class Labels:
             self._renumber = self._new_numbers(self.names)
         if self._label2id and (self.names is None or not are_named(self.names) or self._renumber is not None):
             self.names = [word for word, _ in sorted(self._label2id.items(), key=lambda pair: pair[1])]
-        first = rows.row(0)[column]
-        self.number(first[:1] if isinstance(first, list) else first, 0)  # words without numbers are refused at once
+        first_label = rows.row(0)[column]
+        # words without numbers are refused at once
+        self.number(first_label[:1] if isinstance(first_label, list) else first_label, 0)
 
     def _new_numbers(self, names: Sequence[str]) -> list[int]:
         """The number in ``label2id`` of each of the data set's classes."""
         unknown = [name for name in names if self._number_of(name) is None]
         if unknown:
-            own = ", ".join(f"{name!r}: {number}" for number, name in enumerate(names[:4]))
-            own = f"{{{own}{', ...' if len(names) > 4 else ''}}}"
+            example = ", ".join(f"{name!r}: {number}" for number, name in enumerate(names[:4]))
+            example = f"{{{example}{', ...' if len(names) > 4 else ''}}}"
             raise DataError(
                 f"column {self._column!r} names the classes {', '.join(names[:10])}, of which {', '.join(unknown[:5])} "
                 f"are none of the model's {', '.join(list(self._label2id)[:10])}, so their numbers may mean other "
-                f"classes. Give the number that each has in the model's output, label2id={own}, "
+                f"classes. Give the number that each has in the model's output, label2id={example}, "
                 "or correct the names in the model's config.json (label2id)"
             )
         return [int(self._number_of(name) or 0) for name in names]
@@ -223,8 +224,8 @@ class Labels:
             That word where it means the same class; else the name of the class, or its number in the rows.
         """
         if isinstance(like, str):
-            same = self._number_of(like) == number
-            return like if same or self.names is None else self.names[number]
+            means_same_class = self._number_of(like) == number
+            return like if means_same_class or self.names is None else self.names[number]
         return number if self._renumber is None else self._renumber.index(number)
 
     def number(self, value: Any, position: int) -> Any:
@@ -243,7 +244,7 @@ class Labels:
         if isinstance(value, Tensor | np.ndarray | np.generic):
             value = value.tolist()
         if isinstance(value, list | tuple):
-            return [self.number(one, position) for one in value]
+            return [self.number(element, position) for element in value]
         if value is None:
             raise DataError(
                 f"the row at position {position} has no label in column {self._column!r}: give it one or remove it"

@@ -108,20 +108,20 @@ def load_pretrained(
     source = name if adapter is None else base or adapter.get("base_model_name_or_path")
     if not source:
         raise ModelError(f"{name} is an adapter that names no base model: give it with --base (base=...)")
-    what, trained = name, dict[str, list[int]]()
+    description, trained = name, dict[str, list[int]]()
     if adapter is not None:
-        what, trained = f"the base {source} of the adapter {name}", _weights_of_adapter(name)
+        description, trained = f"the base {source} of the adapter {name}", _weights_of_adapter(name)
         _refuse_missing(source, f"the base model of the adapter {name}", "; give it with --base (base=...)")
-    with _loading(what):
+    with _loading(description):
         config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
-        head = _head(config, adapter, what)
+        head = _head(config, adapter, description)
         options = {"dtype": getattr(torch, dtype), "use_safetensors": True, "trust_remote_code": False}
         options["ignore_mismatched_sizes"] = True  # what an adapter does not replace is refused below, by name
         if adapter is not None and head not in TEXT_TO_TEXT:
             options["num_labels"] = _labels_of_adapter(trained) or config.num_labels
         loader = getattr(transformers, HEADS[head][0])
         model, report = loader.from_pretrained(source, output_loading_info=True, **options)
-    _refuse_random_weights(report, trained, what)
+    _refuse_random_weights(report, trained, description)
     if adapter is not None:
         try:
             import peft
@@ -130,24 +130,24 @@ def load_pretrained(
         with _loading(f"the adapter {name} on the base {source}"):
             model = peft.PeftModel.from_pretrained(model, name, is_trainable=True)
     processor = _processor(transformers, name, source, head)
-    _fit_together(model, processor, what)
+    _fit_together(model, processor, description)
     if getattr(model, "quantization_method", None) is None:
         model = _on(model, device)
     task = MaskedLM.of(processor) if head == "ForMaskedLM" else _task(model.config, head, reduction)
     return Pretrained(model.eval(), processor, head, task)
 
 
-def _refuse_random_weights(report: Mapping[str, Any], trained: Mapping[str, Any], what: str) -> None:
+def _refuse_random_weights(report: Mapping[str, Any], trained: Mapping[str, Any], description: str) -> None:
     """Refuses a model some of whose weights are in no file, nor in those of the adapter."""
     mismatched = (
         key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]
     )  # names, or with two shapes
     missing = {*report["missing_keys"], *mismatched}
-    missing = {key for key in missing if not any(own.endswith(key) for own in trained)}
+    missing = {key for key in missing if not any(weight.endswith(key) for weight in trained)}
     if missing:
         raise ModelError(
-            f"{what} has no weights, or of another size, for {', '.join(sorted(missing)[:5])}, which would be random: give "
-            "a model that was fine-tuned with this head, as save_pretrained has written it"
+            f"{description} has no weights, or of another size, for {', '.join(sorted(missing)[:5])}, which would be "
+            "random: give a model that was fine-tuned with this head, as save_pretrained has written it"
         )
 
 
@@ -166,13 +166,13 @@ def is_pretrained(name: str) -> bool:
 class _loading:  # noqa: N801  # a context manager, used like a function
     """Turns the errors of loading into ones that say what to do."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, description: str) -> None:
+        self._description = description
 
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, error_type: Any, error: BaseException | None, trace: Any) -> None:
         if not isinstance(error, OSError | ValueError | RuntimeError | KeyError | SafetensorError) or isinstance(
             error, GradsiftError
         ):
@@ -181,37 +181,37 @@ class _loading:  # noqa: N801  # a context manager, used like a function
         message = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")
         if "no file named model.safetensors" in message or "TRANSFORMERS_SAFE" in message:
             raise UnsafeFileError(
-                f"{self._what} has no weights as model.safetensors, and pickles (pytorch_model.bin), which can run code "
-                "when loaded, are not read: load it where you trust it and write it with model.save_pretrained(...)"
+                f"{self._description} has no weights as model.safetensors, and pickles (pytorch_model.bin), which can run "
+                "code when loaded, are not read: load it where you trust it and write it with model.save_pretrained(...)"
             ) from error
         if "contains custom code" in message:
             raise UnsafeFileError(
-                f"{self._what} brings code of its own, which is not run: load the model in your own module and give "
+                f"{self._description} brings code of its own, which is not run: load the model in your own module and give "
                 "module:function"
             ) from error
         raise ModelError(
-            f"{self._what} cannot be loaded as a model of transformers: {message}. Give a folder that "
+            f"{self._description} cannot be loaded as a model of transformers: {message}. Give a folder that "
             "save_pretrained has written, a hub id, or module:function for a model of your own"
         ) from error
 
 
-def _local(name: str, what: str) -> str:
+def _local(name: str, role: str) -> str:
     """A folder that a URL names, copied; any other name as it is."""
     if not is_url(name):
         return name
     try:
         return str(local_copy(as_location(name)))
     except FileNotFoundError as error:
-        raise ModelError(f"{what} {name}: there is no such folder") from error
+        raise ModelError(f"{role} {name}: there is no such folder") from error
 
 
-def _refuse_missing(name: str, what: str, more: str = "") -> None:
+def _refuse_missing(name: str, role: str, way_out: str = "") -> None:
     """Refuses a file, and what is written as a path and leads nowhere; anything else may be a hub id."""
     path = Path(name)
     if path.is_file():
-        raise ModelError(f"{what} {name} is a file: give the folder that save_pretrained has written{more}")
+        raise ModelError(f"{role} {name} is a file: give the folder that save_pretrained has written{way_out}")
     if not path.is_dir() and (name.startswith((".", "/", "~")) or (name.count("/") != 1 and "/" in name)):
-        raise ModelError(f"{what} {name}: there is no such folder{more}")
+        raise ModelError(f"{role} {name}: there is no such folder{way_out}")
 
 
 def _adapter_config(name: str) -> dict[str, Any] | None:
@@ -234,18 +234,18 @@ def _adapter_config(name: str) -> dict[str, Any] | None:
         return None
 
 
-def _head(config: Any, adapter: dict[str, Any] | None, what: str) -> str:
+def _head(config: Any, adapter: dict[str, Any] | None, description: str) -> str:
     if adapter is not None:
         task_type = getattr(adapter.get("task_type"), "value", adapter.get("task_type"))
-        for head, (_, kind) in HEADS.items():
-            if kind is not None and kind == task_type:
+        for head, (_, peft_task) in HEADS.items():
+            if peft_task is not None and peft_task == task_type:
                 return head
     names = getattr(config, "architectures", None) or []
     for head in HEADS:
         if any(name.endswith(head) for name in names):
             return head
     raise ModelError(
-        f"{what} has the architecture {', '.join(names) or 'unknown'}, which ends in none of {', '.join(HEADS)}: "
+        f"{description} has the architecture {', '.join(names) or 'unknown'}, which ends in none of {', '.join(HEADS)}: "
         "fine-tune it with one of these heads, or give module:function and a task of your own"
     )
 
@@ -280,16 +280,16 @@ def _labels_of_adapter(trained: dict[str, list[int]]) -> int | None:
 
 
 def _processor(transformers: Any, name: str, source: str, head: str) -> Any:
-    kind = transformers.AutoImageProcessor if head == "ForImageClassification" else transformers.AutoTokenizer
+    loader = transformers.AutoImageProcessor if head == "ForImageClassification" else transformers.AutoTokenizer
     problems = []
-    for place in dict.fromkeys((name, source)):  # an adapter may carry the tokenizer it was trained with
+    for origin in dict.fromkeys((name, source)):  # an adapter may carry the tokenizer it was trained with
         try:
-            found = kind.from_pretrained(place, trust_remote_code=False)
+            processor = loader.from_pretrained(origin, trust_remote_code=False)
         except Exception as error:  # noqa: BLE001  # broken files fail in many ways, and each names its own
             problems.append(str(error).strip().partition("\n")[0].rstrip("."))
             continue
-        if head == "ForImageClassification" or len(found) > len(found.all_special_ids):
-            return found
+        if head == "ForImageClassification" or len(processor) > len(processor.all_special_ids):
+            return processor
         problems.append("no file holds its words")  # some classes make a tokenizer of special tokens out of nothing
     raise ModelError(
         f"{name} has no {'image processor' if head == 'ForImageClassification' else 'tokenizer'} beside it that can be "
@@ -297,7 +297,7 @@ def _processor(transformers: Any, name: str, source: str, head: str) -> Any:
     )
 
 
-def _fit_together(model: Any, processor: Any, what: str) -> None:
+def _fit_together(model: Any, processor: Any, description: str) -> None:
     """Refuses a tokenizer with more words than the model embeds, and warns of one with far fewer."""
     if not hasattr(processor, "model_max_length"):  # of images
         return
@@ -307,7 +307,7 @@ def _fit_together(model: Any, processor: Any, what: str) -> None:
     words, rows = len(processor), embeddings.num_embeddings
     if words > rows:
         raise ModelError(
-            f"the tokenizer does not fit the model: it has {words:,} tokens, {what} embeds {rows:,}. Use the "
+            f"the tokenizer does not fit the model: it has {words:,} tokens, {description} embeds {rows:,}. Use the "
             "tokenizer that the model was trained with"
         )
     if words < 0.9 * rows:
@@ -332,10 +332,10 @@ def _task(config: Any, head: str, reduction: Literal["mean", "sum"]) -> Task:
         return CausalLM(reduction=reduction)
     if head in TEXT_TO_TEXT:
         return Seq2Seq(reduction=reduction)
-    kind = getattr(config, "problem_type", None)
-    if kind == "multi_label_classification":
+    problem = getattr(config, "problem_type", None)
+    if problem == "multi_label_classification":
         return MultiLabel()
-    return Regression() if kind == "regression" or config.num_labels == 1 else Classification()
+    return Regression() if problem == "regression" or config.num_labels == 1 else Classification()
 
 
 def _on(model: nn.Module, device: str) -> nn.Module:
@@ -365,32 +365,32 @@ def encode_rows(loaded: Pretrained, rows: Any, columns: dict[str, Any]) -> Any:
         SettingError: A column is named that this kind of model has no use for.
         DataError: Labels are words that the model's configuration does not name.
     """
-    kinds: dict[str, tuple[Any, set[str]]] = {
+    by_head: dict[str, tuple[Any, set[str]]] = {
         "ForSequenceClassification": (TextSet, {"text", "label", "max_length"}),
         "ForTokenClassification": (TextSet, {"text", "label", "max_length"}),
         "ForImageClassification": (ImageSet, {"image", "label"}),
     }
     prompts = (PromptSet, {"text", "prompt", "response", "messages", "target", "max_length"})
-    kind, known = kinds.get(loaded.head, prompts)
-    known = {"text", "max_length"} if loaded.head == "ForMaskedLM" else known
-    given = {name: value for name, value in columns.items() if value is not None}
-    if "chosen" in given and loaded.head in PAIRED:
-        kind, known = PairSet, {"chosen", "rejected", "prompt", "max_length"}
+    data_set, usable = by_head.get(loaded.head, prompts)
+    usable = {"text", "max_length"} if loaded.head == "ForMaskedLM" else usable
+    arguments = {name: value for name, value in columns.items() if value is not None}
+    if "chosen" in arguments and loaded.head in PAIRED:
+        data_set, usable = PairSet, {"chosen", "rejected", "prompt", "max_length"}
     if loaded.head in TEXT_TO_TEXT[2:]:
-        kind, known = Seq2SeqSet, {"prompt", "response", "max_length"}
-    unknown = sorted(given.keys() - known)
+        data_set, usable = Seq2SeqSet, {"prompt", "response", "max_length"}
+    unknown = sorted(arguments.keys() - usable)
     if unknown:
         raise SettingError(
-            f"{_flags(unknown)}: a model {loaded.head} has no use for it; it takes {_flags(sorted(known))}"
+            f"{_flags(unknown)}: a model {loaded.head} has no use for it; it takes {_flags(sorted(usable))}"
         )
-    if kind is Seq2SeqSet:
+    if data_set is Seq2SeqSet:
         names = {"prompt": "source", "response": "target"}
-        return kind(rows, loaded.processor, **{names.get(name, name): value for name, value in given.items()})
-    if kind in (PromptSet, PairSet):
-        return kind(rows, loaded.processor, **given)
+        return data_set(rows, loaded.processor, **{names.get(name, name): value for name, value in arguments.items()})
+    if data_set in (PromptSet, PairSet):
+        return data_set(rows, loaded.processor, **arguments)
     label2id = getattr(loaded.model.config, "label2id", None) or {}
     named = any(not str(word).startswith("LABEL_") for word in label2id)
-    dataset = kind(rows, loaded.processor, **given, label2id=label2id if named else None)
+    dataset = data_set(rows, loaded.processor, **arguments, label2id=label2id if named else None)
     if dataset.classes is None and named:
         dataset.classes = [word for word, _ in sorted(label2id.items(), key=lambda pair: pair[1])]
     return dataset

@@ -135,8 +135,8 @@ def pieces(tokenizer: Any, ids: list[int]) -> list[str]:
 def _tokenizer(samples: Samples) -> Any:
     """The tokenizer of the data set that was audited, also behind a ``DataLoader``."""
     source = samples.source
-    found = getattr(getattr(source, "dataset", source), "tokenizer", None)
-    return found if callable(getattr(found, "decode", None)) else None
+    tokenizer = getattr(getattr(source, "dataset", source), "tokenizer", None)
+    return tokenizer if callable(getattr(tokenizer, "decode", None)) else None
 
 
 def _collect(

@@ -65,10 +65,10 @@ def build_table(
     """
     if isinstance(predictions, np.ndarray):
         predictions = ArrayMatrix(predictions)
-    main, size, chosen = scores[detector], len(losses), np.flatnonzero(flagged)
+    ranking, size, chosen = scores[detector], len(losses), np.flatnonzero(flagged)
     known, suggested = None, None if suggestions is None else suggestions.labels
     order = empty(size)
-    order[:] = main
+    order[:] = ranking
     order.sort()
     if kind == "class" and labels is not None and predictions is not None:
         beliefs = Beliefs.of_predictions(predictions) if beliefs is None else beliefs
@@ -76,22 +76,22 @@ def build_table(
         known = Known(labels, beliefs, nearer, duplicates or {})
         if suggestions is None:
             suggested = Masked(*beliefs.suggested(labels, flagged, known.duplicates))
-    whole: dict[str, Any] = {
+    numbers: dict[str, Any] = {
         "suggested_label": suggested,
         "wrong_probability": wrong_probability,
         "loss": losses.astype(np.float64, copy=False),
-        "score": main,
-        "rank": _ranks(main, flagged),
+        "score": ranking,
+        "rank": _ranks(ranking, flagged),
         "flagged": flagged,
         **({} if suggestions is None else suggestions.columns),
         **{SCORE_PREFIX + name: values for name, values in scores.items()},
     }
-    said = Said(detector, main, order, chosen, kind, class_names, known, suggestions, part_reasons or {})
-    pieces = Pieces(labels, predictions, ids, whole, said)
-    described = {"detector": detector, "class_names": class_names, **(about or {})}
+    reasons = Reasons(detector, ranking, order, chosen, kind, class_names, known, suggestions, part_reasons or {})
+    pieces = Pieces(labels, predictions, ids, numbers, reasons)
+    metadata = {"detector": detector, "class_names": class_names, **(about or {})}
     starts = range(0, max(size, 1), ROW_GROUP)
     table = joined((pieces.of(slice(start, min(start + ROW_GROUP, size))) for start in starts), size)
-    return table.replace_schema_metadata({KEY: json.dumps(described)})
+    return table.replace_schema_metadata({KEY: json.dumps(metadata)})
 
 
 @dataclass(frozen=True)
@@ -102,15 +102,15 @@ class Pieces:
         labels: Given labels, shape (n,) or (n, K).
         predictions: Predicted probabilities or values, shape (n, K).
         ids: One id a sample; its position where ``None``.
-        whole: Columns of numbers, row = position; ``None`` where nothing is known.
-        said: What is said of flagged samples.
+        numbers: Columns of numbers, row = position; ``None`` where nothing is known.
+        reasons: What is said of flagged samples.
     """
 
     labels: np.ndarray | None
     predictions: GradientMatrix | None
     ids: Sequence[str] | ShardedArray | None
-    whole: Mapping[str, Any]
-    said: Said
+    numbers: Mapping[str, Any]
+    reasons: Reasons
 
     def of(self, rows: slice) -> pa.Table:
         """Some rows.
@@ -122,24 +122,24 @@ class Pieces:
             Their piece of the table.
         """
         positions = np.arange(rows.start, rows.stop)
-        given, predicted = _label_columns(self.said.kind, self.labels, self.predictions, positions)
-        codes, words = self.said.of(rows, self.labels, self.predictions)
+        given_labels, predicted = _label_columns(self.reasons.kind, self.labels, self.predictions, positions)
+        codes, words = self.reasons.of(rows, self.labels, self.predictions)
         columns = {
             "position": positions,
             "id": _ids(self.ids, positions),
-            "given_label": given,
+            "given_label": given_labels,
             "predicted_label": predicted,
-            "percentile": self.said.percentiles(rows),
+            "percentile": self.reasons.percentiles(rows),
             "reason_kind": codes,
             "reason": [words.get(position, "") for position in positions.tolist()],
         }
-        columns |= {name: None if values is None else values[rows] for name, values in self.whole.items()}
-        names = [*COLUMNS, *(name for name in self.whole if name not in COLUMNS)]
-        return _table_of({name: columns[name] for name in names}, len(positions), given)
+        columns |= {name: None if values is None else values[rows] for name, values in self.numbers.items()}
+        names = [*COLUMNS, *(name for name in self.numbers if name not in COLUMNS)]
+        return _table_of({name: columns[name] for name in names}, len(positions), given_labels)
 
 
 @dataclass(frozen=True)
-class Said:
+class Reasons:
     """Why samples are flagged.
 
     Attributes:
@@ -181,19 +181,24 @@ class Said:
         Returns:
             Codes, shape (rows,), and words.
         """
-        among = slice(*np.searchsorted(self.chosen, [rows.start, rows.stop]))
-        own, codes = self.chosen[among], np.full(rows.stop - rows.start, "", dtype=object)
-        words = score_sizes(own, self.scores, self.order, self.detector)
+        piece = slice(*np.searchsorted(self.chosen, [rows.start, rows.stop]))
+        positions, codes = self.chosen[piece], np.full(rows.stop - rows.start, "", dtype=object)
+        words = score_sizes(positions, self.scores, self.order, self.detector)
         if self.known is not None:
-            known = replace(self.known, nearer=None if self.known.nearer is None else self.known.nearer[among])
-            codes[own - rows.start] = kinds(own, known)
-            words = class_reasons(own, codes[own - rows.start], known, self.class_names, words)
+            known = replace(self.known, nearer=None if self.known.nearer is None else self.known.nearer[piece])
+            codes[positions - rows.start] = kinds(positions, known)
+            words = class_reasons(positions, codes[positions - rows.start], known, self.class_names, words)
         elif labels is not None and predictions is not None:
-            words |= other_reasons(own, self.kind, labels[own], predictions.rows(own), self.class_names)
+            words |= other_reasons(
+                positions, self.kind, labels[positions], predictions.rows(positions), self.class_names
+            )
         if self.suggestions is not None:
-            said = {one: self.suggestions.words[one] for one in own.tolist() if one in self.suggestions.words}
-            words |= said if self.kind == "pair" else {one: f"{words[one]}; {more}" for one, more in said.items()}
-        words |= {one: self.parts[one] for one in own.tolist() if one in self.parts}
+            suggested = self.suggestions.words
+            suggested = {position: suggested[position] for position in positions.tolist() if position in suggested}
+            if self.kind != "pair":
+                suggested = {position: f"{words[position]}; {more}" for position, more in suggested.items()}
+            words |= suggested
+        words |= {position: self.parts[position] for position in positions.tolist() if position in self.parts}
         return codes, words
 
 
@@ -230,19 +235,19 @@ def _ranks(main: np.ndarray, flagged: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _table_of(columns: Mapping[str, Any], size: int, given: pa.Array | None) -> pa.Table:
+def _table_of(columns: Mapping[str, Any], size: int, given_labels: pa.Array | None) -> pa.Table:
     """The table, in which all labels are of the type of the given ones, and columns of which nothing is known are empty."""
-    label_type = pa.int64() if given is None else given.type
+    label_type = pa.int64() if given_labels is None else given_labels.type
     types = dict.fromkeys(("given_label", "predicted_label", "suggested_label"), label_type)
     types |= {"wrong_probability": pa.float64()} | dict.fromkeys(("id", "reason_kind", "reason"), pa.string())
     return pa.table({name: _column(values, size, types.get(name)) for name, values in columns.items()})
 
 
-def _column(values: Any, size: int, kind: pa.DataType | None) -> pa.Array:
+def _column(values: Any, size: int, arrow_type: pa.DataType | None) -> pa.Array:
     """A column of the table; empty where nothing is known."""
     if values is None:
-        return pa.nulls(size, kind)
-    return values if isinstance(values, pa.Array) else pa.array(values, kind)
+        return pa.nulls(size, arrow_type)
+    return values if isinstance(values, pa.Array) else pa.array(values, arrow_type)
 
 
 def predicted_labels(predictions: GradientMatrix) -> np.ndarray:
@@ -263,24 +268,27 @@ def _label_columns(
     """Given and predicted labels of some samples."""
     if kind is None or labels is None or predictions is None:
         return None, None
-    given, part = labels[positions], predictions.subset(positions)
+    given_labels, piece = labels[positions], predictions.subset(positions)
     if kind in ("class", "pair"):
-        return pa.array(given.astype(np.int64)), pa.array(predicted_labels(part))
-    values = part.rows(np.arange(len(part)))
+        return pa.array(given_labels.astype(np.int64)), pa.array(predicted_labels(piece))
+    values = piece.rows(np.arange(len(piece)))
     if kind == "multilabel":
-        return _numbers(given, pa.int64()), _numbers(values > 0.5, pa.int64())
-    return _numbers(given, pa.float64()), _numbers(values[:, 0] if given.ndim == 1 else values, pa.float64())
+        return _numbers(given_labels, pa.int64()), _numbers(values > 0.5, pa.int64())
+    values = values[:, 0] if given_labels.ndim == 1 else values
+    return _numbers(given_labels, pa.float64()), _numbers(values, pa.float64())
 
 
-def _numbers(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+def _numbers(values: np.ndarray, arrow_type: pa.DataType) -> pa.Array:
     """A column of numbers, or of lists of them; NaN is empty, a label that the task masks.
 
     Args:
         values: Shape (n,) or (n, K).
-        kind: What a number becomes.
+        arrow_type: What a number becomes.
 
     Returns:
         The column.
     """
-    flat = pa.array(values.ravel().astype(np.float64), from_pandas=True).cast(kind)
-    return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1]).cast(pa.list_(kind))
+    flat = pa.array(values.ravel().astype(np.float64), from_pandas=True).cast(arrow_type)
+    if values.ndim == 1:
+        return flat
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1]).cast(pa.list_(arrow_type))

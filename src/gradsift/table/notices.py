@@ -67,7 +67,7 @@ def model_notices(
     labels: np.ndarray | None,
     predicted: np.ndarray | None,
     losses: np.ndarray,
-    seen: Memorised | None = None,
+    memorised: Memorised | None = None,
 ) -> list[Notice]:
     """What is to be known of the model.
 
@@ -76,15 +76,15 @@ def model_notices(
         labels: Given labels, shape (n,).
         predicted: Predicted labels, shape (n,).
         losses: Shape (n,).
-        seen: What the last features say, where they are stored.
+        memorised: What the last features say, where they are stored.
 
     Returns:
         The notices; a weak model comes first.
     """
     if kind != "class" or labels is None or predicted is None:
         return []
-    found = [_weak(labels, predicted), _vanished(labels, predicted, losses) or _memorised(seen)]
-    return [notice for notice in found if notice is not None]
+    notices = [_weak(labels, predicted), _vanished(labels, predicted, losses) or _memorised(memorised)]
+    return [notice for notice in notices if notice is not None]
 
 
 def cut_notices(
@@ -107,9 +107,9 @@ def cut_notices(
     Returns:
         The notices.
     """
-    found = []
+    notices = []
     if len(scores) > 1 and np.ptp(scores) <= SAME * np.abs(scores).max():
-        found.append(
+        notices.append(
             Notice(
                 "same_scores",
                 "All samples have the same score, so nothing ranks them: do the losses depend on the layers that were "
@@ -117,7 +117,7 @@ def cut_notices(
             )
         )
     if flagged.sum() >= max(2, int(MOST * len(flagged))):
-        found.append(
+        notices.append(
             Notice(
                 "half_flagged",
                 "Half of all samples are flagged, the most that an audit flags. Check that model and data number the "
@@ -126,11 +126,11 @@ def cut_notices(
         )
     if classes is not None:
         lost = {_name(key, class_names): counts for key, counts in _lost(classes, flagged).items()}
-        found += _lost_notice("class_lost", ("class", "classes"), lost)
+        notices += _lost_notice("class_lost", ("class", "classes"), lost)
     if groups is not None:  # every group loses the same share, so only small ones can be emptied
         emptied = {str(key): counts for key, counts in _lost(groups, flagged).items() if counts[0] == counts[1]}
-        found += _lost_notice("group_lost", ("group", "groups"), emptied)
-    return found
+        notices += _lost_notice("group_lost", ("group", "groups"), emptied)
+    return notices
 
 
 def data_notices(left_out: Sequence[str]) -> list[Notice]:
@@ -185,16 +185,16 @@ def _vanished(labels: np.ndarray, predicted: np.ndarray, losses: np.ndarray) -> 
     )
 
 
-def _memorised(seen: Memorised | None) -> Notice | None:
+def _memorised(memorised: Memorised | None) -> Notice | None:
     """Whether single labels are fitted against what the features say."""
-    if seen is None or seen.share <= SUSPECTED:
+    if memorised is None or memorised.share <= SUSPECTED:
         return None
     return Notice(
         "memorised",
-        f"The model fits {100 * seen.fitted:.1f} % of its given labels, but only {100 * seen.nearest_given:.1f} % of the "
-        "samples are nearest to the mean of their given class in the features before the last layer. So it has memorised "
-        "single labels, and wrong ones among them have lost most of their gradient. An earlier checkpoint, or scores along "
-        f"training, may tell more (gradsift geometry). {NO_COUNT}",
+        f"The model fits {100 * memorised.fitted:.1f} % of its given labels, but only {100 * memorised.nearest_given:.1f} "
+        "% of the samples are nearest to the mean of their given class in the features before the last layer. So it has "
+        "memorised single labels, and wrong ones among them have lost most of their gradient. An earlier checkpoint, or "
+        f"scores along training, may tell more (gradsift geometry). {NO_COUNT}",
     )
 
 

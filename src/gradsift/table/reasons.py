@@ -93,9 +93,9 @@ def class_reasons(
     reasons, name = {}, _namer(names)
     for part, belief, flips, right in known.explained(positions):
         model, neighbours = known.beliefs.told_by(positions[part])
-        given = known.labels[positions[part]].tolist()
-        far = np.zeros(len(given)) if known.nearer is None else known.nearer[part]
-        each = zip(positions[part].tolist(), given, belief, flips, right, far, model, neighbours, strict=True)
+        given_labels = known.labels[positions[part]].tolist()
+        far = np.zeros(len(given_labels)) if known.nearer is None else known.nearer[part]
+        each = zip(positions[part].tolist(), given_labels, belief, flips, right, far, model, neighbours, strict=True)
         for kind, sample in zip(kinds_of[part].tolist(), (Sample(*values) for values in each), strict=True):
             reasons[sample.position] = _reason(kind, sample, known, name, sizes[sample.position])
     return reasons
@@ -113,8 +113,8 @@ def _reason(kind: str, sample: Sample, known: Known, name: Callable[[int], str],
         if sample.nearer >= FAR:
             return f"unusual input: farther from its neighbours than {100 * min(sample.nearer, 0.999):.1f} % of the samples"
         if sample.flips[suggested] <= sample.right:
-            own = 100 * sample.model[sample.given]
-            return f"unusual input: model agrees with {name(sample.given)} ({own:.0f} %), {size}"
+            agreement = 100 * sample.model[sample.given]
+            return f"unusual input: model agrees with {name(sample.given)} ({agreement:.0f} %), {size}"
         return f"unusual input: no class above {100 * sample.belief[likeliest]:.0f} %"
     if kind == AMBIGUOUS and likeliest == suggested:
         second = int(np.where(np.arange(len(sample.belief)) == likeliest, -1.0, sample.belief).argmax())
@@ -145,13 +145,13 @@ def other_reasons(
     name, reasons = _namer(names), dict[int, str]()
     if kind not in ("multilabel", "value"):
         return reasons
-    for position, given, predicted in zip(positions.tolist(), labels, predictions, strict=True):
+    for position, label, predicted in zip(positions.tolist(), labels, predictions, strict=True):
         if kind == "value":
-            reasons[position] = f"given {_numbers(given)}: model {_numbers(predicted)}"
-        elif not np.isnan(gaps := np.abs(given - predicted)).all():
+            reasons[position] = f"given {_numbers(label)}: model {_numbers(predicted)}"
+        elif not np.isnan(gaps := np.abs(label - predicted)).all():
             worst = int(np.nanargmax(gaps))
             reasons[position] = (
-                f"label {name(worst)} given as {int(given[worst])}: model {100 * predicted[worst]:.0f} %"
+                f"label {name(worst)} given as {int(label[worst])}: model {100 * predicted[worst]:.0f} %"
             )
     return reasons
 

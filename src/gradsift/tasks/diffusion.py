@@ -92,8 +92,8 @@ class Denoising:
         images, arguments, keywords = self._parts(batch)
         predictions = []
         for time, noise in zip(self.times.tolist(), self._noise(images), strict=True):
-            at = torch.full((len(images),), time, dtype=torch.int64, device=images.device)
-            output = self._called(model, self._mixed(images, noise, time), at, arguments, keywords)
+            times = torch.full((len(images),), time, dtype=torch.int64, device=images.device)
+            output = self._prediction(model, self._mixed(images, noise, time), times, arguments, keywords)
             output = getattr(output, "sample", output) if not isinstance(output, Tensor) else output
             if not isinstance(output, Tensor) or output.shape != images.shape:
                 shape = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
@@ -104,15 +104,15 @@ class Denoising:
             predictions.append(output.float() if output.dtype in (torch.float16, torch.bfloat16) else output)
         return torch.stack(predictions, dim=1)
 
-    def _called(
-        self, model: nn.Module, noisy: Tensor, at: Tensor, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    def _prediction(
+        self, model: nn.Module, noisy: Tensor, times: Tensor, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> Any:
         try:
-            return model(noisy, at, *arguments, **keywords)
+            return model(noisy, times, *arguments, **keywords)
         except IndexError as error:
             raise ModelError(
-                f"the model fails at step {int(at[0])} of {len(self.kept)}: {error}. If it was trained with a schedule of "
-                "another length, pass it (timesteps=... or schedule=...); if it takes conditions, these must be its own"
+                f"the model fails at step {int(times[0])} of {len(self.kept)}: {error}. If it was trained with a schedule "
+                "of another length, pass it (timesteps=... or schedule=...); if it takes conditions, these must be its own"
             ) from error
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -128,8 +128,8 @@ class Denoising:
         images, _, _ = self._parts(batch)
         total = outputs.new_zeros(len(images))
         for draw, (time, noise) in enumerate(zip(self.times.tolist(), self._noise(images), strict=True)):
-            wanted = self._wanted(images, noise, time).to(outputs)
-            total = total + (outputs[:, draw] - wanted).square().flatten(1).mean(dim=1)
+            target = self._target(images, noise, time).to(outputs)
+            total = total + (outputs[:, draw] - target).square().flatten(1).mean(dim=1)
         return total / self.draws
 
     def warn_of_misfit(self, outputs: Tensor, batch: Batch) -> None:
@@ -140,14 +140,14 @@ class Denoising:
             batch: The same batch.
         """
         images, _, _ = self._parts(batch)
-        wanted = [self._wanted(images, *draw) for draw in zip(self._noise(images), self.times.tolist(), strict=True)]
-        of_zero = float(torch.stack([one.expand_as(images).square().mean() for one in wanted]).mean())
+        targets = [self._target(images, *draw) for draw in zip(self._noise(images), self.times.tolist(), strict=True)]
+        error_of_zero = float(torch.stack([target.expand_as(images).square().mean() for target in targets]).mean())
         error = float(self.losses(outputs, batch).detach().mean())
-        if error >= of_zero:
+        if error >= error_of_zero:
             logger.warning(
                 "the model's squared error is %.3g, and zero would have %.3g: was it trained with %d steps of this "
                 "schedule, with samples on this scale, and to predict the %s? Say it with timesteps, schedule and predicts",
-                *(error, of_zero, len(self.kept), self.predicts),
+                *(error, error_of_zero, len(self.kept), self.predicts),
             )
 
     def _parts(self, batch: Batch) -> tuple[Tensor, tuple[Any, ...], dict[str, Any]]:
@@ -168,32 +168,32 @@ class Denoising:
             images = batch[key]
             keywords = {name: value for name, value in batch.items() if name not in (key, "id")}
         if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim < 2:
-            given = (
+            description = (
                 f"{images.dtype} of shape {tuple(images.shape)}"
                 if isinstance(images, Tensor)
                 else type(images).__name__
             )
             raise DataError(
-                f"denoising needs floating-point samples of shape (n, ...), given {given}: scale pixels to -1 ... 1"
+                f"denoising needs floating-point samples of shape (n, ...), given {description}: scale pixels to -1 ... 1"
             )
         return (images, arguments, keywords) if self.conditional else (images, (), {})
 
     def _noise(self, images: Tensor) -> Tensor:
         """The shared draws of noise for samples of this shape, (S, ...). From numpy: the same on every device."""
-        drawn = np.random.default_rng([self.seed, 1]).standard_normal((self.draws, *images.shape[1:]))
-        return torch.from_numpy(drawn).to(images.device, images.dtype)
+        noise = np.random.default_rng([self.seed, 1]).standard_normal((self.draws, *images.shape[1:]))
+        return torch.from_numpy(noise).to(images.device, images.dtype)
 
     def _mixed(self, images: Tensor, noise: Tensor, time: int) -> Tensor:
-        kept = float(self.kept[time])
-        return math.sqrt(kept) * images + math.sqrt(1 - kept) * noise
+        signal = float(self.kept[time])
+        return math.sqrt(signal) * images + math.sqrt(1 - signal) * noise
 
-    def _wanted(self, images: Tensor, noise: Tensor, time: int) -> Tensor:
+    def _target(self, images: Tensor, noise: Tensor, time: int) -> Tensor:
         if self.predicts == "noise":
             return noise
         if self.predicts == "sample":
             return images
-        kept = float(self.kept[time])
-        return math.sqrt(kept) * noise - math.sqrt(1 - kept) * images
+        signal = float(self.kept[time])
+        return math.sqrt(signal) * noise - math.sqrt(1 - signal) * images
 
 
 class ConditionalDenoising(Denoising):
@@ -247,15 +247,17 @@ class ConditionalDenoising(Denoising):
             DataError: Conditions are not one class number a sample.
             SampleError: Some are outside of 0 ... K - 1.
         """
-        given = labels_of(batch)
-        if not isinstance(given, Tensor) or given.ndim != 1 or given.is_floating_point():
-            shape = (
-                f"{given.dtype} of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        classes = labels_of(batch)
+        if not isinstance(classes, Tensor) or classes.ndim != 1 or classes.is_floating_point():
+            description = (
+                f"{classes.dtype} of shape {tuple(classes.shape)}"
+                if isinstance(classes, Tensor)
+                else type(classes).__name__
             )
-            raise DataError(f"conditions are class numbers of shape (n,), given {shape}")
-        if not is_traced(given):
-            Classification.check_range(given, self.conditions)
-        return given.long()
+            raise DataError(f"conditions are class numbers of shape (n,), given {description}")
+        if not is_traced(classes):
+            Classification.check_range(classes, self.conditions)
+        return classes.long()
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Runs the model on every draw, with the given conditions; see :meth:`Denoising.outputs`."""
@@ -272,8 +274,8 @@ class ConditionalDenoising(Denoising):
         Returns:
             A batch.
         """
-        other = torch.full_like(labels_of(batch), condition)
-        return batch | {label_key(batch): other} if isinstance(batch, dict) else (*batch[:-1], other)
+        conditions = torch.full_like(labels_of(batch), condition)
+        return batch | {label_key(batch): conditions} if isinstance(batch, dict) else (*batch[:-1], conditions)
 
     def features(self, batch: Batch) -> Tensor | None:
         """The entries of each sample, where they are few: neighbours are found by them.
@@ -312,9 +314,9 @@ def kept_share(schedule: str | Tensor, timesteps: int) -> Tensor:
         scale = 1000 / timesteps
         betas = torch.linspace(1e-4 * scale, 0.02 * scale, timesteps, dtype=torch.float64)
     elif schedule == "cosine":
-        at = (torch.arange(timesteps + 1, dtype=torch.float64) / timesteps + 0.008) / 1.008
-        share = (at * math.pi / 2).cos().square()
-        betas = 1 - share[1:] / share[:-1]
+        progress = (torch.arange(timesteps + 1, dtype=torch.float64) / timesteps + 0.008) / 1.008
+        kept = (progress * math.pi / 2).cos().square()
+        betas = 1 - kept[1:] / kept[:-1]
     else:
         raise SettingError(f"unknown schedule {schedule!r}: choose linear or cosine, or pass betas as a tensor")
     return (1 - betas.clamp(max=0.999)).cumprod(0)

@@ -55,8 +55,8 @@ class Bank:
     def __repr__(self) -> str:
         """Its size and the first digits of its hash, which say in a manifest which bank it was."""
         digest = hashlib.sha256()
-        for one in (self.anchors, self.positives):
-            digest.update(one.cpu().double().numpy().tobytes())
+        for embeddings in (self.anchors, self.positives):
+            digest.update(embeddings.cpu().double().numpy().tobytes())
         return f"Bank({len(self)} pairs, {digest.hexdigest()[:16]})"
 
 
@@ -104,7 +104,7 @@ class Contrastive:
                 f"a bank needs two pairs or more, given embeddings of shapes {tuple(anchors.shape)} and "
                 f"{tuple(positives.shape)}"
             )
-        self.bank = Bank(*(functional.normalize(one.detach(), dim=1) for one in (anchors, positives)))
+        self.bank = Bank(*(functional.normalize(embeddings.detach(), dim=1) for embeddings in (anchors, positives)))
         self.temperature, self.pooling, self.inputs = temperature, pooling, inputs
 
     @classmethod
@@ -135,14 +135,14 @@ class Contrastive:
         """
         samples = Samples(train_set)
         chosen = np.sort(np.random.default_rng(seed).permutation(len(samples))[:size])
-        found = []
+        embeddings = []
         with torch.no_grad():
             for start in range(0, len(chosen), batch_size):
                 batch = to_model(samples.batch(chosen[start : start + batch_size]), model)
-                found.append([embedded(model, side_of(batch, side), pooling) for side in (ANCHOR, POSITIVE)])
-        anchors, positives = (torch.cat(part) for part in zip(*found, strict=True))
-        whole = samples.batch(chosen)
-        inputs = MatchInputs.of(side_of(whole, ANCHOR), side_of(whole, POSITIVE), COOLER * temperature)
+                embeddings.append([embedded(model, side_of(batch, side), pooling) for side in (ANCHOR, POSITIVE)])
+        anchors, positives = (torch.cat(part) for part in zip(*embeddings, strict=True))
+        bank = samples.batch(chosen)
+        inputs = MatchInputs.of(side_of(bank, ANCHOR), side_of(bank, POSITIVE), COOLER * temperature)
         return cls(anchors, positives, temperature=temperature, pooling=pooling, inputs=inputs)
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -208,7 +208,7 @@ class Triplet(PairTask):
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Cosines with the match and with the negative over the temperature; see :meth:`PairTask.outputs`."""
         anchor, *others = (
-            functional.normalize(embedded(model, side_of(batch, one), self.pooling), dim=1) for one in SIDES
+            functional.normalize(embedded(model, side_of(batch, side), self.pooling), dim=1) for side in SIDES
         )
         return torch.stack([(anchor * other).sum(dim=1) for other in others], dim=1) / self.temperature
 
@@ -257,9 +257,9 @@ def embedded(model: nn.Module, inputs: Any, pooling: Pooling = "mean") -> Tensor
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
         output = states[:, 0] if pooling == "first" else _mean(states, mask)
     if not isinstance(output, Tensor) or output.ndim != 2:
-        given = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        description = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise ModelError(
-            f"the model gives {given}: an embedding model gives a tensor of shape (n, D), or last_hidden_state, or "
+            f"the model gives {description}: an embedding model gives a tensor of shape (n, D), or last_hidden_state, or "
             "sentence_embedding; wrap yours in a module that does"
         )
     return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output

@@ -56,12 +56,12 @@ class CTC:
         logits = LossTask.tensor_of(model(*arguments, **keywords))
         if logits.ndim != 3:  # samples, frames, letters
             raise ModelError(f"CTC needs logits of shape (n, frames, letters), the model gives {tuple(logits.shape)}")
-        mask, frames = keywords.get("attention_mask"), getattr(model, "_get_feat_extract_output_lengths", None)
+        mask, frames_of = keywords.get("attention_mask"), getattr(model, "_get_feat_extract_output_lengths", None)
         lengths = torch.full((len(logits),), logits.shape[1], device=logits.device)
-        if isinstance(mask, Tensor) and callable(frames):
-            lengths = frames(mask.sum(dim=-1)).long()
-        of_model = getattr(getattr(model, "config", None), "pad_token_id", None)
-        blank = next((one for one in (self.blank, of_model) if one is not None), 0)
+        if isinstance(mask, Tensor) and callable(frames_of):
+            lengths = frames_of(mask.sum(dim=-1)).long()
+        padding = getattr(getattr(model, "config", None), "pad_token_id", None)
+        blank = next((number for number in (self.blank, padding) if number is not None), 0)
         return {"logits": logits, "lengths": lengths, "blank": torch.tensor(blank, device=logits.device)}
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
@@ -100,8 +100,8 @@ class CTC:
         """
         scores = _losses(outputs, self._transcripts(outputs, batch), "mean").tolist()
         return [
-            Part(score, f"loss {score:.1f} a letter: model hears {_text(said, classes)}")
-            for score, said in zip(scores, heard_in(outputs), strict=True)
+            Part(score, f"loss {score:.1f} a letter: model hears {_text(heard, classes)}")
+            for score, heard in zip(scores, heard_in(outputs), strict=True)
         ]
 
     @staticmethod
@@ -116,12 +116,17 @@ class CTC:
         transcripts = [row[row != NO_TARGET] for row in labels]
         if is_traced(labels):
             return transcripts
-        needed = [len(one) + int((one[1:] == one[:-1]).sum()) for one in transcripts]
+        needed = [len(letters) + int((letters[1:] == letters[:-1]).sum()) for letters in transcripts]
         outside = [
-            bool(((one < 0) | (one >= logits.shape[2]) | (one == outputs["blank"])).any()) for one in transcripts
+            bool(((letters < 0) | (letters >= logits.shape[2]) | (letters == outputs["blank"])).any())
+            for letters in transcripts
         ]
-        for problem, which, fix in (
-            ("an empty transcript", [not len(one) for one in transcripts], "Write it down, or remove the sound"),
+        for problem, affected, fix in (
+            (
+                "an empty transcript",
+                [not len(letters) for letters in transcripts],
+                "Write it down, or remove the sound",
+            ),
             (
                 f"letters outside 0 ... {logits.shape[2] - 1}, or the blank {int(outputs['blank'])} itself",
                 outside,
@@ -133,7 +138,7 @@ class CTC:
                 "Cut sound and transcript alike, or remove them",
             ),
         ):
-            rows = [row for row, one in enumerate(which) if one]
+            rows = [row for row, is_affected in enumerate(affected) if is_affected]
             if rows:
                 raise SampleError(problem, rows, fix)
         return transcripts
@@ -158,7 +163,7 @@ def heard_in(outputs: Mapping[str, Tensor]) -> list[Tensor]:
 def _losses(outputs: Mapping[str, Tensor], transcripts: list[Tensor], reduction: str) -> Tensor:
     """CTC loss of some transcripts, shape (n,)."""
     logs = outputs["logits"].log_softmax(dim=2).transpose(0, 1)
-    counts = torch.tensor([len(one) for one in transcripts], device=logs.device)
+    counts = torch.tensor([len(transcript) for transcript in transcripts], device=logs.device)
     losses = functional.ctc_loss(
         logs, torch.cat(transcripts), outputs["lengths"], counts, blank=int(outputs["blank"]), reduction="none"
     )

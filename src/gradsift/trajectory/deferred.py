@@ -32,7 +32,7 @@ class DeferredPasses:
     def _clear(self) -> None:
         self._passes: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self._steps: list[int] = []
-        self._held = 0
+        self._values_waiting = 0
 
     def keep(self, positions: Tensor, labels: Tensor, logits: Tensor, features: Tensor) -> None:
         """Keeps a pass.
@@ -44,12 +44,12 @@ class DeferredPasses:
             features: Inputs of the last linear layer, shape (n, D); copied, too.
         """
         self._passes.append((positions, labels, logits.detach().clone(), features.detach().clone()))
-        self._held += logits.numel() + features.numel()
+        self._values_waiting += logits.numel() + features.numel()
 
     @property
     def full(self) -> bool:
         """Whether as much waits as may."""
-        return self._held > MOST_DEFERRED
+        return self._values_waiting > MOST_DEFERRED
 
     def stamp(self, step: int) -> None:
         """Says at which step the passes were made that have been kept since the last call.

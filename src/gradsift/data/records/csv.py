@@ -62,8 +62,8 @@ class CsvFile(LinesFile):
         self._size, types = 0, dict.fromkeys(self._columns, pa.null())
         for span in self.spans():
             self._size += len(span.ends)
-            found = self._parsed(span, self._columns, {})
-            types = {field.name: _joined(types[field.name], field.type) for field in found.schema}
+            table = self._parsed(span, self._columns, {})
+            types = {field.name: _joined(types[field.name], field.type) for field in table.schema}
         self.schema = pa.schema(types)
 
     def __len__(self) -> int:
@@ -86,24 +86,29 @@ class CsvFile(LinesFile):
             table = self._parsed(span, names, {name: self.schema.field(name).type for name in names})
             yield from table.combine_chunks().to_batches()
 
-    def _value(self, raw: bytes, name: str) -> str:
-        return self._split(raw.decode())[self._columns.index(name)]
+    def _value(self, record: bytes, name: str) -> str:
+        return self._split(record.decode())[self._columns.index(name)]
 
     def _with_names(self, names: Sequence[str]) -> bytes:
         return self._longer(self._head.decode(), self._line(names)).encode()
 
     def _with_values(
-        self, raw: bytes, label: str | None, new: tuple[Any, ...], given: str | None, texts: Mapping[str, str]
+        self,
+        record: bytes,
+        label: str | None,
+        new_label: tuple[Any, ...],
+        given_name: str | None,
+        texts: Mapping[str, str],
     ) -> bytes:
-        text, beside = raw.decode(), []
+        text, added = record.decode(), []
         if label is not None:
             fields = self._split(text)
             place = self._columns.index(label)
-            beside = [] if given is None else [fields[place]]
-            if new:
-                fields[place] = new[0] if isinstance(new[0], str) else json.dumps(new[0])
+            added = [] if given_name is None else [fields[place]]
+            if new_label:
+                fields[place] = new_label[0] if isinstance(new_label[0], str) else json.dumps(new_label[0])
                 text = self._line(fields) + text[len(text.rstrip("\r\n")) :]
-        return self._longer(text, self._line([*beside, *texts.values()])).encode()
+        return self._longer(text, self._line([*added, *texts.values()])).encode()
 
     def _longer(self, line: str, more: str) -> str:
         """A line with more values before its end."""
@@ -219,11 +224,11 @@ def _quotes(content: bytes, separators: str) -> tuple[np.ndarray, int | None]:
         Where they stand, and where a value begins whose closing mark, on a later line, is followed by more: its own one was
         forgotten. ``None`` where there is none.
     """
-    found = np.frombuffer(content, np.uint8)
-    quotes = np.flatnonzero(found == QUOTE)
+    characters = np.frombuffer(content, np.uint8)
+    quotes = np.flatnonzero(characters == QUOTE)
     edges = np.array([*separators.encode(), NEWLINE, RETURN, QUOTE])
-    starts = (quotes == 0) | np.isin(found[quotes - 1], edges)
-    stops = (quotes == len(found) - 1) | np.isin(found[np.minimum(quotes + 1, len(found) - 1)], edges)
+    starts = (quotes == 0) | np.isin(characters[quotes - 1], edges)
+    stops = (quotes == len(characters) - 1) | np.isin(characters[np.minimum(quotes + 1, len(characters) - 1)], edges)
     if starts[::2].all() and stops[1::2].all():
         return quotes, None
     marks: list[int] = []
@@ -232,7 +237,7 @@ def _quotes(content: bytes, separators: str) -> tuple[np.ndarray, int | None]:
         if place == skipped:
             continue
         if len(marks) % 2 == 0:
-            if place == 0 or (found[place - 1] != QUOTE and found[place - 1] in edges):
+            if place == 0 or (characters[place - 1] != QUOTE and characters[place - 1] in edges):
                 marks.append(place)
         elif content[place + 1 : place + 2] == b'"':
             skipped = place + 1

@@ -41,19 +41,19 @@ class JsonLinesFile(LinesFile):
             beginning = file.read(len(UTF8_BOM))
         refuse_wide(path, beginning)
         self._head = UTF8_BOM if beginning == UTF8_BOM else b""
-        kinds: dict[str, set[type]] = {}
-        places = []
+        types: dict[str, set[type]] = {}
+        spans = []
         for record, start, row in self._objects():
-            places.append((start, len(record)))
+            spans.append((start, len(record)))
             for name, value in row.items():
-                kinds.setdefault(name, set()).add(_kind(value))
-        self._places = np.array(places, dtype=np.int64).reshape(-1, 2)
-        self.schema = pa.schema([pa.field(name, _arrow_type(kinds[name])) for name in kinds])
-        self.nested = frozenset(name for name, types in kinds.items() if types & {list, dict})
+                types.setdefault(name, set()).add(_json_type(value))
+        self._spans = np.array(spans, dtype=np.int64).reshape(-1, 2)
+        self.schema = pa.schema([pa.field(name, _arrow_type(types[name])) for name in types])
+        self.nested = frozenset(name for name, of_column in types.items() if of_column & {list, dict})
 
     def __len__(self) -> int:
         """Number of objects."""
-        return len(self._places)
+        return len(self._spans)
 
     @property
     def head(self) -> bytes:
@@ -70,7 +70,9 @@ class JsonLinesFile(LinesFile):
         """Objects in order, as columns."""
         schema = self.schema if names is None else pa.schema([self.schema.field(name) for name in names])
         for block in self._blocks():
-            columns = {field: [_plain(row.get(field.name), field.type) for _, row in block] for field in schema}
+            columns = {
+                field: [_as_column_value(row.get(field.name), field.type) for _, row in block] for field in schema
+            }
             arrays = [pa.array(values, field.type) for field, values in columns.items()]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -87,7 +89,7 @@ class JsonLinesFile(LinesFile):
         Returns:
             Its bytes.
         """
-        start, length = self._places[position].tolist()
+        start, length = self._spans[position].tolist()
         with self.path.open("rb") as file:
             file.seek(start)
             return file.read(length)
@@ -99,27 +101,32 @@ class JsonLinesFile(LinesFile):
         return self._head
 
     def _with_values(
-        self, record: bytes, label: str | None, new: tuple[Any, ...], given: str | None, texts: Mapping[str, str]
+        self,
+        record: bytes,
+        label: str | None,
+        new_label: tuple[Any, ...],
+        given_name: str | None,
+        texts: Mapping[str, str],
     ) -> bytes:
-        body, more = record.rstrip(), dict(texts)
+        body, added_texts = record.rstrip(), dict(texts)
         end = record[len(body) :]
         if label is not None:
             row = json.loads(record)
-            if given is not None:
-                more[given] = json.dumps(row.get(label), ensure_ascii=False)
-            if new:
-                body = json.dumps(row | {label: new[0]}, ensure_ascii=False).encode()
-        added = ", ".join(f"{json.dumps(name)}: {text}" for name, text in more.items()).encode()
-        return body[:-1].rstrip() + (b", " + added if added else b"") + b"}" + end
+            if given_name is not None:
+                added_texts[given_name] = json.dumps(row.get(label), ensure_ascii=False)
+            if new_label:
+                body = json.dumps(row | {label: new_label[0]}, ensure_ascii=False).encode()
+        members = ", ".join(f"{json.dumps(name)}: {text}" for name, text in added_texts.items()).encode()
+        return body[:-1].rstrip() + (b", " + members if members else b"") + b"}" + end
 
     def _blocks(self) -> Iterator[list[tuple[bytes, dict[str, Any]]]]:
-        block, held = [], 0
+        block, size = [], 0
         for record, _, row in self._objects():
             block.append((record, row))
-            held += len(record)
-            if held > BLOCK:
+            size += len(record)
+            if size > BLOCK:
                 yield block
-                block, held = [], 0
+                block, size = [], 0
         if block:
             yield block
 
@@ -130,9 +137,9 @@ class JsonLinesFile(LinesFile):
             start, line = len(self._head), 1
             for record in file:
                 if record.strip():
-                    whole = _whole_object(record, file)
-                    yield whole, start, self._parsed(whole, line)
-                    record = whole
+                    complete = _whole_object(record, file)
+                    yield complete, start, self._parsed(complete, line)
+                    record = complete
                 start += len(record)
                 line += record.count(b"\n")
 
@@ -169,16 +176,16 @@ class _Objects(RowReader):
         return {name: row.get(name) for name in self._names}
 
 
-def _whole_object(line: bytes, more: Iterator[bytes]) -> bytes:
+def _whole_object(line: bytes, following_lines: Iterator[bytes]) -> bytes:
     """A line, with those that follow until its brackets are closed."""
-    depth, lines, held = _depth(line), [line], len(line)
-    while depth > 0 and held < LONGEST:
-        following = next(more, None)
+    depth, lines, size = _depth(line), [line], len(line)
+    while depth > 0 and size < LONGEST:
+        following = next(following_lines, None)
         if following is None:
             break
         depth += _depth(following)
         lines.append(following)
-        held += len(following)
+        size += len(following)
     return b"".join(lines)
 
 
@@ -186,25 +193,25 @@ def _depth(line: bytes) -> int:
     """How many brackets a line opens and leaves open."""
     if line.count(b"{") == line.count(b"}") and line.count(b"[") == line.count(b"]"):
         return 0
-    bare = _STRING.sub(b"", line)
-    return bare.count(b"{") + bare.count(b"[") - bare.count(b"}") - bare.count(b"]")
+    brackets = _STRING.sub(b"", line)
+    return brackets.count(b"{") + brackets.count(b"[") - brackets.count(b"}") - brackets.count(b"]")
 
 
-def _kind(value: Any) -> type:
+def _json_type(value: Any) -> type:
     return float if type(value) is int and not -(2**63) <= value < 2**63 else type(value)
 
 
-def _arrow_type(kinds: set[type]) -> pa.DataType:
-    kinds = kinds - {type(None)}
-    if not kinds:
+def _arrow_type(types: set[type]) -> pa.DataType:
+    types = types - {type(None)}
+    if not types:
         return pa.null()
-    return pa.float64() if kinds <= {int, float} and float in kinds else _PLAIN.get(frozenset(kinds), pa.large_string())
+    return pa.float64() if types <= {int, float} and float in types else _PLAIN.get(frozenset(types), pa.large_string())
 
 
-def _plain(value: Any, kind: pa.DataType) -> Any:
+def _as_column_value(value: Any, arrow_type: pa.DataType) -> Any:
     """A value as its column has it."""
-    if value is None or pa.types.is_null(kind):
+    if value is None or pa.types.is_null(arrow_type):
         return None
-    if pa.types.is_float64(kind):
+    if pa.types.is_float64(arrow_type):
         return float(value)
-    return json.dumps(value) if pa.types.is_large_string(kind) and not isinstance(value, str) else value
+    return json.dumps(value) if pa.types.is_large_string(arrow_type) and not isinstance(value, str) else value

@@ -97,25 +97,27 @@ class LinesFile(Table):
 
     def _copy_changed(self, changes: Changes, output: Path) -> None:
         self._refuse_present(changes, self.names)
-        given, label = changes.given_name(self.names), changes.label
-        wanted, values = set(changes.like.values()), dict[int, Any]()
+        given_name, label = changes.given_name(self.names), changes.label
+        examples, values = set(changes.like.values()), dict[int, Any]()
         if label is not None:
-            values = {place: self._value(raw, label) for place, raw in enumerate(self._raw()) if place in wanted}
+            values = {
+                place: self._value(record, label) for place, record in enumerate(self._records()) if place in examples
+            }
         with output.open("wb") as copy:
             copy.write(self._with_names(changes.new_names(self.names)))
-            for place, raw in enumerate(self._raw()):
-                new = (values[changes.like[place]],) if place in changes.like else ()
-                new = (changes.values[place],) if place in changes.values else new
-                copy.write(self._with_values(raw, label, new, given, changes.texts(place)))
+            for place, record in enumerate(self._records()):
+                new_label = (values[changes.like[place]],) if place in changes.like else ()
+                new_label = (changes.values[place],) if place in changes.values else new_label
+                copy.write(self._with_values(record, label, new_label, given_name, changes.texts(place)))
 
-    def _raw(self) -> Iterator[bytes]:
+    def _records(self) -> Iterator[bytes]:
         """Records as they stand."""
         for span in self.spans():
             for start, end in zip(span.starts.tolist(), span.ends.tolist(), strict=True):
                 yield span.content[start:end]
 
     @abstractmethod
-    def _value(self, raw: bytes, name: str) -> Any:
+    def _value(self, record: bytes, name: str) -> Any:
         """A value of a record, as it is written."""
 
     @abstractmethod
@@ -124,7 +126,12 @@ class LinesFile(Table):
 
     @abstractmethod
     def _with_values(
-        self, raw: bytes, label: str | None, new: tuple[Any, ...], given: str | None, texts: Mapping[str, str]
+        self,
+        record: bytes,
+        label: str | None,
+        new_label: tuple[Any, ...],
+        given_name: str | None,
+        texts: Mapping[str, str],
     ) -> bytes:
         """A record with the new label, if any, the given one beside it, and more values as JSON."""
 

@@ -63,7 +63,7 @@ def _one_way(
     """One layer in one direction: outputs (n, t, width) and the last state."""
     ending = f"_l{layer}" + ("_reverse" if backwards else "")
     bias_in, bias_back = (f"bias_ih{ending}", f"bias_hh{ending}") if module.bias else (None, None)
-    matrix, shrinking = f"weight_hh{ending}", f"weight_hr{ending}" if module.proj_size else None
+    matrix, projection = f"weight_hh{ending}", f"weight_hr{ending}" if module.proj_size else None
     projected = linear(inputs.flip(1) if backwards else inputs, f"weight_ih{ending}", bias_in)
     with torch.no_grad():
         run = steps_of(module)(
@@ -71,13 +71,13 @@ def _one_way(
             state,
             getattr(module, matrix),
             None if bias_back is None else getattr(module, bias_back),
-            None if shrinking is None else getattr(module, shrinking),
+            None if projection is None else getattr(module, projection),
         )
     nothing = projected.new_zeros(())  # stands for what the run has computed: of it the gradient alone is wanted
     recurred = linear(run.hidden[:-1].transpose(0, 1), matrix, bias_back, computed=nothing.expand(projected.shape))
     shrunk = None
-    if shrinking is not None and isinstance(run, LSTMSteps):
-        unshrunk = run.unshrunk.transpose(0, 1)
-        shrunk = linear(unshrunk, shrinking, None, computed=nothing.expand(*projected.shape[:2], module.proj_size))
+    if projection is not None and isinstance(run, LSTMSteps):
+        unprojected = run.unprojected.transpose(0, 1)
+        shrunk = linear(unprojected, projection, None, computed=nothing.expand(*projected.shape[:2], module.proj_size))
     outputs, *memory = RunBackwards.apply(run, projected, recurred, shrunk, *state)
     return outputs.flip(1) if backwards else outputs, (outputs[:, -1], *memory)

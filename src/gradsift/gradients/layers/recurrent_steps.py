@@ -25,7 +25,7 @@ class Steps(ABC):
         state: The first state.
         weight: Matrix of the hidden state, shape (gates, hidden).
         bias: Its bias, shape (gates,).
-        shrinking: Matrix of an LSTM's projection, shape (hidden, width).
+        projection: Matrix of an LSTM's projection, shape (hidden, width).
 
     Attributes:
         hidden: First hidden state and that after each step, shape (t + 1, n, hidden).
@@ -33,9 +33,9 @@ class Steps(ABC):
     """
 
     def __init__(
-        self, projected: Tensor, state: State, weight: Tensor, bias: Tensor | None, shrinking: Tensor | None
+        self, projected: Tensor, state: State, weight: Tensor, bias: Tensor | None, projection: Tensor | None
     ) -> None:
-        self.weight, self.shrinking = weight.to(projected), None if shrinking is None else shrinking.to(projected)
+        self.weight, self.projection = weight.to(projected), None if projection is None else projection.to(projected)
         size, length, _ = projected.shape
         self.hidden = projected.new_empty(length + 1, size, state[0].shape[1])
         self.hidden[0] = state[0]
@@ -68,50 +68,50 @@ class LSTMSteps(Steps):
         """Runs forwards and keeps factors."""
         length, size, width = len(self.hidden) - 1, len(state[0]), state[1].shape[1]
         projected = projected if bias is None else projected + bias
-        gates, fresh = projected.new_empty(length, size, 4, width), projected.new_empty(length, size, width)
-        memory, squashed = projected.new_empty(length + 1, size, width), torch.empty_like(fresh)
-        leaving = self.hidden[1:] if self.shrinking is None else torch.empty_like(fresh)
+        gates, candidates = projected.new_empty(length, size, 4, width), projected.new_empty(length, size, width)
+        memory, squashed_memory = projected.new_empty(length + 1, size, width), torch.empty_like(candidates)
+        unprojected = self.hidden[1:] if self.projection is None else torch.empty_like(candidates)
         memory[0] = state[1]
-        back = self.weight.t()
+        recurrent = self.weight.t()
         for time in range(length):
             gate = gates[time]
-            torch.addmm(projected[:, time], self.hidden[time], back, out=gate.view(size, -1))
-            torch.tanh(gate[:, 2], out=fresh[time])
+            torch.addmm(projected[:, time], self.hidden[time], recurrent, out=gate.view(size, -1))
+            torch.tanh(gate[:, 2], out=candidates[time])
             gate.sigmoid_()
-            torch.mul(gate[:, 1], memory[time], out=memory[time + 1]).addcmul_(gate[:, 0], fresh[time])
-            torch.tanh(memory[time + 1], out=squashed[time])
-            torch.mul(gate[:, 3], squashed[time], out=leaving[time])
-            if self.shrinking is not None:
-                torch.mm(leaving[time], self.shrinking.t(), out=self.hidden[time + 1])
-        self.memory, self.unshrunk = memory[-1].clone(), leaving
-        self._through = gates[:, :, 3] * (1 - squashed.square())
-        self._kept = gates[:, :, 1].clone()
+            torch.mul(gate[:, 1], memory[time], out=memory[time + 1]).addcmul_(gate[:, 0], candidates[time])
+            torch.tanh(memory[time + 1], out=squashed_memory[time])
+            torch.mul(gate[:, 3], squashed_memory[time], out=unprojected[time])
+            if self.projection is not None:
+                torch.mm(unprojected[time], self.projection.t(), out=self.hidden[time + 1])
+        self.memory, self.unprojected = memory[-1].clone(), unprojected
+        self._cell_factors = gates[:, :, 3] * (1 - squashed_memory.square())
+        self._forgetting = gates[:, :, 1].clone()
         factors = gates * (1 - gates)
-        torch.mul(gates[:, :, 0], 1 - fresh.square(), out=factors[:, :, 2])
-        factors[:, :, 0] *= fresh
+        torch.mul(gates[:, :, 0], 1 - candidates.square(), out=factors[:, :, 2])
+        factors[:, :, 0] *= candidates
         factors[:, :, 1] *= memory[:-1]
-        factors[:, :, 3] *= squashed
+        factors[:, :, 3] *= squashed_memory
         self._factors = factors
 
     def backwards(self, outputs: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None, State]:
         """Runs backwards."""
         length, size, _, width = self._factors.shape
-        gates = outputs.new_empty(size, length, 4, width)
-        shrunk = None if self.shrinking is None else torch.empty_like(outputs)
-        carried = outputs.new_zeros(size, outputs.shape[2])
-        cell = outputs.new_zeros(size, width) if memory is None else memory
+        by_gates = outputs.new_empty(size, length, 4, width)
+        by_projected = None if self.projection is None else torch.empty_like(outputs)
+        by_state = outputs.new_zeros(size, outputs.shape[2])
+        by_memory = outputs.new_zeros(size, width) if memory is None else memory
         for time in reversed(range(length)):
-            hidden, gate, factors = outputs[:, time] + carried, gates[:, time], self._factors[time]
-            if shrunk is not None and self.shrinking is not None:
-                shrunk[:, time] = hidden
-                hidden = hidden @ self.shrinking
-            cell = torch.addcmul(cell, hidden, self._through[time])
-            torch.mul(cell[:, None], factors[:, :3], out=gate[:, :3])
-            torch.mul(hidden, factors[:, 3], out=gate[:, 3])
-            cell *= self._kept[time]
-            carried = gate.view(size, -1) @ self.weight
-        gradient = gates.flatten(2)
-        return gradient, gradient, shrunk, (carried, cell)
+            by_hidden, by_gate, factors = outputs[:, time] + by_state, by_gates[:, time], self._factors[time]
+            if by_projected is not None and self.projection is not None:
+                by_projected[:, time] = by_hidden
+                by_hidden = by_hidden @ self.projection
+            by_memory = torch.addcmul(by_memory, by_hidden, self._cell_factors[time])
+            torch.mul(by_memory[:, None], factors[:, :3], out=by_gate[:, :3])
+            torch.mul(by_hidden, factors[:, 3], out=by_gate[:, 3])
+            by_memory *= self._forgetting[time]
+            by_state = by_gate.view(size, -1) @ self.weight
+        gradient = by_gates.flatten(2)
+        return gradient, gradient, by_projected, (by_state, by_memory)
 
 
 class GRUSteps(Steps):
@@ -121,37 +121,37 @@ class GRUSteps(Steps):
         """Runs forwards and keeps factors."""
         length, size, width = len(self.hidden) - 1, *state[0].shape
         recurred, gates = projected.new_empty(length, size, 3, width), projected.new_empty(length, size, 2, width)
-        fresh = projected.new_empty(length, size, width)
-        back, new = self.weight.t(), projected.unflatten(2, (3, width))
+        candidates = projected.new_empty(length, size, width)
+        recurrent, by_input = self.weight.t(), projected.unflatten(2, (3, width))
         for time in range(length):
-            before, by_state, gate = self.hidden[time], recurred[time], gates[time]
+            previous, by_hidden, gate = self.hidden[time], recurred[time], gates[time]
             if bias is None:
-                torch.mm(before, back, out=by_state.view(size, -1))
+                torch.mm(previous, recurrent, out=by_hidden.view(size, -1))
             else:
-                torch.addmm(bias, before, back, out=by_state.view(size, -1))
-            torch.add(new[:, time, :2], by_state[:, :2], out=gate).sigmoid_()
-            torch.addcmul(new[:, time, 2], gate[:, 0], by_state[:, 2], out=fresh[time]).tanh_()
-            torch.lerp(fresh[time], before, gate[:, 1], out=self.hidden[time + 1])
-        reset, self._kept = gates[:, :, 0], gates[:, :, 1].clone()
-        self._fresh = (1 - self._kept) * (1 - fresh.square())
+                torch.addmm(bias, previous, recurrent, out=by_hidden.view(size, -1))
+            torch.add(by_input[:, time, :2], by_hidden[:, :2], out=gate).sigmoid_()
+            torch.addcmul(by_input[:, time, 2], gate[:, 0], by_hidden[:, 2], out=candidates[time]).tanh_()
+            torch.lerp(candidates[time], previous, gate[:, 1], out=self.hidden[time + 1])
+        reset, self._updates = gates[:, :, 0], gates[:, :, 1].clone()
+        self._candidate_factors = (1 - self._updates) * (1 - candidates.square())
         factors = torch.empty_like(recurred)
-        torch.mul(self._fresh, reset, out=factors[:, :, 2])
+        torch.mul(self._candidate_factors, reset, out=factors[:, :, 2])
         torch.mul(factors[:, :, 2], (1 - reset) * recurred[:, :, 2], out=factors[:, :, 0])
-        torch.mul(self.hidden[:-1] - fresh, self._kept * (1 - self._kept), out=factors[:, :, 1])
+        torch.mul(self.hidden[:-1] - candidates, self._updates * (1 - self._updates), out=factors[:, :, 1])
         self._factors = factors
 
     def backwards(self, outputs: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None, State]:
         """Runs backwards."""
         length, size, _, width = self._factors.shape
         recurred, total = outputs.new_empty(size, length, 3, width), torch.empty_like(outputs)
-        carried = outputs.new_zeros(size, width)
+        by_state = outputs.new_zeros(size, width)
         for time in reversed(range(length)):
-            hidden, gate = torch.add(outputs[:, time], carried, out=total[:, time]), recurred[:, time]
-            torch.mul(hidden[:, None], self._factors[time], out=gate)
-            carried = torch.addmm(hidden * self._kept[time], gate.view(size, -1), self.weight)
+            by_hidden, by_gate = torch.add(outputs[:, time], by_state, out=total[:, time]), recurred[:, time]
+            torch.mul(by_hidden[:, None], self._factors[time], out=by_gate)
+            by_state = torch.addmm(by_hidden * self._updates[time], by_gate.view(size, -1), self.weight)
         projected = recurred.clone()
-        torch.mul(total, self._fresh.transpose(0, 1), out=projected[:, :, 2])
-        return projected.flatten(2), recurred.flatten(2), None, (carried,)
+        torch.mul(total, self._candidate_factors.transpose(0, 1), out=projected[:, :, 2])
+        return projected.flatten(2), recurred.flatten(2), None, (by_state,)
 
 
 class PlainSteps(Steps):
@@ -159,9 +159,9 @@ class PlainSteps(Steps):
 
     def forwards(self, projected: Tensor, state: State, bias: Tensor | None) -> None:
         """Runs forwards and keeps factors."""
-        projected, back = projected if bias is None else projected + bias, self.weight.t()
+        projected, recurrent = projected if bias is None else projected + bias, self.weight.t()
         for time in range(projected.shape[1]):
-            torch.addmm(projected[:, time], self.hidden[time], back, out=self.hidden[time + 1])
+            torch.addmm(projected[:, time], self.hidden[time], recurrent, out=self.hidden[time + 1])
             self.squash(self.hidden[time + 1])
         self._factors = self.slope(self.hidden[1:])
 
@@ -177,12 +177,12 @@ class PlainSteps(Steps):
 
     def backwards(self, outputs: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None, State]:
         """Runs backwards."""
-        gates = torch.empty_like(outputs)
-        carried = outputs.new_zeros(len(outputs), outputs.shape[2])
+        by_gates = torch.empty_like(outputs)
+        by_state = outputs.new_zeros(len(outputs), outputs.shape[2])
         for time in reversed(range(outputs.shape[1])):
-            torch.mul(outputs[:, time] + carried, self._factors[time], out=gates[:, time])
-            carried = gates[:, time] @ self.weight
-        return gates, gates, None, (carried,)
+            torch.mul(outputs[:, time] + by_state, self._factors[time], out=by_gates[:, time])
+            by_state = by_gates[:, time] @ self.weight
+        return by_gates, by_gates, None, (by_state,)
 
 
 class RectifiedSteps(PlainSteps):
