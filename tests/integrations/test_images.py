@@ -11,8 +11,9 @@ import torch
 import gradsift
 from gradsift.data import Samples
 from gradsift.errors import DataError, SettingError
+from gradsift.integrations.encode_rows import encode_rows
 from gradsift.integrations.images import FolderRows
-from gradsift.integrations.pretrained import encode_rows, load_pretrained
+from gradsift.integrations.pretrained import load_pretrained
 from gradsift.integrations.rows import load_rows
 from tests.support.families import BY_NAME
 from tests.support.pretrained import image_processor, save

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 import gradsift
 from gradsift.errors import DataError, ModelError, SettingError, UnsafeFileError
-from gradsift.integrations.pretrained import encode_rows, is_pretrained, load_pretrained
+from gradsift.integrations.encode_rows import encode_rows
+from gradsift.integrations.pretrained import is_pretrained, load_pretrained
 from gradsift.integrations.rows import load_rows
 from gradsift.tasks import (
     CausalLM,

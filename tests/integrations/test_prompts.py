@@ -227,7 +227,8 @@ def test_an_audit_of_chats_trims_and_annotates_the_chats():
 
 @needs_model("stories260K")
 def test_a_published_language_model():
-    from gradsift.integrations.pretrained import encode_rows, load_pretrained
+    from gradsift.integrations.encode_rows import encode_rows
+    from gradsift.integrations.pretrained import load_pretrained
 
     loaded = load_pretrained(str(DATA / "models" / "stories260K"))
     stories = ["Once upon a time, there was a little girl.", "The dog was very happy. He ran.", "A cat sat on the mat."]

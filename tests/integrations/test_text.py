@@ -326,7 +326,8 @@ def test_a_model_that_embeds_fewer_words_is_told_from_a_broken_one():
 
 @needs_model("bert-tiny-question-clf")
 def test_a_published_classifier(caplog):
-    from gradsift.integrations.pretrained import encode_rows, load_pretrained
+    from gradsift.integrations.encode_rows import encode_rows
+    from gradsift.integrations.pretrained import load_pretrained
 
     caplog.set_level(logging.WARNING)
     loaded = load_pretrained(str(DATA / "models" / "bert-tiny-question-clf"))

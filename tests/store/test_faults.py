@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from gradsift import Audit, writing
+from gradsift import Audit
 from gradsift.cli.app import app
 from gradsift.errors import OutputError, RunDirectoryError, SettingError
 from gradsift.store import RunDirectory
 from gradsift.store.configuration import read_config
 from gradsift.store.tables import write_table
+from gradsift.writing import locks
 from tests.support.killed import killed_at
 from tests.support.small_run import CONFIG, fill, make, read
 
@@ -101,7 +102,7 @@ def test_of_two_processes_one_proceeds_and_the_other_is_told_at_once(tmp_path):
 
 
 def test_the_lock_of_systems_without_flock(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "fcntl", None)
+    monkeypatch.setattr(locks, "fcntl", None)
     with RunDirectory.begin(tmp_path / "x", "f", CONFIG) as run:
         with pytest.raises(RunDirectoryError, match="another process is writing"):
             RunDirectory.begin(tmp_path / "x", "f", CONFIG)

@@ -1,9 +1,8 @@
 """``decisions.sqlite``: rows that are added and never changed, whole after a crash at any moment.
 
-SQLite in WAL mode with ``synchronous=FULL``: what was added is on the disk before :meth:`DecisionFile.append` returns.
-Of a run in a store, where nothing can be added to a file, they lie on this machine and name the run. Triggers refuse to
-change or delete a row. One process writes a run's decisions at a time: what a reviewer sees (how far undo goes, what is
-left) would otherwise change below them. The lock is the system's and ends with its process.
+Of a run in a store, where nothing can be added to a file, it lies on this machine and names the run. One process writes a
+run's decisions at a time: what a reviewer sees (how far undo goes, what is left) would otherwise change below them. The
+lock is the system's and ends with its process.
 """
 
 from __future__ import annotations
@@ -14,42 +13,16 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gradsift.cleaning.decision import Decision
+from gradsift.cleaning.decision_database import NAME, explained, open_to_read, open_to_write
 from gradsift.errors import RunDirectoryError
 from gradsift.locations import Location, RemotePath, local_copy
-from gradsift.writing import is_full, locked
+from gradsift.writing import locked
 
-NAME = "decisions.sqlite"
-FORMAT = 1
-APPLICATION = 0x67726473
-"""SQLite's application id of these files: the letters ``grds``."""
-_SCHEMA = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE steps (
-    number INTEGER PRIMARY KEY, reviewer TEXT NOT NULL, action TEXT NOT NULL, of_step INTEGER, at TEXT NOT NULL
-);
-CREATE TABLE decisions (
-    row INTEGER PRIMARY KEY, step INTEGER NOT NULL REFERENCES steps, position INTEGER NOT NULL, sample_id TEXT NOT NULL,
-    content TEXT NOT NULL, reviewer TEXT NOT NULL, kind TEXT NOT NULL, label TEXT NOT NULL, note TEXT NOT NULL,
-    milliseconds INTEGER NOT NULL, at TEXT NOT NULL, blind INTEGER NOT NULL, previous INTEGER, stands INTEGER
-);
-CREATE INDEX decisions_by_position ON decisions (position);
-"""
-_REQUESTS = """
-CREATE TABLE IF NOT EXISTS requests (
-    token TEXT NOT NULL, step INTEGER NOT NULL REFERENCES steps, PRIMARY KEY (token, step)
-) WITHOUT ROWID;
-"""
-"""Which request made a step, so that one that is sent again makes no second one; readers do without it."""
-_LAW = (
-    "CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table} "
-    "BEGIN SELECT RAISE(ABORT, 'rows are never changed'); END;"
-)
 _FIELDS = "position, sample_id, content, reviewer, kind, label, note, milliseconds, at, blind"
 
 
@@ -121,21 +94,12 @@ class DecisionFile:
         path = place_of(folder, fingerprint)
         if not path.exists() and not create:
             raise RunDirectoryError(f"{folder} has no decisions: gradsift review {folder} collects them")
-        with contextlib.ExitStack() as stack, _explained(path):
+        with contextlib.ExitStack() as stack, explained(path):
             if isinstance(folder, RemotePath):
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             _refuse_unwritable(path.parent, path)
             _take_lock(stack, path, folder)
-            _refuse_other_bytes(path)
-            connection = stack.enter_context(contextlib.closing(_connect(path)))
-            empty = _is_empty(connection)
-            if not empty:
-                _refuse_foreign(connection, path, fingerprint)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON"):  # the last one is for macOS
-                connection.execute(f"PRAGMA {pragma}")
-            if empty:
-                _create(connection, fingerprint, str(folder))
-            connection.executescript(f"BEGIN IMMEDIATE;{_REQUESTS}{_laws('requests')}COMMIT;")
+            connection = open_to_write(stack, path, fingerprint, str(folder))
             return cls(path, connection, stack.pop_all())
 
     @classmethod
@@ -161,12 +125,10 @@ class DecisionFile:
             return None
         if not path.stat().st_size:
             return None
-        with contextlib.ExitStack() as stack, _explained(path):
-            _refuse_other_bytes(path)
-            connection = stack.enter_context(contextlib.closing(_connect(path, _place_to_read(path))))
-            if _is_empty(connection):
+        with contextlib.ExitStack() as stack, explained(path):
+            connection = open_to_read(stack, path, fingerprint)
+            if connection is None:
                 return None
-            _refuse_foreign(connection, path, fingerprint)
             return cls(path, connection, stack.pop_all())
 
     def close(self) -> None:
@@ -184,7 +146,7 @@ class DecisionFile:
         Raises:
             RunDirectoryError: The file cannot be written; nothing was added.
         """
-        with _explained(self.path):
+        with explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 self._connection.execute(
@@ -214,13 +176,13 @@ class DecisionFile:
         if not request:
             return None
         query = "SELECT number FROM requests JOIN steps ON step = number WHERE token = ? AND reviewer = ?"
-        with _explained(self.path):
+        with explained(self.path):
             row = self._connection.execute(query, (request, reviewer)).fetchone()
         return None if row is None else int(row[0])
 
     def steps(self) -> Iterator[Step]:
         """All steps in the order in which they were done."""
-        with _explained(self.path):
+        with explained(self.path):
             for values in self._connection.execute(
                 "SELECT number, reviewer, action, of_step, at FROM steps ORDER BY number"
             ):
@@ -237,7 +199,7 @@ class DecisionFile:
         """
         where, values = ("", ()) if position is None else (" WHERE position = ?", (position,))
         query = f"SELECT row, step, previous, stands, {_FIELDS} FROM decisions{where} ORDER BY row"
-        with _explained(self.path):
+        with explained(self.path):
             for number, step, previous, stands, *fields in self._connection.execute(query, values):
                 fields[5], fields[9] = json.loads(fields[5]), bool(fields[9])
                 yield Row(number, step, Decision(*fields), previous, stands)
@@ -269,27 +231,6 @@ def _values(row: Row) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors into ones that say what to do."""
-    try:
-        yield
-    except (sqlite3.Error, ValueError) as error:
-        words = " ".join(str(error).split())
-        if is_full(error) or "is full" in words:
-            reason = "the disk is full, and nothing of this step was saved: free some space and decide again"
-        elif "readonly" in words or "unable to open" in words:
-            reason = "the place cannot be written: give yourself the right to write there, or copy the run directory"
-        elif "locked" in words or "busy" in words:
-            reason = "another program has the file open: close it"
-        else:
-            reason = (
-                f"the file is damaged ({words}). Nothing of it was changed: put a copy of it aside, get what is left with "
-                f"'sqlite3 {NAME} .recover', or remove it and import the decisions that were exported last"
-            )
-        raise RunDirectoryError(f"{path}: {reason}") from error
-
-
 def _refuse_unwritable(folder: Path, path: Path) -> None:
     for place in (folder, path):
         if place.exists() and not os.access(place, os.W_OK):
@@ -307,70 +248,3 @@ def _take_lock(stack: contextlib.ExitStack, path: Path, folder: Location) -> Non
         raise RunDirectoryError(
             f"another process reviews {folder}: use its page, where several people can decide at once, or end it first"
         ) from error
-
-
-def _refuse_other_bytes(path: Path) -> None:
-    """Refuses a file that is no database before SQLite is asked to write into it; an empty one is a new one."""
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as file:
-            if file.read(16) != b"SQLite format 3\0":
-                raise sqlite3.DatabaseError("it is no database")
-
-
-def _connect(path: Path, place: str | None = None) -> sqlite3.Connection:
-    return sqlite3.connect(
-        place or path, uri=place is not None, isolation_level=None, check_same_thread=False, timeout=5.0
-    )
-
-
-def _place_to_read(path: Path) -> str:
-    """What SQLite is asked to open: in a folder that cannot be written it finds no room for what readers share."""
-    if os.access(path.parent, os.W_OK):
-        return path.resolve().as_uri() + "?mode=ro"
-    left = path.with_name(path.name + "-wal")
-    if left.exists() and left.stat().st_size:
-        raise RunDirectoryError(
-            f"{left} holds decisions that are not in {path.name} yet, and {path.parent} cannot be written: copy the run "
-            "directory to a place that is yours"
-        )
-    return path.resolve().as_uri() + "?mode=ro&immutable=1"
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    """Whether nothing was ever written; its process may have been killed before."""
-    return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0)
-
-
-def _create(connection: sqlite3.Connection, fingerprint: str, folder: str) -> None:
-    connection.executescript(
-        f"BEGIN IMMEDIATE;{_SCHEMA}{_laws('steps', 'decisions')}PRAGMA application_id = {APPLICATION};"
-        f"INSERT INTO about VALUES ('run', {_quoted(fingerprint)}), ('place', {_quoted(folder)});"
-        f"PRAGMA user_version = {FORMAT};COMMIT;"
-    )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\0", "").replace("'", "''") + "'"
-
-
-def _laws(*tables: str) -> str:
-    return "".join(_LAW.format(table=table, verb=verb) for table in tables for verb in ("UPDATE", "DELETE"))
-
-
-def _refuse_foreign(connection: sqlite3.Connection, path: Path, fingerprint: str) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-        raise sqlite3.DatabaseError("it is a database of another program")
-    if version != FORMAT:
-        raise RunDirectoryError(
-            f"{path} has format {version}, this gradsift reads {FORMAT}: install the one that wrote it"
-        )
-    damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if damage != "ok":
-        raise sqlite3.DatabaseError(damage)
-    owner = connection.execute("SELECT value FROM about WHERE name = 'run'").fetchone()
-    if owner is None or owner[0] != fingerprint:
-        raise RunDirectoryError(
-            f"{path} holds the decisions of another run (another model, data set or settings): put it beside its own run, "
-            "and bring its decisions over by what the samples hold: gradsift import-decisions"
-        )

@@ -15,7 +15,8 @@ from gradsift.errors import DataError, SettingError
 from gradsift.fields import check_settings, ranges_of, setting
 from gradsift.gradients import Precision
 from gradsift.imports import import_function, import_object, user_code
-from gradsift.integrations.pretrained import Pretrained, encode_rows, is_pretrained, load_pretrained
+from gradsift.integrations.encode_rows import encode_rows
+from gradsift.integrations.pretrained import Pretrained, is_pretrained, load_pretrained
 from gradsift.integrations.rows import load_rows
 from gradsift.loading import check_device, load_model
 from gradsift.locations import Location, as_location

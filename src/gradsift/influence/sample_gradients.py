@@ -11,19 +11,19 @@ from torch import nn
 
 from gradsift.curvature.loss import Batches, MeanLoss, wide
 from gradsift.curvature.vectors import Directions, count
-from gradsift.data import Samples, has_fingerprint
+from gradsift.data import Samples
 from gradsift.data.batch import Batch
 from gradsift.data.batch import batch_size as batch_size_of
-from gradsift.errors import DataError, SettingError, naming_samples
+from gradsift.errors import DataError, naming_samples
 from gradsift.gradients import Batcher, Layers, PerSampleGradients, Precision, check_mode, device_of, probe
 from gradsift.gradients.backend import Take
 from gradsift.gradients.batches import check_finite_inputs, each_batch
-from gradsift.gradients.closed_form import outer_product
 from gradsift.gradients.forms import Dense, Form
 from gradsift.gradients.model_state import unwrapped
 from gradsift.gradients.selection import refuse_complex
+from gradsift.influence.stored_factors import StoredFactors, refuse_other_run
 from gradsift.progress import Bar, progress
-from gradsift.store import RunDirectory, fingerprint_model
+from gradsift.store import RunDirectory
 from gradsift.tasks import Task, task_for
 
 KEPT_BYTES = 256 * 2**20
@@ -94,8 +94,8 @@ class SampleGradients:
         probe(self._gradients, self.samples, None, batch_size=self.batch_size)
         self._kept: Iterable[tuple[np.ndarray, Mapping[str, Form]]] | None = None
         if run is not None:
-            _check_same(run, self.model, self.samples)
-            self._kept = _StoredFactors(run, len(self.samples), self.parameters)
+            refuse_other_run(run, self.model, self.samples)
+            self._kept = StoredFactors(run, len(self.samples), self.parameters)
         self._keeps = self._bytes_a_sample(example) * len(self.samples) <= keep_bytes
 
     def __len__(self) -> int:
@@ -322,45 +322,6 @@ class SampleGradients:
         sizes: list[int] = []
         self._gradients.visit(example, lambda _name, form: sizes.append(smallest(form).bytes))
         return sum(sizes) // batch_size_of(example)
-
-
-def _check_same(run: RunDirectory, model: nn.Module, samples: Samples) -> None:
-    """Refuses stored gradients of other weights or of another data set."""
-    manifest = run.read_json("manifest.json")
-    if manifest.get("model_fingerprint", known := fingerprint_model(model)) != known:
-        raise DataError("the run is of another model (its weights differ): audit this one, or leave out run")
-    data = manifest.get("data_fingerprint")
-    if data is not None and not has_fingerprint(samples, data):
-        raise DataError("the run is of another data set: pass the one that was audited, in the same form and order")
-
-
-class _StoredFactors:
-    """Last-layer gradients that an audit has stored as their two factors."""
-
-    def __init__(self, run: RunDirectory, size: int, parameters: Mapping[str, nn.Parameter]) -> None:
-        stored = run.stored()
-        if not {"residual", "features"} <= stored:
-            raise SettingError(
-                "the run has stored no factors of gradients: audit with layers='last' and a detector that reads gradients"
-            )
-        known = run.read_json("manifest.json").get("parameters")
-        if known is not None and list(parameters) != list(known):
-            raise SettingError(
-                f"the run holds gradients of {known}, and these were asked for: {list(parameters)}: use its layers"
-            )
-        self._residual, self._features = run.statistic("residual"), run.statistic("features")
-        if len(self._residual) != size:
-            raise DataError(f"the run holds {len(self._residual)} samples, the data set {size}")
-        (self._name,) = parameters
-        self._device = next(iter(parameters.values())).device
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, Mapping[str, Form]]]:
-        for start in range(0, len(self._residual), 2048):
-            positions = np.arange(start, min(start + 2048, len(self._residual)))
-            parts = [
-                torch.from_numpy(factor.rows(positions)).to(self._device) for factor in (self._residual, self._features)
-            ]
-            yield positions, {self._name: outer_product(*parts)}
 
 
 def smallest(form: Form) -> Form:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +14,6 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from gradsift.errors import GradsiftError, ModelError, SettingError, UnsafeFileError
-from gradsift.integrations.images import ImageSet
-from gradsift.integrations.pairs import PairSet
-from gradsift.integrations.prompts import PromptSet
-from gradsift.integrations.sequences import Seq2SeqSet
-from gradsift.integrations.text import TextSet
 from gradsift.locations import as_location, is_url, local_copy
 from gradsift.tasks import (
     CausalLM,
@@ -48,8 +43,6 @@ HEADS = {
 
 TEXT_TO_TEXT = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "MTModel")
 """Heads that predict tokens of a vocabulary, and have no number of labels."""
-PAIRED = ("ForSequenceClassification", "ForCausalLM", "LMHeadModel")
-"""Heads of models that compare two answers."""
 
 
 @dataclass(frozen=True)
@@ -343,54 +336,3 @@ def _on(model: nn.Module, device: str) -> nn.Module:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"the model cannot be put on device {device!r}: {error}") from error
-
-
-def _flags(names: Iterable[str]) -> str:
-    return ", ".join("--" + name.replace("_", "-") for name in names)
-
-
-def encode_rows(loaded: Pretrained, rows: Any, columns: dict[str, Any]) -> Any:
-    """Rows as a data set for a loaded model.
-
-    Args:
-        loaded: The model and its processor.
-        rows: A ``datasets.Dataset``, ``pyarrow.Table`` or list of dicts.
-        columns: Arguments of the data set: names of columns, ``max_length``, ``target``; ``None`` where not given.
-
-    Returns:
-        A :class:`~gradsift.TextSet`, :class:`~gradsift.PromptSet`, :class:`~gradsift.PairSet`,
-        :class:`~gradsift.Seq2SeqSet` or :class:`~gradsift.ImageSet`.
-
-    Raises:
-        SettingError: A column is named that this kind of model has no use for.
-        DataError: Labels are words that the model's configuration does not name.
-    """
-    by_head: dict[str, tuple[Any, set[str]]] = {
-        "ForSequenceClassification": (TextSet, {"text", "label", "max_length"}),
-        "ForTokenClassification": (TextSet, {"text", "label", "max_length"}),
-        "ForImageClassification": (ImageSet, {"image", "label"}),
-    }
-    prompts = (PromptSet, {"text", "prompt", "response", "messages", "target", "max_length"})
-    data_set, usable = by_head.get(loaded.head, prompts)
-    usable = {"text", "max_length"} if loaded.head == "ForMaskedLM" else usable
-    arguments = {name: value for name, value in columns.items() if value is not None}
-    if "chosen" in arguments and loaded.head in PAIRED:
-        data_set, usable = PairSet, {"chosen", "rejected", "prompt", "max_length"}
-    if loaded.head in TEXT_TO_TEXT[2:]:
-        data_set, usable = Seq2SeqSet, {"prompt", "response", "max_length"}
-    unknown = sorted(arguments.keys() - usable)
-    if unknown:
-        raise SettingError(
-            f"{_flags(unknown)}: a model {loaded.head} has no use for it; it takes {_flags(sorted(usable))}"
-        )
-    if data_set is Seq2SeqSet:
-        names = {"prompt": "source", "response": "target"}
-        return data_set(rows, loaded.processor, **{names.get(name, name): value for name, value in arguments.items()})
-    if data_set in (PromptSet, PairSet):
-        return data_set(rows, loaded.processor, **arguments)
-    label2id = getattr(loaded.model.config, "label2id", None) or {}
-    named = any(not str(word).startswith("LABEL_") for word in label2id)
-    dataset = data_set(rows, loaded.processor, **arguments, label2id=label2id if named else None)
-    if dataset.classes is None and named:
-        dataset.classes = [word for word, _ in sorted(label2id.items(), key=lambda pair: pair[1])]
-    return dataset

@@ -1,41 +1,20 @@
-"""Files and folders that are whole at their final name, or not there.
-
-What is written lies aside first, in the same folder under a name that begins with a dot. It is flushed to disk and then
-given its final name in one step, so a process that is killed leaves nothing half written. While it is written, its
-process holds a lock, which the system takes back when the process ends.
-
-In a store (:mod:`gradsift.locations`), which has no renames and no locks, a file appears whole by itself, a folder is
-whole with the file that is written last, and a lease stands in for the lock.
-"""
+"""Files and folders that are given their final name when they are whole."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
-
-from filelock import FileLock, Timeout
 
 from gradsift.errors import OutputError
 from gradsift.locations import Location, RemotePath, as_location, leased
 from gradsift.locations.uploads import SUCCESS, new_remote_file, new_remote_folder, remove_all, taken
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # looked at before it is used
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The system's numbers for a full disk and for a quota that is used up."""
-UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
-"""What file systems that can neither flush a folder nor lock a file answer."""
-FLUSHES = 16
-"""Files that are flushed at a time; the disk serves them together."""
+from gradsift.writing.disk import flush, flush_below
+from gradsift.writing.errors import writing
+from gradsift.writing.locks import locked
 
 
 def never(_path: Location) -> bool:
@@ -60,49 +39,6 @@ def always(_path: Location) -> bool:
         True.
     """
     return True
-
-
-@contextmanager
-def writing(path: str | Location, kind: type[OutputError] = OutputError) -> Iterator[None]:
-    """Turns the system's errors on writing into ones that say what to do.
-
-    Args:
-        path: What is being written, for the message.
-        kind: Class of the error to raise.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        OutputError: The disk is full, or the place cannot be written.
-    """
-    try:
-        yield
-    except OutputError:
-        raise
-    except Exception as error:
-        if is_full(error):
-            reason = "the disk is full: free some space and give the same command again" + kind.when_full
-        elif isinstance(error, OSError):
-            reason = f"{error.strerror or error}: choose a directory that you can write"
-        else:
-            raise
-        raise kind(f"cannot write {path}: {reason}") from error
-
-
-def is_full(error: Exception) -> bool:
-    """Whether an error means that the disk is full.
-
-    Args:
-        error: The error.
-
-    Returns:
-        True where the system, Arrow, safetensors or numpy say so; numpy's short write carries no error number.
-    """
-    words = str(error)
-    if getattr(error, "errno", None) in FULL or "No space left" in words:
-        return True
-    return isinstance(error, OSError) and "requested and" in words and "written" in words
 
 
 @contextmanager
@@ -217,101 +153,6 @@ def reserved(path: Location, kind: type[OutputError] = OutputError) -> Iterator[
         yield
 
 
-@contextmanager
-def locked(path: Path, target: Path | None = None, kind: type[OutputError] = OutputError) -> Iterator[None]:
-    """Holds a lock file while something is written; the file is gone afterwards.
-
-    The lock is the system's and ends with the process, so one that was killed never stands in the way.
-
-    Args:
-        path: The lock file, which may itself be what is written.
-        target: What is written, for the message; the lock file where left out.
-        kind: Class of the error to raise.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        OutputError: Another process holds it.
-    """
-    busy = kind(f"another process is writing {target or path}: wait for it to end, or choose another name")
-    if fcntl is None:
-        file = path.with_name(path.name + ".lock")
-        lock = FileLock(file, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise busy from error
-        try:
-            yield
-        finally:
-            lock.release()
-            with contextlib.suppress(OSError):  # another process has it open
-                file.unlink(missing_ok=True)
-        return
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise busy from error
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
-        if not _is_open_at(handle, path):
-            raise busy  # its last holder has just finished
-        try:
-            yield
-        finally:
-            if _is_open_at(handle, path):
-                path.unlink()
-    finally:
-        os.close(handle)
-
-
-def flush(path: Location) -> None:
-    """Waits until a file, or the names in a folder, are on the disk and not only in the system's memory.
-
-    What a store has taken is there.
-
-    Args:
-        path: The file or folder.
-    """
-    if isinstance(path, RemotePath):
-        return
-    if os.name == "nt" and path.is_dir():
-        return  # folders cannot be flushed there
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        if fcntl is not None and hasattr(fcntl, "F_FULLFSYNC"):
-            try:
-                fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # macOS: fsync alone stops at the drive's cache
-                return
-            except OSError as error:
-                if error.errno not in UNSUPPORTED:
-                    raise
-        try:
-            os.fsync(handle)
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
-    finally:
-        os.close(handle)
-
-
-def flush_below(folder: Location) -> None:
-    """Flushes a folder with everything in it.
-
-    Args:
-        folder: The folder.
-    """
-    if isinstance(folder, RemotePath):
-        return
-    places = [place for place in folder.rglob("*") if not place.is_symlink()]
-    with ThreadPoolExecutor(FLUSHES, thread_name_prefix="gradsift-flush") as threads:
-        list(threads.map(flush, [*places, folder]))
-
-
 def remove(path: Location) -> None:
     """Removes a file, a link, or a folder with everything in it, where it is there.
 
@@ -367,11 +208,3 @@ def _give_name(aside: Path, path: Path, replaces: Callable[[Location], bool], ki
         raise taken(path, kind) from error
     except OSError:  # a file system without links
         aside.rename(path)
-
-
-def _is_open_at(handle: int, path: Path) -> bool:
-    """Whether an open file still has its name."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False
