@@ -23,6 +23,7 @@ import transformers
 from frame.command import parser_of, quiet, run_once
 from frame.page import write_page
 from frame.rows import RESULTS, machine
+from speed.models import LLAMA_1B, MINILM
 
 import gradsift
 from gradsift.data import to_model
@@ -31,12 +32,7 @@ from gradsift.trajectory.indexed import POSITIONS
 
 RESULT = RESULTS / "finetuning_cost.json"
 GOALS = {"adapters, L2 + projection": 1.5, "step, recorded: last layer": 1.05, "step, recorded: adapters": 1.05}
-MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 STORIES = {"hidden_size": 288, "num_hidden_layers": 6, "num_attention_heads": 6, "intermediate_size": 768}
-BILLION = {
-    "vocab_size": 128_256, "hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32,
-    "num_key_value_heads": 8, "head_dim": 64, "intermediate_size": 8192, "tie_word_embeddings": True,
-}  # fmt: skip
 
 
 def adapted(model: Any, kind: str, targets: list[str], device: str) -> Any:
@@ -76,7 +72,7 @@ def cases(device: str) -> dict[str, Callable[[], tuple[Any, dict[str, torch.Tens
     }
     if device != "cpu":
         found["Llama shape of 1.2 B in bfloat16, language model, 8 x 512 tokens"] = lambda: language_model(
-            BILLION, 8, 512, device, torch.bfloat16
+            LLAMA_1B, 8, 512, device, torch.bfloat16
         )
     return found
 

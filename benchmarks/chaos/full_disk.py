@@ -29,10 +29,8 @@ def attack(stage: Stage, count: int) -> list[Row]:
     reason = _mounted(probe, 1 << 20)
     if reason is None:
         _unmounted(probe)
-    trials = stage.trials()
     cases: list[tuple[Trial, int | None, Death | None]] = []
-    for place, trial in enumerate(trials):
-        share = count // len(trials) + (place < count % len(trials))
+    for trial, share in stage.shares(count):
         pages = max(2, sum(-(-size // PAGE) for size in trial.sizes))
         told = [Death(full=number) for number in spread(range(trial.operations), share - share // 2)]
         small = spread(range(pages), share - len(told)) if reason is None else []

@@ -28,10 +28,8 @@ def attack(stage: Stage, count: int) -> list[Row]:
         stage: Where.
         count: How many kills in all.
     """
-    trials = stage.trials()
     cases = []
-    for place, trial in enumerate(trials):
-        share = count // len(trials) + (place < count % len(trials))
+    for trial, share in stage.shares(count):
         cases += [(trial, death) for death in deaths(trial, share, random.Random(stage.seed))]
     return stage.map(_attempt, cases)
 

@@ -62,6 +62,16 @@ class Stage:
             self._rehearsed[trial.job.name] = trial
         return [self._rehearsed[job.name] for job in wanted]
 
+    def shares(self, count: int) -> list[tuple[jobs.Trial, int]]:
+        """Every job with its share of a number of attempts.
+
+        Args:
+            count: How many attempts in all.
+        """
+        trials = self.trials()
+        each, more = divmod(count, len(trials))
+        return [(trial, each + (place < more)) for place, trial in enumerate(trials)]
+
     def map(self, action: Callable[[Any, Path], T], cases: Iterable[Any]) -> list[T]:
         """Runs an action on each case, in a place of its own.
 

@@ -21,7 +21,9 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -29,6 +31,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[0] = str(HERE.parent)  # modules are imported as quality.<module>
 
 from quality.regimes import FULL, REGIMES  # noqa: E402
+
+if TYPE_CHECKING:
+    from quality.record import Record
 
 EVERY = REGIMES | FULL
 STAGES = ("record", "detect", "retrain", "guard", "reasons", "cost", "all")
@@ -47,29 +52,35 @@ def record_all(arguments: argparse.Namespace) -> None:
     for name, seed in pairs(arguments):
         started = time.time()
         problem = EVERY[name].load(arguments.data, seed)
-        found = record(problem, arguments.runs / name / str(seed), regime=name, seed=seed)
-        ask_all(found, problem)
-        say(name, seed, f"accuracy {found.about['test_accuracy'][-1]:.2f} %, {time.time() - started:.0f} s")
+        recorded = record(problem, arguments.runs / name / str(seed), regime=name, seed=seed)
+        ask_all(recorded, problem)
+        say(name, seed, f"accuracy {recorded.about['test_accuracy'][-1]:.2f} %, {time.time() - started:.0f} s")
+
+
+def records(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Record]]:
+    """Regimes, seeds and records, where there is a whole one."""
+    from quality.retrain import record_at
+
+    for name, seed in pairs(arguments):
+        record = record_at(arguments.runs, name, seed)
+        if record is not None:
+            yield name, seed, record
 
 
 def detect_all(arguments: argparse.Namespace) -> None:
     from quality.detect import detect
-    from quality.retrain import record_at
 
-    for name, seed in pairs(arguments):
-        found = record_at(arguments.runs, name, seed)
-        if found is not None:
-            say(name, seed, f"{detect(found, again=arguments.again)} rows")
+    for name, seed, record in records(arguments):
+        say(name, seed, f"{detect(record, again=arguments.again)} rows")
 
 
 def retrain_all(arguments: argparse.Namespace) -> None:
     from quality.retrain import REGIMES as RETRAINED
-    from quality.retrain import record_at, retrain
+    from quality.retrain import retrain
 
-    for name, seed in pairs(arguments):
-        found = record_at(arguments.runs, name, seed)
-        if found is not None and (arguments.full or name in RETRAINED):
-            retrain(found, EVERY[name].load(arguments.data, seed), full=arguments.full)
+    for name, seed, record in records(arguments):
+        if arguments.full or name in RETRAINED:
+            retrain(record, EVERY[name].load(arguments.data, seed), full=arguments.full)
 
 
 def guard_everything(arguments: argparse.Namespace) -> None:
@@ -80,15 +91,12 @@ def guard_everything(arguments: argparse.Namespace) -> None:
 
 def reason_all(arguments: argparse.Namespace) -> None:
     from quality.reasons import reason_kinds, suggestions
-    from quality.retrain import record_at
 
     for seed in range(arguments.seeds):
         reason_kinds(arguments.data, arguments.runs, seed)
         say("planted-kinds", seed, "reasons")
-    for name, seed in pairs(arguments):
-        found = record_at(arguments.runs, name, seed)
-        if found is not None:
-            suggestions(found)
+    for _, _, record in records(arguments):
+        suggestions(record)
 
 
 def cost_everything(arguments: argparse.Namespace) -> None:

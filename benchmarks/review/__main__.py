@@ -11,20 +11,19 @@ features.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 HERE = Path(__file__).resolve().parent
 sys.path[0] = str(HERE.parent)  # modules are imported as review.<module> and gain.<module>
 
+from frame.command import parser_of, run_once  # noqa: E402
 from frame.rows import RESULTS, add, machine, read  # noqa: E402
 
 from review.draws import REGIMES, Draw, draw  # noqa: E402
+from review.page import write  # noqa: E402
 from review.people import REVIEWERS, SECONDS, confusion_of_voters, says  # noqa: E402
 from review.simulate import (  # noqa: E402
     ORDERS,
@@ -72,26 +71,20 @@ def run(drawn: Draw, name: str, seed: int, data: Path) -> None:
     print(f"{time.strftime('%H:%M:%S')} {name} seed {seed}: {wrong.sum()} wrong, {told}, {took:.0f} s", flush=True)
 
 
+def run_missing(arguments: argparse.Namespace) -> None:
+    done = {(row["regime"], row["seed"]) for row in read(ROWS)}
+    for seed in range(arguments.seeds):
+        for name in arguments.regimes:
+            if (name, seed) not in done:
+                run(draw(arguments.data, arguments.cache, name, seed), name, seed, arguments.data)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
+    parser = parser_of(__doc__)
     parser.add_argument("--cache", type=Path, default=HERE.parent.parent / "runs" / "gain")
     parser.add_argument("--regimes", nargs="+", choices=list(REGIMES), metavar="REGIME", default=list(REGIMES))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--write", action="store_true", help="only write the page from the rows")
-    arguments = parser.parse_args()
-    if not arguments.write:
-        if arguments.data is None:
-            parser.error("--data is needed")
-        torch.set_num_threads(1)
-        done = {(row["regime"], row["seed"]) for row in read(ROWS)}
-        for seed in range(arguments.seeds):
-            for name in arguments.regimes:
-                if (name, seed) not in done:
-                    run(draw(Path(arguments.data), arguments.cache, name, seed), name, seed, Path(arguments.data))
-    from review.page import write
-
-    write()
+    run_once(parser, run_missing, write, needs=("data",))
 
 
 if __name__ == "__main__":
