@@ -67,7 +67,7 @@ def model_notices(
     labels: np.ndarray | None,
     predicted: np.ndarray | None,
     losses: np.ndarray,
-    memorised: Memorised | None = None,
+    seen: Memorised | None = None,
 ) -> list[Notice]:
     """What is to be known of the model.
 
@@ -76,14 +76,14 @@ def model_notices(
         labels: Given labels, shape (n,).
         predicted: Predicted labels, shape (n,).
         losses: Shape (n,).
-        memorised: What the last features say, where they are stored.
+        seen: What the last features say, where they are stored.
 
     Returns:
         The notices; a weak model comes first.
     """
     if kind != "class" or labels is None or predicted is None:
         return []
-    notices = [_weak(labels, predicted), _vanished(labels, predicted, losses) or _memorised(memorised)]
+    notices = [_weak(labels, predicted), _vanished(labels, predicted, losses) or _memorised(seen)]
     return [notice for notice in notices if notice is not None]
 
 
