@@ -22,7 +22,8 @@ class AuditSettings:
     """What an audit is asked to do; the help of each field says what it is."""
 
     layers: Layers = setting(
-        "Whose gradients: `last` (the weight of the last linear layer), `all`, or glob patterns: `head.*,encoder.3.*`.",
+        "Gradients of which parameters: `last` (the weight of the last linear layer), `all`, or glob patterns such as "
+        "`head.*,encoder.3.*`.",
         "last",
         panel=GRADIENTS,
     )
@@ -33,7 +34,7 @@ class AuditSettings:
         panel=SCORES,
     )
     detectors: tuple[str, ...] | None = setting(
-        "All detectors that get a column of scores; the usual ones for the task where left out.", None, panel=SCORES
+        "All detectors that get a column of scores. Default: the usual ones for the task.", None, panel=SCORES
     )
     contamination: float | Literal["auto"] = setting(
         "Share of the samples to flag, in (0, 0.5], or auto.",
@@ -58,7 +59,7 @@ class AuditSettings:
         "Samples a batch; auto finds it, and halves it when memory runs out.", "auto", panel=GRADIENTS, number=whole(1)
     )
     cross_fit_heads: Literal["auto", "always", "never"] = setting(
-        "Predict with heads that are cross-fitted on the last layer's features; auto: where the body is frozen.",
+        "Predict with heads that are cross-fitted on the last layer's features. auto does so where the body is frozen.",
         "auto",
         panel=SCORES,
     )
@@ -71,7 +72,7 @@ class AuditSettings:
     precision: Precision = setting("Precision of the passes.", "float32", panel=GRADIENTS)
     seed: int = setting("Seed of projections and detectors.", 0, panel=SCORES, number=whole(0, 2**32 - 1))
     findings: bool = setting(
-        "Look for what is wrong besides labels, too: near duplicates, outliers, broken inputs, rare classes.",
+        "Also look for near duplicates, outliers, broken inputs and rare classes.",
         True,
         panel=SCORES,
     )

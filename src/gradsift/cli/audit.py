@@ -60,7 +60,7 @@ def audit(
     Many machines: **--part 17/256** in each job of an array, then **gradsift merge runs/x**; or **--engine ray --address
     HOST:6379**.
 
-    A run that was killed resumes when the same command is given again.
+    To resume a killed run, give the same command again.
     """
     engine = options.make(EngineSettings)
     typed = sorted(set(options.typed) - {flag(name) for name in ranges_of(EngineSettings)})
@@ -70,7 +70,7 @@ def audit(
     elif typed:
         flags = ", ".join(typed)
         raise SettingError(
-            f"--config does the same again, so {flags} would be ignored: leave them out, or the --config"
+            f"--config repeats a run with its own settings, so {flags} would be ignored: leave out these, or --config"
         )
     else:
         source, settings = _replayed(config, Trust.given(as_location(config), trust_run, trust))
@@ -110,7 +110,7 @@ def run_audit(
     engine = engine or EngineSettings()
     if source.predictions is not None:
         if engine.engine != "local":
-            raise SettingError("predictions are there already, so there is no model to run: leave --engine out")
+            raise SettingError("--predictions needs no model and so no engine: leave --engine out")
         return audit_files(source, settings, output, overwrite)
     model, loaded, task = source.load()
     return audit_data_set(

@@ -27,12 +27,12 @@ class Entry(NamedTuple):
 COMMANDS = {
     "demo": Entry(
         "demo",
-        "The whole job on scikit-learn's digits, a quarter of them with a wrong label, in under a minute on a laptop.",
+        "Runs the whole job on scikit-learn's digits, a quarter with a wrong label, in under a minute on a laptop.",
     ),
     "plan": Entry("plan", "Predicts time, memory and disk of an audit from a few batches; nothing is left on disk."),
     "audit": Entry("audit", "Scores every training sample and writes a run directory with the table and the report."),
     "merge": Entry(
-        "merge", "Completes an audit of which all parts are done: scores, decides, and writes the table and the report."
+        "merge", "Completes an audit when all its parts are done: scores, flags, and writes the table and the report."
     ),
     "show": Entry(
         "show",
@@ -40,39 +40,39 @@ COMMANDS = {
     ),
     "explain": Entry(
         "explain",
-        "Says everything that a run knows of one sample: scores, probabilities, neighbours, duplicates, decisions.",
+        "Prints all that a run knows about one sample: scores, probabilities, neighbours, duplicates, decisions.",
     ),
     "improve": Entry(
         "improve",
-        "Makes a training set better, trains on it and proves it; leaves it alone where held-out samples see no gain.",
+        "Improves a training set, trains on it and proves the gain; changes nothing where held-out samples see no gain.",
     ),
-    "review": Entry("review", "Opens a local page on which you decide about what was found: one key a decision."),
+    "review": Entry(
+        "review", "Opens a local page on which you decide about flagged samples, with one key for each decision."
+    ),
     "export-decisions": Entry(
-        "exchange", "Writes what people have decided as a file for other programs, or for another copy of the run."
+        "exchange", "Writes the decisions of people as a file for other programs, or for another copy of the run."
     ),
     "import-decisions": Entry(
         "exchange",
-        "Adds decisions that were made elsewhere, matched by what their samples hold; doing it again adds nothing.",
+        "Adds decisions that were made elsewhere, matched by the content of samples; repeating it adds nothing.",
     ),
     "correct": Entry(
         "correct",
-        "Writes the training set with labels mended, softened, weighted or dropped as a new file; never in place.",
+        "Writes a corrected training set as a new file: samples relabelled, dropped, softened or weighted.",
     ),
-    "trim": Entry("trim", "Writes the training set without the flagged samples as a new file; never in place."),
+    "trim": Entry("trim", "Writes the training set without the flagged samples as a new file."),
     "verify": Entry("verify", "Retrains with controls and says whether a cure of the training set helps."),
     "report": Entry(
-        "report", "Writes the page anew, with what verify has shown and with previews where the data is at hand."
+        "report", "Writes the page again, with the result of verify, and with previews where the data can be read."
     ),
     "influence": Entry(
-        "influence", "Which training samples help or harm a target? Writes a table that trim and verify take."
+        "influence", "Says which training samples help or harm a target; writes a table for trim and verify."
     ),
     "geometry": Entry(
         "geometry",
-        "Is the network in a state where gradients can tell? Adds collapse, spectra and their meaning to the report.",
+        "Measures whether gradients of this network can tell wrong labels; adds collapse and spectra to the report.",
     ),
-    "doctor": Entry(
-        "doctor", "Says which versions, devices and extras are here, and tries the main job; under a minute."
-    ),
+    "doctor": Entry("doctor", "Lists versions, devices and extras, and tries the main job, in under a minute."),
 }
 """Name to command, in the order of ``gradsift --help``."""
 

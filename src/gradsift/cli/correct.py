@@ -43,11 +43,13 @@ def correct(
         ),
     ] = "auto",
     share: Annotated[
-        float | None, typer.Option(help="Share of samples to drop or relabel; what is flagged where left out.")
+        float | None, typer.Option(help="Share of samples to drop or relabel. Default: the flagged samples.")
     ] = None,
     train: Annotated[
         str | None,
-        typer.Option(help="With auto: import path of train(dataset, *, seed) -> model, which chooses."),
+        typer.Option(
+            help="With auto: import path of train(dataset, *, seed) -> model, whose trainings choose the cure."
+        ),
     ] = None,
     trainings: Annotated[int, typer.Option(min=1, help="With auto: most trainings.")] = 12,
     folds: Annotated[int, typer.Option(min=2, help="With auto: number of folds.")] = 4,
@@ -59,11 +61,11 @@ def correct(
     trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes the training set with labels mended, softened, weighted or dropped as a new file; never in place.
+    """Writes a corrected training set as a new file: samples relabelled, dropped, softened or weighted.
 
-    Given labels stay: new ones stand beside gradsift_given_label, soft targets in gradsift_target, weights in
-    gradsift_weight. What people have decided in **gradsift review**, or changed in the run's table (--table), stands above
-    what the model says.
+    The data that were audited do not change. New labels replace the old ones, which move to the column
+    gradsift_given_label. Soft targets stand in gradsift_target, weights in gradsift_weight. Decisions of people, from
+    **gradsift review** or in an edited table (--table), stand above the model's.
 
     For example: **gradsift correct runs/x -o better.parquet --how relabel**
     """

@@ -95,13 +95,13 @@ def demo(
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the retraining.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """The whole job on scikit-learn's digits, a quarter of them with a wrong label, in under a minute on a laptop.
+    """Runs the whole job on scikit-learn's digits, a quarter with a wrong label, in under a minute on a laptop.
 
-    Cross-fits a small network that memorises its labels, audits what its four trainings say of the samples that they have
-    not seen, retrains without what is flagged and with other labels, with controls, and writes the report. What it writes
-    can be used with the other commands, such as **gradsift trim runs/demo/run -o clean.npz**
+    Trains a small network four times, each time without a quarter of the samples, and audits its predictions for them.
+    Trains again without the flagged samples, and with new labels, beside controls. Writes the report and a run that the
+    other commands read: **gradsift trim runs/demo/run -o clean.npz**
 
-    A table: **gradsift demo --table**. Texts of your own, of which nothing is known: **gradsift demo --text reviews.csv**
+    A table: **gradsift demo --table**. Texts of your own: **gradsift demo --text reviews.csv**
     """
     # So small a network gains nothing from a second thread, and on a busy machine threads that wait for each other crawl.
     torch.set_num_threads(1)

@@ -21,7 +21,7 @@ BENCHMARKS = ("bench", "peers")
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Says which versions, devices and extras are here, and tries the main job; under a minute.
+    """Lists versions, devices and extras, and tries the main job, in under a minute.
 
     Put what it prints into a bug report. It holds no names of files, folders, machines or people.
     """

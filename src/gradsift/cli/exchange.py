@@ -37,7 +37,7 @@ def export_decisions(
     trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes what people have decided as a file for other programs, or for another copy of the run.
+    """Writes the decisions of people as a file for other programs, or for another copy of the run.
 
     For example: **gradsift export-decisions runs/x -o decisions.parquet**, or
     **gradsift export-decisions runs/x -o tasks.json --format label-studio**
@@ -58,7 +58,7 @@ def import_decisions(
     trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Adds decisions that were made elsewhere, matched by what their samples hold; doing it again adds nothing.
+    """Adds decisions that were made elsewhere, matched by the content of samples; repeating it adds nothing.
 
     What matches no sample of this run is listed and left out.
 

@@ -28,7 +28,7 @@ def explain(
     trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Says everything that a run knows of one sample: scores, probabilities, neighbours, duplicates, decisions.
+    """Prints all that a run knows about one sample: scores, probabilities, neighbours, duplicates, decisions.
 
     For example: **gradsift explain runs/x 1190**
     """

@@ -36,7 +36,7 @@ def geometry(
     trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Is the network in a state where gradients can tell? Adds collapse, spectra and their meaning to the report.
+    """Measures whether gradients of this network can tell wrong labels; adds collapse and spectra to the report.
 
     For example: **gradsift geometry runs/x --curvature last**; with **--trust-run** where the model is code of yours.
     """

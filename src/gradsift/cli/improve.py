@@ -35,12 +35,14 @@ def improve(
         typer.Option(
             metavar=PLACE,
             help="Features of a frozen model, .npy, one row a sample: heads on them give the evidence. Where left out, "
-            "inputs that look like such features; 'none': no features.",
+            "inputs that look like such features are used; none turns this off.",
         ),
     ] = None,
     test: Annotated[
         str | None,
-        typer.Option(metavar=PLACE, help="Test set of the same layout, for the proof alone; no proof where left out."),
+        typer.Option(
+            metavar=PLACE, help="Test set of the same layout. Only the proof reads it; without it there is no proof."
+        ),
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="Column or array of labels; where left out, one with a usual name such as label.")
@@ -49,19 +51,23 @@ def improve(
     transform: Annotated[
         str | None, typer.Option(help="Import path: from a Pillow image to a tensor. Default: RGB in [0, 1].")
     ] = None,
-    groups: Annotated[str | None, typer.Option(help="Column of groups, none of which is split over folds.")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="Column of groups. All samples of a group stay in one fold.")
+    ] = None,
     metric: Annotated[
         str, typer.Option(help="Import path of metric(model, test_set) -> float; accuracy in percent by default.")
     ] = "gradsift:accuracy",
     trainings: Annotated[
-        int, typer.Option(min=0, help="Most trainings for evidence and choice; 0: heads on the features choose.")
+        int, typer.Option(min=0, help="Most trainings for evidence and choice. With 0, heads on the features choose.")
     ] = 12,
-    folds: Annotated[int, typer.Option(min=2, help="How many of them give the evidence; with features none.")] = 4,
+    folds: Annotated[
+        int, typer.Option(min=2, help="How many of these trainings give the evidence. With --features it takes none.")
+    ] = 4,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the proof; each trains once for each arm.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds and trainings.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Makes a training set better, trains on it and proves it; leaves it alone where held-out samples see no gain.
+    """Improves a training set, trains on it and proves the gain; changes nothing where held-out samples see no gain.
 
     The folder gets the better data set (better.parquet for a .parquet), report.html with what was changed, result.json,
     the audit, and model.safetensors of a torch model.

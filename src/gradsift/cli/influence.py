@@ -81,7 +81,7 @@ def influence(
     trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Which training samples help or harm a target? Writes a table that trim and verify take.
+    """Says which training samples help or harm a target; writes a table for trim and verify.
 
     On a clean validation set: **gradsift influence runs/x --target validation.parquet**; with **--trust-run** where the
     model is code of yours.

@@ -57,7 +57,7 @@ class Verdict:
         wrong = details.get("wrong_labels")
         if wrong is None and limit is not None and given_share(audit.run.config.get("settings", {})):
             raise SettingError(
-                "--fail-above needs a share that the audit finds, and this run was told its share by --contamination: "
+                "--fail-above judges an estimated share, and the share of this run was fixed by --contamination: "
                 "audit with --contamination auto"
             )
         if wrong is not None:

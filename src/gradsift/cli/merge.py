@@ -29,7 +29,7 @@ def merge(
     trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Completes an audit of which all parts are done: scores, decides, and writes the table and the report.
+    """Completes an audit when all its parts are done: scores, flags, and writes the table and the report.
 
     For example: **gradsift merge runs/x**, after **gradsift audit ... -o runs/x --part 1/8** to **--part 8/8**. No gradient
     is computed again, and no GPU is needed.

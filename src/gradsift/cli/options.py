@@ -20,9 +20,7 @@ PLACE = "PATH|URL"
 RunArgument = Annotated[str, typer.Argument(metavar=PLACE, help="Run directory of an audit.")]
 TableOption = Annotated[
     str | None,
-    typer.Option(
-        metavar=PLACE, help="Table to go by, such as one of gradsift influence; the run's own where left out."
-    ),
+    typer.Option(metavar=PLACE, help="Table to use, such as one of gradsift influence. Default: the run's own table."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -24,7 +24,7 @@ OF_AUDIT_ALONE = ("predictions", "out_of_fold", "trajectory", "groups", "test")
 def plan(
     options: Options,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Forecast for so many parts or Ray actors as well.")
+        int | None, typer.Option(min=1, help="Also forecast for this number of parts or Ray actors.")
     ] = None,
     price: Annotated[float | None, typer.Option(min=0, help="Price of one device for an hour, with --workers.")] = None,
     as_json: JsonOption = False,
@@ -36,7 +36,7 @@ def plan(
     model, loaded, task = options.make(Source).load()
     forecast = predict(model, loaded.dataset, task=task, settings=options.make(AuditSettings))
     if price is not None and workers is None:
-        raise SettingError("--price is of the devices of --workers: give these, too")
+        raise SettingError("--price is the price of one worker's device: give --workers, too")
     shared = None if workers is None else forecast_on(forecast, workers, price)
     if as_json:
         print_json(forecast.to_dict() | ({} if shared is None else {"on_workers": asdict(shared)}))

@@ -25,7 +25,7 @@ def report(
     trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes the page anew, with what verify has shown and with previews where the data is at hand.
+    """Writes the page again, with the result of verify, and with previews where the data can be read.
 
     For example: **gradsift report runs/x -o page.html**
     """

@@ -47,14 +47,14 @@ def review(
         typer.Option(
             min=0,
             max=1,
-            help="Share of decided samples that other reviewers read, too, without seeing what was decided.",
+            help="Share of decided samples that a second reviewer gets, too, without seeing the decision.",
         ),
     ] = 0.1,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the link alone.")] = False,
     trust_run: TrustRunOption = False,
     trust: TrustOption = None,
 ) -> None:
-    """Opens a local page on which you decide about what was found: one key a decision.
+    """Opens a local page on which you decide about flagged samples, with one key for each decision.
 
     Decisions are saved one by one in decisions.sqlite of the run directory; trim and correct take them into account.
 

@@ -84,10 +84,8 @@ class Source:
     ignore: str | None = setting(
         "Columns to leave out of the features, with commas; id and true_label are always left out.", None, panel=DATA
     )
-    groups: str | None = setting(
-        "Column of groups, each of which loses the same share of its samples.", None, panel=DATA
-    )
-    test: str | None = setting("Test set, whose samples are looked for in the training set.", None, panel=DATA)
+    groups: str | None = setting("Column of groups. Each group loses the same share of its samples.", None, panel=DATA)
+    test: str | None = setting("Test set. Its samples are searched for in the training set.", None, panel=DATA)
     messages: str | None = setting("Column of chats: lists of role and content.", None, panel=LANGUAGE)
     prompt: str | None = setting("Column of prompts, or of sources.", None, panel=LANGUAGE)
     response: str | None = setting("Column of responses, or of targets.", None, panel=LANGUAGE)
@@ -172,7 +170,9 @@ class Source:
             SettingError: The run has no model, or an option does not go with it.
         """
         if self.model is None:
-            raise SettingError("this run was made of predictions, so there is no model: this command needs one")
+            raise SettingError(
+                "this run was made of predictions, without a model, and this command needs one: audit a model with --model"
+            )
         check_device(self.device)
         if self.is_pretrained:
             pretrained = pretrained or self.load_pretrained()
@@ -304,5 +304,7 @@ class Source:
         if isinstance(task, TokenLoss):
             return type(task)(reduction=self.reduction)
         if self.reduction != "mean":
-            raise SettingError(f"--reduction is for losses over tokens, which {type(task).__name__} has not")
+            raise SettingError(
+                f"--reduction is for losses over tokens, and {type(task).__name__} has none: leave it out"
+            )
         return task

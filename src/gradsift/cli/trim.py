@@ -28,9 +28,9 @@ def trim(
     trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes the training set without the flagged samples as a new file; never in place.
+    """Writes the training set without the flagged samples as a new file.
 
-    What people have decided in **gradsift review** stands above the flag.
+    The data that were audited do not change. Decisions of people in **gradsift review** stand above the flag.
 
     For example: **gradsift trim runs/x -o clean.parquet**
     """

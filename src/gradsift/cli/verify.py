@@ -37,13 +37,13 @@ def verify(
         str | None,
         typer.Option(
             metavar=PLACE,
-            help="Table of the run that a person has edited: adds an arm that drops what is flagged in it.",
+            help="Table of the run that a person has edited. Adds an arm that drops the samples flagged in it.",
         ),
     ] = None,
     controls: Annotated[
         list[str] | None,
         typer.Option(
-            "--control", help=f"Which controls may run: {', '.join(CONTROLS)}. All that the arms need where left out."
+            "--control", help=f"Which controls may run: {', '.join(CONTROLS)}. Default: all that the arms need."
         ),
     ] = None,
     true_labels: Annotated[
@@ -57,10 +57,10 @@ def verify(
 ) -> None:
     """Retrains with controls and says whether a cure of the training set helps.
 
-    Beside each arm the data as it is and a control are trained: a random drop of the same size, or, for soft targets, label
-    smoothing and self-distillation; where true labels are known, all wrong labels dropped, and mended. Soft targets and
-    weights need a train function that says that it takes them: train.accepts = {"soft", "weight"}. Finished trainings are
-    kept in the run directory, so the same command resumes, and an arm that is added reuses them.
+    Trains on each arm, on the data as they are, and on controls. The control of a drop is a random drop of the same size;
+    those of soft targets are label smoothing and self-distillation. With --true-labels, oracles drop or correct all wrong
+    labels. Soft targets and weights need a train function that declares them: train.accepts = {"soft", "weight"}. Finished
+    trainings are kept in the run directory: the same command resumes, and an added arm uses them again.
 
     For example: **gradsift verify runs/x --train my.training:train --test test.parquet --arm drop --arm soft**
     """
@@ -113,6 +113,8 @@ def _true_labels(source: Source, column: str, class_names: list[str] | None) -> 
         places = {name: place for place, name in enumerate(class_names)}
         unknown = sorted({str(value) for value in values} - places.keys())
         if unknown:
-            raise DataError(f"true labels {unknown[:5]} are no classes of the given labels")
+            raise DataError(
+                f"true labels {unknown[:5]} are not among the classes of the given labels: use the same names"
+            )
         return np.asarray([places[str(value)] for value in values])
     return values
