@@ -115,8 +115,8 @@ def _more_probably_wrong(wrong: WrongLabels, size: int) -> Decision:
     """As many samples as have labels that are more probably wrong than right, at most half of all."""
     count = round(min(wrong.likely, LARGEST) * size)
     words = (
-        f"{wrong.words(size)} {round(wrong.likely * size):,} are more probably wrong than right. "
-        f"{'As many' if wrong.likely <= LARGEST else 'Half of all'} samples are flagged, those with the highest scores."
+        f"{wrong.words(size)} {round(wrong.likely * size):,} are more probably wrong than right, and "
+        f"{'as many' if wrong.likely <= LARGEST else 'half of all'} samples are flagged: those with the highest scores."
     )
     return Decision(count, count / size, wrong.low, wrong.high, words)
 
