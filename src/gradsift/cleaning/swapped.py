@@ -129,14 +129,14 @@ def turned(cure: Cure) -> np.ndarray:
 def _names(names: Iterable[Any], cure: Cure) -> dict[str, str]:
     """Each column that belongs to an answer, and the one that it changes places with."""
     chosen, rejected = cure.pairs or ("chosen", "rejected")
-    known, found = {str(name) for name in names}, dict[str, str]()
+    known, other_name = {str(name) for name in names}, dict[str, str]()
     for name in known:
         other = re.sub(rf"(?<![^\W_]){re.escape(chosen)}(?![^\W_])", lambda _: rejected, name)
         if other != name and other in known:
-            found |= {name: other, other: name}
-    if not found:
+            other_name |= {name: other, other: name}
+    if not other_name:
         raise DataError(f"no columns {chosen!r} and {rejected!r}: the columns are {', '.join(sorted(known))}")
-    return found
+    return other_name
 
 
 def _of_table(table: pa.Table, which: np.ndarray, cure: Cure) -> pa.Table:

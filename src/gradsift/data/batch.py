@@ -178,6 +178,18 @@ def to_model(batch: Batch, model: nn.Module) -> Batch:
     return map_tensors(move, batch)
 
 
+def shape_in_words(value: object) -> str:
+    """The shape of a tensor, or the type of what should have been one, for a message.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        Such as ``shape (4, 2)`` or ``dict``.
+    """
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
 def is_traced(tensor: Tensor) -> bool:
     """Whether torch.func traces the tensor, so that its numbers cannot be looked at.
 

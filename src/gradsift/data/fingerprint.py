@@ -97,8 +97,12 @@ def _content(samples: Samples) -> str | None:
             update_digest(digest, sample)
         return digest.hexdigest()
     files = getattr(source, "samples", None)  # as torchvision's folders have them
-    if isinstance(files, list) and files and all(isinstance(one, tuple) and isinstance(one[0], str) for one in files):
-        return digest_files([Path(one[0]) for one in files], [one[1:] for one in files])
+    if (
+        isinstance(files, list)
+        and files
+        and all(isinstance(entry, tuple) and isinstance(entry[0], str) for entry in files)
+    ):
+        return digest_files([Path(entry[0]) for entry in files], [entry[1:] for entry in files])
     return None
 
 

@@ -69,14 +69,14 @@ def split_label(frame: Any) -> tuple[Any, Any]:
         DataError: Not exactly one column has the name of labels.
     """
     names = list(frame.columns)
-    found = [name for name in names if str(name).lower() in LABEL_KEYS]
-    if len(found) != 1:
+    label_columns = [name for name in names if str(name).lower() in LABEL_KEYS]
+    if len(label_columns) != 1:
         raise DataError(
-            f"the data frame has the columns {_listed(names)}, and {len(found) or 'none'} of them "
+            f"the data frame has the columns {_listed(names)}, and {len(label_columns) or 'none'} of them "
             f"named like labels ({', '.join(LABEL_KEYS)}): rename one to label, or pass (frame of features, labels)"
         )
     added = [name for name in names if str(name).startswith(PREFIX)]
-    return frame.drop(columns=[*found, *added]), frame[found[0]]
+    return frame.drop(columns=[*label_columns, *added]), frame[label_columns[0]]
 
 
 def features_of_frame(frame: Any) -> np.ndarray:
@@ -140,8 +140,8 @@ def labels_of_series(series: Any) -> np.ndarray | tuple[np.ndarray, list[str]]:
             f"{len(missing)} labels are missing, at positions {', '.join(map(str, missing[:10]))}: remove these samples"
         )
     categories = getattr(series.dtype, "categories", None)
-    if categories is not None and all(isinstance(one, str) for one in categories):
-        return series.cat.codes.to_numpy().astype(np.int64), [str(one) for one in categories]
+    if categories is not None and all(isinstance(category, str) for category in categories):
+        return series.cat.codes.to_numpy().astype(np.int64), [str(category) for category in categories]
     return np.asarray(series.to_numpy())
 
 

@@ -70,10 +70,10 @@ class Part:
         Raises:
             SettingError: It is no such text, or there is no such part.
         """
-        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
-        if found is None:
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+        if match is None:
             raise SettingError(f"part {text!r}: give the number of the part and how many there are, as 17/256")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
     def shards(self, partition: Partition) -> range:
         """The shards of this part: neighbours, so that each part reads one stretch of the data.
@@ -136,7 +136,7 @@ def running_parts(final: Location, but: Part | None = None) -> list[str]:
         Such as ``["3/8"]``.
     """
     lock_of_part = re.compile(re.escape(f".{final.name}.part-") + r"(\d+-of-\d+)\.lock.*")
-    found, beside = [], list[Location](final.parent.iterdir())
+    names, beside = [], list[Location](final.parent.iterdir())
     for lock in sorted(beside, key=str):
         name = lock_of_part.fullmatch(lock.name)
         if name is None or (part := name[1]).replace("-of-", "/") == str(but):
@@ -145,8 +145,8 @@ def running_parts(final: Location, but: Part | None = None) -> list[str]:
             running = is_leased(lock.with_name(f"{final.name}.part-{part}"))
         else:
             running = _is_locked(lock)
-        found += [part.replace("-of-", "/")] if running else []
-    return found
+        names += [part.replace("-of-", "/")] if running else []
+    return names
 
 
 def _is_locked(lock: Path) -> bool:
@@ -279,7 +279,7 @@ def refuse_if_incomplete(run: RunDirectory, partition: Partition, count: int) ->
     """
     places = [shard_folder(run.path, 0, shard) for shard in range(len(partition))]
     entries = (shard_entry(place) for place in places)
-    foreign = [shard for shard, one in enumerate(entries) if one.get("run", run.fingerprint) != run.fingerprint]
+    foreign = [shard for shard, entry in enumerate(entries) if entry.get("run", run.fingerprint) != run.fingerprint]
     if foreign:
         raise RunDirectoryError(
             f"shards {_some(foreign)} in {run.path} belong to another run (another model, data set or settings): remove "

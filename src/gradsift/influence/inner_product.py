@@ -29,11 +29,11 @@ class InnerProduct(Influence):
 
     def influence(self, target: Any, *, each: bool = False) -> np.ndarray:
         """Influence of every training sample; see :meth:`Influence.influence`."""
-        found = super().influence(target, each=each)
+        products = super().influence(target, each=each)
         if not self.cosine:
-            return found
+            return products
         lengths = np.sqrt(self.gradients_.squares())
-        return _divided(found, np.multiply.outer(lengths, self._lengths(target, each)).reshape(found.shape))
+        return _divided(products, np.multiply.outer(lengths, self._lengths(target, each)).reshape(products.shape))
 
     def self_influence(self) -> np.ndarray:
         """Squared length of every sample's gradient, shape (n,); one where it is a cosine."""
@@ -46,12 +46,12 @@ class InnerProduct(Influence):
     def _lengths(self, target: Any, each: bool) -> np.ndarray:
         gradients, target = self.gradients_, as_target(target)
         if each:
-            return np.concatenate([_norms(one) for one in target.directions(gradients)])
+            return np.concatenate([_norms(gradient) for gradient in target.directions(gradients)])
         return _norms(target.direction(gradients.model, gradients.task, gradients.parameters, gradients.precision))
 
 
 def _norms(directions: Directions) -> np.ndarray:
-    squares = sum(one.double().flatten(1).square().sum(dim=1) for one in directions.values())
+    squares = sum(direction.double().flatten(1).square().sum(dim=1) for direction in directions.values())
     return torch.as_tensor(squares).sqrt().cpu().numpy()
 
 

@@ -98,5 +98,7 @@ class LiSSA(DampedInfluence):
         """The largest absolute eigenvalue of the whole matrix and of four batches, with a margin."""
         generator = np.random.default_rng(self.seed)
         batches = [draw(generator) for _ in range(4)] if draw else []
-        found = [density, *(lanczos(one, one.zeros(1), steps=10, seed=self.seed) for one in batches)]
-        return MARGINS[draw is not None] * max(max(abs(one.largest), abs(one.smallest)) for one in found)
+        spectra = [density, *(lanczos(batch, batch.zeros(1), steps=10, seed=self.seed) for batch in batches)]
+        return MARGINS[draw is not None] * max(
+            max(abs(spectrum.largest), abs(spectrum.smallest)) for spectrum in spectra
+        )

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from gradsift.data.batch import FEATURES
+from gradsift.data.batch import FEATURES, shape_in_words
 from gradsift.errors import DataError, ModelError
 from gradsift.integrations.encoded import EncodedSet, fingerprint_of
 
@@ -234,8 +234,9 @@ class NodeModel(nn.Module):
         """
         outputs = self.network(self.x, self.edges)
         if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(self.x):
-            given = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise ModelError(f"network(x, edges) gives {given} for {len(self.x)} nodes: one row a node is needed")
+            raise ModelError(
+                f"network(x, edges) gives {shape_in_words(outputs)} for {len(self.x)} nodes: one row a node is needed"
+            )
         return outputs[nodes]
 
 

@@ -138,19 +138,19 @@ def _along_training(along: dict[str, Any]) -> Plot:
     )
 
 
-def _spectrum(place: int, one: dict[str, Any], classes: int) -> Plot:
-    found = one["spectrum"]
-    values = np.array(found["eigenvalues"])
+def _spectrum(place: int, entry: dict[str, Any], classes: int) -> Plot:
+    spectrum = entry["spectrum"]
+    values = np.array(spectrum["eigenvalues"])
     positive = np.maximum(values, values.max() * FLOOR)
     plot = _plot(
         f"spectrum-{place}",
-        f"Largest eigenvalues of the {found['matrix']} matrix, {_group(found['parameters'])}",
+        f"Largest eigenvalues of the {spectrum['matrix']} matrix, {_group(spectrum['parameters'])}",
         {"eigenvalue": positive.tolist()},
         [str(number + 1) for number in range(len(values))],
-        f"{found['outliers']} eigenvalues stand above the largest relative gap (orange), a factor of {found['gap']:.3g}; "
-        f"K = {classes} and K² = {classes**2} are where theory expects gaps. Mean loss of {found['samples']:,} samples, "
-        "without weight decay.",
-        marked=found["outliers"],
+        f"{spectrum['outliers']} eigenvalues stand above the largest relative gap (orange), a factor of "
+        f"{spectrum['gap']:.3g}; K = {classes} and K² = {classes**2} are where theory expects gaps. Mean loss of "
+        f"{spectrum['samples']:,} samples, without weight decay.",
+        marked=spectrum["outliers"],
         joined=False,
     )
     places = [x for x, _, _, _ in plot.series[0].dots]

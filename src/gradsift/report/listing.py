@@ -43,12 +43,14 @@ def listing(audit: AuditedRun, name_of: Callable[[Any], str]) -> dict[str, Any] 
     if not len(positions):
         return None
     rows = audit.table.take(positions)
-    ids = [printable(one) for one in rows["id"].to_pylist()]
+    ids = [printable(value) for value in rows["id"].to_pylist()]
     return {
         "position": positions.tolist(),
-        "id": None if ids == [str(one) for one in positions.tolist()] else ids,
-        "given": _coded([name_of(one) if one is not None else "" for one in rows["given_label"].to_pylist()]),
-        "suggested": _coded([name_of(one) if one is not None else "" for one in rows["suggested_label"].to_pylist()]),
+        "id": None if ids == [str(value) for value in positions.tolist()] else ids,
+        "given": _coded([name_of(value) if value is not None else "" for value in rows["given_label"].to_pylist()]),
+        "suggested": _coded(
+            [name_of(value) if value is not None else "" for value in rows["suggested_label"].to_pylist()]
+        ),
         "kind": _coded([kind.replace("_", " ") for kind in rows["reason_kind"].to_pylist()]),
         "score": [float(f"{score:.5g}") for score in rows["score"].to_pylist()],
         "reason": [printable(reason) for reason in rows["reason"].to_pylist()],

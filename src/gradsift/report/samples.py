@@ -108,8 +108,8 @@ def _rendered(content: Content, *, in_full: bool) -> Markup:
     if content.form == "image":
         return Markup('<img class="sample" alt="sample" width="96" src="{}">').format(png_data_uri(content.value))
     if content.form == "audio":
-        said = "" if content.transcript is None else _text(content.transcript, letters)
-        return Markup("{}{}").format(render_audio(content.value, content.rate), said)
+        transcript = "" if content.transcript is None else _text(content.transcript, letters)
+        return Markup("{}{}").format(render_audio(content.value, content.rate), transcript)
     if content.form == "signal":
         return render_signal(content.value)
     if content.form == "node":
@@ -138,8 +138,8 @@ def _described(content: Content) -> str:
         text = printable(" ".join(_as_text(content).split()))
         return text if len(text) <= LINE else text[:LINE] + " …"
     if content.form == "audio":
-        said = "" if content.transcript is None else f": {printable(content.transcript[:LINE])}"
-        return f"sound of {content.value.shape[1] / content.rate:.1f} s{said}"
+        transcript = "" if content.transcript is None else f": {printable(content.transcript[:LINE])}"
+        return f"sound of {content.value.shape[1] / content.rate:.1f} s{transcript}"
     if content.form == "node":
         return printable(_beside(content.value, SHOWN_IN_LINE))
     if content.form in ("image", "signal"):

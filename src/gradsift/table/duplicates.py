@@ -55,13 +55,13 @@ def conflicting_duplicates(
     twins: dict[bytes, list[int]] = defaultdict(list)
     for position, digest in digests.items():
         twins[digest].append(position)
-    found = {}
+    conflicts = {}
     for position in sorted(candidates.keys() & read):
         same = np.array(twins[digests[position]], dtype=np.int64)
         conflicting = same[labels[same] != labels[position]]
         if len(conflicting):
-            found[position] = conflicting
-    return found
+            conflicts[position] = conflicting
+    return conflicts
 
 
 def _candidates(
@@ -80,14 +80,14 @@ def _candidates(
     first = np.searchsorted(ordered, values[positions, 0] - slack[positions], side="left")
     last = np.searchsorted(ordered, values[positions, 0] + slack[positions], side="right")
     middle = np.searchsorted(ordered, values[positions, 0], side="left")
-    found = {}
+    candidates = {}
     for position, low, high, own in zip(positions.tolist(), first, last, middle, strict=True):
         near = order[max(low, own - WINDOW // 2) : min(high, own + WINDOW // 2)]
         equal = (np.abs(values[near] - values[position]) <= slack[position]).all(axis=1)
         near = near[equal & (labels[near] != labels[position])]
         if len(near):
-            found[position] = near
-    return found
+            candidates[position] = near
+    return candidates
 
 
 def _digest(samples: Samples, position: int) -> bytes:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradsift.data import Samples
-from gradsift.data.batch import Batch, batch_size, inputs_of
+from gradsift.data.batch import Batch, batch_size, inputs_of, shape_in_words
 from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.tasks.reading import LastSquash, Link, Outputs, read_outputs, some_batches
 
@@ -224,10 +224,9 @@ def sample_losses(task: Task, outputs: Any, batch: Batch) -> Tensor:
     """
     losses, size = task.losses(outputs, batch), batch_size(batch)
     if not isinstance(losses, Tensor) or losses.shape != (size,):
-        given = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
         raise ModelError(
-            f"the task's losses(outputs, batch) gave {given} for {size} samples, one value a sample is needed, "
-            f'shape ({size},): use reduction="none" rather than a mean or a sum'
+            f"the task's losses(outputs, batch) gave {shape_in_words(losses)} for {size} samples, one value a sample is "
+            f'needed, shape ({size},): use reduction="none" rather than a mean or a sum'
         )
     return losses
 

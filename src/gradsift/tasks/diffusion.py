@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradsift.data.batch import COLUMNS, Batch, is_traced, label_key, labels_of
+from gradsift.data.batch import COLUMNS, Batch, is_traced, label_key, labels_of, shape_in_words
 from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.tasks.classification import Classification
 
@@ -96,10 +96,9 @@ class Denoising:
             output = self._prediction(model, self._mixed(images, noise, time), times, arguments, keywords)
             output = getattr(output, "sample", output) if not isinstance(output, Tensor) else output
             if not isinstance(output, Tensor) or output.shape != images.shape:
-                shape = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
                 raise ModelError(
-                    f"the model gives {shape} for noisy samples of shape {tuple(images.shape)}: denoising needs "
-                    "model(x_t, t) -> prediction of the same shape"
+                    f"the model gives {shape_in_words(output)} for noisy samples of shape {tuple(images.shape)}: denoising "
+                    "needs model(x_t, t) -> prediction of the same shape"
                 )
             predictions.append(output.float() if output.dtype in (torch.float16, torch.bfloat16) else output)
         return torch.stack(predictions, dim=1)
@@ -168,13 +167,9 @@ class Denoising:
             images = batch[key]
             keywords = {name: value for name, value in batch.items() if name not in (key, "id")}
         if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim < 2:
-            description = (
-                f"{images.dtype} of shape {tuple(images.shape)}"
-                if isinstance(images, Tensor)
-                else type(images).__name__
-            )
             raise DataError(
-                f"denoising needs floating-point samples of shape (n, ...), given {description}: scale pixels to -1 ... 1"
+                f"denoising needs floating-point samples of shape (n, ...), given {_type_and_shape(images)}: scale pixels "
+                "to -1 ... 1"
             )
         return (images, arguments, keywords) if self.conditional else (images, (), {})
 
@@ -249,12 +244,7 @@ class ConditionalDenoising(Denoising):
         """
         classes = labels_of(batch)
         if not isinstance(classes, Tensor) or classes.ndim != 1 or classes.is_floating_point():
-            description = (
-                f"{classes.dtype} of shape {tuple(classes.shape)}"
-                if isinstance(classes, Tensor)
-                else type(classes).__name__
-            )
-            raise DataError(f"conditions are class numbers of shape (n,), given {description}")
+            raise DataError(f"conditions are class numbers of shape (n,), given {_type_and_shape(classes)}")
         if not is_traced(classes):
             Classification.check_range(classes, self.conditions)
         return classes.long()
@@ -320,3 +310,8 @@ def kept_share(schedule: str | Tensor, timesteps: int) -> Tensor:
     else:
         raise SettingError(f"unknown schedule {schedule!r}: choose linear or cosine, or pass betas as a tensor")
     return (1 - betas.clamp(max=0.999)).cumprod(0)
+
+
+def _type_and_shape(value: object) -> str:
+    """Type and shape of a tensor, for a message."""
+    return f"{value.dtype} of {shape_in_words(value)}" if isinstance(value, Tensor) else type(value).__name__

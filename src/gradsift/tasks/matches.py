@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradsift.data import Samples
-from gradsift.data.batch import Batch, to_model
+from gradsift.data.batch import Batch, shape_in_words, to_model
 from gradsift.errors import ModelError, SettingError
 from gradsift.tasks.match_inputs import MatchInputs, against
 from gradsift.tasks.pairs import PairTask, sides
@@ -257,10 +257,9 @@ def embedded(model: nn.Module, inputs: Any, pooling: Pooling = "mean") -> Tensor
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
         output = states[:, 0] if pooling == "first" else _mean(states, mask)
     if not isinstance(output, Tensor) or output.ndim != 2:
-        description = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise ModelError(
-            f"the model gives {description}: an embedding model gives a tensor of shape (n, D), or last_hidden_state, or "
-            "sentence_embedding; wrap yours in a module that does"
+            f"the model gives {shape_in_words(output)}: an embedding model gives a tensor of shape (n, D), or "
+            "last_hidden_state, or sentence_embedding; wrap yours in a module that does"
         )
     return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gradsift.data.records.access import stored
@@ -73,10 +74,8 @@ def open_records(path: str | Location) -> Records:
         raise DataError(f"{path} is packed: unpack it first, such as with gunzip or unzip, and give the {KINDS} in it")
     if ending not in FORMATS:
         raise DataError(f"{path} is of an unknown kind {path.suffix!r}: give a {KINDS}, or a folder of images")
-    try:
+    with _reading(path):
         records = ParquetFile(path) if ending == ".parquet" else FORMATS[ending](local_copy(path))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}): check its permissions") from error
     records.origin = path
     return _refuse_empty(records)
 
@@ -88,8 +87,15 @@ def _refuse_empty(records: Records) -> Records:
 
 
 def _parts(path: Location, files: list[Location]) -> Table:
-    try:
+    with _reading(path):
         return (TarShards if files[0].suffix.lower() == ".tar" else ParquetParts)(path, files)
+
+
+@contextmanager
+def _reading(path: Location) -> Iterator[None]:
+    """Turns the system's errors on reading into one that says what to do."""
+    try:
+        yield
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}): check its permissions") from error
 

@@ -31,12 +31,12 @@ def local_rule(module: nn.Module, inputs: Tensor, output_gradient: Tensor) -> di
             return functional_call(module, values, (sample[None],))
 
         output, pull, *_ = vjp(run, parameters)
-        found: dict[str, Tensor] = pull(gradient[None].to(output.dtype))[0]
-        return found
+        gradients: dict[str, Tensor] = pull(gradient[None].to(output.dtype))[0]
+        return gradients
 
     # In the layer's own precision, as its code may not mix float32 inputs with half-precision weights.
     if inputs.is_floating_point():
         inputs = inputs.to(next(iter(parameters.values())).dtype)
     with torch.enable_grad():
-        found = vmap(of_one)(inputs, output_gradient)
-    return {name: Dense(gradient) for name, gradient in found.items()}
+        gradients = vmap(of_one)(inputs, output_gradient)
+    return {name: Dense(gradient) for name, gradient in gradients.items()}

@@ -93,12 +93,12 @@ def read_label_studio(path: Path, names: Names) -> list[Decision]:
 
 def _of_tokens(annotation: dict[str, Any], offsets: list[list[int]], known: list[list[str]], names: Names) -> list[str]:
     """The label of each token: those that were known, where nobody has changed their spans."""
-    spans = [one["value"] for one in annotation.get("result", []) if one.get("type") == "labels"]
-    said = sorted(
+    spans = [result["value"] for result in annotation.get("result", []) if result.get("type") == "labels"]
+    annotated = sorted(
         ({name: span[name] for name in ("start", "end", "labels")} for span in spans), key=lambda s: s["start"]
     )
-    same = (labels for labels in known if len(labels) == len(offsets) and spans_of(labels, offsets) == said)
-    return next(same, None) or labels_of(said, offsets, names.names or ())
+    same = (labels for labels in known if len(labels) == len(offsets) and spans_of(labels, offsets) == annotated)
+    return next(same, None) or labels_of(annotated, offsets, names.names or ())
 
 
 def _row(data: dict[str, Any], annotation: dict[str, Any], names: Names) -> dict[str, Any]:
