@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from frame.command import parser_of, run_seeds
-from frame.page import write_page
+from frame.page import DOCS, write_page
 from frame.rows import Row, Rows, machine
 from gain.features import cached
 from gain.regimes import Training, asymmetric, images, pair, scratch, texts
@@ -32,6 +32,7 @@ from gradsift.detectors import WrongLabelPosterior
 from gradsift.evidence import Evidence, cross_fit_heads, evidence_of_arrays
 
 ROWS = Rows("calibration.parquet", key=("regime", "seed"))
+FIGURE = DOCS / "results-calibration.svg"
 BINS = 10
 """Bins of P(wrong), of equal width."""
 CHOSEN = [
@@ -188,6 +189,9 @@ def page(rows: list[Row]) -> list[str]:
         "## Reliability",
         "",
         "All draws together, each weighing the same: of the samples whose P(wrong) lies in a bin, the share that is wrong.",
+        "On the dashed line both are equal; a circle's area is the bin's share of the samples.",
+        "",
+        f"![P(wrong) against the share that is wrong]({FIGURE.name})",
         "",
         "| P(wrong) | mean P(wrong) | wrong | share of samples |",
         "|---|---|---|---|",
@@ -196,6 +200,7 @@ def page(rows: list[Row]) -> list[str]:
         np.mean([np.array(row[name]) / row["samples"] for row in rows], axis=0)
         for name in ("bin_size", "bin_wrong", "bin_sum")
     )
+    FIGURE.write_text(figure(sizes, bad, sums))
     for number in np.flatnonzero(sizes):
         within = f"{number / BINS:.1f} to {(number + 1) / BINS:.1f}"
         mean, share = sums[number] / sizes[number], bad[number] / sizes[number]
@@ -217,6 +222,31 @@ def page(rows: list[Row]) -> list[str]:
             f"{row['precision_before']:.3f} | {row['precision']:.3f} |"
         )
     return lines
+
+
+def figure(sizes: np.ndarray, bad: np.ndarray, sums: np.ndarray) -> str:
+    """Mean P(wrong) of each bin against the share that is wrong."""
+    filled = sizes > 0
+    said, wrong = 300 * sums[filled] / sizes[filled], 300 * bad[filled] / sizes[filled]
+    points = list(zip(40 + said, 320 - wrong, strict=True))
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    ticks = "".join(
+        f'<text x="{40 + 300 * at}" y="338" text-anchor="middle">{at:g}</text>'
+        f'<text x="34" y="{324 - 300 * at}" text-anchor="end">{at:g}</text>'
+        for at in (0.0, 0.5, 1.0)
+    )
+    circles = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{30 * np.sqrt(size):.1f}" fill="#1f77b4" fill-opacity="0.4"/>'
+        for (x, y), size in zip(points, sizes[filled], strict=True)
+    )
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 380 370" width="380" height="370" font-family="sans-serif" '
+        'font-size="12" fill="#777"><rect x="40" y="20" width="300" height="300" fill="none" stroke="#777"/>'
+        '<line x1="40" y1="320" x2="340" y2="20" stroke="#777" stroke-dasharray="5 4"/>'
+        f'<polyline points="{line}" fill="none" stroke="#1f77b4" stroke-width="2"/>{circles}{ticks}'
+        '<text x="190" y="358" text-anchor="middle">P(wrong)</text>'
+        '<text x="12" y="170" text-anchor="middle" transform="rotate(-90 12 170)">share that is wrong</text></svg>\n'
+    )
 
 
 def run_seed(asked: argparse.Namespace, seed: int) -> None:

@@ -27,7 +27,7 @@ sys.path[0] = str(HERE.parent)  # modules are imported as gain.<module> and qual
 from frame.rows import RESULTS, add, machine, read  # noqa: E402
 
 from gain.arms import Draw, chosen, cures, details  # noqa: E402
-from gain.baselines import averaged_weights  # noqa: E402
+from gain.baselines import averaged_weights, early_learning, small_losses  # noqa: E402
 from gain.regimes import EVERY, ON_GPU, REGIMES, reduced  # noqa: E402
 
 ROWS = RESULTS / "gain.parquet"
@@ -48,7 +48,12 @@ def run(name: str, seed: int, arguments: argparse.Namespace) -> None:
     arms["auto"] = lambda: chosen(draw)
     if regime.pretrained:
         arms["auto, heads choose"] = lambda: chosen(draw, trainings=0)
-    arms["averaged weights"] = lambda: {"accuracy": averaged_weights(problem, seed)}
+    trainings = {
+        "averaged weights": averaged_weights,
+        "small losses, true share": small_losses,
+        "early-learning regularisation": early_learning,
+    }
+    arms |= {arm: lambda trained=trained: {"accuracy": trained(problem, seed)} for arm, trained in trainings.items()}
     for arm in arguments.arms or arms:
         if arm in done and not arguments.again:
             continue

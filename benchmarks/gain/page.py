@@ -15,7 +15,10 @@ from gradsift.evaluation import Estimate, estimate
 ROWS = RESULTS / "gain.parquet"
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "results-gain.md"
 CONTROLS = ("random drop, as many", "label smoothing 0.1", "label smoothing 0.3", "averaged weights")
-OTHERS = ("confident learning", "confident learning, heads", "averaged margin, true number")
+OTHERS = (
+    "confident learning", "confident learning, heads", "averaged margin, true number",
+    "small losses, true share", "early-learning regularisation",
+)  # fmt: skip
 OURS = (
     "auto", "auto, heads choose", "final model, drop", "cross-fitted, drop",
     "cross-fitted, soft", "cross-fitted, relabel",

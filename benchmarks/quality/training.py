@@ -54,6 +54,7 @@ def train(
     shuffled: bool = True,
     on_epoch: Callable[[int, nn.Module], None] | None = None,
     on_batch: Callable[[int, Tensor, Tensor], None] | None = None,
+    loss_of: Callable[[int, Tensor, Tensor], Tensor] | None = None,
 ) -> nn.Module:
     """Trains from scratch.
 
@@ -68,6 +69,7 @@ def train(
         shuffled: False is the reference code's base model, whose batches are the same in each epoch.
         on_epoch: Called with the epoch (from 1) and the model in eval mode, at every ``recipe.every`` epochs.
         on_batch: Called with the epoch, the positions and the detached logits of each training batch.
+        loss_of: Gives a batch's loss from the epoch, the positions and the logits, in the place of cross-entropy.
 
     Returns:
         The model of the last epoch, in eval mode.
@@ -94,7 +96,9 @@ def train(
             with torch.autocast(DEVICE.type, torch.bfloat16, enabled=recipe.half):
                 logits = model(seen)
             optimizer.zero_grad()
-            if each is None:
+            if loss_of is not None:
+                loss = loss_of(epoch, rows, logits.float())
+            elif each is None:
                 loss = functional.cross_entropy(logits.float(), given[rows])
             else:
                 loss = (functional.cross_entropy(logits.float(), given[rows], reduction="none") * each[rows]).mean()
