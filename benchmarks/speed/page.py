@@ -6,15 +6,15 @@ from pathlib import Path
 
 from figure import draw
 from frame.rows import Row
-from goals import GOALS, ROWS, WHOLE, Found, geometric_mean
+from goals import GOALS, ROWS, WHOLE, Found, geometric_mean, ratio
 from jobs import JOBS, WORKS
 from models import CASES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
-HEAD = """# Speed of per-sample gradients
+TITLE = "# Speed of per-sample gradients"
 
-Written by `python benchmarks/speed --write` from `benchmarks/results/speed.jsonl`; the rows come from `python
+HEAD = """Written by `python benchmarks/speed --write` from `benchmarks/results/speed.jsonl`; the rows come from `python
 benchmarks/speed`, after `python benchmarks/speed --prepare` has made the peers' environment. What the figures predict for
 your model and data: [the plan](performance-plan.md). What starting costs: [imports](performance-start.md).
 
@@ -76,13 +76,35 @@ DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 def write() -> None:
     everything = [row for row in ROWS.read() if row["model"] in CASES]
-    lines = [HEAD]
+    lines = [TITLE, "", *cost([row for row in everything if row["device"].startswith("cpu")]), "", HEAD]
     for device, name in DEVICES.items():
         rows = [row for row in everything if row["device"].startswith(device)]
         if rows:
             lines += section(rows, device, name)
     PAGE.write_text("\n".join(lines).rstrip() + "\n")
     print(f"wrote {PAGE}")
+
+
+def cost(rows: list[Row]) -> list[str]:
+    """What an audit costs, in epochs of the model's own training."""
+    works = {
+        "the last layer, as by default": "last layer", "L2 norms of all layers": "L2",
+        "L1 and L2 norms and projection of all layers": "L1 + L2 + projection",
+    }  # fmt: skip
+    epochs = {words: ratio(work, "training")(Found(rows)) for words, work in works.items()}
+    return [
+        "What an audit's gradients cost, in epochs of the same model's training "
+        f"({max(map(len, epochs.values()))} models on a CPU):",
+        "",
+        "| gradients of | geometric mean | cheapest model | dearest model |",
+        "|---|---|---|---|",
+        *(
+            f"| {words} | {geometric_mean(values):.2f} | {min(values.values()):.2f} | {max(values.values()):.2f} |"
+            for words, values in epochs.items()
+        ),
+        "",
+        "`gradsift plan` says what an audit of your own model and data takes ([how well](performance-plan.md)).",
+    ]
 
 
 def section(rows: list[Row], device: str, name: str) -> list[str]:
