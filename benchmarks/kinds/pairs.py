@@ -136,7 +136,8 @@ def rows_of(draw: PairDraw, kind: str, seed: int) -> list[dict[str, Any]]:
     }
     flagged = table["flagged"].to_numpy()
     estimated = {f"rate_{end}": value for end, value in audit.details.get("wrong_labels", {}).items()}
-    swapped_back = gradsift.correct(audit, train_set, how="relabel")
+    nothing_suggested = table["suggested_label"].null_count == len(audit)
+    swapped_back = train_set if nothing_suggested else gradsift.correct(audit, train_set, how="relabel")
     about = estimated | _accuracies(draw, model, swapped_back, ~flagged)
     return scored_rows(scores, wrong, audit.flagged_positions, about)
 
