@@ -27,6 +27,7 @@ ARMS = {
     "**gradsift**, `improve`": "auto",
     "confident learning (cleanlab's cut) on gradsift's heads": "confident learning, heads",
     "confident learning, same trainings' last epoch": "confident learning",
+    "a robust loss: early-learning regularisation": "early-learning regularisation",
     "label smoothing 0.3": "label smoothing 0.3",
 }
 COLUMNS = ("position", "given_label", "predicted_label", "suggested_label", "score", "flagged", "reason_kind")
