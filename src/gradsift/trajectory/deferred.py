@@ -76,9 +76,8 @@ class DeferredPasses:
         batch = (outputs, labels.to(outputs.device))
         losses, residual = own_residual(self._task, outputs, batch)
         statistics = of_outputs(self._task, outputs, losses, residual, batch)
-        statistics["l1"] = statistics["residual_l1"] * features.abs().sum(
-            dim=1
-        )  # vector_norm(ord=1) is ten times slower
+        feature_l1 = features.abs().sum(dim=1)  # vector_norm(ord=1) is ten times slower
+        statistics["l1"] = statistics["residual_l1"] * feature_l1
         statistics["l2"] = statistics["residual_l2"] * torch.linalg.vector_norm(features, dim=1)
         probabilities = predicted(self._task, outputs)
         if probabilities is not None:

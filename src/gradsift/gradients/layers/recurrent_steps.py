@@ -232,7 +232,7 @@ class RunBackwards(torch.autograd.Function):
         return (outputs,) if run.memory is None else (outputs, run.memory.clone())
 
     @staticmethod
-    def backward(ctx: Any, outputs: Tensor, memory: Tensor | None = None) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, outputs: Tensor, memory: Tensor | None = None) -> tuple[Any, ...]:  # type: ignore[override]  # *grads
         """Gradients of the inputs."""
         projected, recurred, shrunk, state = ctx.run.backwards(outputs, memory)
         return (None, projected, recurred, shrunk, *state)
