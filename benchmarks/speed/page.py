@@ -76,7 +76,7 @@ DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 def write() -> None:
     everything = [row for row in ROWS.read() if row["model"] in CASES]
-    lines = [TITLE, "", *cost([row for row in everything if row["device"].startswith("cpu")]), "", HEAD]
+    lines = [TITLE, "", *cost([row for row in everything if row["device"].startswith("cpu")]), HEAD]
     for device, name in DEVICES.items():
         rows = [row for row in everything if row["device"].startswith(device)]
         if rows:
@@ -91,7 +91,10 @@ def cost(rows: list[Row]) -> list[str]:
         "the last layer, as by default": "last layer", "L2 norms of all layers": "L2",
         "L1 and L2 norms and projection of all layers": "L1 + L2 + projection",
     }  # fmt: skip
-    epochs = {words: ratio(work, "training")(Found(rows)) for words, work in works.items()}
+    measured = {words: ratio(work, "training")(Found(rows)) for words, work in works.items()}
+    epochs = {words: values for words, values in measured.items() if values}
+    if not epochs:
+        return []
     return [
         "What an audit's gradients cost, in epochs of the same model's training "
         f"({max(map(len, epochs.values()))} models on a CPU):",
@@ -104,6 +107,7 @@ def cost(rows: list[Row]) -> list[str]:
         ),
         "",
         "`gradsift plan` says what an audit of your own model and data takes ([how well](performance-plan.md)).",
+        "",
     ]
 
 

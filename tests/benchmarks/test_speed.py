@@ -103,6 +103,8 @@ def test_the_page_names_what_was_missed_and_what_was_refused(speed, tmp_path, mo
     text = (tmp_path / "performance.md").read_text()
     assert "| exact L2 norms / a forward-backward pass | at most 1.1 | 1.40 |" in text
     assert "**missed**" in text
+    assert "| L2 norms of all layers | 1.40 | 1.40 | 1.40 |" in text
+    assert "the last layer, as by default" not in text  # which was not measured
     assert "0.50 (opacus)" in text
     assert "bergson" in text
     assert "takes tokens alone" in text
