@@ -61,7 +61,7 @@ def test_adapters_alone_are_trained_beside_the_head(encoder):
 @pytest.mark.parametrize("network", [finetuned.LastBlock, finetuned.with_adapters])
 def test_fine_tuned_networks_memorise(encoder, network):
     inputs = torch.from_numpy(PIECES) if network is finetuned.with_adapters else states_of(encoder, PIECES)[0].half()
-    model = train(lambda: network(3), Recipe(8, 20, 1e-2), inputs, TRUE, seed=0)
+    model = train(lambda: network(3), Recipe(20, 20, 3e-2), inputs, TRUE, seed=0)
     assert (evaluate(model, inputs)[0].argmax(axis=1) == TRUE).all()
 
 
