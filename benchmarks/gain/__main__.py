@@ -28,7 +28,7 @@ from frame.rows import RESULTS, add, machine, read  # noqa: E402
 
 from gain.arms import Draw, chosen, cures, details  # noqa: E402
 from gain.baselines import averaged_weights, early_learning, small_losses  # noqa: E402
-from gain.regimes import EVERY, LARGE, ON_GPU, REGIMES, reduced  # noqa: E402
+from gain.regimes import EVERY, ON_GPU, REGIMES, reduced  # noqa: E402
 
 ROWS = RESULTS / "gain.parquet"
 KEY = ("regime", "seed", "arm")
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=HERE.parent.parent / "runs" / "gain")
     parser.add_argument(
         "--regimes", nargs="+", choices=EVERY, metavar="REGIME", default=list(REGIMES),
-        help=f"where left out, all but {', '.join(LARGE)}, which are large, and {', '.join(ON_GPU)}, which needs a GPU",
+        help=f"all but those that need a GPU, {', '.join(ON_GPU)}, where left out",
     )  # fmt: skip
     parser.add_argument("--arms", nargs="+", help="only these, in this order")
     parser.add_argument(

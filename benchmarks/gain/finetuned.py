@@ -23,7 +23,7 @@ ADAPTERS = Recipe(6, 16, 3e-3)
 """Adapters and a new head: Adam at a high, falling rate."""
 
 
-class LastBlock(nn.Module):
+class LastBlock(QuestionNetwork):
     """MiniLM's last layer and a linear head on the mean over tokens; what enters the layer is computed beforehand.
 
     Args:
@@ -31,14 +31,8 @@ class LastBlock(nn.Module):
     """
 
     def __init__(self, classes: int) -> None:
-        super().__init__()
-        from transformers import AutoModel
-
-        encoder = AutoModel.from_pretrained(
-            features.minilm(), dtype=torch.float32, add_pooling_layer=False, attn_implementation="eager"
-        )
-        self.block = encoder.encoder.layer[-1]
-        self.dropout, self.head = nn.Dropout(0.1), nn.Linear(encoder.config.hidden_size, classes)
+        super().__init__(features.minilm(), classes)
+        self.encoder = self.encoder.encoder.layer[-1]
 
     def forward(self, states: Tensor) -> Tensor:
         """Logits (n, K) of hidden states (n, T, 384), which are zero where there is no token."""
@@ -46,7 +40,7 @@ class LastBlock(nn.Module):
         longest = int(there.sum(dim=1).max())
         states, there = states[:, :longest].float(), there[:, :longest]
         closed = torch.zeros_like(there, dtype=torch.float32).masked_fill(~there, torch.finfo(torch.float32).min)
-        return self.head(self.dropout(mean_over_tokens(self.block(states, closed[:, None, None, :]), there)))
+        return self.head(self.dropout(mean_over_tokens(self.encoder(states, closed[:, None, None, :]), there)))
 
 
 def with_adapters(classes: int) -> nn.Module:
