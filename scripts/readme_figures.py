@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from frame.rows import read  # noqa: E402
 from gain.page import ROWS, WORTH, Gains  # noqa: E402
-from gain.regimes import REGIMES  # noqa: E402
+from gain.regimes import EVERY  # noqa: E402
 
 README = ROOT / "README.md"
 ARMS = {
@@ -38,14 +38,15 @@ def gains() -> str:
     rows = read(ROWS)
     found = Gains(rows)
     run = [name for name in found.regimes if found.of(name, "auto")]
-    kinds = {"frozen features": [], "from scratch": []}
-    for name in run:
-        kinds["frozen features" if REGIMES[name].pretrained else "from scratch"].append(name)
+    kinds = {"frozen features": "frozen", "fine-tuned": "fine-tuned", "from scratch": "scratch"}
     seeds = sorted({len(found.of(name, arm)) for name in run for arm in ARMS.values()} - {0})
     number = f"{_range(seeds)} seed{'s' if seeds[-1] > 1 else ''}"
     worth = {
-        kind: [name for name in names if np.mean(found.of(name, "oracle drop") or [0]) >= WORTH]
-        for kind, names in kinds.items()
+        words: [
+            name for name in run if EVERY[name].kind == kind and np.mean(found.of(name, "oracle drop") or [0]) >= WORTH
+        ]
+        for words, kind in kinds.items()
+        if any(EVERY[name].kind == kind for name in run)
     }
     lines = [
         "Test accuracy gained, as a share of what removing exactly the wrong labels gains, which needs the truth (ratio of",
@@ -54,7 +55,7 @@ def gains() -> str:
         "| | "
         + " | ".join(f"{kind}, {len(names)} regimes" for kind, names in worth.items())
         + " | worst regime, points |",
-        "|---|---|---|---|",
+        "|---|" + "---|" * (1 + len(worth)),
     ]
     for words, arm in ARMS.items():
         cells = [_share(found, arm, names) for names in worth.values()]
@@ -62,7 +63,7 @@ def gains() -> str:
         if not names:
             continue
         lowest = min((float(np.mean(found.of(name, arm))), name) for name in names)
-        lines.append(f"| {words} | {' | '.join(cells)} | {lowest[0]:+.1f} ({REGIMES[lowest[1]].words}) |")
+        lines.append(f"| {words} | {' | '.join(cells)} | {lowest[0]:+.1f} ({EVERY[lowest[1]].words}) |")
     return "\n".join(lines)
 
 

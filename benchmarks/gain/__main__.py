@@ -43,10 +43,10 @@ def run(name: str, seed: int, arguments: argparse.Namespace) -> None:
     problem = reduced(problem, SMALL) if arguments.small else problem
     here = {"regime": name, "seed": seed, "key": problem.key}
     done = {row["arm"] for row in read(ROWS) if row.items() >= here.items()}
-    draw = Draw(problem, seed, arguments.cache / "folds" / f"{name}-{seed}-{problem.key}", regime.pretrained)
+    draw = Draw(problem, seed, arguments.cache / "folds" / f"{name}-{seed}-{problem.key}", regime.kind == "frozen")
     arms: dict[str, Any] = {arm: _cured(draw, make) for arm, make in cures(draw)}
     arms["auto"] = lambda: chosen(draw)
-    if regime.pretrained:
+    if draw.pretrained:
         arms["auto, heads choose"] = lambda: chosen(draw, trainings=0)
     trainings = {
         "averaged weights": averaged_weights,
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("GRADSIFT_DATA"))
     parser.add_argument("--cache", type=Path, default=HERE.parent.parent / "runs" / "gain")
     parser.add_argument(
-        "--regimes", nargs="+", choices=[*REGIMES, *ON_GPU], metavar="REGIME", default=list(REGIMES),
+        "--regimes", nargs="+", choices=EVERY, metavar="REGIME", default=list(REGIMES),
         help=f"all but those that need a GPU, {', '.join(ON_GPU)}, where left out",
     )  # fmt: skip
     parser.add_argument("--arms", nargs="+", help="only these, in this order")

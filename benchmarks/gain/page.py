@@ -9,7 +9,7 @@ import numpy as np
 from frame.page import interval
 from frame.rows import RESULTS, Row, read
 
-from gain.regimes import EVERY
+from gain.regimes import EVERY, KINDS, Kind
 from gradsift.evaluation import Estimate, estimate
 
 ROWS = RESULTS / "gain.parquet"
@@ -79,10 +79,8 @@ def write() -> None:
     """Writes the page from the rows."""
     rows = read(ROWS)
     gains = Gains(rows)
-    kinds = {
-        "Features of a frozen network, perceptron that memorises": [n for n in gains.regimes if EVERY[n].pretrained],
-        "Networks trained from scratch": [n for n in gains.regimes if not EVERY[n].pretrained],
-    }
+    kinds = {kind: [name for name in gains.regimes if EVERY[name].kind == kind] for kind in KINDS}
+    kinds = {kind: names for kind, names in kinds.items() if names}
     machines = sorted({row["machine"] for row in rows})
     lines = [
         "# What cures gain",
@@ -93,8 +91,8 @@ def write() -> None:
         "",
         *_share_table(gains, kinds),
     ]
-    for words, names in kinds.items():
-        lines += ["", f"## {words}", "", *_table(gains, names)]
+    for kind, names in kinds.items():
+        lines += ["", f"## {KINDS[kind]}", "", *_table(gains, names)]
     lines += [
         "",
         "## How many samples each cure changes, and how many of them are wrong",
@@ -104,17 +102,15 @@ def write() -> None:
     PAGE.write_text("\n".join(lines) + "\n")
 
 
-def _share_table(gains: Gains, kinds: dict[str, list[str]]) -> list[str]:
+def _share_table(gains: Gains, kinds: dict[Kind, list[str]]) -> list[str]:
     lines = [
         "## Share of what removing exactly the wrong labels gains",
         "",
         f"Over regimes where that is at least {WORTH:g} point. First the ratio of mean gains, then the mean of the",
         "regimes' ratios. *Unseen* are data sets that were not in view when constants of the program were chosen.",
         "",
-        "| arm | "
-        + " | ".join(f"{kind}, {part}" for kind in ("frozen", "scratch") for part in ("all", "unseen"))
-        + " |",
-        "|---|---|---|---|---|",
+        "| arm | " + " | ".join(f"{kind}, {part}" for kind in kinds for part in ("all", "unseen")) + " |",
+        "|---|" + "---|---|" * len(kinds),
     ]
     for arm in SHOWN[1:]:
         cells = []
@@ -128,8 +124,6 @@ def _share_table(gains: Gains, kinds: dict[str, list[str]]) -> list[str]:
 
 
 def _table(gains: Gains, names: list[str]) -> list[str]:
-    if not names:
-        return ["No rows."]
     arms = [arm for arm in SHOWN if any(gains.of(name, arm) for name in names)]
     lines = ["| regime | seeds | " + " | ".join(arms) + " |", "|---|---|" + "---|" * len(arms)]
     for name in names:

@@ -1,7 +1,8 @@
 """The regimes in which cures are tried: data with wrong labels, and the training that a user would do.
 
-Two kinds. *Pretrained*: features of a frozen network with a perceptron on top that memorises its labels. *From scratch*:
-the draws of ``benchmarks/quality``. ``chosen_on`` tells which of them were in view when constants were chosen.
+Kinds (:data:`KINDS`): features of a frozen network with a perceptron on top that memorises its labels, or a linear head;
+pretrained networks that are trained themselves; and from scratch, the draws of ``benchmarks/quality``. ``chosen_on`` tells
+which of them were in view when constants were chosen.
 """
 
 from __future__ import annotations
@@ -10,21 +11,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from quality import noise, sources
-from quality.regimes import FULL, Noise, Problem, instance, planted
+from quality.regimes import FULL, TEN_THIRTY, Noise, Problem, instance, planted
 from quality.regimes import REGIMES as SMALLER
 from quality.training import DEVICE, Recipe, train
 from torch import Tensor, nn
 
 from gain import features
+from gain.finetuned import adapters, last_block
 
+Kind = Literal["frozen", "fine-tuned", "scratch"]
+KINDS: dict[Kind, str] = {
+    "frozen": "Features of a frozen network, with a head that is trained",
+    "fine-tuned": "Fine-tuned: the last block, or adapters",
+    "scratch": "Networks trained from scratch",
+}
+"""Kind of training to its heading on the page."""
 QUALITY = {**SMALLER, **FULL}
 HEAD = Recipe(20, 128, 1e-3, decay=1e-4)
 """The head on frozen features: Adam, 20 epochs, batches of 128, a falling rate. It fits nearly all of its labels."""
+
+
+Layers = Callable[[int, int], nn.Module]
+"""From the number of features and of classes to a head."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +47,14 @@ class Regime:
     Attributes:
         words: What it is, for the page.
         load: From data folder, cache folder and seed to a draw.
-        pretrained: Whether inputs are features of a frozen network.
+        kind: What is trained: a head on features of a frozen network, part of a pretrained network, or all from scratch.
         chosen_on: Whether it, or another draw of the same data, was in view when constants of the program were chosen.
         seeds: How many seeds.
     """
 
     words: str
     load: Callable[[Path, Path, int], Problem]
-    pretrained: bool
+    kind: Kind
     chosen_on: bool = True
     seeds: int = 5
 
@@ -78,32 +91,37 @@ def head(inputs: int, classes: int) -> nn.Module:
 
 
 def on_features(
-    train_features: np.ndarray, test_features: np.ndarray, given: np.ndarray, true: np.ndarray, test: np.ndarray
-) -> Problem:
+    train_features: np.ndarray, test_features: np.ndarray, given: np.ndarray, true: np.ndarray, test: np.ndarray,
+    layers: Layers,
+) -> Problem:  # fmt: skip
     """A draw whose inputs are standardised features; nothing validates."""
     mean, spread = train_features.mean(axis=0), train_features.std(axis=0) + 1e-6
     inputs, tested = (torch.from_numpy((one - mean) / spread).float() for one in (train_features, test_features))
-    network = partial(head, inputs.shape[1], int(true.max()) + 1)
+    network = partial(layers, inputs.shape[1], int(true.max()) + 1)
     return Problem(inputs, given, true, (inputs[:0], true[:0]), (tested, test), network, HEAD)
 
 
-def images(data: Path, cache: Path, seed: int, *, column: str | None = None, plant: Noise | None = None) -> Problem:
-    """12,000 images of CIFAR-10; with human labels the seed is that of the training alone."""
-    found, rows = features.of_images(data, cache), features.image_rows()
+def images(
+    data: Path, cache: Path, seed: int, *, column: str | None = None, plant: Noise | None = None, layers: Layers = head,
+    every: bool = False,
+) -> Problem:  # fmt: skip
+    """12,000 images of CIFAR-10, or every one of 50,000; with human labels the seed is that of the training alone."""
+    found = features.of_all_images(data, cache) if every else features.of_images(data, cache)
+    rows = np.arange(len(found["train"])) if every else features.image_rows()
     true = sources.cifar10_labels(data, "train", "label")[rows]
     given = sources.cifar10_labels(data, "train", column)[rows] if column else true
     if plant is not None:
         given = plant(standardised(found["train"]), true, seed)
     test = sources.cifar10_labels(data, "test", "label")[: features.IMAGES["test"]]
-    return on_features(found["train"], found["test"], given, true, test)
+    return on_features(found["train"], found["test"], given, true, test, layers)
 
 
-def texts(data: Path, cache: Path, seed: int, *, name: str, plant: Noise) -> Problem:
+def texts(data: Path, cache: Path, seed: int, *, name: str, plant: Noise, layers: Layers = head) -> Problem:
     """Frozen MiniLM features with planted flips, which the seed draws."""
     found = features.of_texts(data, cache, name)
     true = found["train_label"].astype(np.int64)
     given = plant(standardised(found["train"]), true, seed)
-    return on_features(found["train"], found["test"], given, true, found["test_label"].astype(np.int64))
+    return on_features(found["train"], found["test"], given, true, found["test_label"].astype(np.int64), layers)
 
 
 def standardised(values: np.ndarray) -> Tensor:
@@ -127,16 +145,16 @@ def asymmetric(rate: float, *targets: int) -> Noise:
     return lambda _x, y, seed: noise.to_look_alikes(y, targets, rate, seed=seed)
 
 
-def _of_text(name: str, words: str, kind: str, plant: Noise, *, chosen_on: bool = True) -> Regime:
-    return Regime(f"{words}, {kind}", partial(texts, name=name, plant=plant), pretrained=True, chosen_on=chosen_on)
+def _of_text(name: str, words: str, kind: str, plant: Noise, *, chosen_on: bool = True, **draw: Any) -> Regime:
+    return Regime(f"{words}, {kind}", partial(texts, name=name, plant=plant, **draw), "frozen", chosen_on)
 
 
 def _of_images(words: str, *, chosen_on: bool = True, **draw: Any) -> Regime:
-    return Regime(f"CIFAR-10 features, {words}", partial(images, **draw), pretrained=True, chosen_on=chosen_on)
+    return Regime(f"CIFAR-10 features, {words}", partial(images, **draw), "frozen", chosen_on)
 
 
 def _of_scratch(name: str, *, seeds: int = 5) -> Regime:
-    return Regime(QUALITY[name].words, partial(scratch, name=name), pretrained=False, chosen_on=True, seeds=seeds)
+    return Regime(QUALITY[name].words, partial(scratch, name=name), "scratch", seeds=seeds)
 
 
 REGIMES: dict[str, Regime] = {
@@ -152,6 +170,25 @@ REGIMES: dict[str, Regime] = {
     "ag-instance": _of_text("ag_news", "AG News features", "instance-dependent 40 %", instance(0.4)),
     "sst2-symmetric": _of_text("glue_sst2", "SST-2 features", "symmetric 20 %", planted(0.2), chosen_on=False),
     "sst2-instance": _of_text("glue_sst2", "SST-2 features", "instance-dependent 20 %", instance(0.2), chosen_on=False),
+    "imdb-symmetric": _of_text("imdb", "IMDB features", "symmetric 20 %", planted(0.2), chosen_on=False),
+    "imdb-class-10-30": _of_text(
+        "imdb", "IMDB features", "10 % of negative, 30 % of positive", TEN_THIRTY, chosen_on=False
+    ),
+    "imdb-instance": _of_text("imdb", "IMDB features", "instance-dependent 20 %", instance(0.2), chosen_on=False),
+    "images-worst-linear": _of_images("worst human labels, linear head", column="n_worse_label", layers=nn.Linear),
+    "images-symmetric-20-linear": _of_images("symmetric 20 %, linear head", plant=planted(0.2), layers=nn.Linear),
+    "images-worst-50k": _of_images("50,000, worst human labels", column="n_worse_label", every=True),
+    "images-aggregate-50k": _of_images("50,000, aggregate human labels", column="n_aggre_label", every=True),
+    "ag-symmetric-linear": _of_text(
+        "ag_news", "AG News features", "symmetric 20 %, linear head", planted(0.2), layers=nn.Linear
+    ),
+    "trec-pair-block": Regime(
+        "TREC, pair 20 %, last block", partial(last_block, name="trec", plant=pair(0.2)), "fine-tuned"
+    ),
+    "ag-symmetric-block": Regime(
+        "AG News, symmetric 20 %, last block", partial(last_block, name="ag_news", plant=planted(0.2)), "fine-tuned"
+    ),
+    "trec-pair-lora": Regime("TREC, pair 20 %, LoRA", partial(adapters, plant=pair(0.2)), "fine-tuned"),
     "adult-symmetric-20": _of_scratch("adult-symmetric-20", seeds=20),
     "adult-class-10-30": _of_scratch("adult-class-10-30", seeds=20),
     "bank-class-10-30": _of_scratch("bank-class-10-30", seeds=20),
@@ -161,7 +198,7 @@ REGIMES: dict[str, Regime] = {
     "fashion-symmetric-20-long": _of_scratch("fashion-symmetric-20-long"),
     "cifar10n-worst": _of_scratch("cifar10n-worst"),
 }
-"""Name to regime. The list was committed before the first run of the whole; none is taken out for its result."""
+"""Name to regime. Each was committed before its first run; none is taken out for its result."""
 
 ON_GPU: dict[str, Regime] = {"cifar10n-worst-50k": _of_scratch("cifar10n-worst-50k")}
 """Run where they are named."""

@@ -91,8 +91,13 @@ class QuestionNetwork(nn.Module):
         pieces = pieces[:, : int((pieces != 0).sum(dim=1).max())]
         there = pieces != 0
         hidden = self.encoder(input_ids=pieces, attention_mask=there.long()).last_hidden_state
-        weights = there.to(hidden)[:, :, None]
-        return self.head(self.dropout((hidden * weights).sum(dim=1) / weights.sum(dim=1)))
+        return self.head(self.dropout(mean_over_tokens(hidden, there)))
+
+
+def mean_over_tokens(hidden: Tensor, there: Tensor) -> Tensor:
+    """Mean of hidden states (n, T, D) over the tokens that there are (n, T): shape (n, D)."""
+    weights = there.to(hidden)[:, :, None]
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 class OneLogit(nn.Module):
