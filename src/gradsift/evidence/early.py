@@ -1,8 +1,8 @@
 """What a training says early of the samples that it learns from: it fits right labels before it memorises wrong ones.
 
-Cross-fitting trains one model for each fold anyway. After each epoch a model predicts, beside the fold that it has not seen,
-one of the folds that it learns from, each in its turn: every sample then has one such prediction an epoch, at the price of
-a forward pass over the data (Arpit et al., ICML 2017, on what is memorised late).
+Cross-fitting trains one model for each fold anyway. After each epoch a model predicts, beside the fold that it has not
+seen, one of the folds that it learns from, each in its turn: every sample then has one such prediction an epoch, at the
+price of a forward pass over the data (Arpit et al., ICML 2017, on what is memorised late).
 """
 
 from __future__ import annotations
