@@ -43,6 +43,16 @@ def test_the_posterior_over_classes_says_the_same_as_the_score(drawn):
     np.testing.assert_allclose(1 - rows[np.arange(3), evidence.labels[places]], -scores)
 
 
+def test_soft_targets_do_without_them(drawn):
+    evidence, _ = drawn
+    alone = evidence.with_(early_predictions=None)
+    everything = np.arange(SIZE)
+    np.testing.assert_array_equal(
+        WrongLabelPosterior().fit(evidence, evidence.labels).target_probabilities(everything),
+        WrongLabelPosterior().fit(alone, evidence.labels).true_class_probabilities(everything),
+    )
+
+
 def test_what_was_not_fitted_is_scored_without_them(drawn):
     evidence, _ = drawn
     fitted = WrongLabelPosterior().fit(evidence, evidence.labels)

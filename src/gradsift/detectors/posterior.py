@@ -141,10 +141,21 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         Returns:
             Shape (m, K), float64; rows sum to one.
         """
-        posterior = self._posterior(self.belief_.rows(positions), self.labels_[positions])
+        posterior = self.target_probabilities(positions)
         if self.wrong_ is None:
             return posterior
         return with_wrong(posterior, self.labels_[positions], self.wrong_[positions])
+
+    def target_probabilities(self, positions: np.ndarray) -> np.ndarray:
+        """The same without early predictions, which models make of labels that they have read: for soft targets.
+
+        Args:
+            positions: Which samples, shape (m,).
+
+        Returns:
+            Shape (m, K), float64; rows sum to one.
+        """
+        return self._posterior(self.belief_.rows(positions), self.labels_[positions])
 
     def _posterior(self, belief: np.ndarray, labels: np.ndarray) -> np.ndarray:
         posterior = label_posterior(belief, labels, self.rate_, self.pattern_)
