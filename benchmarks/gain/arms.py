@@ -110,10 +110,10 @@ class Draw:
         return evidence_of_arrays(self.given, probabilities, features=found, provenance="in-sample")
 
     def posterior(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities of the true class, shape (n, K), and that the label is wrong, shape (n,)."""
+        """Probabilities of the true class for soft targets, shape (n, K), and that the label is wrong, shape (n,)."""
         detector = WrongLabelPosterior(random_state=self.seed).fit(evidence, self.given)
-        posterior = detector.true_class_probabilities(np.arange(len(self.given)))
-        return posterior, 1 - posterior[np.arange(len(self.given)), self.given]
+        posterior = detector.target_probabilities(np.arange(len(self.given)))
+        return posterior, -detector.score_samples(evidence, self.given)
 
     def flagged(self, evidence: Evidence) -> int:
         """How many samples an audit of this evidence flags by itself."""

@@ -195,8 +195,10 @@ def _choose(
     unchanged = None if evidence.by_epoch is None else np.asarray(evidence.by_epoch[-1])
     pruned = confident_learning(evidence.predictions.rows(everything) if unchanged is None else unchanged, labels)
     posterior = WrongLabelPosterior(random_state=seed).fit(evidence, labels)
-    true = reviewed.targets(posterior.true_class_probabilities(everything), labels)
-    doubts = LabelDoubts(labels, 1 - true[everything, labels], true, pruned)
+    true = reviewed.targets(posterior.target_probabilities(everything), labels)
+    wrong, decided = -posterior.score_samples(evidence, labels), np.array(list(reviewed.decisions), dtype=np.int64)
+    wrong[decided] = 1 - true[decided, labels[decided]]
+    doubts = LabelDoubts(labels, wrong, true, pruned)
     if timed is None:
         choice = choose_by_heads(np.asarray(features), doubts, fold_of, accepts=accepts, seed=seed)
     else:

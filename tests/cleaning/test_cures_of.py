@@ -11,7 +11,7 @@ from torch import nn
 
 import gradsift
 from gradsift.cleaning.cure import softened
-from gradsift.cleaning.cures_of import cure_of, true_class_probabilities
+from gradsift.cleaning.cures_of import cure_of, target_probabilities
 from gradsift.errors import DataError, SettingError
 
 N, K = 60, 3
@@ -53,7 +53,7 @@ def test_a_share_takes_the_most_detrimental(audit):
 
 
 def test_soft_targets_are_those_that_the_score_is_made_of(audit, caplog):
-    posterior = true_class_probabilities(audit, GIVEN)
+    posterior = target_probabilities(audit, GIVEN)
     np.testing.assert_allclose(1 - posterior[np.arange(N), GIVEN], audit.table["score_posterior"], atol=1e-6)
     targets = cure_of(audit, "soft").targets
     np.testing.assert_allclose(targets, softened(posterior), atol=1e-6)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradsift.detectors.odds import odds_for_mean, with_odds
+from gradsift.detectors.odds import in_mean_order, odds_for_mean, with_odds, with_wrong
 
 
 def test_all_odds_are_multiplied_with_one_number_to_reach_a_mean():
@@ -29,3 +29,18 @@ def test_what_is_certain_stays_certain():
     posterior = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
     changed = with_odds(posterior, np.array([0, 0, 0]), power=2.0, factor=3.0)
     np.testing.assert_allclose(changed, [[1, 0], [0, 1], [0.25, 0.75]])
+
+
+def test_values_are_dealt_out_in_the_mean_order_of_two_ranks():
+    values, other = np.array([0.5, 0.1, 0.9, 0.2]), np.array([3.0, 9.0, 8.0, 1.0])  # ranks 3, 1, 4, 2 and 2, 4, 3, 1
+    np.testing.assert_array_equal(in_mean_order(values, other), [0.2, 0.5, 0.9, 0.1])
+
+
+def test_the_same_order_changes_nothing():
+    values = np.random.default_rng(0).random(50)
+    np.testing.assert_array_equal(in_mean_order(values, np.exp(values)), values)
+
+
+def test_a_given_probability_of_being_wrong_is_taken_and_rows_stay_distributions():
+    posterior, wrong = np.array([[1.0, 0.0, 0.0], [0.2, 0.2, 0.6]]), np.array([0.0, 0.25])
+    np.testing.assert_allclose(with_wrong(posterior, np.array([0, 2]), wrong), [[1, 0, 0], [0.125, 0.125, 0.75]])

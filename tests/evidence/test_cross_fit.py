@@ -56,6 +56,32 @@ def test_reading_after_an_epoch_changes_nothing_in_the_training(blobs):
     np.testing.assert_array_equal(with_callback.by_epoch[-1], without.by_epoch[-1])
 
 
+def test_samples_are_predicted_early_by_models_that_learn_from_them(blobs):
+    inputs, given, _ = blobs
+    evidence = cross_fit(train, (inputs, given), folds=3, show_progress=False)
+    early = evidence.early_predictions.rows(np.arange(180))
+    np.testing.assert_allclose(early.sum(axis=1), 1, rtol=1e-5)
+    first = [
+        train((inputs[evidence.folds != fold], given[evidence.folds != fold]), seed=0, epochs=1) for fold in range(3)
+    ]
+    second = [
+        train((inputs[evidence.folds != fold], given[evidence.folds != fold]), seed=0, epochs=2) for fold in range(3)
+    ]
+    learned = (
+        evidence.folds == 1
+    )  # predicted by the model without fold 0 after the first epoch, then by that without fold 2
+    with torch.no_grad():
+        expected = sum(
+            model(torch.from_numpy(inputs[learned])).softmax(dim=1) / 2 for model in (first[0].eval(), second[2].eval())
+        )
+    np.testing.assert_allclose(early[learned], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_without_epochs_nothing_is_predicted_early(blobs):
+    inputs, given, _ = blobs
+    assert cross_fit(train_without_callback, (inputs, given), folds=2, show_progress=False).early_predictions is None
+
+
 def test_it_finds_wrong_labels(blobs):
     inputs, given, wrong = blobs
     evidence = cross_fit(train, (inputs, given), show_progress=False)

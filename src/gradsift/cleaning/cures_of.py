@@ -109,7 +109,7 @@ def _by_model(
         return _relabelled(audit, labels, share)
     if how == "weight":
         return _weighted(audit, labels)
-    return soft(softened(true_class_probabilities(audit, labels, trajectory)), labels)
+    return soft(softened(target_probabilities(audit, labels, trajectory)), labels)
 
 
 STRUCTURED = {"structured": "masks, boxes or transcripts"}
@@ -183,7 +183,7 @@ def _weighted(audit: AuditedRun, labels: np.ndarray) -> Cure:
     return weight(wrong, labels)
 
 
-def true_class_probabilities(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | None = None) -> np.ndarray:
+def target_probabilities(audit: AuditedRun, labels: np.ndarray, trajectory: Trajectory | None = None) -> np.ndarray:
     """Probabilities of the true class of each sample, by the posterior of the audit.
 
     Args:
@@ -217,8 +217,8 @@ def true_class_probabilities(audit: AuditedRun, labels: np.ndarray, trajectory: 
     if not isinstance(posterior, WrongLabelPosterior):
         raise SettingError(f"the detector {name!r} gives no probabilities of the true class: use 'drop'")
     posterior.fit(evidence, labels)
-    targets = posterior.true_class_probabilities(np.arange(len(labels)))
-    _tell_of_difference(audit, name, 1 - targets[np.arange(len(labels)), labels])
+    targets = posterior.target_probabilities(np.arange(len(labels)))
+    _tell_of_difference(audit, name, -posterior.score_samples(evidence, labels))
     decided = _decided(audit)
     flagged, suggested = audit.table["flagged"].to_numpy()[decided], _suggested(audit.table)[decided]
     sure = np.where(flagged, suggested, labels[decided])

@@ -1,4 +1,4 @@
-"""The odds of a wrong label, raised to a power and multiplied: other probabilities, the same order of samples.
+"""Other probabilities of a wrong label: its odds raised to a power and multiplied, or the same values in another order.
 
 With ``o = p / (1 - p)`` the odds of a probability p, they become ``factor * o ** power``. The power says how sharply wrong
 labels are told from right ones, the factor how many there are.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import expit, logit
+from scipy.stats import rankdata
 
 from gradsift.scratch import empty
 
@@ -31,12 +32,50 @@ def with_odds(posterior: np.ndarray, labels: np.ndarray, *, power: float, factor
         >>> with_odds(np.array([[0.5, 0.4, 0.1]]), np.array([0]), power=1, factor=3).round(3).tolist()
         [[0.25, 0.6, 0.15]]
     """
+    before = np.clip(1.0 - posterior[np.arange(len(labels)), labels], 0.0, 1.0)
+    return with_wrong(posterior, labels, expit(power * logit(before) + np.log(factor)))
+
+
+def with_wrong(posterior: np.ndarray, labels: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Gives every label another probability of being wrong; the other classes keep their proportions.
+
+    Args:
+        posterior: Probabilities of the true class, shape (n, K).
+        labels: Given labels, shape (n,).
+        wrong: Probabilities that these are wrong, shape (n,).
+
+    Returns:
+        Shape (n, K), float64; rows sum to one.
+
+    Example:
+        >>> with_wrong(np.array([[0.5, 0.4, 0.1]]), np.array([0]), np.array([0.75])).round(3).tolist()
+        [[0.25, 0.6, 0.15]]
+    """
     given = np.arange(len(labels)), labels
     before = np.clip(1.0 - posterior[given], 0.0, 1.0)
-    after = expit(power * logit(before) + np.log(factor))
-    changed = posterior * (after / np.maximum(before, TINY))[:, None]
-    changed[given] = 1.0 - after
+    changed = posterior * (wrong / np.maximum(before, TINY))[:, None]
+    changed[given] = 1.0 - wrong
     return changed
+
+
+def in_mean_order(values: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The same values, dealt out anew in the order of the mean of two ranks.
+
+    Args:
+        values: Numbers, shape (n,).
+        other: Numbers that order the samples otherwise, shape (n,); their size does not count.
+
+    Returns:
+        Shape (n,): a permutation of ``values``.
+
+    Example:
+        >>> in_mean_order(np.array([0.1, 0.2, 0.9]), np.array([0.3, 0.0, 0.8])).tolist()
+        [0.1, 0.2, 0.9]
+    """
+    order = np.argsort(rankdata(values) + rankdata(other), kind="stable")
+    dealt = np.empty_like(values)
+    dealt[order] = np.sort(values)
+    return dealt
 
 
 def odds_for_mean(wrong: np.ndarray, mean: float) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 from gradsift.detectors.base import given_labels
 from gradsift.detectors.belief import Belief
 from gradsift.detectors.flip_pattern import flips, label_posterior
-from gradsift.detectors.odds import odds_for_mean, with_odds
+from gradsift.detectors.odds import in_mean_order, odds_for_mean, with_odds, with_wrong
 from gradsift.detectors.with_neighbours import PosteriorWithNeighbours, is_out_of_fold
 from gradsift.detectors.wrong_labels import WrongLabels, estimate_wrong_labels
 from gradsift.errors import DataError
@@ -35,7 +35,8 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
     (:func:`~gradsift.detectors.wrong_labels.estimate_wrong_labels`). P(wrong) then has the mean that this says. An average
     over neighbours is too flat: the odds of a wrong label are raised to the power that would make it sharp enough for the
     given labels to be likeliest. The order of samples stays that of the flat average, where what is known of flips counts
-    for more.
+    for more. Where the evidence holds ``early_predictions``, which tell how early in a training a label was fitted, samples
+    are put into the mean order of both, and the values of P(wrong) stay (decision 0020).
 
     Args:
         neighbours: At most how many neighbours have a say; see :class:`~gradsift.detectors.belief.Belief`.
@@ -53,6 +54,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         sharpness_: Power of the odds of a wrong label, one over the temperature of the average; 1 without neighbours.
         wrong_labels_: How many given labels are wrong; ``None`` where predictions are not out of fold.
         odds_: What the odds of a wrong label are multiplied with, so that P(wrong) has the mean of ``wrong_labels_``.
+        wrong_: P(wrong) of the fitted samples in the mean order of both, shape (n,); ``None`` without early predictions.
 
     Example:
         >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.1, 0.9]])
@@ -61,6 +63,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         [0, 1]
     """
 
+    reads: ClassVar[tuple[str, ...]] = ("predictions", "features", "early_predictions")
     of_kind = "class"
     memory = 4  # a weight of 0.06 where the model fits 50 % of the labels, 0.9 at 97 %
 
@@ -74,7 +77,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         Returns:
             The detector itself.
         """
-        self._fitted_on, self.temperature_, self.sharpness_, self.odds_ = None, 1.0, 1.0, 1.0
+        self._fitted_on, self.temperature_, self.sharpness_, self.odds_, self.wrong_ = None, 1.0, 1.0, 1.0, None
         self.wrong_labels_ = (
             self._calibrate(X, y) if isinstance(X, Evidence) and is_out_of_fold(self.believed(X)) else None
         )
@@ -89,7 +92,18 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
             self.odds_ = odds_for_mean(-self.score_samples(X, y), self.wrong_labels_.share)
             likely = float((self.score_samples(X, y) < -0.5).mean())
             self.wrong_labels_ = replace(self.wrong_labels_, likely=likely)
+            if X.early_predictions is not None:
+                self.wrong_ = in_mean_order(-self.score_samples(X, y), self._wrong_early(X))
         return self
+
+    def _wrong_early(self, evidence: Evidence) -> np.ndarray:
+        """P(wrong) of the fitted samples by the early predictions of models that learn from them, shape (n,)."""
+        early = Evidence(evidence.early_predictions, provenance={"predictions": "along training"})
+        return (
+            -WrongLabelPosterior(random_state=self.random_state)
+            .fit(early, self.labels_)
+            .score_samples(early, self.labels_)
+        )
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
         """Probability that each given label is wrong, negated.
@@ -102,6 +116,8 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
             Shape (n,), in [-1, 0]; high = normal.
         """
         belief, labels = self._belief(X, y)
+        if self.wrong_ is not None and X is self._fitted_on:
+            return -self.wrong_
         scores = empty(len(labels))
         for start, rows in belief.chunks():
             piece = slice(start, start + len(rows))
@@ -118,6 +134,20 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
 
         ``r_ik = q_ik T[k, y_i] / sum_j q_ij T[j, y_i]``, so ``1 - r_{i, y_i}`` is the probability that the given label is
         wrong. The likeliest class is the argmax over columns.
+
+        Args:
+            positions: Which samples, shape (m,).
+
+        Returns:
+            Shape (m, K), float64; rows sum to one.
+        """
+        posterior = self.target_probabilities(positions)
+        if self.wrong_ is None:
+            return posterior
+        return with_wrong(posterior, self.labels_[positions], self.wrong_[positions])
+
+    def target_probabilities(self, positions: np.ndarray) -> np.ndarray:
+        """The same without early predictions, which models make of labels that they have read: for soft targets.
 
         Args:
             positions: Which samples, shape (m,).

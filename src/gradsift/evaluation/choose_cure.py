@@ -10,7 +10,7 @@ import numpy as np
 
 from gradsift.cleaning.corrected import accepted
 from gradsift.cleaning.cure import none
-from gradsift.cleaning.cures_of import detrimental_order, true_class_probabilities
+from gradsift.cleaning.cures_of import detrimental_order, target_probabilities
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.detectors.confident_learning import confident_learning
 from gradsift.evaluation.candidates import LabelDoubts, cures_by_count, cures_on_grid
@@ -159,7 +159,7 @@ def choose_by_training(
 def _doubts(audit: AuditedRun, reviewed: Reviewed, trajectory: Trajectory | None) -> LabelDoubts:
     """What an audit, and people who have reviewed it, say against the given labels."""
     labels = audit.table["given_label"].to_numpy()
-    posterior = reviewed.targets(true_class_probabilities(audit, labels, trajectory), labels)
+    posterior = reviewed.targets(target_probabilities(audit, labels, trajectory), labels)
     scores = np.empty(len(audit))
     scores[detrimental_order(audit, reviewed)] = np.arange(len(audit), 0, -1)
     predictions = evidence_of(audit).predictions

@@ -72,5 +72,5 @@ class CuredTraining:
             outside, unseen = np.flatnonzero(self._fold_of != fold), np.flatnonzero(self._fold_of == fold)
             dataset = apply(cure, self._train_set, positions=outside, class_names=self._class_names)
             found = self._fitted.train(dataset, unseen, NOTHING_COMPARED)
-            finished.write(fold, *found)
-        return found[0][-1]
+            finished.write(fold, found)
+        return found.held_out[-1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from gradsift.data import Samples, fingerprint_samples
 from gradsift.errors import DataError, OutputError, SettingError
 from gradsift.evidence.arrays import class_numbers, evidence_of_arrays
 from gradsift.evidence.calibration import choose_window, tempered
+from gradsift.evidence.early import early_mean, learned_fold
 from gradsift.evidence.folds import assign_folds
 from gradsift.evidence.hub import Evidence
 from gradsift.evidence.predictions import given_labels, predicted_probabilities
@@ -44,7 +46,9 @@ def cross_fit(
     A model that has memorised its labels says nothing about them; one that has not seen a sample does. A ``train_fn`` that
     accepts ``after_epoch`` calls ``after_epoch(model)`` after each epoch, so that every epoch's predictions are kept;
     otherwise only those of the last epoch are. Which epochs are averaged, and with which temperature, is what makes the
-    given labels likeliest (:func:`~gradsift.evidence.calibration.choose_window`).
+    given labels likeliest (:func:`~gradsift.evidence.calibration.choose_window`). Each epoch's model predicts some of the
+    samples that it learns from, too, which costs one more forward pass over the data an epoch
+    (:mod:`~gradsift.evidence.early`).
 
     Example:
         >>> import numpy as np
@@ -69,8 +73,8 @@ def cross_fit(
         show_progress: Whether to show a progress bar.
 
     Returns:
-        Evidence with calibrated ``predictions``, those of every epoch in ``by_epoch``, shape (epochs, n, K), labels, losses
-        and folds.
+        Evidence with calibrated ``predictions``, those of every epoch in ``by_epoch``, shape (epochs, n, K),
+        ``early_predictions`` where there are at least four epochs, labels, losses and folds.
 
     Raises:
         DataError: A class has fewer samples than there are folds, or predictions are no probabilities.
@@ -88,25 +92,42 @@ def cross_fit(
     fitted = Fold(
         train_fn, samples, predict or (lambda model, dataset: predicted_probabilities(model, dataset, job)), seed
     )
-    held_out, common = [], []
+    places, predicted = [np.flatnonzero(fold_of == fold) for fold in range(folds)], []
     with progress("cross-fitting", folds, unit="trainings", show=show_progress) as bar:
         for fold in range(folds):
-            predicted = finished.read(fold)
-            if predicted is None:
+            found = finished.read(fold)
+            if found is None:
                 kept = samples.keep(np.flatnonzero(fold_of != fold))
-                predicted = fitted.train(kept, np.flatnonzero(fold_of == fold), compared)
-                finished.write(fold, *predicted)
-            held_out.append(predicted[0])
-            common.append(predicted[1])
+                in_turn = [places[learned_fold(fold, epoch, folds)] for epoch in range(folds - 1)]
+                found = fitted.train(kept, places[fold], compared, in_turn)
+                finished.write(fold, found)
+            predicted.append(found)
             bar.advance()
-    _refuse_same_models(common)
-    by_epoch = _put_together(held_out, fold_of)
+    _refuse_same_models([found.compared for found in predicted])
+    by_epoch = _put_together([found.held_out for found in predicted], fold_of)
     evidence_of_arrays(labels, by_epoch[-1], class_names=names)  # refuses what is no probability of these classes
     window = choose_window(by_epoch, labels)
     mean = by_epoch[window.start : window.stop].mean(axis=0)
     predictions = tempered(mean, window.temperature).astype(np.float32)
     evidence = evidence_of_arrays(labels, predictions, folds=fold_of, class_names=names, provenance="out-of-fold")
-    return evidence.with_(by_epoch=by_epoch, provenance={"by_epoch": "out-of-fold"}, data_fingerprint=data)
+    early = early_mean([found.learned for found in predicted], fold_of)
+    where = {"by_epoch": "out-of-fold", "early_predictions": "along training"}
+    return evidence.with_(by_epoch=by_epoch, early_predictions=early, provenance=where, data_fingerprint=data)
+
+
+class Predicted(NamedTuple):
+    """What the training of one fold has predicted, as probabilities.
+
+    Attributes:
+        held_out: Of the samples that were held out, shape (epochs, m, K).
+        compared: Of those that every fold's last model predicts, shape (c, K).
+        learned: Of samples that were learned from, other ones after each epoch, one below the other; empty where the
+            training tells nothing of its epochs.
+    """
+
+    held_out: np.ndarray
+    compared: np.ndarray
+    learned: np.ndarray
 
 
 class Fold:
@@ -126,22 +147,29 @@ class Fold:
         self._training, self._samples, self._predict, self._seed = UserTraining(train_fn), samples, predict, seed
         self._by_epoch, self._last_epoch = takes(train_fn, "after_epoch"), last_epoch
 
-    def train(self, kept: Any, held_out: np.ndarray, compared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def train(
+        self, kept: Any, held_out: np.ndarray, compared: np.ndarray, learned: Sequence[np.ndarray] = ()
+    ) -> Predicted:
         """Trains on some samples and predicts the others.
 
         Args:
             kept: The data set to train on.
             held_out: Positions to predict.
             compared: Positions that every fold's last model predicts.
+            learned: Positions among those trained on; after each epoch one of these arrays is predicted, in turn.
 
         Returns:
-            Probabilities of the samples held out, shape (epochs, len(held_out), K), and of those compared.
+            The predictions.
         """
         unseen = self._samples.keep(held_out)
         epochs: list[np.ndarray] = []
+        early: list[np.ndarray] = []
 
         def predict(model: Any) -> None:
             epochs.append(self._probabilities(model, unseen, len(held_out)))
+            if learned and self._by_epoch:
+                places = learned[len(early) % len(learned)]
+                early.append(self._probabilities(model, self._samples.keep(places), len(places)))
 
         after_epoch = (lambda model: None) if self._last_epoch else predict
         left_out = f"{len(held_out)} of {len(self._samples)} samples"
@@ -154,7 +182,8 @@ class Fold:
         common = (
             self._probabilities(model, self._samples.keep(compared), len(compared)) if len(compared) else np.empty(0)
         )
-        return np.stack(epochs), common
+        held = np.stack(epochs)
+        return Predicted(held, common, np.concatenate(early) if early else held[0, :0])
 
     def _probabilities(self, model: Any, dataset: Any, size: int) -> np.ndarray:
         found = np.asarray(self._predict(model, dataset), dtype=np.float32)
@@ -184,14 +213,14 @@ class FinishedFolds:
         if self._folder is not None and (self._folder / "manifest.json").exists():
             raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own for the folds")
 
-    def read(self, fold: int) -> tuple[np.ndarray, np.ndarray] | None:
+    def read(self, fold: int) -> Predicted | None:
         """The predictions of a fold.
 
         Args:
             fold: Its number.
 
         Returns:
-            What :meth:`Fold.train` gave; ``None`` where it is not done.
+            What :meth:`Fold.train` gave; ``None`` where it is not done, or done by a version that kept less.
 
         Raises:
             OutputError: It is of another data set or another training.
@@ -204,20 +233,20 @@ class FinishedFolds:
                 raise OutputError(
                     f"{path} is of another data set, training, seed or number of folds: choose another folder, or remove it"
                 )
-            return archive["held_out"], archive["compared"]
+            kept = set(Predicted._fields) <= set(archive.files)
+            return Predicted(*(archive[name] for name in Predicted._fields)) if kept else None
 
-    def write(self, fold: int, held_out: np.ndarray, compared: np.ndarray) -> None:
+    def write(self, fold: int, predicted: Predicted) -> None:
         """Keeps the predictions of a fold.
 
         Args:
             fold: Its number.
-            held_out: Shape (epochs, m, K).
-            compared: Shape (c, K).
+            predicted: The predictions.
         """
         path = self._path(fold)
         if path is not None:
             with new_file(path) as aside:
-                np.savez(aside, held_out=held_out, compared=compared, fingerprint=self._fingerprint)
+                np.savez(aside, **predicted._asdict(), fingerprint=self._fingerprint)
 
     def _path(self, fold: int) -> Location | None:
         return None if self._folder is None else self._folder / f"fold-{fold:02d}.npz"

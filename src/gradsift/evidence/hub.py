@@ -37,6 +37,7 @@ FIELDS = (
     "tokens",
     "responses",
     "worst_parts",
+    "early_predictions",
 )
 """What a detector may declare that it reads."""
 
@@ -64,6 +65,8 @@ class Evidence:
         worst_parts: How badly the worst part of each mask, set of boxes or transcript fits.
         kind: What labels are; ``None`` where there are none.
         folds: The fold that held each sample out, shape (n,), where predictions are out of fold.
+        early_predictions: Predictions of models that learn from the sample, mean over the first half of their epochs, shape
+            (n, K), where ``predictions`` are out of fold and the training told of its epochs.
         by_epoch: Predictions after every epoch, shape (epochs, n, K), where a training gave them.
         provenance: Field to where it comes from; ``"unknown"`` where it is not named.
         class_names: Names of the classes.
@@ -91,10 +94,11 @@ class Evidence:
     responses: ResponseEvidence | None = None
     neighbourhood: Any = None
     worst_parts: WorstParts | None = None
+    early_predictions: Any = None
 
     def __post_init__(self) -> None:
         """Makes matrices of arrays, and checks that every field is of the same samples."""
-        for name in ("predictions", "features", "inputs", "gradients"):
+        for name in ("predictions", "features", "inputs", "gradients", "early_predictions"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, GradientMatrix):
                 object.__setattr__(self, name, ArrayMatrix(np.asarray(value)))
@@ -137,12 +141,12 @@ class Evidence:
             )
 
     def digest(self) -> str:
-        """SHA-256 of labels, predictions and features, in hexadecimal."""
+        """SHA-256 of labels, losses, predictions and features, in hexadecimal."""
         digest = hashlib.sha256()
         for name in ("labels", "losses"):
             value = getattr(self, name)
             digest.update(name.encode() + (b"" if value is None else np.ascontiguousarray(value).tobytes()))
-        for matrix in (self.predictions, self.features):
+        for matrix in (self.predictions, self.features, self.early_predictions):
             for _, rows in matrix.chunks() if matrix is not None else ():
                 digest.update(np.ascontiguousarray(rows).tobytes())
         return digest.hexdigest()

@@ -16,7 +16,7 @@ from gradsift.trajectory.unseen import completed, unseen
 
 HEADS = 1
 """Number of the checkpoint under which the predictions of cross-fitted heads are stored: the model itself is number 0."""
-HELD_OUT = "held_out_prediction"
+HELD_OUT, EARLY = "held_out_prediction", "early_prediction"
 
 
 def store_head_predictions(run: RunDirectory, predictions: np.ndarray) -> None:
@@ -64,6 +64,7 @@ def stored_evidence(
         predictions=None if predictions is None else ArrayMatrix(predictions),
         features=ArrayMatrix(run.statistic("features")) if "features" in stored else None,
         inputs=ArrayMatrix(run.statistic("input")) if "input" in stored else None,
+        early_predictions=ArrayMatrix(run.statistic(EARLY)) if EARLY in stored else None,
         labels=labels,
         losses=run.statistic("loss").load(np.float64),
         gradients=stored_gradients(run),

@@ -6,6 +6,7 @@ import numpy as np
 
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence, last_layer_residual
+from gradsift.evidence.stored import EARLY
 from gradsift.store import RunDirectory
 
 
@@ -37,6 +38,8 @@ def collect_arrays(run: RunDirectory, evidence: Evidence, *, shard_size: int) ->
             continue
         labels, predictions = evidence.labels[positions], evidence.predictions.rows(positions).astype(np.float32)
         statistics = {"prediction": predictions, "label": labels, "loss": evidence.losses[positions].astype(np.float32)}
+        if evidence.early_predictions is not None:
+            statistics[EARLY] = evidence.early_predictions.rows(positions).astype(np.float32)
         if evidence.features is not None:
             features = evidence.features.rows(positions).astype(np.float32)
             residual = last_layer_residual(labels, predictions)
