@@ -97,6 +97,23 @@ class Columns:
             return {name: _sample_of(column, position) for name, column in self.source.items()}
         return tuple(_sample_of(column, position) for column in self.source)
 
+    def several(self, indices: Sequence[int]) -> list[Any]:
+        """Some samples as they were given, read together.
+
+        Args:
+            indices: Their positions.
+
+        Returns:
+            What :meth:`sample` gives of each.
+        """
+        columns = [_samples_of(column, list(indices)) for column in _columns_of(self.source)]
+        if is_frame(self.source):
+            return columns[0]
+        rows: Any = zip(*columns, strict=True)
+        return (
+            [dict(zip(self.source, row, strict=True)) for row in rows] if isinstance(self.source, dict) else list(rows)
+        )
+
     def take(self, indices: list[int]) -> Any:
         """A batch of samples.
 
@@ -272,6 +289,17 @@ def _sample_of(column: Any, position: int) -> Any:
     if is_sparse(column):
         return column.tocsr()[[position]].toarray()[0]
     return column[position]
+
+
+def _samples_of(column: Any, positions: list[int]) -> list[Any]:
+    """What :func:`_sample_of` gives of each position."""
+    if is_frame(column):
+        return list(column.iloc[positions].to_dict("records"))
+    if is_series(column):
+        return [column.iloc[position] for position in positions]
+    values = column.tocsr()[positions].toarray() if is_sparse(column) else column[positions]
+    give_back_pages(column)
+    return list(values.unbind(0)) if isinstance(values, Tensor) else list(values)
 
 
 def _take(column: Any, indices: list[int]) -> Any:

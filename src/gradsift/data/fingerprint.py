@@ -17,7 +17,7 @@ from gradsift.data.arrays import give_back_pages
 from gradsift.data.columns import is_sparse
 from gradsift.data.content import digest_batches, digest_files
 from gradsift.data.frames import is_frame, is_series
-from gradsift.data.samples import Samples
+from gradsift.data.samples import Samples, is_hub, is_plain_hub
 
 VERSION = "2:"
 """What fingerprints begin with; those of the first version begin with the hash."""
@@ -84,7 +84,7 @@ def _content(samples: Samples) -> str | None:
         return str(source.content())
     if isinstance(source, pa.Table):
         return digest_batches(source.to_batches(), source.schema)
-    if _is_hub(source):
+    if is_hub(source):
         tables = source.with_format("arrow").iter(batch_size=1024)
         return digest_batches(batch for table in tables for batch in table.to_batches())
     if isinstance(source, list | tuple):
@@ -115,16 +115,11 @@ def _row(sample: Any) -> dict[str, Any]:
 def _is_plain(samples: Samples) -> bool:
     """Whether samples are what is stored, and not computed from it."""
     source = samples.dataset
-    if _is_hub(source):  # images and sounds are decoded, a format or transform changes rows
-        return source.format["type"] is None and not any(kind in repr(source.features) for kind in DECODED)
+    if is_hub(source):
+        return is_plain_hub(source)
     return (
         samples.stored is not None or isinstance(source, pa.Table | list | tuple) or getattr(source, "is_plain", False)
     )
-
-
-def _is_hub(source: Any) -> bool:
-    """Whether a data set is a ``datasets.Dataset``."""
-    return type(source).__module__.startswith("datasets.") and hasattr(source, "with_format")
 
 
 def _evenly_spaced(samples: Samples) -> tuple[str, str]:
@@ -140,8 +135,6 @@ def _evenly_spaced(samples: Samples) -> tuple[str, str]:
     return digest.hexdigest(), covered
 
 
-DECODED = ("Image(", "Audio(", "Video(", "Pdf(")
-"""Features of a ``datasets.Dataset`` that are computed from what is stored."""
 PIECE = 8 * 2**20
 """Bytes of an array that are hashed at a time."""
 

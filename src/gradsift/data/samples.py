@@ -138,6 +138,24 @@ class Samples:
             return {name: self._dataset[name][position].as_py() for name in self._dataset.column_names}
         return self._dataset[position] if self._columns is None else self._columns.sample(position)
 
+    def several(self, positions: Sequence[int]) -> list[Any] | None:
+        """Some samples as the data set gives them, read together where it can give a slice.
+
+        Args:
+            positions: Which ones.
+
+        Returns:
+            What :meth:`sample` gives of each; ``None`` of a data set that gives its samples one by one.
+        """
+        if self._columns is not None:
+            return self._columns.several(positions)
+        source, low = self._dataset, min(positions)
+        if isinstance(source, torch.utils.data.TensorDataset):
+            return list(zip(*(column[list(positions)] for column in source.tensors), strict=True))
+        if isinstance(source, pa.Table):
+            return source.slice(low, max(positions) + 1 - low).take([one - low for one in positions]).to_pylist()
+        return source.__getitems__(list(positions)) if is_plain_hub(source) else None
+
     def batch(self, positions: Sequence[int] | np.ndarray) -> Batch:
         """Several samples, collated.
 
@@ -231,6 +249,29 @@ def _indexable(source: Any) -> tuple[Dataset[Any], Callable[[list[Any]], Batch]]
 def _is_streaming(source: Any) -> bool:
     """Whether a data set is a ``datasets.IterableDataset``, whose shards do not say how many rows they hold."""
     return type(source).__module__.startswith("datasets.") and type(source).__name__.startswith("Iterable")
+
+
+def is_hub(source: Any) -> bool:
+    """Whether a data set is a ``datasets.Dataset``."""
+    return type(source).__module__.startswith("datasets.") and hasattr(source, "with_format")
+
+
+DECODED = ("Image(", "Audio(", "Video(", "Pdf(")
+"""Features of a ``datasets.Dataset`` that are computed from what is stored."""
+
+
+def is_plain_hub(source: Any) -> bool:
+    """Whether a data set is a ``datasets.Dataset`` whose rows are what is stored.
+
+    Args:
+        source: Any data set.
+
+    Returns:
+        False where images or sounds are decoded, or a format or transform changes rows.
+    """
+    return (
+        is_hub(source) and source.format["type"] is None and not any(kind in repr(source.features) for kind in DECODED)
+    )
 
 
 def rows_of(source: Any) -> Any:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from gradsift.data import LABEL_KEYS, Samples, inputs_of
-from gradsift.data.fingerprint import update_digest
 from gradsift.errors import DataError
-from gradsift.findings.signature import as_text, signature
+from gradsift.findings.look import FAILURES, UNREAD, Look, bytes_of, kind_of, looks_of
 from gradsift.progress import progress
-from gradsift.report.content import Content, content_of
 
 MOST = 50_000
 """At most so many samples are read, evenly spaced, so that their signatures take at most 100 MB."""
-UNREADABLE, EMPTY, CONSTANT, NOT_FINITE = "unreadable", "empty", "constant", "NaN or infinite"
+TOGETHER, BYTES = 64, 4 * 2**20
+"""So many samples are read, and inputs of so many bytes looked at, together."""
 OTHER_RATE = "of another sampling rate"
-"""Why an input is broken."""
-FEW = 8
-"""A row of fewer numbers may well hold the same one everywhere."""
+"""Why a sound is broken, besides what :mod:`~gradsift.findings.look` says."""
 
 
 @dataclass(frozen=True)
@@ -59,54 +58,50 @@ def read_inputs(samples: Samples, most: int = MOST, *, show_progress: bool = Fal
     """
     samples = samples.raw
     positions = samples.evenly_spaced(most)
-    broken: dict[int, str] = {}
-    digests, vectors, rates = [], list[tuple[str, np.ndarray] | None](), dict[int, int]()
+    looks: list[Look] = []
     with progress("reading inputs for findings", len(positions), show=show_progress) as bar:
-        for position in positions.tolist():
-            digest, vector, fault, rate = _read(samples, position)
-            digests.append(digest)
-            vectors.append(vector)
-            if fault:
-                broken[position] = fault
-            if rate:
-                rates[position] = rate
-            bar.advance()
+        for _, alike in groupby(_read(samples, positions), kind_of):
+            for some in _together(alike):
+                looks += looks_of(some)
+                bar.advance(len(some))
+    rates = {position: look.rate for position, look in zip(positions.tolist(), looks, strict=True) if look.rate}
     usual = max(Counter(rates.values()).items(), key=lambda counted: counted[1], default=(0, 0))[0]
+    broken = {position: look.fault for position, look in zip(positions.tolist(), looks, strict=True) if look.fault}
     broken |= {position: OTHER_RATE for position, rate in rates.items() if rate != usual and position not in broken}
-    shapes = Counter((form, len(vector)) for form, vector in filter(None, vectors))
-    kind = shapes.most_common(1)[0][0] if shapes else ("", 0)
-    same = [place for place, one in enumerate(vectors) if one is not None and (one[0], len(one[1])) == kind]
-    kept = [vector for place in same if (one := vectors[place]) is not None for vector in [one[1]]]
-    held = np.stack(kept) if kept else np.zeros((0, 0), dtype=np.float16)
-    return Inputs(positions, broken, digests, kind[0], np.array(same, dtype=np.int64), held)
+    shapes = [("", 0) if look.vector is None else (look.form, len(look.vector)) for look in looks]
+    kind = max(
+        Counter(shape for shape in shapes if shape[0]).items(), key=lambda counted: counted[1], default=(("", 0), 0)
+    )[0]
+    same = [place for place, shape in enumerate(shapes) if shape == kind and shape[0]]
+    vectors = [vector for place in same if (vector := looks[place].vector) is not None]
+    held = np.stack(vectors) if vectors else np.zeros((0, 0), dtype=np.float16)
+    return Inputs(positions, broken, [look.digest for look in looks], kind[0], np.array(same, dtype=np.int64), held)
 
 
-def _read(samples: Samples, position: int) -> tuple[bytes, tuple[str, np.ndarray] | None, str, int]:
-    """Hash and signature of an input, why it is broken, and the sampling rate of a sound."""
-    try:
-        sample = samples.sample(position)
-        shown = _input_of(sample)
-        content = _comparable(content_of(shown))
-    except (DataError, OSError, ValueError):
-        return b"", None, UNREADABLE, 0
-    if content.form == "text" and _is_encoded(shown):  # bytes that are no picture
-        return b"", None, UNREADABLE, 0
-    digest = hashlib.sha256()
-    update_digest(digest, shown)
-    fault = fault_of(content)
-    vector = None if fault or _is_mixed(shown) else signature(content)
-    half = content.form != "features"  # whose numbers have any size
-    named = None if vector is None else (content.form, vector.astype(np.float16 if half else np.float32))
-    return digest.digest(), named, fault, content.rate
+def _read(samples: Samples, positions: np.ndarray) -> Iterator[Any]:
+    """The inputs of some samples, :data:`UNREAD` in place of those that cannot be read."""
+    for start in range(0, len(positions), TOGETHER):
+        block = positions[start : start + TOGETHER].tolist()
+        several = None
+        with suppress(*FAILURES):  # one of them may be broken: which one is told by reading each
+            several = samples.several(block)
+        for place, position in enumerate(block):
+            try:
+                yield _input_of(samples.sample(position) if several is None else several[place])
+            except FAILURES:
+                yield UNREAD
 
 
-def _comparable(content: Content) -> Content:
-    """A pair's prompt and answers as one text, a node as its features; anything else as it is."""
-    if content.form == "node":
-        return Content("features", content.value.features)
-    if content.form != "pair":
-        return content
-    return Content("text", "\n".join(as_text(part) for part in content.value if part is not None))
+def _together(alike: Iterator[Any]) -> Iterator[list[Any]]:
+    """Inputs of one kind, some at a time."""
+    some: list[Any] = []
+    for shown in alike:
+        some.append(shown)
+        if len(some) * bytes_of(some[0]) >= BYTES:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def _input_of(sample: Any) -> Any:
@@ -118,37 +113,3 @@ def _input_of(sample: Any) -> Any:
     except DataError:
         return sample
     return dict(keywords) if keywords else arguments[0] if len(arguments) == 1 else arguments
-
-
-def _is_encoded(sample: Any) -> bool:
-    """Whether a sample is the bytes of a file, or a dict with them."""
-    if isinstance(sample, dict):
-        return any(_is_encoded(value) for value in sample.values())
-    return isinstance(sample, bytes)
-
-
-def _is_mixed(sample: Any) -> bool:
-    """Whether a row holds texts beside numbers, whose signatures cannot be compared."""
-    if not isinstance(sample, dict):
-        return False
-    texts = sum(isinstance(value, str) for value in sample.values())
-    return 0 < texts < len(sample) or (bool(texts) and len(sample) > 3)
-
-
-def fault_of(content: Content) -> str:
-    """Why an input is broken.
-
-    Args:
-        content: The input.
-
-    Returns:
-        One of the words of this module; ``""`` where nothing is wrong.
-    """
-    if content.form in ("text", "chat"):
-        return "" if as_text(content).strip() else EMPTY
-    values = np.asarray(content.value)
-    if not values.size:
-        return EMPTY
-    if not np.isfinite(values).all():
-        return NOT_FINITE
-    return CONSTANT if (content.form != "features" or values.size >= FEW) and np.ptp(values) == 0 else ""

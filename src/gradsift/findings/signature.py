@@ -44,11 +44,25 @@ def signature(content: Content) -> np.ndarray | None:
     values = np.asarray(content.value, dtype=np.float32)
     if not values.size or not np.isfinite(values).all():
         return None
-    if content.form == "image":
+    vectors = signatures(values[None], content.form)
+    return None if vectors is None else vectors[0]
+
+
+def signatures(values: np.ndarray, form: str) -> np.ndarray | None:
+    """The vectors of some inputs of one shape.
+
+    Args:
+        values: Finite numbers, shape (m, ...), float32.
+        form: The form of the inputs, none in words.
+
+    Returns:
+        Shape (m, D), float32; ``None`` where nothing can be compared.
+    """
+    if form == "image":
         return _pooled(_grey(values))
-    if content.form in ("signal", "audio"):
-        return _of_signal(values)
-    return values if len(values) <= COLUMNS else None
+    if form in ("signal", "audio"):
+        return _of_signals(values)
+    return values if values.shape[1] <= COLUMNS else None
 
 
 def as_text(content: Content) -> str:
@@ -76,27 +90,27 @@ def _of_text(text: str) -> np.ndarray | None:
     return vector
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    """An image of shape (h, w), (h, w, c) or (c, h, w) as (h, w)."""
-    if image.ndim == 2:
-        return image
-    image = image if image.shape[-1] in (1, 3, 4) else np.moveaxis(image, 0, -1)
-    grey: np.ndarray = image[..., :3] @ np.array(GREY, np.float32) if image.shape[-1] >= 3 else image.mean(axis=-1)
+def _grey(images: np.ndarray) -> np.ndarray:
+    """Images of shape (m, h, w), (m, h, w, c) or (m, c, h, w) as (m, h, w)."""
+    if images.ndim == 3:
+        return images
+    images = images if images.shape[-1] in (1, 3, 4) else np.moveaxis(images, 1, -1)
+    grey: np.ndarray = images[..., :3] @ np.array(GREY, np.float32) if images.shape[-1] >= 3 else images.mean(axis=-1)
     return grey
 
 
-def _of_signal(values: np.ndarray) -> np.ndarray:
-    """Logarithm of the magnitudes of short spectra, pooled; the values themselves where there are too few of them."""
-    signal: Any = np.atleast_2d(values).mean(axis=0)
-    width = min(WINDOW, len(signal))
-    rows = signal[: len(signal) // width * width].reshape(-1, width)
-    return _pooled(np.log1p(np.abs(np.fft.rfft(rows, axis=1))).astype(np.float32))
+def _of_signals(values: np.ndarray) -> np.ndarray:
+    """Logarithm of the magnitudes of short spectra, pooled; of signals of shape (m, channels, time) or (m, time)."""
+    signals: Any = values.mean(axis=1) if values.ndim == 3 else values
+    width = min(WINDOW, signals.shape[1])
+    rows = signals[:, : signals.shape[1] // width * width].reshape(len(signals), -1, width)
+    return _pooled(np.log1p(np.abs(np.fft.rfft(rows, axis=2))).astype(np.float32))
 
 
-def _pooled(plane: np.ndarray) -> np.ndarray:
-    """A plane as SIDE x SIDE means."""
-    pooled: np.ndarray = adaptive_avg_pool2d(torch.from_numpy(np.ascontiguousarray(plane))[None, None], SIDE).numpy()
-    return pooled.reshape(-1)
+def _pooled(planes: np.ndarray) -> np.ndarray:
+    """Planes of shape (m, h, w) as SIDE x SIDE means, shape (m, SIDE * SIDE)."""
+    pooled: np.ndarray = adaptive_avg_pool2d(torch.from_numpy(np.ascontiguousarray(planes))[:, None], SIDE).numpy()
+    return pooled.reshape(len(planes), -1)
 
 
 def comparable(vectors: np.ndarray, form: str) -> np.ndarray:
