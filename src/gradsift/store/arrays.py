@@ -35,6 +35,7 @@ class ShardedArray:
     ) -> None:
         self._paths, self._check = list(paths), check
         self._copies: dict[int, Path] = {}
+        self._layouts: dict[int, tuple[np.dtype[Any], int, tuple[int, ...]]] = {}
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         first = self._map(0)
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *first.shape[1:])
@@ -85,18 +86,29 @@ class ShardedArray:
 
     def _gather(self, rows: np.ndarray, *columns: np.ndarray) -> np.ndarray:
         out = np.empty((*rows.shape, *self.shape[1 + len(columns) :]), dtype=self.dtype)
+        if not columns and self._is_piece(rows):
+            first, last = (int(np.searchsorted(self._starts, row, side="right")) - 1 for row in rows[[0, -1]])
+            for shard in range(first, last + 1):
+                begin, end = np.clip(self._starts[shard : shard + 2], rows[0], rows[-1] + 1)
+                out[begin - rows[0] : end - rows[0]] = self._map(shard)[begin - self._starts[shard] :][: end - begin]
+            return out
         shard_of = np.searchsorted(self._starts, rows, side="right") - 1
         for shard in np.unique(shard_of):
             here = shard_of == shard
             out[here] = self._map(int(shard))[(rows[here] - self._starts[shard], *(of[here] for of in columns))]
         return out
 
+    def _is_piece(self, rows: np.ndarray) -> bool:
+        """Whether rows follow each other, so that they are copied as they lie in the files."""
+        inside = rows.ndim == 1 and len(rows) > 0 and rows[0] >= 0 and rows[-1] < len(self)
+        return bool(inside and (np.diff(rows) == 1).all())
+
     def _map(self, shard: int) -> np.ndarray:
         path = self._paths[shard]
         if self._check is not None:
             self._check(path)
         try:
-            mapped: np.ndarray = np.load(self._local(shard), mmap_mode="r", allow_pickle=False)
+            mapped = self._open(shard)
         except (OSError, ValueError, EOFError) as error:
             raise RunDirectoryError(
                 f"{path} cannot be read ({error}): the run directory is corrupt, audit again"
@@ -104,6 +116,16 @@ class ShardedArray:
         expected = int(self._starts[shard + 1] - self._starts[shard])
         if len(mapped) != expected:
             raise RunDirectoryError(f"{path} holds {len(mapped)} rows instead of {expected}: audit again")
+        return mapped
+
+    def _open(self, shard: int) -> np.ndarray:
+        """A file as an array; its header is read once."""
+        if shard in self._layouts:
+            dtype, offset, shape = self._layouts[shard]
+            return np.memmap(self._local(shard), dtype=dtype, mode="r", offset=offset, shape=shape)
+        mapped: np.ndarray = np.load(self._local(shard), mmap_mode="r", allow_pickle=False)
+        if isinstance(mapped, np.memmap) and mapped.flags.c_contiguous:
+            self._layouts[shard] = mapped.dtype, mapped.offset, mapped.shape
         return mapped
 
     def _local(self, shard: int) -> Path:
