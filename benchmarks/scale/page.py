@@ -76,7 +76,10 @@ def throughput(rows: list[Row]) -> str:
         for column in ("passes", "busy"):
             ratio = statistics.median(local[row["turn"]][column] / row[column] for row in own)
             cells += [_spread([size / row[column] for row in own]), f"{ratio:.2f}"]
-        cells += [_spread([size / row["cpu"] for row in own]), f"{statistics.median(row['driver_cpu'] for row in own):.1f}"]
+        cells += [
+            _spread([size / row["cpu"] for row in own]),
+            f"{statistics.median(row['driver_cpu'] for row in own):.1f}",
+        ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

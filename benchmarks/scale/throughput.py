@@ -1,4 +1,4 @@
-"""Samples a second of Ray's actors against one process, on the same cores, turn by turn; rows that are there are kept, so it resumes."""
+"""Samples a second of Ray's actors against one process, on the same cores, turn by turn; rows that are there are kept."""
 
 from __future__ import annotations
 
