@@ -14,7 +14,6 @@ from markupsafe import Markup
 from gradsift.printable import printable
 from gradsift.table import AuditedRun
 
-
 MOST = 50_000
 """Most flagged samples in the page, which takes about 200 bytes for each; the table holds all."""
 
