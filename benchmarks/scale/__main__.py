@@ -1,6 +1,6 @@
 """Engines on more workers than one: throughput, kills, scheduling, memory.
 
-    python benchmarks/scale throughput --size 100000 --rounds 3     # 1000000 is the goal's size
+    python benchmarks/scale throughput --size 1000000 --rounds 1    # resumes; three rounds of 100000 take as long
     python benchmarks/scale kills --count 50 --victims part actor driver raylet
     python benchmarks/scale scheduling                              # times of one process, then the simulation
     python benchmarks/scale reality --size 100000 --rounds 3        # the simulation beside real runs of 1 and 2 workers

@@ -46,33 +46,41 @@ def _spread(values: list[float]) -> str:
 
 
 def throughput(rows: list[Row]) -> str:
-    """Samples a second, and the ratio within each turn."""
+    """Samples a second, and the ratios within each turn, of the largest size."""
+    size = max(row["samples"] for row in rows)
+    rows = [row for row in rows if row["samples"] == size]
     lines = [
         "### Ray against one process, on the same cores",
         "",
-        f"`python benchmarks/scale throughput --size {rows[0]['samples']}`: {rows[0]['samples']:,} images of 32 x 32, last "
-        f"layer, {1 + max(row['turn'] for row in rows)} turns in which the order changes. {rows[0]['cores']} cores, "
-        f"{rows[0]['machine'].partition(',')[0]}; other work ran on the machine. Median (smallest to largest).",
+        f"`python benchmarks/scale throughput --size {size}`: {size:,} images of 32 x 32, last layer, turns in which the "
+        f"order changes: {1 + max(row['turn'] for row in rows)}. {rows[0]['cores']} cores, "
+        f"{rows[0]['machine'].partition(',')[0]}. Median (smallest to largest).",
         "",
-        "*By computing*: samples for each second that the workers' processes have computed in the passes, which other work "
-        "does not change; the driver's own computing is in the last column.",
+        "*For a CPU second*: samples for each second that the workers' processes have computed in the passes, which other "
+        "work does not change; the driver's own computing is in the last column.",
         "",
-        "| engine | samples/s, start of the workers left out | samples for a CPU second | of local | driver (CPU s) |",
-        "|---|---|---|---|---|",
+        "| engine | samples/s | of local | start of the workers left out | of local | for a CPU second | driver (CPU s) |",
+        "|---|---|---|---|---|---|---|",
     ]
-    local = {row["turn"]: row["samples"] / row["cpu"] for row in rows if row["engine"] == "local"}
+    local = {row["turn"]: row for row in rows if row["engine"] == "local"}
     words = {
         "local": "`local`, 2 threads",
         "ray": "`ray`, 2 workers of 1 CPU",
         "one worker": "`ray`, 1 worker of 1 CPU",
     }
     for engine, name in words.items():
-        own = [row for row in rows if row["engine"] == engine]
-        busy, computed = ([row["samples"] / row[column] for row in own] for column in ("busy", "cpu"))
-        ratios = [row["samples"] / row["cpu"] / local[row["turn"]] for row in own]
-        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        driver = statistics.median(row["driver_cpu"] for row in own)
-        lines.append(f"| {name} | {_spread(busy)} | {_spread(computed)} | {ratio} | {driver:.1f} |")
+        own = [row for row in rows if row["engine"] == engine and row["turn"] in local]
+        if not own:
+            continue
+        cells = []
+        for column in ("passes", "busy"):
+            ratio = statistics.median(local[row["turn"]][column] / row[column] for row in own)
+            cells += [_spread([size / row[column] for row in own]), f"{ratio:.2f}"]
+        cells += [
+            _spread([size / row["cpu"] for row in own]),
+            f"{statistics.median(row['driver_cpu'] for row in own):.1f}",
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

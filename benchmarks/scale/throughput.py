@@ -1,4 +1,4 @@
-"""Samples a second of Ray's actors against one process, on the same cores, turn by turn."""
+"""Samples a second of Ray's actors against one process, on the same cores, turn by turn; rows that are there are kept."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from frame.rows import Rows
+
 from scale.processes import finished
 
-SIZE, ROUNDS, CORES = 100_000, 3, 2
+CORES = 2
+ENGINES = ("local", "ray", "one worker")
+ROWS = Rows("scale_throughput.jsonl", ("engine", "samples", "turn"))
 
 
 def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -18,29 +22,26 @@ def rows(given: argparse.Namespace) -> list[dict[str, Any]]:
     Args:
         given: ``size``, ``rounds``.
     """
-    found = []
     for turn in range(given.rounds):
-        order = ["local", "ray", "one worker"] if turn % 2 == 0 else ["one worker", "ray", "local"]
-        for engine in order:
-            with tempfile.TemporaryDirectory() as folder:
-                workers = 1 if engine == "one worker" else CORES
-                result = finished(
-                    "local" if engine == "local" else "ray", Path(folder) / "run", "--size", given.size,
-                    "--workers", workers, threads=CORES if engine == "local" else 1,
-                )  # fmt: skip
-            timing = result["timing"]
-            passes = timing["seconds"]["gradients"]
-            shares = timing["workers"]
-            busy = max(share["seconds"] for share in shares)
-            computed = sum(share["cpu_seconds"] for share in shares)
-            found.append(
-                {
-                    "part": "throughput", "engine": engine, "samples": given.size, "turn": turn, "workers": workers,
-                    "passes": passes, "busy": busy, "cpu": computed, "driver_cpu": result["cpu"],
-                }
-            )  # fmt: skip
-            print(
-                f"{engine}: {given.size / passes:,.0f} samples/s, {given.size / busy:,.0f} without the start",
-                flush=True,
-            )
-    return found
+        for engine in ENGINES if turn % 2 == 0 else ENGINES[::-1]:
+            if not ROWS.have(engine=engine, samples=given.size, turn=turn):
+                ROWS.add(_of(engine, given.size) | {"turn": turn})
+    return ROWS.read()
+
+
+def _of(engine: str, size: int) -> dict[str, Any]:
+    """One audit; findings beside labels come after the passes and are left out."""
+    workers = 1 if engine == "one worker" else CORES
+    with tempfile.TemporaryDirectory() as folder:
+        result = finished(
+            "local" if engine == "local" else "ray", Path(folder) / "run", "--size", size, "--workers", workers,
+            "--no-findings", threads=CORES if engine == "local" else 1,
+        )  # fmt: skip
+    timing = result["timing"]
+    passes, shares = timing["seconds"]["gradients"], timing["workers"]
+    busy = max(share["seconds"] for share in shares)
+    print(f"{engine}: {size / passes:,.0f} samples/s, {size / busy:,.0f} without the start", flush=True)
+    return {
+        "part": "throughput", "engine": engine, "samples": size, "workers": workers, "passes": passes, "busy": busy,
+        "cpu": sum(share["cpu_seconds"] for share in shares), "driver_cpu": result["cpu"],
+    }  # fmt: skip

@@ -49,6 +49,14 @@ def test_all_that_is_flagged_is_in_the_page_and_none_of_it_is_markup(audit, page
     assert "gradsift review" in text
 
 
+def test_of_very_many_that_are_flagged_the_first_are_listed_and_the_page_says_so(audit, monkeypatch, tmp_path):
+    monkeypatch.setattr("gradsift.report.listing.MOST", 30)
+    assert listing(audit, str)["position"] == audit.flagged_positions[:30].tolist()
+    text = audit.report(tmp_path / "page.html").read_text()
+    assert "The 30 most detrimental of 100 flagged samples" in text
+    assert "All 100 flagged samples" not in text
+
+
 def test_ids_that_are_positions_are_left_out_and_nothing_flagged_is_no_list(audit):
     plain = audit.with_table(audit.table.set_column(1, "id", pa.array([str(one) for one in range(200)])))
     assert listing(plain, str)["id"] is None

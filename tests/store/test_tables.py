@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradsift.store import tables
-from gradsift.store.tables import joined, read_table, write_table
+from gradsift.store.tables import joined, numbers_of, read_table, write_table
 
 ROWS = 2_000
 
@@ -43,3 +43,13 @@ def test_both_are_written_with_the_same_bytes_and_read_again(tmp_path, monkeypat
     again = read_table(tmp_path / "mapped.parquet")
     assert again.combine_chunks().equals(pq.read_table(tmp_path / "memory.parquet").combine_chunks())
     assert again["position"].num_chunks > 1  # piece by piece
+
+
+def test_a_column_in_pieces_is_that_in_one_piece(in_a_file):
+    mapped = joined(pieces(), ROWS)
+    assert mapped["position"].num_chunks > 1
+    for name in ("position", "flagged"):
+        assert np.array_equal(numbers_of(mapped[name]), mapped[name].to_numpy())
+        assert numbers_of(mapped[name]).dtype == mapped[name].to_numpy().dtype
+    missing = pa.chunked_array([pa.array([1, None]), pa.array([2])])
+    assert np.array_equal(numbers_of(missing), [1, np.nan, 2], equal_nan=True)

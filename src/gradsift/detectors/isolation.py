@@ -74,4 +74,8 @@ class IsolationForest(Detector):
             )
         usual = len(self.forest_.roots) * float(average_path_length(np.array(self.max_samples_)))
         lengths = self.forest_.path_lengths(matrix)
-        return -(2.0 ** -(lengths / usual if usual else np.ones(len(matrix))))
+        if not usual:
+            return np.full(len(matrix), -0.5)
+        np.divide(lengths, -usual, out=lengths)
+        np.power(2.0, lengths, out=lengths)
+        return np.negative(lengths, out=lengths)

@@ -13,6 +13,7 @@ import numpy as np
 
 from gradsift.detectors.base import Detector, given_labels
 from gradsift.errors import DataError
+from gradsift.scratch import empty
 from gradsift.store import ArrayMatrix
 
 TINY = 1e-12
@@ -40,7 +41,7 @@ class Loss(Detector):
         losses = np.asarray(X, dtype=np.float64)
         if losses.size != len(losses) or not losses.size or not np.isfinite(losses).all():
             raise DataError(f"losses must be one finite number a sample, got shape {losses.shape}")
-        return -losses.reshape(-1)
+        return np.negative(losses.reshape(-1), out=empty(len(losses)))
 
 
 class LabelQuality(Detector):
@@ -69,12 +70,13 @@ class LabelQuality(Detector):
         labels = given_labels(y, len(matrix), name)
         if labels.min() < 0 or labels.max() >= matrix.shape[1]:
             raise DataError(f"{name}: labels outside 0 ... {matrix.shape[1] - 1}")
-        scores = []
+        scores = empty(len(matrix))
         for start, rows in matrix.chunks():
             if not (np.isfinite(rows).all() and rows.min() >= 0 and rows.max() <= 1 + 1e-6):
                 raise DataError(f"{name} needs probabilities between 0 and 1, given {rows.min()} to {rows.max()}")
-            scores.append(self.quality(rows.astype(np.float64), labels[start : start + len(rows)]))
-        return np.concatenate(scores)
+            piece = slice(start, start + len(rows))
+            scores[piece] = self.quality(rows.astype(np.float64), labels[piece])
+        return scores
 
     @abstractmethod
     def quality(self, probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -25,7 +25,8 @@ class GradientNorm(Detector):
         Returns:
             Shape (n,); high = normal.
         """
-        return -as_gradient_matrix(X).norms(self.norms[0])
+        norms = as_gradient_matrix(X).norms(self.norms[0])
+        return np.negative(norms, out=norms)
 
 
 class L2Norm(GradientNorm):

@@ -88,11 +88,11 @@ def odds_for_mean(wrong: np.ndarray, mean: float) -> float:
     Returns:
         The factor, between 1e-6 and 1e6.
     """
-    odds, scaled, low, high = empty(wrong.shape), empty(wrong.shape), -6.0, 6.0
-    np.divide(wrong, np.maximum(1 - wrong, TINY), out=odds)
+    (odds, scaled, above), low, high = (empty(wrong.shape) for _ in range(3)), -6.0, 6.0
+    np.divide(wrong, np.maximum(np.subtract(1, wrong, out=scaled), TINY, out=scaled), out=odds)
     for _ in range(50):
         middle = (low + high) / 2
         np.multiply(odds, 10**middle, out=scaled)
-        scaled /= 1 + scaled
+        np.divide(scaled, np.add(1, scaled, out=above), out=scaled)
         low, high = (middle, high) if scaled.mean() < mean else (low, middle)
     return float(10 ** ((low + high) / 2))

@@ -89,7 +89,8 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
             if self.belief_.weight:
                 read = drawn(*self.belief_.shape)
                 self.sharpness_ = 1 / choose_temperature(self.belief_.rows(read), self.labels_[read])[0]
-            self.odds_ = odds_for_mean(-self.score_samples(X, y), self.wrong_labels_.share)
+            scores = self.score_samples(X, y)
+            self.odds_ = odds_for_mean(np.negative(scores, out=scores), self.wrong_labels_.share)
             likely = float((self.score_samples(X, y) < -0.5).mean())
             self.wrong_labels_ = replace(self.wrong_labels_, likely=likely)
             if X.early_predictions is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradsift.scratch import empty
 from gradsift.store import GradientMatrix
 
 GROW_BYTES = 32 * 2**20
@@ -76,7 +77,7 @@ class IsolationTrees:
         Returns:
             The sum over the trees, shape (n,), float64.
         """
-        lengths, block = np.empty(len(matrix)), max(1, PAIRS // len(self.roots))
+        lengths, block = empty(len(matrix)), max(1, PAIRS // len(self.roots))
         for start, piece in matrix.pieces():
             for first in range(0, len(piece), block):
                 rows = np.arange(first, min(first + block, len(piece)))

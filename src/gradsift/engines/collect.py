@@ -11,6 +11,7 @@ from typing import Any
 from gradsift.engines.base import Load, Share
 from gradsift.errors import DataError, ModelError
 from gradsift.gradients import Batcher
+from gradsift.gradients.heap import keep_freed_memory
 from gradsift.gradients.model_state import unwrapped
 from gradsift.preparation import Preparation, prepare
 from gradsift.settings import AuditSettings
@@ -101,6 +102,7 @@ class CollectShards:
 
     def setup(self) -> None:
         """Prepares, where that is not done."""
+        keep_freed_memory()
         self._run = self._run or RunDirectory.joining(self._final)
         self._ready = self._ready or self._preparing()
         self._batcher = Batcher(self._batch_size)

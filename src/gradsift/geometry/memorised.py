@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from gradsift.store.gradient_matrix import CHUNK_BYTES
 SUSPECTED = 0.1
 """Share of labels that are fitted against the last features above which memorisation is suspected; see docs/geometry.md."""
 FOLDS = 4
+PIECE = 2**18
+"""Labels that are looked at together."""
 PROBED, PROBED_BYTES = 20_000, 128 * 2**20
 """A linear classifier is cross-validated on at most so many samples, and so many bytes of their features as float32."""
 
@@ -67,18 +70,24 @@ def memorised(features: ArrayMatrix, labels: np.ndarray, predicted: np.ndarray) 
     Returns:
         The shares.
     """
-    classes, classes_of = np.unique(labels, return_inverse=True)
-    means = np.zeros((len(classes), features.shape[1]))
+    size = len(labels)
+    pieces = (labels[start : start + PIECE] for start in range(0, size, PIECE))
+    classes = reduce(np.union1d, pieces, labels[:0])  # sorting all labels at once takes five times their memory
+    means, sizes = np.zeros((len(classes), features.shape[1])), np.zeros(len(classes))
     for start, rows in features.chunks():
-        np.add.at(means, classes_of[start : start + len(rows)], rows.astype(np.float64))
-    means /= np.bincount(classes_of)[:, None]
+        classes_of = np.searchsorted(classes, labels[start : start + len(rows)])
+        np.add.at(means, classes_of, rows.astype(np.float64))
+        np.add.at(sizes, classes_of, 1)
+    means /= sizes[:, None]
     squares, at_once = (means**2).sum(axis=1), max(1, CHUNK_BYTES // (8 * len(classes)))
-    size, nearest = len(labels), np.empty(len(labels), dtype=np.int64)
+    at_given = at_predicted = 0
     for start, rows in features.chunks():
         for first in range(0, len(rows), at_once):
             part = rows[first : first + at_once].astype(np.float64)
-            nearest[start + first : start + first + len(part)] = (squares - 2 * part @ means.T).argmin(axis=1)
-    at_given, at_predicted = (int((classes[nearest] == stated).sum()) for stated in (labels, predicted))
+            nearest = classes[(squares - 2 * part @ means.T).argmin(axis=1)]
+            own = slice(start + first, start + first + len(part))
+            at_given += int((nearest == labels[own]).sum())
+            at_predicted += int((nearest == predicted[own]).sum())
     shares = Memorised(float((predicted == labels).mean()), at_given / size, at_predicted / size)
     return replace(shares, decoded=_decoded(features, labels)) if shares.share > SUSPECTED and size > FOLDS else shares
 

@@ -1,4 +1,4 @@
-"""Everything that is flagged, as the page's own script lists, filters and saves it."""
+"""What is flagged, as the page's own script lists, filters and saves it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from markupsafe import Markup
 
 from gradsift.printable import printable
 from gradsift.table import AuditedRun
+
+MOST = 50_000
+"""Most flagged samples in the page, which takes about 200 bytes for each; the table holds all."""
 
 
 def script() -> Markup:
@@ -30,7 +33,7 @@ def policy() -> str:
 
 
 def listing(audit: AuditedRun, name_of: Callable[[Any], str]) -> dict[str, Any] | None:
-    """The flagged samples as columns, the most detrimental first.
+    """The flagged samples as columns, the most detrimental first, at most :data:`MOST`.
 
     Args:
         audit: The audit.
@@ -39,7 +42,7 @@ def listing(audit: AuditedRun, name_of: Callable[[Any], str]) -> dict[str, Any] 
     Returns:
         What the script reads; ``None`` where nothing is flagged. Labels and kinds are numbers of the names beside them.
     """
-    positions = audit.flagged_positions
+    positions = audit.flagged_positions[:MOST]
     if not len(positions):
         return None
     rows = audit.table.take(positions)

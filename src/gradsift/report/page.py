@@ -20,6 +20,7 @@ from gradsift.report.plots import gradient_space, histogram_of
 from gradsift.report.samples import on_cards, render_sample
 from gradsift.report.template import fill
 from gradsift.report.tokens import render_tokens
+from gradsift.store.tables import numbers_of
 from gradsift.table import COLUMNS, AuditedRun
 from gradsift.table.findings import FINDING_COLUMNS, FINDINGS
 from gradsift.table.notices import counted
@@ -166,7 +167,7 @@ def _class_labels(audit: AuditedRun) -> tuple[np.ndarray, np.ndarray] | None:
     given, predicted = audit.table["given_label"], audit.table["predicted_label"]
     if given.null_count == len(given) or str(given.type) != "int64":
         return None
-    return given.to_numpy(), predicted.to_numpy()
+    return numbers_of(given), numbers_of(predicted)
 
 
 def _matrix(audit: AuditedRun) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from gradsift.errors import SettingError
+from gradsift.scratch import empty
+from gradsift.store.tables import numbers_of
 from gradsift.table import AuditedRun
 
 WIDTH, HEIGHT = 640, 220
@@ -43,10 +45,14 @@ def histogram(scores: np.ndarray, threshold: float | None, bins: int = 60) -> Hi
     Returns:
         The geometry in a box of 640 x 220.
     """
-    median = float(np.median(scores))
-    logarithmic = bool(scores.min() >= 0 and median > 0 and np.quantile(scores, 0.99) > 10 * median)
-    floor = max(float(scores[scores > 0].min()), median * 1e-4) if logarithmic else 0.0
-    values = np.log10(np.maximum(scores, floor)) if logarithmic else scores
+    values = empty(len(scores))
+    values[:] = scores
+    median = float(np.median(values, overwrite_input=True))
+    logarithmic = bool(
+        scores.min() >= 0 and median > 0 and np.quantile(values, 0.99, overwrite_input=True) > 10 * median
+    )
+    floor = max(float(scores.min(where=scores > 0, initial=np.inf)), median * 1e-4) if logarithmic else 0.0
+    values = np.log10(np.maximum(scores, floor, out=values), out=values) if logarithmic else scores
     low, high = float(values.min()), float(values.max())
     high = high if high > low else low + 1.0
     counts, edges = np.histogram(values, bins=bins, range=(low, high))
@@ -83,7 +89,7 @@ def histogram_of(audit: AuditedRun) -> Histogram:
     Returns:
         The geometry in a box of 640 x 220.
     """
-    scores, flagged = audit.table["score"].to_numpy(), audit.flagged_positions
+    scores, flagged = numbers_of(audit.table["score"]), audit.flagged_positions
     return histogram(scores, float(scores[flagged].min()) if len(flagged) else None)
 
 

@@ -111,7 +111,7 @@ def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *
         DataError: All samples have one label, or a score is NaN or infinite.
     """
     labels = evidence.labels if evidence.kind == "class" else None
-    if labels is not None and len(np.unique(labels)) < 2 and len(labels) > 1:
+    if labels is not None and len(labels) > 1 and (labels == labels[0]).all():
         raise DataError(
             f"all {len(labels)} samples have the label {labels[0]}: with one class there is nothing to tell apart"
         )

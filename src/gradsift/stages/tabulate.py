@@ -16,6 +16,7 @@ from gradsift.geometry import Memorised, memorised
 from gradsift.stages.decide import Cut
 from gradsift.stages.score import Scores
 from gradsift.store import ShardedArray
+from gradsift.store.tables import numbers_of
 from gradsift.table import Notice, build_table, cut_notices, model_notices
 from gradsift.table.build import predicted_labels
 from gradsift.table.duplicates import conflicting_duplicates
@@ -91,7 +92,7 @@ def tabulate(
         part_reasons=_part_reasons(evidence, scores, cut.flagged, tokens),
         about=about,
     )
-    predicted = table["predicted_label"].to_numpy() if classes is not None and predictions is not None else None
+    predicted = numbers_of(table["predicted_label"]) if classes is not None and predictions is not None else None
     unseen = evidence.comes_from("predictions") == "out-of-fold"  # then no label can be memorised
     seen, learnt = None, evidence.comes_from("features") != "out-of-fold"
     if features is not None and learnt and classes is not None and predicted is not None and not unseen:

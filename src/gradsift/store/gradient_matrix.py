@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradsift.errors import DataError, SettingError
+from gradsift.scratch import empty
 from gradsift.store.arrays import ShardedArray
 
 CHUNK_BYTES = 8 * 2**20
@@ -178,7 +179,7 @@ class ArrayMatrix(GradientMatrix):
     def norms(self, order: Order, positions: Positions | None = None) -> np.ndarray:
         """Norms of rows, shape (n,) or (len(positions),)."""
         part = self if positions is None else self.subset(np.asarray(positions))
-        norms = np.empty(len(part))
+        norms = empty(len(part))
         for start, rows in part.chunks():
             norms[start : start + len(rows)] = np.linalg.norm(rows.astype(np.float64), ord=order, axis=1)
         return norms
@@ -215,7 +216,9 @@ class FactoredMatrix(GradientMatrix):
 
     def norms(self, order: Order, positions: Positions | None = None) -> np.ndarray:
         """Norms of rows, the products of the factors' norms, shape (n,) or (len(positions),)."""
-        return self._residual.norms(order, positions) * self._features.norms(order, positions)
+        norms = self._residual.norms(order, positions)
+        norms *= self._features.norms(order, positions)
+        return norms
 
     def _read(self, positions: Positions) -> FactoredMatrix:
         return FactoredMatrix(self._residual.rows(positions), self._features.rows(positions))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from gradsift.errors import OutputError, RunDirectoryError
 from gradsift.locations import Location, as_location, local_copy
-from gradsift.scratch import temporary
+from gradsift.scratch import empty, temporary
 from gradsift.writing import never, new_file, writing
 
 ROW_GROUP = 16_384
@@ -96,6 +96,24 @@ def read_table(path: str | Location) -> pa.Table:
             return joined((file.read_row_group(number) for number in range(groups)), rows)
     except (OSError, pa.ArrowException) as error:
         raise RunDirectoryError(f"{path} cannot be read ({error}): audit again, or name another table") from error
+
+
+def numbers_of(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of numbers as an array; one in many pieces is put together in a temporary file, where it is large.
+
+    Args:
+        column: The column; missing numbers become NaN.
+
+    Returns:
+        Shape (rows,).
+    """
+    if column.num_chunks == 1 or column.null_count:
+        return column.to_numpy()
+    numbers, start = empty(len(column), column.type.to_pandas_dtype()), 0
+    for chunk in column.chunks:
+        numbers[start : start + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+        start += len(chunk)
+    return numbers
 
 
 def about_table(table: pa.Table | pa.Schema) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class AuditedRun:
     def flagged_positions(self) -> np.ndarray:
         """Positions of the flagged samples, the most detrimental first."""
         positions = np.flatnonzero(self.table["flagged"].to_numpy())
-        return positions[np.argsort(self.table["rank"].to_numpy()[positions])]
+        return positions[np.argsort(self.table["rank"].take(pa.array(positions)).to_numpy())]
 
     @property
     def kept(self) -> np.ndarray:

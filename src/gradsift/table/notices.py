@@ -22,6 +22,8 @@ MOST = 0.5
 """A class that loses this share of its samples has lost most of them."""
 CHANCE = 0.001
 """Classes that lose most of their samples are named where drawing as many at random does so in fewer audits than this."""
+PIECE = 2**18
+"""Samples that are counted together."""
 NAMED = 5
 """So many classes are named in a sentence."""
 NO_COUNT = (
@@ -157,7 +159,7 @@ def data_notices(left_out: Sequence[str]) -> list[Notice]:
 def _weak(labels: np.ndarray, predicted: np.ndarray) -> Notice | None:
     """Whether a model does little better than one that always answers with the most frequent class."""
     agreement = float((predicted == labels).mean())
-    frequent = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    frequent = float(counted(labels, predicted == labels)[1].max() / len(labels))
     if agreement - frequent >= SKILL * (1 - frequent):
         return None
     return Notice(
@@ -214,7 +216,10 @@ def counted(members: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.nda
         and members.max(initial=0) < len(members)
     ):
         sizes = np.bincount(members)  # without sorting them
-        gone, keys = np.bincount(members[chosen], minlength=len(sizes)), np.flatnonzero(sizes)
+        gone, keys = np.zeros_like(sizes), np.flatnonzero(sizes)
+        for start in range(0, len(members), PIECE):
+            piece = slice(start, start + PIECE)
+            np.add.at(gone, members[piece][chosen[piece]], 1)
         return keys, sizes[keys], gone[keys]
     keys, number = np.unique(members, return_inverse=True)
     return keys, np.bincount(number), np.bincount(number[chosen], minlength=len(keys))
