@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix, diags
-from scipy.stats import gamma, rankdata
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from gradsift.detectors.base import Detector
 from gradsift.detectors.neighbours import CHUNK, drawn
+from gradsift.detectors.surprise import chances, log_chance
 from gradsift.errors import DataError
 from gradsift.evidence.responses import ResponseEvidence
 
@@ -21,8 +21,6 @@ FLOOR = 0.05
 """Nats that are added to a loss before its logarithm is taken: below, losses count as equal."""
 ALIKE = 3
 """So many of the neighbours' responses, those most alike, are compared with a response."""
-NOT_KNOWN = np.exp(-1.0)
-"""The probability that changes nothing, where a view is not known: its logarithm is what is expected by chance."""
 
 
 class ResponseSurprise(Detector):
@@ -65,7 +63,7 @@ class ResponseSurprise(Detector):
         near, shared = self._neighbours(chats)
         loss, alone, end = (np.log(values + FLOOR) for values in (chats.losses, chats.alone, chats.ends))
         views = (_above(loss, near), _above(loss - alone, near), _above(end, near), -shared)
-        self.chances_ = np.stack([_chance(view) for view in views], axis=1)
+        self.chances_ = chances(views)
         self.usual_ = np.median(chats.losses[near], axis=1) if near.shape[1] else chats.losses.copy()
         return self
 
@@ -84,8 +82,7 @@ class ResponseSurprise(Detector):
         """
         if len(_checked(X)) != len(self.chances_):
             raise DataError(f"fitted on {len(self.chances_)} chats, given {len(X)}: score the chats that were fitted")
-        joined = gamma.logsf(-np.log(self.chances_).sum(axis=1), len(VIEWS))
-        return np.asarray(joined / np.log(10), dtype=np.float64)
+        return log_chance(self.chances_)
 
     def _neighbours(self, chats: ResponseEvidence) -> tuple[np.ndarray, np.ndarray]:
         """Positions of the chats with the most similar prompts (n, k), and how alike their responses are (n,)."""
@@ -120,13 +117,6 @@ def _above(values: np.ndarray, near: np.ndarray) -> np.ndarray:
         return values
     around = np.where(np.isnan(values[near]), np.nanmedian(values) if not np.isnan(values).all() else 0.0, values[near])
     return values - np.median(around, axis=1)
-
-
-def _chance(view: np.ndarray) -> np.ndarray:
-    """Share of the chats that are at least as far out, half of those that are equal; shape (n,)."""
-    chance, known = np.full(len(view), NOT_KNOWN), np.isfinite(view)
-    chance[known] = (rankdata(-view[known]) - 0.5) / max(1, known.sum())
-    return chance
 
 
 def _checked(chats: Any) -> ResponseEvidence:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gradsift.detectors.base import Detector
+from gradsift.detectors.surprise import chances, log_chance
 from gradsift.errors import DataError
 from gradsift.evidence.worst_parts import WorstParts
 
@@ -14,7 +15,9 @@ from gradsift.evidence.worst_parts import WorstParts
 class WorstPart(Detector):
     """``score_samples = -max_part s``: how well the worst part of a label fits what the model gives.
 
-    What a part is, and how it is scored, is the task's to say: a region of a mask, a box, a transcript.
+    What a part is, and how it is scored, is the task's to say: a region of a mask, a box, a transcript. Where it is scored
+    in several ways, as texts are, ``score_samples = log10 p``, with p how probable it is by chance to fit so badly in all of
+    them (:mod:`~gradsift.detectors.surprise`).
     """
 
     reads: ClassVar[tuple[str, ...]] = ("worst_parts",)
@@ -28,11 +31,12 @@ class WorstPart(Detector):
             y: Ignored.
 
         Returns:
-            Shape (n,); high = normal.
+            Shape (n,); high = normal. With several ways at most 0.
 
         Raises:
             DataError: It is no evidence of parts.
         """
         if not isinstance(X, WorstParts):
             raise DataError(f"this detector reads WorstParts, given {type(X).__name__}")
-        return -np.asarray(X.scores, dtype=np.float64)
+        scores = np.asarray(X.scores, dtype=np.float64)
+        return -scores if scores.ndim == 1 else log_chance(chances(list(scores.T)))
