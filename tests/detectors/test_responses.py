@@ -38,12 +38,15 @@ def spoilt(chats, how, rows, task):
         alone[rows] = losses[rows]
     elif how == "end":
         ends[rows] = 8.0
+    elif how == "length":
+        responses[rows[::2]] *= 6
+        responses[rows[1::2]] = np.minimum(responses[rows[1::2]], 1) * (np.arange(responses.shape[1]) % 5 == 0)
     else:
         responses[rows] = responses[[int(np.flatnonzero(task == (task[row] + 1) % TASKS)[0]) for row in rows]]
     return replace(chats, losses=losses, alone=alone, ends=ends, responses=csr_matrix(responses))
 
 
-@pytest.mark.parametrize(("how", "view"), [("loss", 0), ("prompt", 1), ("end", 2), ("words", 3)])
+@pytest.mark.parametrize(("how", "view"), [("loss", 0), ("prompt", 1), ("end", 2), ("words", 3), ("length", 4)])
 def test_each_way_of_being_unexpected_is_found_and_named(how, view):
     right, task = chats()
     rows = np.arange(8) * 11

@@ -15,7 +15,7 @@ from gradsift.detectors.surprise import chances, log_chance
 from gradsift.errors import DataError
 from gradsift.evidence.responses import ResponseEvidence
 
-VIEWS = ("loss", "prompt", "end", "words")
+VIEWS = ("loss", "prompt", "end", "words", "length")
 """In which ways a response may be unexpected."""
 FLOOR = 0.05
 """Nats that are added to a loss before its logarithm is taken: below, losses count as equal."""
@@ -24,12 +24,12 @@ ALIKE = 3
 
 
 class ResponseSurprise(Detector):
-    """``score_samples = log10 p``, with p how probable it is by chance that a response is so unexpected in four ways.
+    """``score_samples = log10 p``, with p how probable it is by chance that a response is so unexpected in five ways.
 
     Each way is compared with chats whose prompts share the most words (cosine of TF-IDF): the loss; how much the prompt
-    lowers the loss; the loss of the end, which is high where an answer was cut off; and words shared with the responses
-    most alike among the neighbours'. Ranks in each way are probabilities by chance, and Fisher's method joins them:
-    ``-2 sum ln p_v`` has a chi-squared distribution with 8 degrees of freedom where the four are independent.
+    lowers the loss; the loss of the end, which is high where an answer was cut off; words shared with the responses
+    most alike among the neighbours'; and the number of words, where few are as unexpected as many. Robust z-scores tell
+    how probable each is by chance, and Fisher's method joins them (:mod:`~gradsift.detectors.surprise`).
 
     Args:
         neighbours: Chats that each is compared with.
@@ -37,7 +37,7 @@ class ResponseSurprise(Detector):
         random_state: Seed of this draw.
 
     Attributes:
-        chances_: Probability by chance in each of :data:`VIEWS`, shape (n, 4).
+        chances_: Probability by chance in each of :data:`VIEWS`, shape (n, 5).
         usual_: Median loss of the chats with similar prompts, shape (n,).
     """
 
@@ -62,8 +62,11 @@ class ResponseSurprise(Detector):
         chats = _checked(X)
         near, shared = self._neighbours(chats)
         loss, alone, end = (np.log(values + FLOOR) for values in (chats.losses, chats.alone, chats.ends))
-        views = (_above(loss, near), _above(loss - alone, near), _above(end, near), -shared)
+        lengths = np.log1p(np.asarray(chats.responses.sum(axis=1)).ravel())
+        views = (_above(loss, near), _above(loss - alone, near), _above(end, near), -shared, _above(lengths, near))
         self.chances_ = chances(views)
+        longer = self.chances_[:, -1]
+        self.chances_[:, -1] = 2 * np.minimum(longer, 1 - longer)
         self.usual_ = np.median(chats.losses[near], axis=1) if near.shape[1] else chats.losses.copy()
         return self
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import gamma, t
 
-FREEDOM = 4
+FREEDOM = 3
 """Degrees of freedom of Student's t: usual losses have heavier tails than a normal distribution."""
 NOT_KNOWN = np.exp(-1.0)
 """The probability that changes nothing, where a value is not known: its logarithm is what is expected by chance."""
