@@ -177,6 +177,12 @@ REGIMES: dict[str, Regime] = {
     "chat-blended-mixed": _chat("five tasks", chat_sets.blended, "mixed", rate=0.12, chosen_on=True),
     "chat-reasoned-mixed": _chat("word problems", chat_sets.reasoned, "mixed", rate=0.12, chosen_on=True),
     "chat-answered-mixed": _chat("questions of QNLI", chat_sets.answered, "mixed", rate=0.12, chosen_on=True),
+    "chat-halves-cut": _chat(
+        "halves of MRPC",
+        partial(chat_sets.continued, name="glue_mrpc/train.parquet", column="sentence1"),
+        "cut",
+        chosen_on=True,
+    ),
     "chat-blended-words": _chat("five tasks", chat_sets.blended, "words", model="stories15M", epochs=2),
     "chat-blended-letters": _chat("five tasks", chat_sets.blended, "letters", model="stories15M", epochs=2),
     "chat-transformed-mixed": _chat("rules of grammar", chat_sets.transformed, "mixed", rate=0.1),

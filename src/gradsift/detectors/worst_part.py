@@ -15,9 +15,9 @@ from gradsift.evidence.worst_parts import WorstParts
 class WorstPart(Detector):
     """``score_samples = -max_part s``: how well the worst part of a label fits what the model gives.
 
-    What a part is, and how it is scored, is the task's to say: a region of a mask, a box, a transcript. Where it is scored
-    in several ways, as texts are, ``score_samples = log10 p``, with p how probable it is by chance to fit so badly in all of
-    them (:mod:`~gradsift.detectors.surprise`).
+    What a part is, and how it is scored, is the task's to say: a region of a mask, a box, a transcript. Where there are
+    several scores, as of texts, ``score_samples = log10 p``, with p how probable it is by chance to fit so badly
+    (:mod:`~gradsift.detectors.surprise`).
     """
 
     reads: ClassVar[tuple[str, ...]] = ("worst_parts",)

@@ -121,11 +121,12 @@ class MaskedLM:
         return torch.bincount(ids[counted])
 
     def worst_parts(self, outputs: Tensor, batch: Batch, classes: Classes) -> list[Part]:
-        """The least expected tokens of each text, which is scored in three ways: its loss, what it has beyond the loss of
-        its tokens out of context, and the share of tokens that stood in the text before.
+        """The least expected tokens of each text, and its score in three ways.
 
-        A model that has learnt little tells common words from rare ones, and no more: the second way takes that off. Random
-        letters and foreign words fall into few pieces, which come again and again, and a model soon learns these.
+        These are its mean loss, the part of it beyond the loss of the same tokens out of context, and the share of tokens
+        that stood in the text before. A model that has learnt little tells common words from rare ones, and no more: the
+        second takes that off. Random letters and foreign words fall into few pieces, which come again and again, and a model
+        soon learns these.
 
         Args:
             outputs: Losses of tokens, shape (n, T).
