@@ -11,6 +11,9 @@ from gradsift.detectors.surprise import chances, log_chance
 from gradsift.errors import DataError
 from gradsift.evidence.worst_parts import WorstParts
 
+LEADING, OUTERMOST = 2, 0.25
+"""Of the scores behind the first two, only the outermost quarter speaks: to be usual there excuses nothing."""
+
 
 class WorstPart(Detector):
     """``score_samples = -max_part s``: how well the worst part of a label fits what the model gives.
@@ -39,4 +42,8 @@ class WorstPart(Detector):
         if not isinstance(X, WorstParts):
             raise DataError(f"this detector reads WorstParts, given {type(X).__name__}")
         scores = np.asarray(X.scores, dtype=np.float64)
-        return -scores if scores.ndim == 1 else log_chance(chances(list(scores.T)))
+        if scores.ndim == 1:
+            return -scores
+        probabilities = chances(list(scores.T))
+        probabilities[:, LEADING:] = np.minimum(1.0, probabilities[:, LEADING:] / OUTERMOST)
+        return log_chance(probabilities)

@@ -125,8 +125,8 @@ class MaskedLM:
 
         These are its mean loss, the part of it beyond the loss of the same tokens out of context, and the share of tokens
         that stood in the text before. A model that has learnt little tells common words from rare ones, and no more: the
-        second takes that off. Random letters and foreign words fall into few pieces, which come again and again, and a model
-        soon learns these.
+        second takes that off. Random letters and foreign words fall into few pieces, which come again and again, and models
+        soon learn these.
 
         Args:
             outputs: Losses of tokens, shape (n, T).

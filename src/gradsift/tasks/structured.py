@@ -17,7 +17,8 @@ class Part:
     """The part of one sample's label that fits the model's outputs worst.
 
     Attributes:
-        score: How badly it fits; higher = worse. Several numbers where there are several ways of not fitting.
+        score: How badly it fits; higher = worse. Several numbers where there are several ways of not fitting;
+            behind the first two stand signs that say nothing unless they are far out.
         words: What is wrong with it, in a few words.
         box: Where it is in an image: left, top, right, bottom as shares of width and height; ``None`` without a place.
     """
