@@ -28,7 +28,7 @@ class ResponseSurprise(Detector):
 
     Each way is compared with chats whose prompts share the most words (cosine of TF-IDF): the loss; how much the prompt
     lowers the loss; the loss of the end, which is high where an answer was cut off; words shared with the responses
-    most alike among the neighbours'; and the number of words, where few are as unexpected as many. Robust z-scores tell
+    most alike among the neighbours'; and the number of tokens, where few are as unexpected as many. Robust z-scores tell
     how probable each is by chance, and Fisher's method joins them (:mod:`~gradsift.detectors.surprise`).
 
     Args:
@@ -62,7 +62,7 @@ class ResponseSurprise(Detector):
         chats = _checked(X)
         near, shared = self._neighbours(chats)
         loss, alone, end = (np.log(values + FLOOR) for values in (chats.losses, chats.alone, chats.ends))
-        lengths = np.log1p(np.asarray(chats.responses.sum(axis=1)).ravel())
+        lengths = np.log(chats.lengths)
         views = (_above(loss, near), _above(loss - alone, near), _above(end, near), -shared, _above(lengths, near))
         self.chances_ = chances(views)
         longer = self.chances_[:, -1]
