@@ -22,7 +22,7 @@ sys.path[0] = str(HERE.parent)  # modules are imported as kinds.<module> and fra
 from frame.command import parser_of, run_seeds  # noqa: E402
 from frame.rows import machine  # noqa: E402
 
-from kinds import class_draw, condition_sets, methods, pairs, structured  # noqa: E402
+from kinds import condition_sets, methods, pairs, task_draw  # noqa: E402
 from kinds.page import CLASS_ROWS, PAIR_ROWS, ROWS, STRUCTURED_ROWS, write  # noqa: E402
 from kinds.regimes import COPIES, OF_CLASSES, REGIMES, STRANGE  # noqa: E402
 from kinds.structured_regimes import OF_TASKS, STRUCTURED  # noqa: E402
@@ -39,12 +39,10 @@ def run(name: str, seed: int, data: Path, cache: Path) -> None:
         return
     if of_pairs:
         rows = pairs.rows_of(regime.load(data, cache, seed), regime.kind, seed)
-    elif of_classes:
-        rows = class_draw.rows_of(regime.load(cache if regime.kind == "series" else data, seed), seed)
     elif regime.kind in (STRANGE, COPIES):
         rows = condition_sets.picture_rows(regime.load(data, seed), seed)
-    elif name in STRUCTURED:
-        rows = structured.rows_of(regime.load(data, seed), seed)
+    elif of_classes or name in STRUCTURED:
+        rows = task_draw.rows_of(regime.load(cache if regime.kind == "series" else data, seed), seed)
     else:
         rows = methods.rows_of(regime.load(data, seed), regime.kind, seed)
     about = {"regime": name, "seed": seed, "seconds": time.perf_counter() - started, "machine": machine()}

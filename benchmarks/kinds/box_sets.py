@@ -16,7 +16,7 @@ import gradsift
 from gradsift.tasks import Detection
 from gradsift.tasks.detection import overlaps
 from kinds.mask_sets import CLASSES, OBJECT, SIDE, placed
-from kinds.structured import TaskDraw
+from kinds.task_draw import TaskDraw
 
 GRID = 8
 """Queries along a side of the image."""

@@ -66,9 +66,9 @@ def asked_again(data: Path) -> Chats:
     return [(a, b) for a, b, label in zip(*columns, strict=True) if label == 1]
 
 
-def continued(data: Path) -> Chats:
+def continued(data: Path, *, name: str = "ag_news/train_subset8k.parquet", column: str = "text") -> Chats:
     """News with their second half as the response."""
-    words = [text.split() for text in _columns(data, "ag_news/train_subset8k.parquet", "text")[0]]
+    words = [text.split() for text in _columns(data, name, column)[0]]
     return [
         (f"Continue the news. {' '.join(w[: len(w) // 2])} ", " ".join(w[len(w) // 2 :])) for w in words if len(w) < 50
     ]

@@ -16,8 +16,9 @@ from torch.nn import functional
 import gradsift
 from gradsift.data.images import open_image
 from gradsift.tasks import ConditionalDenoising, Denoising
-from kinds.class_draw import ClassDraw, flipped
+from kinds.class_labels import flipped
 from kinds.scored import scored_rows
+from kinds.task_draw import TaskDraw
 
 SIDE, STEPS, CLASSES = 8, 100, 10
 
@@ -149,10 +150,10 @@ def picture_rows(draw: PictureDraw, seed: int) -> list[dict[str, Any]]:
     return scored_rows(scores, draw.wrong, flagged)
 
 
-def load(data: Path, seed: int, *, name: str, how: str, rate: float) -> ClassDraw:
+def load(data: Path, seed: int, *, name: str, how: str, rate: float) -> TaskDraw:
     """A draw: classes are flipped, and a denoiser learns pictures with them."""
     images, true = pictures(data, name, seed)
     given = flipped(true, how, rate, seed)
     conditions = torch.from_numpy(given)
     task = ConditionalDenoising(conditions=CLASSES, timesteps=STEPS)
-    return ClassDraw(trained(images, conditions, seed), (images, conditions), given, given != true, task)
+    return TaskDraw(trained(images, conditions, seed), (images, conditions), task, given != true, classes=given)

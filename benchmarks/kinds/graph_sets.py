@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import gradsift
-from kinds.class_draw import ClassDraw, flipped
+from kinds.class_labels import flipped
+from kinds.task_draw import TaskDraw
 
 
 class GraphNetwork(nn.Module):
@@ -56,9 +57,7 @@ def citations(data: Path, name: str) -> tuple[Tensor, Tensor, np.ndarray]:
     return torch.from_numpy(values / values.std()).float(), weighted.coalesce(), topics
 
 
-def load(
-    data: Path, seed: int, *, name: str, how: str, rate: float, head: bool = False, epochs: int = 100
-) -> ClassDraw:
+def load(data: Path, seed: int, *, name: str, how: str, rate: float, head: bool = False, epochs: int = 100) -> TaskDraw:
     """A draw: half of the nodes get classes, some of them wrong, and a network learns them.
 
     Args:
@@ -84,4 +83,5 @@ def load(
         functional.cross_entropy(network(x, edges)[train_set.nodes], train_set.labels).backward()
         optimizer.step()
     model = gradsift.NodeModel(network, train_set).eval()
-    return ClassDraw(model, train_set, given[nodes], given[nodes] != topics[nodes])
+    wrong = given[nodes] != topics[nodes]
+    return TaskDraw(model, train_set, "classification", wrong, classes=given[nodes])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinds.draw import fit
-from kinds.structured import TaskDraw
+from kinds.task_draw import TaskDraw
 
 SIDE, OBJECT = 32, 14
 """Pixels of a scene's side, and of an object's."""

@@ -20,7 +20,7 @@ from gradsift.tasks import Contrastive
 from gradsift.tasks.matches import SIDES, embedded, side_of
 from kinds.chat_sets import Chats
 from kinds.sequence_sets import words_of
-from kinds.structured import TaskDraw
+from kinds.task_draw import TaskDraw
 
 LETTERS, WIDTH = 400, 128
 """Most letters of a pair, and numbers that stand for a text's words."""

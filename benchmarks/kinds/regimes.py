@@ -21,9 +21,9 @@ from kinds import (
     token_sets,
     values,
 )
-from kinds.class_draw import ClassDraw
 from kinds.regime import Regime
 from kinds.structured_regimes import STRUCTURED
+from kinds.task_draw import TaskDraw
 
 STRANGE, COPIES = "picture", "copy"
 """Kinds of pictures that a diffusion model learns, some of which are of another set, or have copies."""
@@ -74,7 +74,7 @@ def _chat(words: str, source: Callable[..., chat_sets.Chats], how: str, *, rate:
     )  # fmt: skip
 
 
-def _classes(kind: str, words: str, load: Callable[..., ClassDraw], how: str, rate: float, *, chosen_on: bool = False,
+def _classes(kind: str, words: str, load: Callable[..., TaskDraw], how: str, rate: float, *, chosen_on: bool = False,
              ahead: bool = True, **more: object) -> Regime:  # fmt: skip
     words = f"{words}, {how} {100 * rate:.0f} %"
     return Regime(kind, words, partial(load, how=how, rate=rate, **more), chosen_on, ahead)
@@ -177,6 +177,12 @@ REGIMES: dict[str, Regime] = {
     "chat-blended-mixed": _chat("five tasks", chat_sets.blended, "mixed", rate=0.12, chosen_on=True),
     "chat-reasoned-mixed": _chat("word problems", chat_sets.reasoned, "mixed", rate=0.12, chosen_on=True),
     "chat-answered-mixed": _chat("questions of QNLI", chat_sets.answered, "mixed", rate=0.12, chosen_on=True),
+    "chat-halves-cut": _chat(
+        "halves of MRPC",
+        partial(chat_sets.continued, name="glue_mrpc/train.parquet", column="sentence1"),
+        "cut",
+        chosen_on=True,
+    ),
     "chat-blended-words": _chat("five tasks", chat_sets.blended, "words", model="stories15M", epochs=2),
     "chat-blended-letters": _chat("five tasks", chat_sets.blended, "letters", model="stories15M", epochs=2),
     "chat-transformed-mixed": _chat("rules of grammar", chat_sets.transformed, "mixed", rate=0.1),

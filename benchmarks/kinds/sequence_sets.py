@@ -12,7 +12,7 @@ import torch
 
 import gradsift
 from kinds.chat_sets import Chats, foreign_texts, planted
-from kinds.structured import TaskDraw
+from kinds.task_draw import TaskDraw
 
 LETTERS = 220
 """Most letters of a source with its target."""

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinds.class_draw import ClassDraw, flipped
+from kinds.class_labels import flipped
 from kinds.draw import fit
+from kinds.task_draw import TaskDraw
 
 Series = tuple[np.ndarray, np.ndarray]
 """Values (n, channels, time) and classes (n,)."""
@@ -86,7 +87,7 @@ class Spectrogram(nn.Module):
 def load(
     cache: Path, seed: int, *, source: Callable[..., Series], how: str, rate: float, sound: bool = False,
     epochs: int = 40,
-) -> ClassDraw:  # fmt: skip
+) -> TaskDraw:  # fmt: skip
     """A draw: classes are flipped and fitted by a convolutional network."""
     values, true = source(cache, seed)
     given = flipped(true, how, rate, seed)
@@ -95,4 +96,4 @@ def load(
     classes = int(true.max()) + 1
     model = Spectrogram(classes) if sound else network(x.shape[1], classes)
     fit(model, x, y, functional.cross_entropy, seed=seed, epochs=epochs, batch=32)
-    return ClassDraw(model, (x, y), given, given != true)
+    return TaskDraw(model, (x, y), "classification", given != true, classes=given)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from gradsift.tasks import CTC
 from gradsift.tasks.speech import heard_in
-from kinds.structured import TaskDraw
+from kinds.task_draw import TaskDraw
 
 LETTERS, BANDS, FRAMES, LONGEST = 12, 24, 64, 10
 """Letters without the blank 0, bands of the spectrogram, frames of a clip, and most letters of a transcript."""

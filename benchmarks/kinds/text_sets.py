@@ -15,7 +15,7 @@ from torch import Tensor
 import gradsift
 from gradsift.tasks import NO_TARGET, MaskedLM
 from kinds.chat_sets import foreign_texts, senseless
-from kinds.structured import TaskDraw
+from kinds.task_draw import TaskDraw
 
 PIECES, TOKENS = 1000, 32
 """Pieces of the vocabulary, and most pieces of a text."""

@@ -13,6 +13,7 @@ from gradsift.errors import DataError
 from gradsift.evidence.responses import ResponseEvidence, end_losses
 
 SIZE, TASKS, OWN = 200, 4, 15
+FIELDS = ("losses", "alone", "ends", "prompts", "responses", "lengths")
 
 
 def chats(seed=0, size=SIZE):
@@ -26,24 +27,27 @@ def chats(seed=0, size=SIZE):
             np.add.at(counts[row], OWN * task[row] + generator.integers(0, OWN, length), 1)
     alone = losses * np.exp(generator.normal(0.5, 0.2, size))
     ends = np.exp(generator.normal(-2, 0.3, size))
-    return ResponseEvidence(losses, alone, ends, csr_matrix(prompts), csr_matrix(responses)), task
+    lengths = 20 + generator.integers(0, 10, size)
+    return ResponseEvidence(losses, alone, ends, csr_matrix(prompts), csr_matrix(responses), lengths), task
 
 
 def spoilt(chats, how, rows, task):
     losses, alone, ends = chats.losses.copy(), chats.alone.copy(), chats.ends.copy()
-    responses = chats.responses.toarray()
+    responses, lengths = chats.responses.toarray(), chats.lengths.copy()
     if how == "loss":
         losses[rows], alone[rows] = 3 * losses[rows], 3 * alone[rows]
     elif how == "prompt":
         alone[rows] = losses[rows]
     elif how == "end":
         ends[rows] = 8.0
+    elif how == "length":
+        lengths[rows[::2]], lengths[rows[1::2]] = 2, 300
     else:
         responses[rows] = responses[[int(np.flatnonzero(task == (task[row] + 1) % TASKS)[0]) for row in rows]]
-    return replace(chats, losses=losses, alone=alone, ends=ends, responses=csr_matrix(responses))
+    return replace(chats, losses=losses, alone=alone, ends=ends, responses=csr_matrix(responses), lengths=lengths)
 
 
-@pytest.mark.parametrize(("how", "view"), [("loss", 0), ("prompt", 1), ("end", 2), ("words", 3)])
+@pytest.mark.parametrize(("how", "view"), [("loss", 0), ("prompt", 1), ("end", 2), ("words", 3), ("length", 4)])
 def test_each_way_of_being_unexpected_is_found_and_named(how, view):
     right, task = chats()
     rows = np.arange(8) * 11
@@ -81,8 +85,7 @@ def test_scores_follow_their_chats():
     right, task = chats()
     order = np.random.default_rng(3).permutation(SIZE)
     evidence = spoilt(right, "loss", np.arange(5), task)
-    names = ("losses", "alone", "ends", "prompts", "responses")
-    shuffled = ResponseEvidence(**{name: getattr(evidence, name)[order] for name in names})
+    shuffled = ResponseEvidence(**{name: getattr(evidence, name)[order] for name in FIELDS})
     scores = detrimental_scores(ResponseSurprise(), evidence, None)
     again = detrimental_scores(ResponseSurprise(), shuffled, None)
     assert np.corrcoef(scores[order], again)[0, 1] > 0.95  # of equally near neighbours any may count
@@ -97,7 +100,7 @@ def test_what_is_not_known_says_nothing():
     assert np.isfinite(detector.score_samples(replace(right, alone=nothing, ends=nothing))).all()
     bare = replace(right, prompts=csr_matrix(right.prompts.shape))
     assert np.isfinite(detrimental_scores(ResponseSurprise(), bare, None)).all()
-    one = ResponseEvidence(*(getattr(right, name)[:1] for name in ("losses", "alone", "ends", "prompts", "responses")))
+    one = ResponseEvidence(*(getattr(right, name)[:1] for name in FIELDS))
     assert np.isfinite(detrimental_scores(ResponseSurprise(), one, None)).all()
 
 

@@ -10,6 +10,7 @@ import gradsift
 from gradsift.errors import DataError, ModelError, SampleError, SettingError
 from gradsift.gradients import PerSampleGradients, Reductions
 from gradsift.tasks import MaskedLM
+from gradsift.tasks.structured import Classes
 from tests.support.oracle import norms, oracle
 from tests.support.pretrained import WORDS, tokenizer
 from tests.support.structured import masked_bert
@@ -71,15 +72,27 @@ def test_gradients_equal_those_of_a_text_alone(model):
     torch.testing.assert_close(per_sample(batch).statistics["l2"].double(), truth, rtol=2e-3, atol=1e-5)
 
 
-def test_garbage_is_found_by_its_loss(model, caplog):
+def test_garbage_is_found(model, caplog):
     train_set = texts()
     audit = gradsift.audit(model, train_set, task=MaskedLM.of(encoder()), show_progress=False)
     assert audit.detector == "worst_part"
-    assert np.allclose(audit.table["score"].to_numpy(), audit.table["loss"].to_numpy(), rtol=1e-4)
     assert average_precision_score(np.arange(60) < 5, audit.table["score"].to_numpy()) > 0.9
     assert "least expected tokens: " in audit.worst(1, previews=False)["reason"][0].as_py()
     assert len(audit.trim(train_set.raw)) == 60 - len(audit.flagged_positions)
     assert "highlighted tokens" not in caplog.text
+
+
+def test_a_text_is_scored_by_its_loss_by_the_gain_from_context_and_by_its_repeats():
+    task, batch = MaskedLM(MASK, special=(0,)), {"input_ids": torch.tensor([[9, 8, 9, 0], [9, 9, 9, 9], [20, 8, 0, 0]])}
+    losses = torch.tensor([[1.0, 2.0, 3.0, 0.0], [1.0, 1.0, 1.0, 1.0], [4.0, 2.0, 0.0, 0.0]])
+    counts = task.class_counts(losses, batch)
+    assert counts.tolist() == [0] * 8 + [2, 6] + [0] * 10 + [1]
+    parts = task.worst_parts(losses, batch, Classes(shares=counts[:10] / 8))  # the last token was not counted
+    often, rare = np.log([6 / 8, 2 / 8])
+    expected = [(2, 2 + (2 * often + rare) / 3, 1 / 3), (1, 1 + often, 3 / 4), (3, 3 + rare, 0)]
+    assert np.allclose([part.score for part in parts], expected)
+    assert parts[0].words.startswith("loss 2.0; least expected tokens: 2 (3.0), 1 (2.0)")
+    assert task.worst_parts(losses, batch, Classes())[2].score == (3, 3, 0)
 
 
 def test_what_cannot_be_is_refused(model):

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradsift.detectors import Belief, WrongLabels
 from gradsift.detectors.confident_learning import class_thresholds
+from gradsift.detectors.surprise import robust_z
 from gradsift.scratch import empty
 from gradsift.store import ArrayMatrix, GradientMatrix
 
@@ -184,10 +185,7 @@ def count_disagreements(labels: np.ndarray, predictions: np.ndarray | GradientMa
 
 
 def count_outliers(scores: np.ndarray) -> Decision:
-    """Counts scores far above the middle: robust z-score, ``(s - median) / (1.4826 MAD)``, above 3.5.
-
-    Where more than half of the scores are equal, the MAD is zero, and 1.2533 times the mean absolute deviation
-    takes its place.
+    """Counts scores far above the middle: robust z-scores above 3.5.
 
     Args:
         scores: Shape (n,); high = detrimental.
@@ -195,10 +193,7 @@ def count_outliers(scores: np.ndarray) -> Decision:
     Returns:
         The decision; its interval comes from thresholds of 4.5 and 3.
     """
-    size, median = len(scores), np.median(scores)
-    distances = np.abs(scores - median)
-    spread = 1.4826 * np.median(distances) or 1.2533 * distances.mean()
-    z_scores = (scores - median) / spread if spread > 0 else np.zeros(size)
+    size, z_scores = len(scores), robust_z(scores)
     count, most, least = (int((z_scores > limit).sum()) for limit in (ROBUST_Z, 3.0, 4.5))
     words = (
         f"Their scores lie more than {ROBUST_Z} robust deviations above the median; between {least:,} (4.5 deviations) "

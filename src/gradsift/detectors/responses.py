@@ -7,31 +7,29 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix, diags
-from scipy.stats import gamma, rankdata
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from gradsift.detectors.base import Detector
 from gradsift.detectors.neighbours import CHUNK, drawn
+from gradsift.detectors.surprise import chances, log_chance
 from gradsift.errors import DataError
 from gradsift.evidence.responses import ResponseEvidence
 
-VIEWS = ("loss", "prompt", "end", "words")
+VIEWS = ("loss", "prompt", "end", "words", "length")
 """In which ways a response may be unexpected."""
 FLOOR = 0.05
 """Nats that are added to a loss before its logarithm is taken: below, losses count as equal."""
 ALIKE = 3
 """So many of the neighbours' responses, those most alike, are compared with a response."""
-NOT_KNOWN = np.exp(-1.0)
-"""The probability that changes nothing, where a view is not known: its logarithm is what is expected by chance."""
 
 
 class ResponseSurprise(Detector):
-    """``score_samples = log10 p``, with p how probable it is by chance that a response is so unexpected in four ways.
+    """``score_samples = log10 p``, with p how probable it is by chance that a response is so unexpected in five ways.
 
     Each way is compared with chats whose prompts share the most words (cosine of TF-IDF): the loss; how much the prompt
-    lowers the loss; the loss of the end, which is high where an answer was cut off; and words shared with the responses
-    most alike among the neighbours'. Ranks in each way are probabilities by chance, and Fisher's method joins them:
-    ``-2 sum ln p_v`` has a chi-squared distribution with 8 degrees of freedom where the four are independent.
+    lowers the loss; the loss of the end, which is high where an answer was cut off; words shared with the responses
+    most alike among the neighbours'; and the number of tokens, where few are as unexpected as many. Robust z-scores tell
+    how probable each is by chance, and Fisher's method joins them (:mod:`~gradsift.detectors.surprise`).
 
     Args:
         neighbours: Chats that each is compared with.
@@ -39,7 +37,7 @@ class ResponseSurprise(Detector):
         random_state: Seed of this draw.
 
     Attributes:
-        chances_: Probability by chance in each of :data:`VIEWS`, shape (n, 4).
+        chances_: Probability by chance in each of :data:`VIEWS`, shape (n, 5).
         usual_: Median loss of the chats with similar prompts, shape (n,).
     """
 
@@ -64,8 +62,11 @@ class ResponseSurprise(Detector):
         chats = _checked(X)
         near, shared = self._neighbours(chats)
         loss, alone, end = (np.log(values + FLOOR) for values in (chats.losses, chats.alone, chats.ends))
-        views = (_above(loss, near), _above(loss - alone, near), _above(end, near), -shared)
-        self.chances_ = np.stack([_chance(view) for view in views], axis=1)
+        lengths = np.log(chats.lengths)
+        views = (_above(loss, near), _above(loss - alone, near), _above(end, near), -shared, _above(lengths, near))
+        self.chances_ = chances(views)
+        longer = self.chances_[:, -1]
+        self.chances_[:, -1] = 2 * np.minimum(longer, 1 - longer)
         self.usual_ = np.median(chats.losses[near], axis=1) if near.shape[1] else chats.losses.copy()
         return self
 
@@ -84,8 +85,7 @@ class ResponseSurprise(Detector):
         """
         if len(_checked(X)) != len(self.chances_):
             raise DataError(f"fitted on {len(self.chances_)} chats, given {len(X)}: score the chats that were fitted")
-        joined = gamma.logsf(-np.log(self.chances_).sum(axis=1), len(VIEWS))
-        return np.asarray(joined / np.log(10), dtype=np.float64)
+        return log_chance(self.chances_)
 
     def _neighbours(self, chats: ResponseEvidence) -> tuple[np.ndarray, np.ndarray]:
         """Positions of the chats with the most similar prompts (n, k), and how alike their responses are (n,)."""
@@ -120,13 +120,6 @@ def _above(values: np.ndarray, near: np.ndarray) -> np.ndarray:
         return values
     around = np.where(np.isnan(values[near]), np.nanmedian(values) if not np.isnan(values).all() else 0.0, values[near])
     return values - np.median(around, axis=1)
-
-
-def _chance(view: np.ndarray) -> np.ndarray:
-    """Share of the chats that are at least as far out, half of those that are equal; shape (n,)."""
-    chance, known = np.full(len(view), NOT_KNOWN), np.isfinite(view)
-    chance[known] = (rankdata(-view[known]) - 0.5) / max(1, known.sum())
-    return chance
 
 
 def _checked(chats: Any) -> ResponseEvidence:

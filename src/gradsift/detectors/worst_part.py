@@ -7,14 +7,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gradsift.detectors.base import Detector
+from gradsift.detectors.surprise import chances, log_chance
 from gradsift.errors import DataError
 from gradsift.evidence.worst_parts import WorstParts
+
+LEADING, OUTERMOST = 2, 0.25
+"""Of the scores behind the first two, only the outermost quarter speaks: to be usual there excuses nothing."""
 
 
 class WorstPart(Detector):
     """``score_samples = -max_part s``: how well the worst part of a label fits what the model gives.
 
-    What a part is, and how it is scored, is the task's to say: a region of a mask, a box, a transcript.
+    What a part is, and how it is scored, is the task's to say: a region of a mask, a box, a transcript. Where there are
+    several scores, as of texts, ``score_samples = log10 p``, with p how probable it is by chance to fit so badly
+    (:mod:`~gradsift.detectors.surprise`).
     """
 
     reads: ClassVar[tuple[str, ...]] = ("worst_parts",)
@@ -28,11 +34,16 @@ class WorstPart(Detector):
             y: Ignored.
 
         Returns:
-            Shape (n,); high = normal.
+            Shape (n,); high = normal. With several ways at most 0.
 
         Raises:
             DataError: It is no evidence of parts.
         """
         if not isinstance(X, WorstParts):
             raise DataError(f"this detector reads WorstParts, given {type(X).__name__}")
-        return -np.asarray(X.scores, dtype=np.float64)
+        scores = np.asarray(X.scores, dtype=np.float64)
+        if scores.ndim == 1:
+            return -scores
+        probabilities = chances(list(scores.T))
+        probabilities[:, LEADING:] = np.minimum(1.0, probabilities[:, LEADING:] / OUTERMOST)
+        return log_chance(probabilities)

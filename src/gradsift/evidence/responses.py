@@ -18,6 +18,7 @@ class ResponseEvidence:
         ends: Loss of the token that ends the response; NaN where the response does not end, because it was cut off.
         prompts: How often each word stands in the prompt, shape (n, W); all zero where there is no prompt.
         responses: How often it stands in the response.
+        lengths: Number of the response's tokens, shape (n,).
     """
 
     losses: np.ndarray
@@ -25,6 +26,7 @@ class ResponseEvidence:
     ends: np.ndarray
     prompts: csr_matrix
     responses: csr_matrix
+    lengths: np.ndarray
 
     def __len__(self) -> int:
         """Number of chats n."""

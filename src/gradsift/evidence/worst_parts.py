@@ -12,7 +12,7 @@ class WorstParts:
     """The worst part of the label of each of n samples.
 
     Attributes:
-        scores: How badly it fits, shape (n,); higher = worse.
+        scores: How badly it fits, shape (n,), or in each of V ways, shape (n, V); higher = worse.
         words: What is wrong with it, one text a sample.
         boxes: Where it is: left, top, right, bottom as shares of width and height, shape (n, 4); NaN without a place.
     """

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from gradsift.data import Samples
 from gradsift.data.batch import Batch
@@ -57,7 +58,7 @@ def part_evidence(
 
     some = positions[:: max(1, len(positions) // COUNTED)]
     counts = [found for _, found in each_batch(count, samples.batch, some, batcher, model=model) if found is not None]
-    shares = torch.stack(counts).sum(dim=0).double() if counts else None
+    shares = pad_sequence(counts).sum(dim=1).double() if counts else None
     classes = Classes(class_names, None if shares is None else shares / shares.sum().clamp(min=1))
 
     with progress("parts", len(positions), show=show_progress) as bar:

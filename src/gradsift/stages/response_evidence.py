@@ -90,17 +90,19 @@ def response_evidence(
             count.transform(_texts(ids.cpu().numpy(), side.cpu().numpy(), tokenizer))
             for ids, side in ((batch["input_ids"], prompt), (batch["labels"], learnt))
         ]
-        return _means(losses, targets).cpu().numpy(), alone.cpu().numpy(), *ends, *words
+        lengths = (targets != NO_TARGET).sum(dim=1).cpu().numpy()
+        return _means(losses, targets).cpu().numpy(), alone.cpu().numpy(), lengths, *ends, *words
 
     with progress("responses", len(positions), show=show_progress) as bar:
         walk = each_batch(read, samples.batch, positions, batcher, model=model, bar=bar)
-        losses, alone, tokens, ends, prompts, responses = zip(*(part for _, part in walk), strict=True)
+        losses, alone, lengths, tokens, ends, prompts, responses = zip(*(part for _, part in walk), strict=True)
     return ResponseEvidence(
         np.concatenate(losses).astype(np.float64),
         np.concatenate(alone).astype(np.float64),
         end_losses(np.concatenate(tokens), np.concatenate(ends)),
         csr_matrix(vstack(prompts)),
         csr_matrix(vstack(responses)),
+        np.concatenate(lengths),
     )
 
 

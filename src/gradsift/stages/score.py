@@ -12,6 +12,7 @@ from gradsift.detectors import (
     Detector,
     ResponseSurprise,
     SwappedPairPosterior,
+    WorstPart,
     WrongLabelPosterior,
     WrongLabels,
     WrongLabelSetPosterior,
@@ -41,6 +42,7 @@ class Scores:
         parts: The same for several labels, values or tokens a sample, or for pairs.
         part_wrong: What it says of the worst label, value or token of every sample, shape (n,).
         responses: The fitted detector of unexpected responses, where it ranks.
+        by_chance: How probable each score is by chance, shape (n,), where the detector that ranks tells it.
     """
 
     by_detector: Mapping[str, np.ndarray]
@@ -50,16 +52,12 @@ class Scores:
     parts: Parts | None = None
     part_wrong: np.ndarray | None = None
     responses: ResponseSurprise | None = None
+    by_chance: np.ndarray | None = None
 
     @property
     def main(self) -> np.ndarray:
         """Scores of the detector that ranks, shape (n,); high = detrimental."""
         return self.by_detector[self.ranking]
-
-    @property
-    def by_chance(self) -> np.ndarray | None:
-        """How probable each score is by chance, shape (n,), where the detector that ranks tells it."""
-        return None if self.responses is None else 10.0**-self.main
 
     @property
     def wrong_labels(self) -> WrongLabels | None:
@@ -120,8 +118,11 @@ def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *
         for name, detector in detectors.items():
             scores[name] = detrimental_scores(detector, detector.observed(evidence), labels)
             bar.advance()
-    if isinstance(ranks := detectors[ranking], ResponseSurprise):
-        return Scores(scores, ranking, responses=ranks)
+    ranks = detectors[ranking]
+    if isinstance(ranks, ResponseSurprise):
+        return Scores(scores, ranking, responses=ranks, by_chance=10.0 ** -scores[ranking])
+    if isinstance(ranks, WorstPart) and evidence.worst_parts is not None and evidence.worst_parts.scores.ndim == 2:
+        return Scores(scores, ranking, by_chance=10.0 ** -scores[ranking])  # one column a way of not fitting
     for name in (ranking, *detectors):
         posterior = detectors[name]
         if isinstance(posterior, WrongLabelPosterior):

@@ -29,6 +29,7 @@ def response_words(positions: np.ndarray, chats: ResponseEvidence, surprise: Res
             "prompt": f"loss {chats.losses[position]:.1f}, without its prompt {chats.alone[position]:.1f}",
             "end": f"ends unexpectedly (loss {chats.ends[position]:.1f})",
             "words": "words unlike those of responses to similar prompts",
+            "length": f"{chats.lengths[position]} tokens, unlike the length of responses to similar prompts",
         }
         chances = surprise.chances_[position]
         order = np.argsort(chances, kind="stable")

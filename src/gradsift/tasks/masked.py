@@ -106,30 +106,60 @@ class MaskedLM:
             raise SampleError("the text is empty: all its tokens are special ones", empty, "Remove these texts")
         return outputs.sum(dim=1) / counts
 
-    def class_counts(self, outputs: Any, batch: Batch) -> None:
-        """Texts are scored without."""
-        del outputs, batch
+    def class_counts(self, outputs: Any, batch: Batch) -> Tensor:
+        """How often each token stands in the texts of a batch.
+
+        Args:
+            outputs: Not used.
+            batch: The batch.
+
+        Returns:
+            Shape (V,), with V - 1 the largest number of a token in the batch.
+        """
+        del outputs
+        ids, counted = self._tokens(batch)
+        return torch.bincount(ids[counted])
 
     def worst_parts(self, outputs: Tensor, batch: Batch, classes: Classes) -> list[Part]:
-        """The least expected tokens of each text; its score is its plain loss.
+        """The least expected tokens of each text, and its score in three ways.
+
+        These are its mean loss, the part of it beyond the loss of the same tokens out of context, and the share of tokens
+        that stood in the text before. A model that has learnt little tells common words from rare ones, and no more: the
+        second takes that off. Random letters and foreign words fall into few pieces, which come again and again, and models
+        soon learn these.
 
         Args:
             outputs: Losses of tokens, shape (n, T).
             batch: The batch.
-            classes: Not used.
+            classes: How common each token is; where that is not known, all count as equally common.
 
         Returns:
             One part a text.
         """
-        del classes
+        ids, counted = self._tokens(batch)
+        alone = (outputs - self._out_of_context(ids, classes).to(outputs)).masked_fill(~counted, 0.0).sum(dim=1)
         parts = []
-        for score, losses in zip(self.losses(outputs, batch).tolist(), outputs, strict=True):
-            worst = losses.topk(min(NAMED, len(losses)))
+        for loss, beyond, own, among, losses in zip(
+            self.losses(outputs, batch).tolist(), alone.tolist(), ids, counted, outputs, strict=True
+        ):
+            words, worst = own[among], losses.topk(min(NAMED, len(losses)))
+            repeated = 1 - len(words.unique()) / len(words)
             named = ", ".join(
                 f"{place} ({loss:.1f})" for loss, place in zip(*map(torch.Tensor.tolist, worst), strict=True)
             )
-            parts.append(Part(score, f"loss {score:.1f}; least expected tokens: {named}"))
+            words_of = f"loss {loss:.1f}; least expected tokens: {named}"
+            parts.append(Part((loss, beyond / len(words), repeated), words_of))
         return parts
+
+    @staticmethod
+    def _out_of_context(ids: Tensor, classes: Classes) -> Tensor:
+        """Loss of each token for one who knows how common it is, and no context; shape (n, T)."""
+        if classes.shares is None:
+            return torch.zeros(ids.shape)
+        shares = classes.shares.to(ids.device)
+        rarest = shares[shares > 0].min()  # also of tokens that were not counted
+        known = torch.where(ids < len(shares), shares[ids.clamp(max=len(shares) - 1)], rarest)
+        return -known.clamp(min=rarest).log()
 
     def _tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Token ids, and which of them count, both of shape (n, T)."""

@@ -17,12 +17,13 @@ class Part:
     """The part of one sample's label that fits the model's outputs worst.
 
     Attributes:
-        score: How badly it fits; higher = worse.
+        score: How badly it fits; higher = worse. Several numbers where there are several ways of not fitting;
+            behind the first two stand signs that say nothing unless they are far out.
         words: What is wrong with it, in a few words.
         box: Where it is in an image: left, top, right, bottom as shares of width and height; ``None`` without a place.
     """
 
-    score: float
+    score: float | tuple[float, ...]
     words: str
     box: tuple[float, float, float, float] | None = None
 
@@ -67,7 +68,7 @@ class StructuredTask(Task, Protocol):
             batch: The batch.
 
         Returns:
-            Shape (K,); ``None`` where parts are scored without.
+            Shape (K,), which may be shorter where the last classes are missing; ``None`` where parts are scored without.
         """
         ...
 

@@ -1,42 +1,13 @@
-"""Classes beyond rows and pictures: a draw with flipped classes, and what ranks its samples on the same trained model."""
+"""One class a sample: how classes are flipped, and baselines that read the predictions and features of the posterior."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
-from torch import nn
 
-import gradsift
 from gradsift.detectors.confident_learning import class_thresholds
 from gradsift.evidence import stored_evidence
-from kinds.scored import scored_rows
-
-BASELINES = {
-    "loss": "loss", "margin": "normalized_margin", "l2": "l2", "isolation_forest": "isolation_forest",
-}  # fmt: skip
-"""Method to the detector whose column it is."""
-
-
-@dataclass(frozen=True)
-class ClassDraw:
-    """A data set some of whose classes are wrong, and the model that was trained on it.
-
-    Attributes:
-        model: The trained model, in eval mode.
-        train_set: What an audit takes.
-        given: Given classes, shape (n,).
-        wrong: Which of them are wrong, shape (n,).
-        task: The task.
-    """
-
-    model: nn.Module
-    train_set: Any
-    given: np.ndarray
-    wrong: np.ndarray
-    task: Any = "classification"
+from gradsift.store import RunDirectory
 
 
 def flipped(true: np.ndarray, how: str, rate: float, seed: int) -> np.ndarray:
@@ -58,27 +29,23 @@ def flipped(true: np.ndarray, how: str, rate: float, seed: int) -> np.ndarray:
     return given
 
 
-def rows_of(draw: ClassDraw, seed: int) -> list[dict[str, Any]]:
-    """Average precision of every method on one draw.
+def class_baselines(run: RunDirectory, given: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores of confident learning and of the neighbours' labels.
 
     Args:
-        draw: The draw.
-        seed: Seed of the random order.
+        run: The run of an audit.
+        given: Given classes, shape (n,).
 
     Returns:
-        A row a method; the default's row says how many it flags.
+        Name to scores, shape (n,); high = wrong.
     """
-    audit = gradsift.audit(draw.model, draw.train_set, task=draw.task, findings=False, show_progress=False)
-    table, wrong = audit.table, draw.wrong
-    scores = {f"default: {audit.detector}": table["score"].to_numpy()}
-    scores |= {method: table[f"score_{name}"].to_numpy() for method, name in BASELINES.items()}
-    evidence = stored_evidence(audit.run, "class")
-    everything = np.arange(len(wrong))
+    evidence = stored_evidence(run, "class")
+    everything = np.arange(len(given))
     probabilities, features = (matrix.rows(everything) for matrix in (evidence.predictions, evidence.features))
-    scores["confident learning"] = confident_learning(probabilities.astype(np.float64), draw.given)
-    scores["neighbours' labels"] = neighbours_labels(features, draw.given)
-    scores["random"] = np.random.default_rng(seed).random(len(wrong))
-    return scored_rows(scores, wrong, audit.flagged_positions)
+    return {
+        "confident learning": confident_learning(probabilities.astype(np.float64), given),
+        "neighbours' labels": neighbours_labels(features, given),
+    }
 
 
 def neighbours_labels(features: np.ndarray, given: np.ndarray) -> np.ndarray:

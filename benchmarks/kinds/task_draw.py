@@ -1,4 +1,4 @@
-"""Draws whose model, data and task are any: the default of the audit against loss, l2 and baselines of their own."""
+"""Draws whose model, data and task are any: the default of the audit against loss, l2 and further baselines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 import gradsift
+from kinds.class_labels import class_baselines
 from kinds.scored import scored_rows
 
 
@@ -23,6 +24,8 @@ class TaskDraw:
         task: The task or its name.
         wrong: Which samples have an error, shape (n,).
         baselines: Scores of baselines, higher = more suspicious, each of shape (n,).
+        classes: Given classes, shape (n,), where a sample has one: margin, confident learning and the neighbours' labels
+            are then baselines, too.
     """
 
     model: nn.Module
@@ -30,6 +33,7 @@ class TaskDraw:
     task: Any
     wrong: np.ndarray
     baselines: Mapping[str, np.ndarray] = field(default_factory=dict)
+    classes: np.ndarray | None = None
 
 
 def rows_of(draw: TaskDraw, seed: int) -> list[dict[str, Any]]:
@@ -46,5 +50,8 @@ def rows_of(draw: TaskDraw, seed: int) -> list[dict[str, Any]]:
     table, wrong = audit.table, draw.wrong
     scores = {f"default: {audit.detector}": table["score"].to_numpy()}
     scores |= {name: table[f"score_{name}"].to_numpy() for name in ("loss", "l2", "isolation_forest")}
+    if draw.classes is not None:
+        scores["margin"] = table["score_normalized_margin"].to_numpy()
+        scores |= class_baselines(audit.run, draw.classes)
     scores |= {**draw.baselines, "random": np.random.default_rng(seed).random(len(wrong))}
     return scored_rows(scores, wrong, audit.flagged_positions)
