@@ -40,6 +40,7 @@ from gradsift.locations import Location, as_location, refuse_unwritable
 from gradsift.proof_notices import ONLY_LAST_EPOCH, notices_of_seeds, notices_of_test_set
 from gradsift.result import Audit
 from gradsift.stages.cross_fit_heads import evidence_of_features
+from gradsift.store import GradientMatrix
 from gradsift.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
@@ -242,9 +243,15 @@ def _audit(evidence: Evidence, train_set: Any, folder: Location | None, seed: in
 
 def _same_predictions(finished: Audit, evidence: Evidence) -> bool:
     """Whether an audit was made of these predictions, to the last digit."""
-    stored, known = stored_evidence(finished.run, finished.kind).predictions, evidence.predictions
+    stored = stored_evidence(finished.run, finished.kind)
+    pairs = (stored.predictions, evidence.predictions), (stored.early_predictions, evidence.early_predictions)
+    return all(_same_rows(*pair) for pair in pairs)
+
+
+def _same_rows(stored: GradientMatrix | None, known: GradientMatrix | None) -> bool:
+    """Whether two matrices hold the same numbers in single precision, or neither is there."""
     if stored is None or known is None or stored.shape != known.shape:
-        return False
+        return stored is known
     return all(
         np.array_equal(rows, known.rows(np.arange(start, start + len(rows))).astype(np.float32))
         for start, rows in stored.chunks()

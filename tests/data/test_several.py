@@ -38,3 +38,13 @@ def test_together_and_alone(kind, positions):
 def test_others_are_read_one_by_one():
     assert Samples(list(zip(ROWS, LABELS, strict=True))).several([0, 1]) is None
     assert Samples(datasets.Dataset(TABLE).with_format("torch")).several([0, 1]) is None
+
+
+def test_a_tensor_data_set_that_reads_in_its_own_way_is_read_so():
+    class Own(torch.utils.data.TensorDataset):
+        def __getitem__(self, position):
+            return tuple(column[position] * 0 for column in self.tensors)
+
+    samples = Samples(Own(torch.ones(4, 2), torch.arange(4)))
+    assert samples.several([0, 1]) is None
+    assert samples.sample(1)[0].sum() == 0

@@ -33,7 +33,7 @@ def test_what_is_certain_stays_certain():
 
 def test_values_are_dealt_out_in_the_mean_order_of_two_ranks():
     values, other = np.array([0.5, 0.1, 0.9, 0.2]), np.array([3.0, 9.0, 8.0, 1.0])  # ranks 3, 1, 4, 2 and 2, 4, 3, 1
-    np.testing.assert_array_equal(in_mean_order(values, other), [0.2, 0.5, 0.9, 0.1])
+    np.testing.assert_array_equal(in_mean_order(values, other), [0.5, 0.2, 0.9, 0.1])
 
 
 def test_the_same_order_changes_nothing():
@@ -44,3 +44,14 @@ def test_the_same_order_changes_nothing():
 def test_a_given_probability_of_being_wrong_is_taken_and_rows_stay_distributions():
     posterior, wrong = np.array([[1.0, 0.0, 0.0], [0.2, 0.2, 0.6]]), np.array([0.0, 0.25])
     np.testing.assert_allclose(with_wrong(posterior, np.array([0, 2]), wrong), [[1, 0, 0], [0.125, 0.125, 0.75]])
+
+
+def test_the_order_of_samples_does_not_matter_where_mean_ranks_are_equal():
+    np.testing.assert_array_equal(in_mean_order(np.array([0.99, 0.01]), np.array([0.01, 0.99])), [0.99, 0.01])
+    np.testing.assert_array_equal(in_mean_order(np.array([0.01, 0.99]), np.array([0.99, 0.01])), [0.01, 0.99])
+
+
+def test_where_all_is_sure_of_the_given_label_the_others_share_what_is_dealt_to_them():
+    np.testing.assert_allclose(
+        with_wrong(np.array([[1.0, 0.0, 0.0]]), np.array([0]), np.array([0.8])), [[0.2, 0.4, 0.4]]
+    )

@@ -174,3 +174,18 @@ def test_heads_of_another_number_of_features_are_refused(blobs):
     inputs, given, _ = blobs
     with pytest.raises(DataError, match="give one row a sample"):
         cross_fit_heads(inputs[:10], given, show_progress=False)
+
+
+def test_folds_of_an_earlier_version_are_trained_again_where_they_hold_less(blobs, tmp_path, caplog):
+    inputs, given, _ = blobs
+    for number, (training, again) in enumerate(((train, True), (train_without_callback, False))):
+        folder = tmp_path / str(number)
+        first = cross_fit(training, (inputs, given), folds=2, output=folder, show_progress=False)
+        for path in sorted(folder.glob("fold-*.npz")):
+            with np.load(path) as archive:
+                kept = {name: archive[name] for name in archive.files if name != "learned"}
+            np.savez(path, **kept)
+        caplog.clear()
+        second = cross_fit(training, (inputs, given), folds=2, output=folder, show_progress=False)
+        assert ("trained again" in caplog.text) == again
+        np.testing.assert_array_equal(first.by_epoch, second.by_epoch)

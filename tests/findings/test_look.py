@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from gradsift.data import Samples
+from gradsift.findings.inputs import read_inputs
 from gradsift.findings.look import CONSTANT, EMPTY, NOT_FINITE, UNREAD, UNREADABLE, kind_of, looks_of
 
 GENERATOR = np.random.default_rng(0)
@@ -63,3 +65,19 @@ def test_only_what_is_alike_is_looked_at_together():
     assert kind_of({"a": 1, "b": 2.0}) != kind_of({"a": 1.0, "b": 2.0})
     assert kind_of({"a": 1, "b": 2.0}) != kind_of({"b": 1, "a": 2.0})
     assert [kind_of(shown) for shown in ("a text", {"text": "a text"}, {"a": True}, {}, (1, 2), UNREAD)] == [None] * 6
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [({"id": i, "a": 1.5 * i, "b": 2.0}, i % 2) for i in range(20)],
+        [({"target": i, "a": 1.5 * i, "b": 2.0}, i % 2) for i in range(20)],
+        [({"y": torch.full((3, 8, 8), float(i))}, i % 2) for i in range(5)],
+        [(torch.randn(600, dtype=torch.complex64), i % 2) for i in range(4)],
+        [{"chosen": i, "rejected": i + 1} for i in range(20)],
+    ],
+    ids=["id", "label", "picture under a label's name", "complex", "pair"],
+)
+def test_inputs_whose_content_is_less_than_their_numbers_are_looked_at_one_by_one(samples):
+    found = read_inputs(Samples(samples), show_progress=False)
+    assert len(found.digests) == len(samples)

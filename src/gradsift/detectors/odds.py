@@ -52,8 +52,11 @@ def with_wrong(posterior: np.ndarray, labels: np.ndarray, wrong: np.ndarray) -> 
         [[0.25, 0.6, 0.15]]
     """
     given = np.arange(len(labels)), labels
-    before = np.clip(1.0 - posterior[given], 0.0, 1.0)
-    changed = posterior * (wrong / np.maximum(before, TINY))[:, None]
+    changed = np.array(posterior, dtype=np.float64)
+    changed[given] = 0.0
+    others = changed.sum(axis=1, keepdims=True)
+    even = np.full_like(changed, 1 / max(1, changed.shape[1] - 1))
+    changed = np.where(others > 0, changed / np.where(others > 0, others, 1.0), even) * wrong[:, None]
     changed[given] = 1.0 - wrong
     return changed
 
@@ -72,7 +75,7 @@ def in_mean_order(values: np.ndarray, other: np.ndarray) -> np.ndarray:
         >>> in_mean_order(np.array([0.1, 0.2, 0.9]), np.array([0.3, 0.0, 0.8])).tolist()
         [0.1, 0.2, 0.9]
     """
-    order = np.argsort(rankdata(values) + rankdata(other), kind="stable")
+    order = np.lexsort((values, rankdata(values) + rankdata(other)))  # of equal means, the larger value comes later
     dealt = np.empty_like(values)
     dealt[order] = np.sort(values)
     return dealt

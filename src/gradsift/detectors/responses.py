@@ -65,8 +65,8 @@ class ResponseSurprise(Detector):
         lengths = np.log(chats.lengths)
         views = (_above(loss, near), _above(loss - alone, near), _above(end, near), -shared, _above(lengths, near))
         self.chances_ = chances(views)
-        longer = self.chances_[:, -1]
-        self.chances_[:, -1] = 2 * np.minimum(longer, 1 - longer)
+        longer, known = self.chances_[:, -1], np.isfinite(views[-1])
+        self.chances_[known, -1] = 2 * np.minimum(longer, 1 - longer)[known]
         self.usual_ = np.median(chats.losses[near], axis=1) if near.shape[1] else chats.losses.copy()
         return self
 

@@ -9,6 +9,8 @@ from scipy.stats import gamma, t
 
 FREEDOM = 3
 """Degrees of freedom of Student's t: usual losses have heavier tails than a normal distribution."""
+SMALLEST = 1e-60
+"""Probabilities below are taken for this, so that their product stays a number."""
 NOT_KNOWN = np.exp(-1.0)
 """The probability that changes nothing, where a value is not known: its logarithm is what is expected by chance."""
 
@@ -46,7 +48,7 @@ def chances(views: Sequence[np.ndarray]) -> np.ndarray:
     for column, view in zip(columns.T, views, strict=True):
         known = np.isfinite(view)
         if known.any():
-            column[known] = t.sf(robust_z(view[known]), FREEDOM)
+            column[known] = np.maximum(t.sf(robust_z(view[known]), FREEDOM), SMALLEST)
     return columns
 
 

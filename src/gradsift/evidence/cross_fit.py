@@ -95,7 +95,7 @@ def cross_fit(
     places, predicted = [np.flatnonzero(fold_of == fold) for fold in range(folds)], []
     with progress("cross-fitting", folds, unit="trainings", show=show_progress) as bar:
         for fold in range(folds):
-            found = finished.read(fold)
+            found = finished.read(fold, learned=takes(train_fn, "after_epoch"))
             if found is None:
                 kept = samples.keep(np.flatnonzero(fold_of != fold))
                 in_turn = [places[learned_fold(fold, epoch, folds)] for epoch in range(folds - 1)]
@@ -213,11 +213,12 @@ class FinishedFolds:
         if self._folder is not None and (self._folder / "manifest.json").exists():
             raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own for the folds")
 
-    def read(self, fold: int) -> Predicted | None:
+    def read(self, fold: int, *, learned: bool = False) -> Predicted | None:
         """The predictions of a fold.
 
         Args:
             fold: Its number.
+            learned: Whether those of samples that were learned from are needed, which earlier versions did not keep.
 
         Returns:
             What :meth:`Fold.train` gave; ``None`` where it is not done, or done by a version that kept less.
@@ -233,8 +234,12 @@ class FinishedFolds:
                 raise OutputError(
                     f"{path} is of another data set, training, seed or number of folds: choose another folder, or remove it"
                 )
-            kept = set(Predicted._fields) <= set(archive.files)
-            return Predicted(*(archive[name] for name in Predicted._fields)) if kept else None
+            held_out, compared = archive["held_out"], archive["compared"]
+            if "learned" in archive.files:
+                return Predicted(held_out, compared, archive["learned"])
+        if learned:
+            logger.warning("%s was written by an earlier version, which kept less: the fold is trained again", path)
+        return None if learned else Predicted(held_out, compared, held_out[0, :0])
 
     def write(self, fold: int, predicted: Predicted) -> None:
         """Keeps the predictions of a fold.
@@ -245,8 +250,13 @@ class FinishedFolds:
         """
         path = self._path(fold)
         if path is not None:
-            with new_file(path) as aside:
+            with new_file(path, replaces=self._is_older) as aside:
                 np.savez(aside, **predicted._asdict(), fingerprint=self._fingerprint)
+
+    def _is_older(self, path: Location) -> bool:
+        """Whether a file holds a fold of this cross-fit, as earlier versions kept it."""
+        with np.load(local_copy(path), allow_pickle=False) as archive:
+            return "learned" not in archive.files and str(archive.get("fingerprint")) == self._fingerprint
 
     def _path(self, fold: int) -> Location | None:
         return None if self._folder is None else self._folder / f"fold-{fold:02d}.npz"

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+from torch.utils._pytree import tree_leaves
 
 from gradsift.data import LABEL_KEYS, Samples, inputs_of
 from gradsift.errors import DataError
@@ -80,16 +81,20 @@ def read_inputs(samples: Samples, most: int = MOST, *, show_progress: bool = Fal
 
 def _read(samples: Samples, positions: np.ndarray) -> Iterator[Any]:
     """The inputs of some samples, :data:`UNREAD` in place of those that cannot be read."""
-    for start in range(0, len(positions), TOGETHER):
-        block = positions[start : start + TOGETHER].tolist()
-        several = None
+    start, together = 0, 1
+    while start < len(positions):
+        block = positions[start : start + together].tolist()
+        start, several = start + together, None
         with suppress(*FAILURES):  # one of them may be broken: which one is told by reading each
             several = samples.several(block)
         for place, position in enumerate(block):
             try:
-                yield _input_of(samples.sample(position) if several is None else several[place])
+                shown = _input_of(samples.sample(position) if several is None else several[place])
             except FAILURES:
-                yield UNREAD
+                shown = UNREAD
+            yield shown
+        size = sum(getattr(leaf, "nbytes", 0) for leaf in tree_leaves(shown))
+        together = max(1, min(TOGETHER, BYTES // max(1, size)))
 
 
 def _together(alike: Iterator[Any]) -> Iterator[list[Any]]:

@@ -24,6 +24,8 @@ FEW = 8
 """A row of fewer numbers may well hold the same one everywhere."""
 
 
+NUMBERS = ("image", "signal", "features")
+"""Forms of contents that are looked at together."""
 UNREAD = object()
 """Stands for an input that cannot be read."""
 LARGE = 2**30
@@ -73,7 +75,8 @@ def kind_of(shown: Any) -> Any:
         Equal for numbers of one type and shape, and for rows with the same columns of numbers; ``None`` for other inputs.
     """
     if isinstance(shown, Tensor):
-        return Tensor, shown.dtype, shown.shape
+        plain = shown.layout == torch.strided and not shown.is_complex()
+        return (Tensor, shown.dtype, shown.shape) if plain else None
     if type(shown) is np.ndarray:
         plain = shown.dtype.kind in "fiub" and shown.dtype.isnative
         return (np.ndarray, shown.dtype, shown.shape) if plain else None
@@ -108,14 +111,17 @@ def _holds_array(shown: Any) -> bool:
 def _block_of(inputs: Sequence[Any]) -> tuple[Content, np.ndarray, list[bytes]] | None:
     """The content of the first input, the numbers of all, shape (m, ...), and what is hashed of each."""
     first = inputs[0]
-    head = str(tree_structure(first))
+    content, head = content_of(first), str(tree_structure(first))
+    if content.form not in NUMBERS:
+        return None
     if isinstance(first, dict) and not _holds_array(first):
         rows = [list(row.values()) for row in inputs]
         numbers = np.array(rows)
         whole = all(type(value) is int for value in rows[0])
         if numbers.dtype != (np.int64 if whole else np.float64):  # integers that are too large
             return None
-        return content_of(first), numbers, [(head + "".join(map(repr, row))).encode() for row in rows]
+        digested = [(head + "".join(map(repr, row))).encode() for row in rows]
+        return (content, numbers, digested) if np.size(content.value) == numbers[0].size else None
     arrays = [next(iter(one.values())) for one in inputs] if isinstance(first, dict) else inputs
     one = arrays[0]
     head += f"{one.dtype}{tuple(one.shape)}"
@@ -129,7 +135,9 @@ def _block_of(inputs: Sequence[Any]) -> tuple[Content, np.ndarray, list[bytes]] 
         stored = (
             numbers.reshape(len(numbers), -1).view(np.uint8) if numbers.size else np.empty((len(arrays), 0), np.uint8)
         )
-    return content_of(first), numbers, [head.encode() + row.tobytes() for row in stored]
+    if np.size(content.value) != numbers[0].size:  # a key is no part of the input, or an axis was left out
+        return None
+    return content, numbers, [head.encode() + row.tobytes() for row in stored]
 
 
 def _looks_of_block(content: Content, numbers: np.ndarray, stored: list[bytes]) -> list[Look]:
