@@ -232,7 +232,7 @@ def page(rows: list[Row]) -> list[str]:
         lines.append(
             f"| {name} | {row['seed']} | {100 * row['wrong']:.1f} | {100 * row['share']:.1f} | {100 * row['low']:.1f} to "
             f"{100 * row['high']:.1f}{inside} | {100 * row['counted_before']:.1f} | {row['error']:.3f} | "
-            f"{row['precision_before']:.3f} | {row.get('precision_unseen', row['precision']):.3f} | "
+            f"{row['precision_before']:.3f} | {row.get('precision_unseen') or row['precision']:.3f} | "
             f"{row['precision']:.3f} |"
         )
     return lines

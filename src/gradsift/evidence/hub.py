@@ -146,9 +146,9 @@ class Evidence:
         for name in ("labels", "losses"):
             value = getattr(self, name)
             digest.update(name.encode() + (b"" if value is None else np.ascontiguousarray(value).tobytes()))
-        for matrix, name in ((self.predictions, b""), (self.features, b""), (self.early_predictions, b"early")):
+        for matrix, mark in ((self.predictions, b""), (self.features, b""), (self.early_predictions, b"early")):
             for _, rows in matrix.chunks() if matrix is not None else ():
-                digest.update(name + np.ascontiguousarray(rows).tobytes())
+                digest.update(mark + np.ascontiguousarray(rows).tobytes())
         return digest.hexdigest()
 
     def comes_from(self, name: str) -> Provenance:
