@@ -54,9 +54,9 @@ def with_wrong(posterior: np.ndarray, labels: np.ndarray, wrong: np.ndarray) -> 
     given = np.arange(len(labels)), labels
     changed = np.array(posterior, dtype=np.float64)
     changed[given] = 0.0
-    others = changed.sum(axis=1, keepdims=True)
-    even = np.full_like(changed, 1 / max(1, changed.shape[1] - 1))
-    changed = np.where(others > 0, changed / np.where(others > 0, others, 1.0), even) * wrong[:, None]
+    changed[~changed.any(axis=1)] = 1.0  # of a label that was certain, the other classes are alike
+    changed[given] = 0.0
+    changed *= (wrong / changed.sum(axis=1))[:, None]
     changed[given] = 1.0 - wrong
     return changed
 

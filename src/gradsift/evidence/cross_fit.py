@@ -92,25 +92,25 @@ def cross_fit(
     fitted = Fold(
         train_fn, samples, predict or (lambda model, dataset: predicted_probabilities(model, dataset, job)), seed
     )
-    places, predicted = [np.flatnonzero(fold_of == fold) for fold in range(folds)], []
+    places, by_fold = [np.flatnonzero(fold_of == fold) for fold in range(folds)], []
     with progress("cross-fitting", folds, unit="trainings", show=show_progress) as bar:
         for fold in range(folds):
-            found = finished.read(fold, learned=takes(train_fn, "after_epoch"))
-            if found is None:
+            predicted = finished.read(fold, learned=takes(train_fn, "after_epoch"))
+            if predicted is None:
                 kept = samples.keep(np.flatnonzero(fold_of != fold))
                 in_turn = [places[learned_fold(fold, epoch, folds)] for epoch in range(folds - 1)]
-                found = fitted.train(kept, places[fold], compared, in_turn)
-                finished.write(fold, found)
-            predicted.append(found)
+                predicted = fitted.train(kept, places[fold], compared, in_turn)
+                finished.write(fold, predicted)
+            by_fold.append(predicted)
             bar.advance()
-    _refuse_same_models([found.compared for found in predicted])
-    by_epoch = _put_together([found.held_out for found in predicted], fold_of)
+    _refuse_same_models([fold.compared for fold in by_fold])
+    by_epoch = _put_together([fold.held_out for fold in by_fold], fold_of)
     evidence_of_arrays(labels, by_epoch[-1], class_names=names)  # refuses what is no probability of these classes
     window = choose_window(by_epoch, labels)
     mean = by_epoch[window.start : window.stop].mean(axis=0)
     predictions = tempered(mean, window.temperature).astype(np.float32)
     evidence = evidence_of_arrays(labels, predictions, folds=fold_of, class_names=names, provenance="out-of-fold")
-    early = early_mean([found.learned for found in predicted], fold_of)
+    early = early_mean([fold.learned for fold in by_fold], fold_of)
     where = {"by_epoch": "out-of-fold", "early_predictions": "along training"}
     return evidence.with_(by_epoch=by_epoch, early_predictions=early, provenance=where, data_fingerprint=data)
 
@@ -186,15 +186,15 @@ class Fold:
         return Predicted(held, common, np.concatenate(early) if early else held[0, :0])
 
     def _probabilities(self, model: Any, dataset: Any, size: int) -> np.ndarray:
-        found = np.asarray(self._predict(model, dataset), dtype=np.float32)
-        if found.ndim == 1:
-            found = np.stack([1 - found, found], axis=1)
-        if found.ndim != 2 or len(found) != size or not np.isfinite(found).all():
+        probabilities = np.asarray(self._predict(model, dataset), dtype=np.float32)
+        if probabilities.ndim == 1:
+            probabilities = np.stack([1 - probabilities, probabilities], axis=1)
+        if probabilities.ndim != 2 or len(probabilities) != size or not np.isfinite(probabilities).all():
             raise DataError(
-                f"predict(model, dataset) gave shape {found.shape} for {size} samples: it must give finite probabilities "
-                "of shape (n, K)"
+                f"predict(model, dataset) gave shape {probabilities.shape} for {size} samples: it must give finite "
+                "probabilities of shape (n, K)"
             )
-        return found
+        return probabilities
 
 
 class FinishedFolds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -66,17 +66,20 @@ def read_inputs(samples: Samples, most: int = MOST, *, show_progress: bool = Fal
                 looks += looks_of(some)
                 bar.advance(len(some))
     rates = {position: look.rate for position, look in zip(positions.tolist(), looks, strict=True) if look.rate}
-    usual = max(Counter(rates.values()).items(), key=lambda counted: counted[1], default=(0, 0))[0]
+    usual = _most_common(rates.values(), 0)
     broken = {position: look.fault for position, look in zip(positions.tolist(), looks, strict=True) if look.fault}
     broken |= {position: OTHER_RATE for position, rate in rates.items() if rate != usual and position not in broken}
     shapes = [("", 0) if look.vector is None else (look.form, len(look.vector)) for look in looks]
-    kind = max(
-        Counter(shape for shape in shapes if shape[0]).items(), key=lambda counted: counted[1], default=(("", 0), 0)
-    )[0]
+    kind = _most_common((shape for shape in shapes if shape[0]), ("", 0))
     same = [place for place, shape in enumerate(shapes) if shape == kind and shape[0]]
     vectors = [vector for place in same if (vector := looks[place].vector) is not None]
     held = np.stack(vectors) if vectors else np.zeros((0, 0), dtype=np.float16)
     return Inputs(positions, broken, [look.digest for look in looks], kind[0], np.array(same, dtype=np.int64), held)
+
+
+def _most_common(values: Iterable[Any], otherwise: Any) -> Any:
+    """The most frequent value, the first of several; another one where there are none."""
+    return next((value for value, _ in Counter(values).most_common(1)), otherwise)
 
 
 def _read(samples: Samples, positions: np.ndarray) -> Iterator[Any]:

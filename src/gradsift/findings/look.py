@@ -22,8 +22,6 @@ FAILURES = (DataError, OSError, ValueError)
 """What reading a broken input raises."""
 FEW = 8
 """A row of fewer numbers may well hold the same one everywhere."""
-
-
 NUMBERS = ("image", "signal", "features")
 """Forms of contents that are looked at together."""
 UNREAD = object()
@@ -157,11 +155,10 @@ def _looks_of_block(content: Content, numbers: np.ndarray, stored: list[bytes]) 
     with np.errstate(over="ignore"):
         sound = np.flatnonzero((faults == "") & np.isfinite(flat.astype(np.float32)).all(axis=1))
     vectors: list[np.ndarray | None] = [None] * size
-    found = signatures(numbers[sound].astype(np.float32), content.form) if len(sound) else None
-    for place, vector in zip(
-        sound.tolist(), () if found is None else _kept(found, content.form), strict=found is not None
-    ):
-        vectors[place] = vector
+    comparable = signatures(numbers[sound].astype(np.float32), content.form) if len(sound) else None
+    if comparable is not None:
+        for place, vector in zip(sound.tolist(), _kept(comparable, content.form), strict=True):
+            vectors[place] = vector
     return [
         Look(hashlib.sha256(part).digest(), "" if vector is None else content.form, vector, fault)
         for part, vector, fault in zip(stored, vectors, faults.tolist(), strict=True)
