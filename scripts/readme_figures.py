@@ -51,8 +51,8 @@ def gains() -> str:
     unseen = [name for names in worth.values() for name in names if not EVERY[name].chosen_on]
     lines = [
         "Test accuracy gained, as a share of what removing exactly the wrong labels gains, which needs the truth (ratio of",
-        f"means; {number} each). Only the oracle reads clean labels. Of data sets that were not in view when constants were",
-        f"chosen, `improve` recovers {_share(found, 'auto', unseen)} in {len(unseen)} regimes. {rows[0]['machine']}.",
+        f"means; {number} each). Only the oracle reads clean labels. On data sets that no constant was chosen on, `improve` "
+        f"reaches {_share(found, 'auto', unseen)} ({len(unseen)} regimes). {rows[0]['machine']}.",
         "",
         "| | "
         + " | ".join(f"{kind}, {len(names)} regimes" for kind, names in worth.items())
@@ -71,7 +71,7 @@ def gains() -> str:
 
 def _share(found: Gains, arm: str, names: list[str]) -> str:
     ratio, _, count = found.shares(arm, [name for name in names if found.of(name, arm)])
-    fewer = "" if count == len(names) else f" of {count}"
+    fewer = "" if count == len(names) else f" ({count} regimes)"
     return f"{100 * ratio:.0f} %{fewer}" if count else ""
 
 
