@@ -51,8 +51,8 @@ def gains() -> str:
     unseen = [name for names in worth.values() for name in names if not EVERY[name].chosen_on]
     lines = [
         "Test accuracy gained, as a share of what removing exactly the wrong labels gains, which needs the truth (ratio of",
-        f"means; {number} each). Only the oracle reads clean labels. On data sets that no constant was chosen on, `improve` "
-        f"reaches {_share(found, 'auto', unseen)} ({len(unseen)} regimes). {rows[0]['machine']}.",
+        f"means; {number} each). Only the oracle reads clean labels. On data sets that no constant was chosen on, "
+        f"`improve` reaches {_share(found, 'auto', unseen)} ({len(unseen)} regimes). {rows[0]['machine']}.",
         "",
         "| | "
         + " | ".join(f"{kind}, {len(names)} regimes" for kind, names in worth.items())
