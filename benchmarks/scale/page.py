@@ -111,6 +111,30 @@ def _seeds(rows: list[Row]) -> str:
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {' and '.join(seeds)}"
 
 
+def _reality(rows: list[Row]) -> list[str]:
+    """Real runs of Ray beside what the simulation says of them, each with the times of its own turn."""
+    size = max(row["samples"] for row in rows)
+    rows = [row for row in rows if row["samples"] == size]
+    lines = [
+        f"`python benchmarks/scale reality --size {size}`: real runs of {size:,} images, "
+        f"turns: {1 + max(row['turn'] for row in rows)}. "
+        "Medians (smallest to largest).",
+        "",
+        "| workers | simulated (CPU s) | real (CPU s) | simulated over real |",
+        "|---|---|---|---|",
+    ]
+    for workers in sorted({row["workers"] for row in rows}):
+        own = [row for row in rows if row["workers"] == workers]
+        real, simulated = ([row[column] for row in own] for column in ("real", "simulated"))
+        ratios = [s / r for s, r in zip(simulated, real, strict=True)]
+        cells = [
+            f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+            for values, digits in ((simulated, 1), (real, 1), (ratios, 2))
+        ]
+        lines.append(f"| {workers} | {' | '.join(cells)} |")
+    return lines
+
+
 def scheduling(rows: list[Row]) -> str:
     """The simulation beside reality, then utilisation by workers and shard size."""
     times = [row for row in rows if row["part"] == "measured"]
@@ -126,16 +150,7 @@ def scheduling(rows: list[Row]) -> str:
         f"a worker loads for {simulated[0]['start']:.0f} seconds. The engine's own code shares out the shards.",
     ]
     if real:
-        lines += [
-            "",
-            "| real run of Ray | simulated (CPU s) | real (CPU s), median (smallest to largest) | simulated over real |",
-            "|---|---|---|---|",
-        ]
-    lines += [
-        f"| {row['workers']} worker(s), {row['samples']:,} samples | {row['simulated']:.1f} | {row['real']:.1f} "
-        f"({min(row['runs']):.1f} to {max(row['runs']):.1f}) | {row['ratio']:.2f} |"
-        for row in real
-    ]
+        lines += ["", *_reality(real)]
     lines += [
         "",
         "Utilisation: share of all workers' time in which passes run that count; then the same without the loading. "
