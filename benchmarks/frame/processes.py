@@ -87,9 +87,10 @@ def audited(
         Seconds, seconds of computing, the audit's own seconds by stage, the peak in bytes, bytes of shards and of other
         files, the number of files, and what ``about`` gives.
     """
+    audit_of = gradsift.audit  # loads it
     spent = Spent()
     with tempfile.TemporaryDirectory() as folder:
-        audit = gradsift.audit(model, data, output=Path(folder) / "run", show_progress=False, **settings)
+        audit = audit_of(model, data, output=Path(folder) / "run", show_progress=False, **settings)
         found: dict[str, Any] = spent.seconds()
         sizes = {path: path.stat().st_size for path in audit.run.path.rglob("*") if path.is_file()}
         shards = sum(size for path, size in sizes.items() if path.suffix == ".npy")

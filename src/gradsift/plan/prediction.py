@@ -13,6 +13,7 @@ from torch import nn
 
 from gradsift.data import fingerprint_samples
 from gradsift.gradients import Batcher, device_of, probe
+from gradsift.gradients.heap import keep_freed_memory
 from gradsift.gradients.model_state import unwrapped
 from gradsift.plan.batches import Seconds, run_batches
 from gradsift.plan.memory import DeviceMemory, HostMemory
@@ -99,6 +100,7 @@ def plan(
         SettingError: A setting does not fit the task.
     """
     settings, model = settings or AuditSettings(), unwrapped(model)
+    keep_freed_memory()  # as the audit does
     host, device = HostMemory(), DeviceMemory(device_of(model))
     began = time.perf_counter()
     ready = prepare(model, train_set, task, settings)
