@@ -27,7 +27,7 @@ READING = 1.5
 FEWEST, PRECISE = 4, 0.05
 """No more batches run once there are so many warm ones, and the total is known within this share."""
 FEWEST_UNLIKE = 32
-"""The same where batches differ in weight: oneDNN keeps the kernels that it has made for each shape, up to 1,024 of them, so
+"""The same where batches differ in weight: oneDNN keeps the kernels that it has made for each shape, up to 1,024, so
 what the process holds grows over the first dozens of batches."""
 KEPT = 2048
 """Rows that are kept, or up to one batch more."""
