@@ -1,4 +1,4 @@
-"""Per-sample gradients side by side: gradsift, plain torch and seven peers on the same models and batches.
+"""Per-sample gradients side by side: gradsift, plain torch and eight peers on the same models and batches.
 
     python benchmarks/speed --prepare                       # the peers' environment, once
     python benchmarks/speed                                 # time and memory of everything; hours on two cores

@@ -1,4 +1,4 @@
-"""Peers from data attribution: captum, TRAK, dattri, kronfluence and bergson, each by its own way to the same work."""
+"""Peers from data attribution: captum, TRAK, dattri, dattri-llm, kronfluence and bergson, each by its own way."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from jobs import DIMENSIONS, SIDE, Prepared, RefusalError, Results, norms_of, register
 from models import Setting
+from peers import with_positions
 from torch import Tensor, nn
 
 LEAST_SHARE = 0.05
@@ -160,6 +161,72 @@ def logra(setting: Setting) -> Prepared:
     return Prepared(run, weights)
 
 
+class Numbered(nn.Module):
+    """The model with a number for each sample, by which dattri-llm names it: else it digests its inputs at every step."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *inputs: Tensor, rows: Tensor, **keywords: Tensor) -> object:
+        del rows
+        return self.inner(*inputs, **keywords)
+
+
+def hooked_layers(own: Setting, work: str) -> dict[str, nn.Module]:
+    """Layers that dattri-llm hooks for a work: those that are called as modules, and whose weight no other layer shares."""
+    from dattri_llm import default_hook_assignment
+    from dattri_llm.gradient import ops
+
+    *inputs, _ = own.tensors
+    kinds = default_hook_assignment(own.model, dict(zip(own.keys, inputs, strict=True)) if own.keys else tuple(inputs))
+    layers = {name: own.model.get_submodule(name) for name, kind in kinds.items() if kind == "linear_io"}
+    if "projection" in work:  # of norms it has none that is double-sided, of embeddings one over one-hot words
+        eligible = {name: ops.is_kfac_eligible(ops.canonical_class_name(layer)) for name, layer in layers.items()}
+        layers = {name: layer for name, layer in layers.items() if eligible[name]}
+    owned = [id(parameter) for layer in own.model.modules() for parameter in layer._parameters.values()]
+    return {
+        name: layer
+        for name, layer in layers.items()
+        if trained(layer, nn.Module) and all(owned.count(id(p)) == 1 for p in layer.parameters(recurse=False))
+    }
+
+
+def dattri_llm(work: str, setting: Setting) -> Prepared:
+    from dattri_llm import HookManager, HookManagerConfig
+    from dattri_llm.gradient import ops
+
+    model = Numbered(setting.own_model())
+    own = with_positions(setting, model.inner)
+    layers = hooked_layers(own, work)
+    covers = [name for name in setting.trainable(model.inner) if name.rpartition(".")[0] in layers]
+    check_share(setting, covers, "linear and convolution layers" if "projection" in work else "layers with factors")
+    kinds = {
+        f"inner.{name}": "invasive_linear_io" if type(layer) is nn.Linear else "linear_io"
+        for name, layer in layers.items()
+    }
+    projection = {"proj_dim": SIDE, "proj_max_batch_size": 32, "proj_type": "normal"}
+    config = HookManagerConfig(
+        hook_types=kinds, capture_style="factorized" if work == "L2" else "materialized",
+        projection_kwargs={"__default__": projection} if "projection" in work else None,
+    )  # fmt: skip
+    manager = HookManager(model, config, sample_id_key="rows")
+    called = partial(model, rows=torch.arange(len(setting)))
+
+    def run() -> Results:
+        model.zero_grad()
+        with manager.collect():
+            own.losses(called, *own.tensors).sum().backward()
+        found = manager.get_gradient()
+        if work == "L2":
+            squares = [ops.grad_norm_sq(one, found.layer_types[name]) for name, one in found.data.items()]
+            return {"l2": torch.stack(squares).sum(0).sqrt()}
+        held = list(found.data.values())
+        return norms_of(held, work) if work.startswith("L1") else {"projection": torch.cat(held, dim=1)}
+
+    return Prepared(run, covers)
+
+
 def trained(module: nn.Module, kinds: Any) -> bool:
     """Whether a module is of a kind and its weight is trained."""
     return isinstance(module, kinds) and module.weight.requires_grad
@@ -257,6 +324,11 @@ register("TRAK", "featurize", "projection", trak, "the loss as output function; 
 register("dattri", "projected gradients", "projection", dattri, "vmap(grad) and random_project, which is made once")
 register("dattri", "LoGra", "projection of each layer", logra, "its hooks on nn.Linear, with biases, without its store")
 register("kronfluence", "self-scores", "L2", kronfluence, "identity in place of the Hessian; nn.Linear and nn.Conv2d")
+for work in ("L2", "L1 + L2", "projection of each layer"):
+    register(
+        "dattri-llm", f"HookManager, {work}", work, partial(dattri_llm, work),
+        "no gradient of linear weights formed, samples by number; norms by its cost rule, or dense",
+    )  # fmt: skip
 for work in ("L1 + L2", "projection", "projection of each layer"):
     register(
         "bergson", work, work, partial(bergson, work), "GradientCollector(skip_index=True); weights of linear layers"

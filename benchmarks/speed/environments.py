@@ -8,12 +8,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCH = "torch==2.13.0"
-PEERS = {"peers": ("opacus", "BackPACK", "captum", "TRAK", "dattri", "kronfluence", "bergson")}
+PEERS = {"peers": ("opacus", "BackPACK", "captum", "TRAK", "dattri", "dattri-llm", "kronfluence", "bergson")}
 """Environment to the peers in it. A peer that needs other pins gets a line of its own."""
 REQUIREMENTS = {
     "peers": [
         "opacus==1.6.0", "backpack-for-pytorch==1.7.1", "captum==0.9.0", "traker==0.3.2", "dattri==0.3.0",
-        "kronfluence==1.0.1", "bergson==2.5.1", "transformers==5.24.0", "peft==0.21.2",
+        "dattri-llm==0.1.0", "kronfluence==1.0.1", "bergson==2.5.1", "transformers==5.24.0", "peft==0.21.2",
     ],
 }  # fmt: skip
 UNUSED = ["torchvision", "torchaudio"]

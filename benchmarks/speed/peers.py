@@ -17,6 +17,7 @@ PACKAGES = {
     "captum": ("captum", "captum.influence"),
     "TRAK": ("traker", "trak"),
     "dattri": ("dattri", "dattri.algorithm.logra"),
+    "dattri-llm": ("dattri-llm", "dattri_llm"),
     "kronfluence": ("kronfluence", "kronfluence.analyzer"),
     "bergson": ("bergson", "bergson"),
 }
