@@ -24,8 +24,12 @@ from quality.retrain import record_at
 from quality.training import augmented
 
 COST = RESULTS / "quality_cost.parquet"
-COSTED = ("adult-symmetric-20", "fashion-symmetric-20", "trec-symmetric-20", "cifar10n-worst")
-ROUNDS = 5
+COSTED = (
+    "adult-symmetric-20", "hausa-distant", "fashion-symmetric-20", "trec-symmetric-20", "cifar10n-worst", "half-moons",
+    "linear-toy",
+)  # fmt: skip
+"""One regime a network."""
+ROUNDS = 9
 
 
 def cost_all(data: Path, runs: Path) -> None:
@@ -71,7 +75,7 @@ def epochs(problem: Problem) -> tuple[float, float]:
             optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
             model.train()
             began = time.process_time()
-            for rows in torch.randperm(len(given)).split(problem.recipe.batch):
+            for rows in torch.randperm(len(given)).split(problem.recipe.batch or len(given)):
                 step(model, optimizer, augmented(problem.inputs[rows], problem.recipe), given[rows], rows, recording)
             if recording is not None:
                 recording.end_epoch()
@@ -97,6 +101,8 @@ def step(
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+    if recorder is not None:
+        recorder.end_step()
 
 
 def cost_lines(rows: list[Row], detection: list[Row]) -> list[str]:

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -22,13 +24,13 @@ def passes():
 
 
 def test_statistics_are_those_of_the_last_layer_s_gradient(passes):
-    deferred = DeferredPasses(Classification())
-    for number, (positions, labels, logits, features) in enumerate(passes):
+    step = itertools.count(0, 10)
+    deferred = DeferredPasses(Classification(), lambda: next(step))
+    for positions, labels, logits, features in passes:
         outputs, inputs = logits.clone(), features.clone()
         deferred.keep(positions, labels, outputs, inputs)
         outputs.zero_()  # as a training may change them
         inputs.zero_()
-        deferred.stamp(10 * number)
     steps, statistics = deferred.statistics()
     np.testing.assert_array_equal(steps, np.repeat([0, 10, 20, 30], 5))
     assert statistics["positions"].tolist() == list(range(20))
@@ -44,25 +46,33 @@ def test_statistics_are_those_of_the_last_layer_s_gradient(passes):
 def test_half_precision_waits_as_it_is_and_is_reduced_in_single_precision(passes):
     found = []
     for kind in (torch.bfloat16, torch.float32):
-        deferred = DeferredPasses(Classification())
+        deferred = DeferredPasses(Classification(), int)
         for positions, labels, logits, features in passes:
             deferred.keep(positions, labels, logits.bfloat16().to(kind), features.bfloat16().to(kind))
-        deferred.stamp(0)
         found.append(deferred.statistics()[1])
     for name, values in found[1].items():
         assert torch.equal(found[0][name], values), name
 
 
-def test_a_step_counts_for_what_was_kept_since_the_last_one(passes):
-    deferred = DeferredPasses(Classification())
-    for step, count in ((3, 1), (4, 0), (7, 2)):
-        for positions, labels, logits, features in passes[:count]:
-            deferred.keep(positions, labels, logits, features)
-        deferred.stamp(step)
-    np.testing.assert_array_equal(deferred.statistics()[0], np.repeat([3, 7, 7], 5))
+def test_a_pass_is_of_the_step_at_which_it_was_kept(passes):
+    steps = [3, 7, 7]
+    deferred = DeferredPasses(Classification(), steps.pop)
+    for positions, labels, logits, features in passes[:3]:
+        deferred.keep(positions, labels, logits, features)
+    np.testing.assert_array_equal(deferred.statistics()[0], np.repeat([7, 7, 3], 5))
 
 
 def test_a_sample_counts_where_it_stands_first():
     positions = np.array([4, 2, 4, 0, 2, 9])
-    np.testing.assert_array_equal(first_places(positions, 10), [0, 1, 3, 5])
-    assert first_places(positions[:0], 10).size == 0
+    rows, places = first_places(positions, 10)
+    np.testing.assert_array_equal(rows, [0, 1, 3, 5])
+    np.testing.assert_array_equal(places, [4, 2, 0, 9])
+    assert first_places(positions[:0], 10)[0].size == 0
+
+
+def test_where_all_samples_are_there_they_are_put_in_order():
+    positions = np.array([2, 0, 2, 1])
+    rows, places = first_places(positions, 3)
+    assert places == slice(None)
+    np.testing.assert_array_equal(positions[rows], [0, 1, 2])
+    np.testing.assert_array_equal(rows, [1, 3, 0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,14 +25,15 @@ class DeferredPasses:
 
     Args:
         task: A classification.
+        step: Tells how many optimizer steps there were so far.
     """
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, task: Task, step: Callable[[], int]) -> None:
+        self._task, self._step = task, step
         self._clear()
 
     def _clear(self) -> None:
-        self._passes: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._passes: list[tuple[Tensor, Tensor, Tensor]] = []
         self._steps: list[int] = []
         self._values_waiting = 0
 
@@ -43,21 +46,16 @@ class DeferredPasses:
             logits: Shape (n, K); copied, as training may change them in place.
             features: Inputs of the last linear layer, shape (n, D); copied, too.
         """
-        self._passes.append((positions, labels, logits.detach().clone(), features.detach().clone()))
-        self._values_waiting += logits.numel() + features.numel()
+        copied = torch.cat((logits.detach(), features.detach()), dim=1)
+        self._passes.append((positions, labels, copied))
+        self._steps.append(self._step())
+        self._classes = logits.shape[1]
+        self._values_waiting += copied.numel()
 
     @property
     def full(self) -> bool:
         """Whether as much waits as may."""
         return self._values_waiting > MOST_DEFERRED
-
-    def stamp(self, step: int) -> None:
-        """Says at which step the passes were made that have been kept since the last call.
-
-        Args:
-            step: Optimizer steps so far.
-        """
-        self._steps.extend([step] * (len(self._passes) - len(self._steps)))
 
     def statistics(self) -> tuple[np.ndarray, dict[str, Tensor]] | None:
         """Computes and forgets.
@@ -69,10 +67,11 @@ class DeferredPasses:
         """
         if not self._passes:
             return None
-        steps = np.repeat(self._steps, [logits.shape[0] for _, _, logits, _ in self._passes])
-        positions, labels, outputs, features = (torch.cat(column) for column in zip(*self._passes, strict=True))
+        steps = np.repeat(self._steps, [copied.shape[0] for _, _, copied in self._passes])
+        positions, labels, copied = (torch.cat(column) for column in zip(*self._passes, strict=True))
         self._clear()
-        outputs, features = at_least_float32(outputs), at_least_float32(features)
+        copied = at_least_float32(copied)
+        outputs, features = copied[:, : self._classes].contiguous(), copied[:, self._classes :]
         batch = (outputs, labels.to(outputs.device))
         losses, residual = own_residual(self._task, outputs, batch)
         statistics = of_outputs(self._task, outputs, losses, residual, batch)

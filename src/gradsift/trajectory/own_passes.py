@@ -28,11 +28,15 @@ class OwnPasses:
 
     Positions that a Trainer hands to the model as a keyword are always taken out, even after reading has ended.
 
+    Attributes:
+        waits: Whether a pass waits for its backward pass, so that it is to be taken when the step is over.
+
     Args:
         model: The model that is called on batches.
         samples: The training set.
         guard: Runs what may fail without ending the training.
         before: Called to :meth:`take` the passes so far.
+        step: Tells how many optimizer steps there were so far.
     """
 
     def __init__(
@@ -41,12 +45,14 @@ class OwnPasses:
         samples: Samples,
         guard: Callable[[Callable[[], object]], None],
         before: Callable[[], None],
+        step: Callable[[], int],
     ) -> None:
-        self._model, self._samples, self._guard, self._before = model, samples, guard, before
+        self._model, self._samples, self._guard, self._before, self._step = model, samples, guard, before, step
         self._pass: TrainingPass | None = None
         self._batch: tuple[Batch, Tensor] | None = None
         self._deferred: DeferredPasses | None = None
         self._handles: list[Any] = []
+        self.waits = False
         self._taking_out = model.register_forward_pre_hook(self._take_positions, with_kwargs=True)
 
     def watch(self, task: Task, layers: Layers) -> Task:
@@ -62,7 +68,7 @@ class OwnPasses:
         with in_eval_mode(self._model):
             task = task_for(task, self._model, self._samples.in_any_order)
             parameters = select_parameters(self._model, task, layers, self._samples.batch([0]))
-        self._deferred = DeferredPasses(task)
+        self._deferred = DeferredPasses(task, self._step)
         self._pass = TrainingPass(self._model, task, parameters, self._guard, self._deferred)
         self._handles = [
             *(layer.register_forward_hook(self._layer_called) for layer in self._pass.layers),
@@ -79,20 +85,18 @@ class OwnPasses:
         """
         self._batch = (batch, positions)
 
-    def take(self, step: int, pending: Pending) -> None:
+    def take(self, pending: Pending) -> None:
         """Takes the statistics of the last pass, once its backward pass is over; those of small models are deferred.
 
         Args:
-            step: Optimizer steps so far.
             pending: Takes them.
         """
-        statistics = self._pass.finish() if self._pass is not None else {}
+        statistics = self._pass.finish() if self._pass is not None and self.waits else {}
+        self.waits = False
         if statistics:
-            pending.append((np.full(len(statistics["positions"]), step), statistics))
-        if self._deferred is not None:
-            self._deferred.stamp(step)
-            if self._deferred.full:
-                self.compute_deferred(pending)
+            pending.append((np.full(len(statistics["positions"]), self._step()), statistics))
+        if self._deferred is not None and self._deferred.full:
+            self.compute_deferred(pending)
 
     def compute_deferred(self, pending: Pending) -> None:
         """Statistics of deferred passes, all at once.
@@ -142,6 +146,7 @@ class OwnPasses:
                 self._before()
             return
         self._before()
+        self.waits = True
         try:
             self._pass.model_called(returned, batch, positions)
         except GradsiftError:  # labels were taken out before the model was called

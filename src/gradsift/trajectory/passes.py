@@ -114,6 +114,8 @@ class TrainingPass:
             batch: The batch, with labels.
             positions: Position of each sample.
         """
+        self._squares, self._weight = [], None
+        self._uses.clear()
         outputs = self._outputs(returned, batch)
         calls = self._calls_of_tensors()
         last = calls[-1] if calls else None

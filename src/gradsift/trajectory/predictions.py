@@ -31,12 +31,12 @@ class MeanPredictions:
             positions: Position of each row; one that stands in the batch twice, as padding, counts once.
             probabilities: Shape (m, K).
         """
-        first = first_places(positions, len(self._counts))
-        rows = probabilities.detach().float().cpu().numpy()[first]
+        rows, places = first_places(positions, len(self._counts))
+        values = probabilities.detach().float().cpu().numpy().take(rows, axis=0)
         if self._sums is None:
-            self._sums = np.zeros((len(self._counts), rows.shape[1]), dtype=np.float32)
-        self._sums[positions[first]] += rows
-        self._counts[positions[first]] += 1
+            self._sums = np.zeros((len(self._counts), values.shape[1]), dtype=np.float32)
+        self._sums[places] += values
+        self._counts[places] += 1
 
     def merge(self, other: MeanPredictions) -> None:
         """Takes in what another process has seen.

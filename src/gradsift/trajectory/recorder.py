@@ -96,7 +96,7 @@ class Recorder:
 
     def _open(self) -> None:
         """Puts hooks on the model."""
-        self._own_passes = OwnPasses(self.model, self.samples, self._guarded, self._take_pass)
+        self._own_passes = OwnPasses(self.model, self.samples, self._guarded, self._take_pass, lambda: self.step)
         if self.passes != "eval":
             self._guarded(self._watch)
 
@@ -122,7 +122,8 @@ class Recorder:
 
     def end_step(self) -> None:
         """Says that an optimizer step is over; needed only where eval passes come every so many steps."""
-        self._guarded(self._take_pass)
+        if self._own_passes.waits:
+            self._guarded(self._take_pass)
         self.step += 1
         if self.every_steps is not None and self.passes != "train" and self.step % self.every_steps == 0:
             self._guarded(self.evaluate)
@@ -279,7 +280,7 @@ class Recorder:
         self._own_passes.stop()
 
     def _take_pass(self) -> None:
-        self._own_passes.take(self.step, self._recording.pending)
+        self._own_passes.take(self._recording.pending)
 
     def _compute_deferred(self) -> None:
         self._own_passes.compute_deferred(self._recording.pending)
