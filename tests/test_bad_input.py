@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import pickle
 import tempfile
 from dataclasses import dataclass
@@ -328,6 +329,22 @@ def test_outputs_that_are_taken_or_cannot_be_written_are_refused(tmp_path, kind)
             audit(output=tmp_path / output, overwrite=overwrite)
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "thesis.tex").read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_an_output_is_refused_before_the_data_are_read(tmp_path, monkeypatch):
+    class Unread:
+        def __len__(self):
+            return 40
+
+    (tmp_path / "file").write_text("precious")
+    audit(output=tmp_path / "x")
+    model = torch.nn.Linear(4, 2).eval()
+    for name, words in (("x", "holds a whole run"), ("file/x", "is no folder that you can write")):
+        with pytest.raises(RunDirectoryError, match=words):
+            gradsift.audit(model, Unread(), output=tmp_path / name)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(RunDirectoryError, match="is no folder that you can write"):
+        gradsift.audit_part(model, Unread(), (1, 2), output=tmp_path / "y/z")
 
 
 def test_a_whole_run_is_refused_without_overwrite(tmp_path):

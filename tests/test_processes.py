@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from gradsift.errors import SettingError
+from gradsift.store.processes import refuse_unconnected
 from gradsift.trajectory import Trajectory
 
 SCRIPT = Path(__file__).parent / "support" / "processes.py"
@@ -82,3 +84,11 @@ def test_what_fails_on_one_process_ends_all_of_them(launched):
         waiting = rf"^GradsiftError: process {rank} failed: DataError: .*positions {position} hold NaN"
         assert re.search(waiting, done.stderr, flags=re.MULTILINE)
         assert not (folder / f"bad-{position}").exists()
+
+
+def test_processes_that_are_not_connected_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as a cluster may set it for a pod
+    refuse_unconnected()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")  # as torchrun does
+    with pytest.raises(SettingError, match=r"one of 2 processes .* not connected: make an accelerate.Accelerator\(\)"):
+        refuse_unconnected()

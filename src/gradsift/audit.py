@@ -9,7 +9,7 @@ import numpy as np
 
 from gradsift.data import Samples
 from gradsift.data.frames import is_frame, split_label
-from gradsift.engines import Engine, Local, Part, get_engine
+from gradsift.engines import Engine, Local, Part, Ray, get_engine
 from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.evidence import (
     Evidence,
@@ -20,10 +20,12 @@ from gradsift.evidence import (
 from gradsift.gradients import Layers, Precision
 from gradsift.jobs import PartDone, Request, audit_evidence, audit_model, audit_one_part, merge_parts
 from gradsift.jobs.complete import AtHand
-from gradsift.locations import Location, as_location, refuse_unwritable
+from gradsift.locations import Location, as_location
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.stages.cross_fit_heads import evidence_of_features
+from gradsift.store.processes import refuse_unconnected, together
+from gradsift.store.unfinished import refuse_before_work
 from gradsift.tasks import Task, get_task
 from gradsift.trajectory import Recorder, Trajectory, read_trajectory
 
@@ -138,7 +140,8 @@ def audit(
         precision=precision,
         seed=seed,
     )
-    runs = _engine_writing_to(output, engine)
+    refuse_unconnected()
+    runs = together(lambda: _engine_writing_to(output, engine, overwrite))
     members = None if groups is None else np.asarray(groups)
     tested = None if test_set is None else Samples(test_set)
     request = Request(settings, members, class_names, output, overwrite, source or {}, show_progress, runs, tested)
@@ -314,11 +317,13 @@ def audit_predictions(
     return audit(evidence=evidence, data=data, **options)
 
 
-def _engine_writing_to(output: str | Location | None, engine: str | Engine) -> Engine:
-    """The engine, once it is known that this process and the engine's workers can write the output."""
+def _engine_writing_to(output: str | Location | None, engine: str | Engine, overwrite: bool) -> Engine:
+    """The engine, once it is known that it answers, and that this process and its workers can write the output."""
     if output is not None:
-        refuse_unwritable(as_location(output))
+        refuse_before_work(as_location(output), overwrite)
     runs = get_engine(engine)
+    if isinstance(runs, Ray):
+        runs.refuse_unreachable()
     if output is None and getattr(runs, "address", None) is not None:
         raise SettingError(
             "workers on other machines see no temporary folder: give output=..., a folder that all can write"

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from gradsift.cli.next_step import correct_command
+from gradsift.cli.next_step import correct_command, merge_command
 from tests.support.in_process import gradsift
 
 CODE = """
@@ -114,3 +114,10 @@ def test_where_the_data_are_decides_the_name_of_the_new_file(tmp_path):
     assert "-o better.parquet --how" in correct_command("runs/x", {"data": "owner/set"})
     assert correct_command("runs/my x", {"data": "a.csv"}).startswith("gradsift correct 'runs/my x' -o")
     assert "in Python" in correct_command("runs/x", {})
+
+
+def test_a_merge_is_named_with_the_code_that_it_runs():
+    assert merge_command("runs/my x", {"model": "project:make", "task": "mine:Task", "transform": None}) == (
+        "gradsift merge 'runs/my x' --trust project:make --trust mine:Task"
+    )
+    assert merge_command("s3://b/x", {"model": "s3://b/model", "task": "dpo"}) == "gradsift merge s3://b/x"

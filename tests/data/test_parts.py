@@ -115,6 +115,25 @@ def test_files_are_listed_once_and_each_end_is_read_once(tmp_path, whole, monkey
     remove(place)
 
 
+@pytest.mark.parametrize("beginning", ["", "memory://"])
+def test_a_readme_beside_the_parts_does_not_count(tmp_path, whole, beginning):
+    (tmp_path / "data").mkdir()
+    pq.write_table(whole, tmp_path / "data/0.parquet")
+    (tmp_path / "README.md").write_text("what it is")
+    (tmp_path / "data/0.idx").write_text("where samples begin")
+    place = as_location(f"{beginning}{tmp_path}")
+    if beginning:
+        for file in (tmp_path / "README.md", tmp_path / "data/0.idx", tmp_path / "data/0.parquet"):
+            (place / file.relative_to(tmp_path).as_posix()).upload(file)
+    assert len(open_records(place)) == len(whole)
+    if beginning:
+        remove(place)
+    else:
+        (tmp_path / "data/0.parquet").unlink()
+        with pytest.raises(DataError, match=r"no \.parquet files, no \.tar shards and no images"):
+            open_records(place)
+
+
 def test_what_is_no_data_set_is_refused(tmp_path, whole):
     pq.write_table(whole, tmp_path / "a.parquet")
     pq.write_table(whole.drop_columns(["x"]), tmp_path / "b.parquet")

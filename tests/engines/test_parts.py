@@ -124,8 +124,15 @@ def test_a_part_with_other_settings_is_refused_before_work(problem, tmp_path, ch
 def test_a_part_of_another_model_is_refused_before_work(problem, tmp_path):
     model, data = problem
     gradsift.audit_part(model, data, (1, 4), output=tmp_path / "run", **QUIET)
-    with pytest.raises(RunDirectoryError, match="another model, data set or settings"):
-        gradsift.audit_part(torch.nn.Linear(4, 2).eval(), data, (2, 4), output=tmp_path / "run", **QUIET)
+    other = torch.nn.Linear(4, 2).eval()
+    for one, rows, more, words in (
+        (other, data, {}, "the model differs"),
+        (model, (data[0] + 1, data[1]), {}, "the data set differs"),
+        (other, (data[0] + 1, data[1]), {}, "the data set, the model differ"),
+        (model, data, {"layers": "all"}, "the setting layers differs"),
+    ):
+        with pytest.raises(RunDirectoryError, match=rf"part 2/4 .* another run into .*: {words}\. Give all parts"):
+            gradsift.audit_part(one, rows, (2, 4), output=tmp_path / "run", **QUIET, **more)
 
 
 def test_a_part_given_twice_at_the_same_moment_is_refused(problem, tmp_path):
@@ -140,7 +147,7 @@ def test_a_part_given_twice_at_the_same_moment_is_refused(problem, tmp_path):
         ):
             with pytest.raises(RunDirectoryError, match=r"parts 1/4 .* are being computed"):
                 complete()
-        with pytest.raises(RunDirectoryError, match="parts 1/4 are being computed: model, data set or settings differ"):
+        with pytest.raises(RunDirectoryError, match="parts 1/4 are being computed: the model differs"):
             gradsift.audit_part(torch.nn.Linear(4, 2).eval(), data, (3, 4), output=tmp_path / "run", **QUIET)
     assert gradsift.audit_part(model, data, (1, 4), output=tmp_path / "run", **QUIET).share.computed == 3
 
@@ -151,6 +158,8 @@ def test_one_process_finishes_what_parts_have_begun(problem, tmp_path):
     gradsift.audit(model, data, output=tmp_path / "run", **QUIET)
     gradsift.audit(model, data, output=tmp_path / "whole", **QUIET)
     assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole")
+    with pytest.raises(RunDirectoryError, match="before parts of it are computed anew, remove it"):
+        gradsift.audit_part(model, data, (2, 2), output=tmp_path / "run", **QUIET)
     with pytest.raises(RunDirectoryError, match="whole already"):
         gradsift.merge(tmp_path / "run", data)
     with pytest.raises(RunDirectoryError, match="compute its parts first"):

@@ -11,15 +11,16 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
 
 import gradsift
-from gradsift.engines import EngineSettings, Ray, leases, ray_pool
-from gradsift.engines.on_ray import connected
+from gradsift.engines import CollectShards, EngineSettings, Ray, leases, ray_pool
 from gradsift.engines.ray_worker import Failure, refuse_other_versions, versions
-from gradsift.errors import DataError, GradsiftError, ModelError, SampleError, SettingError
+from gradsift.errors import DataError, GradsiftError, ModelError, RunDirectoryError, SampleError, SettingError
+from gradsift.store import RunDirectory
 from tests.support.on_ray import SAMPLES, SETTINGS, Slow, model
 from tests.support.run_bytes import bytes_of
 
@@ -58,6 +59,19 @@ class Other:
         other = model()
         other.bias.data += 1
         return other, Slow(SAMPLES), "classification"
+
+
+class Unread:
+    """A data set that nobody may read."""
+
+    def __len__(self):
+        return 400
+
+
+def test_a_machine_that_does_not_see_the_run_says_so(tmp_path):
+    stage = CollectShards(RunDirectory.joining(tmp_path / "run"), 10, SimpleNamespace(signs={"device": "cpu"}))
+    with pytest.raises(RunDirectoryError, match=r"this machine does not see .*run\.part"):
+        stage.setup()
 
 
 def test_actors_write_the_run_of_one_process(cluster, whole, tmp_path):
@@ -153,14 +167,16 @@ def test_a_worker_that_no_machine_can_hold_is_refused(cluster, tmp_path):
         gradsift.audit(model(), Slow(40), output=tmp_path / "run", engine=Ray(gpus_per_worker=1), **SETTINGS)
 
 
-def test_an_address_at_which_nobody_answers_is_refused_before_work():
+def test_an_address_at_which_nobody_answers_is_refused_before_work(tmp_path):
     if ray.is_initialized():
         ray.shutdown()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):
-        with pytest.raises(SettingError, match="nobody answers at"), connected(address):
-            pass
+        with pytest.raises(SettingError, match="nobody answers at"):
+            gradsift.audit(model(), Unread(), output=tmp_path / "run", engine=Ray(address=address))
+    with pytest.raises(SettingError, match="nobody answers at"):
+        EngineSettings(engine="ray", address=f"127.0.0.1:{port}").make(Unread())
 
 
 def test_other_versions_are_named():

@@ -4,9 +4,12 @@ from collections import deque
 from functools import partial
 from types import SimpleNamespace
 
+import pytest
+
 from gradsift.engines.base import Share
 from gradsift.engines.leases import Leases
 from gradsift.engines.ray_pool import Member, Pool
+from gradsift.errors import SettingError
 
 
 def member(pool, *, loaded):
@@ -56,3 +59,33 @@ def test_an_actor_that_has_loaded_keeps_its_first_lease():
     take(fast, share("fast"))
     assert of_slow == [range(1, 2)]
     assert slow.leases == deque([range(1, 2)])
+
+
+@pytest.mark.parametrize(
+    ("machines", "asked", "holds", "size"),
+    [
+        ([{"CPU": 4}, {"CPU": 3}], None, (2, 0), 3),  # two on the first machine, one on the second
+        ([{"CPU": 8, "GPU": 1}, {"CPU": 8}], None, (1, 0.5), 2),
+        ([{"CPU": 4}], 9, (1, 0), 9),
+    ],
+)
+def test_as_many_actors_as_machines_hold_one_by_one(machines, asked, holds, size):
+    assert fitting(machines, asked, holds, grows=False) == size
+
+
+def test_an_actor_that_fits_no_machine_is_refused_or_waited_for(caplog):
+    machines = [{"CPU": 2}, {"CPU": 2}]  # four in all
+    with pytest.raises(SettingError, match=r"no machine of the cluster has the 3 CPUs .* at most 2 CPUs and 0 GPUs"):
+        fitting(machines, None, (3, 0), grows=True)
+    with pytest.raises(SettingError, match="no machine of the cluster has the 1 CPUs and 1 GPUs"):
+        fitting(machines, 2, (1, 1), grows=False)
+    assert fitting(machines, 2, (1, 1), grows=True) == 2
+    assert "the run waits until one comes" in caplog.text
+
+
+def fitting(machines, asked, holds, *, grows):
+    pool = Pool.__new__(Pool)
+    there = [{"Alive": True, "Resources": machine} for machine in machines]
+    pool._ray = SimpleNamespace(nodes=lambda: [*there, {"Alive": False, "Resources": {"CPU": 99, "GPU": 99}}])
+    pool._settings, pool._holds = SimpleNamespace(workers=asked), dict(zip(("CPU", "GPU"), holds, strict=True))
+    return pool._fitting(grows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from gradsift.audit import audit_part
 from gradsift.cli.commands import ABOVE
 from gradsift.cli.console import print_json, resumable, say
 from gradsift.cli.limit import FailAboveOption, Verdict, given_share, read_limit
-from gradsift.cli.next_step import correct_command, trusting
+from gradsift.cli.next_step import correct_command, merge_command, trusting
 from gradsift.cli.options import PLACE, JsonOption, Options, flag, with_options
 from gradsift.cli.predictions import audit_files
 from gradsift.cli.source import Source
@@ -26,10 +27,11 @@ from gradsift.engines import EngineSettings, Part
 from gradsift.errors import SettingError
 from gradsift.fields import ranges_of
 from gradsift.jobs import PartDone
-from gradsift.locations import Location, as_location, refuse_unwritable
+from gradsift.locations import Location, as_location
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
 from gradsift.store.configuration import read_config
+from gradsift.store.unfinished import refuse_before_work
 
 
 @with_options(Source, AuditSettings, EngineSettings)
@@ -78,10 +80,10 @@ def audit(
         raise SettingError("--fail-above judges the share that the audit finds: leave --contamination at auto")
     if limit is not None and engine.part is not None:
         raise SettingError("--fail-above judges a whole audit: give it to gradsift show, once the parts are merged")
-    refuse_unwritable(as_location(output))
+    refuse_before_work(as_location(output), overwrite)
     if engine.part is not None:
         with resumable("the part"):
-            _show_part(run_part(source, settings, output, overwrite, Part.read(engine.part)), as_json)
+            _show_part(run_part(source, settings, output, overwrite, Part.read(engine.part)), source, as_json)
         return
     with resumable("the audit"):
         result = run_audit(source, settings, output, overwrite, engine)
@@ -112,6 +114,7 @@ def run_audit(
         if engine.engine != "local":
             raise SettingError("--predictions needs no model and so no engine: leave --engine out")
         return audit_files(source, settings, output, overwrite)
+    runs = engine.make(Loading(source))
     model, loaded, task = source.load()
     return audit_data_set(
         model,
@@ -120,7 +123,7 @@ def run_audit(
         class_names=loaded.class_names,
         output=output,
         overwrite=overwrite,
-        engine=engine.make(Loading(source)),
+        engine=runs,
         trajectory=source.trajectory,
         groups=load_column(source.data, source.groups) if source.groups else None,
         test_set=source.load_test(loaded),
@@ -206,7 +209,7 @@ def present(result: Audit, source: Source, limit: float | None, as_json: bool) -
         if limit is not None:
             say(verdict.sentence(), "bold")
         named = source.to_dict()
-        say(f"Next: gradsift show {path}{trusting(named)}, or {correct_command(path, named)}")
+        say(f"Next: gradsift show {shlex.quote(str(path))}{trusting(named)}, or {correct_command(path, named)}")
     if verdict.failed:
         raise typer.Exit(ABOVE)
 
@@ -275,7 +278,7 @@ def _on_record(source: Source, loaded: Loaded) -> dict[str, Any]:
     return source.to_dict() | {"feature_names": loaded.feature_names, "left_out": loaded.left_out}
 
 
-def _show_part(done: PartDone, as_json: bool) -> None:
+def _show_part(done: PartDone, source: Source, as_json: bool) -> None:
     """Prints what a part has done."""
     share = done.share
     if as_json:
@@ -284,7 +287,8 @@ def _show_part(done: PartDone, as_json: bool) -> None:
         return
     say(
         f"Part {done.part} is done: {share.shards:,} shards with {share.samples:,} samples, {share.computed:,} of them "
-        f"computed now, in {share.seconds:.1f} seconds. When all parts are done: gradsift merge {done.output}"
+        f"computed now, in {share.seconds:.1f} seconds. When all parts are done: "
+        f"{merge_command(done.output, source.to_dict())}"
     )
 
 

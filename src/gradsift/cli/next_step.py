@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from gradsift.integrations.pretrained import is_pretrained
 from gradsift.locations import as_location
 
 
@@ -43,13 +44,28 @@ def verify_command(run: object, source: Mapping[str, Any], how: str) -> str:
     )
 
 
-def trusting(source: Mapping[str, Any]) -> str:
-    """The option that lets the code run which prepares the data, where the user named some in the audit.
+def merge_command(run: object, source: Mapping[str, Any]) -> str:
+    """How an audit is completed of which all parts are done.
+
+    Args:
+        run: The run directory.
+        source: The ``source`` of its ``config.yaml``.
+
+    Returns:
+        The command.
+    """
+    return f"gradsift merge {shlex.quote(str(run))}{trusting(source, 'model', 'task', 'transform')}"
+
+
+def trusting(source: Mapping[str, Any], *fields: str) -> str:
+    """The options that let the code run which a command needs, where the user named some in the audit.
 
     Args:
         source: The ``source`` of a ``config.yaml``.
+        *fields: What the command loads; what prepares the data where left out.
 
     Returns:
-        What is appended to a command that reads the data; empty where no code is needed.
+        What is appended to the command; empty where no code is needed.
     """
-    return f" --trust {shlex.quote(source['transform'])}" if source.get("transform") else ""
+    paths = [str(source[name]) for name in fields or ("transform",) if source.get(name)]
+    return "".join(f" --trust {shlex.quote(path)}" for path in paths if not is_pretrained(path))

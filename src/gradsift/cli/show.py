@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -65,6 +66,6 @@ def show(
             say(verdict.sentence(), "bold")
         first = audit.worst(1, previews=False)["position"].to_pylist()[0]
         source = audit.run.config.get("source") or {}
-        say(f"Next: gradsift explain {run} {first}{trusting(source)}, or {correct_command(run, source)}")
+        say(f"Next: gradsift explain {shlex.quote(run)} {first}{trusting(source)}, or {correct_command(run, source)}")
     if verdict.failed:
         raise typer.Exit(ABOVE)

@@ -266,7 +266,10 @@ def image_files(root: Path, classes: list[str] | None = None) -> tuple[list[Path
             len(odd_files), root, _some(odd_files),
         )  # fmt: skip
     if not files:
-        raise DataError(f"{root} holds no images in subfolders: make one subfolder for each class")
+        raise DataError(
+            f"{root} holds no .parquet files, no .tar shards and no images in subfolders: give one file, or a subfolder "
+            "of images for each class"
+        )
     broken = [file for file in files if not file.stat().st_size or not os.access(file, os.R_OK)]
     if broken:
         raise DataError(f"{len(broken)} images are empty or may not be read, mend or remove them: {_some(broken)}")

@@ -68,16 +68,21 @@ class EngineSettings:
 
         Returns:
             The engine; a part is none of its own here.
+
+        Raises:
+            SettingError: Nobody answers at the address.
         """
         if self.engine == "local":
             return Local()
-        return Ray(
+        engine = Ray(
             address=self.address,
             workers=self.workers,
             cpus_per_worker=self.cpus_per_worker,
             gpus_per_worker=self.gpus_per_worker,
             load=load,
         )
+        engine.refuse_unreachable()
+        return engine
 
 
 def get_engine(engine: str | Engine) -> Engine:

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from gradsift.engines.base import Load, Share
-from gradsift.errors import DataError, ModelError
+from gradsift.errors import DataError, ModelError, RunDirectoryError
 from gradsift.gradients import Batcher
 from gradsift.gradients.heap import keep_freed_memory
 from gradsift.gradients.model_state import unwrapped
+from gradsift.locations import Location
 from gradsift.preparation import Preparation, prepare
 from gradsift.settings import AuditSettings
 from gradsift.settled import beside_data, signs_of
 from gradsift.store import RunDirectory, collect
 from gradsift.store.partition import Partition
 from gradsift.store.shards import worker
+from gradsift.store.unfinished import MANIFEST
 from gradsift.trajectory import Trajectory
 
 
@@ -101,9 +103,13 @@ class CollectShards:
         return self.__dict__ | {"_ready": None, "_run": None}
 
     def setup(self) -> None:
-        """Prepares, where that is not done."""
+        """Prepares, where that is not done.
+
+        Raises:
+            RunDirectoryError: This machine does not see the run directory.
+        """
         keep_freed_memory()
-        self._run = self._run or RunDirectory.joining(self._final)
+        self._run = self._run or _seen(self._final)
         self._ready = self._ready or self._preparing()
         self._batcher = Batcher(self._batch_size)
 
@@ -127,3 +133,14 @@ class CollectShards:
         samples = Partition(len(ready.samples), ready.shard_size).count(shards)
         seconds, computing = time.perf_counter() - began, time.process_time() - computing
         return Share(worker(), len(shards), len(computed), samples, seconds, computing, self._batcher.size)
+
+
+def _seen(final: Location) -> RunDirectory:
+    """The run that the driver has begun, as a worker elsewhere sees it."""
+    run = RunDirectory.joining(final)
+    if not (run.path / MANIFEST).exists():
+        raise RunDirectoryError(
+            f"this machine does not see {run.path}, which the command has begun: name a folder that all machines share "
+            "under the same path, or a URL"
+        )
+    return run

@@ -55,10 +55,27 @@ class Ray:
         if importlib.util.find_spec("ray") is None:
             raise SettingError("engine ray needs Ray: pip install gradsift[ray], on all machines")
 
+    def refuse_unreachable(self) -> None:
+        """Asks whether something answers at the address, before work is wasted; Ray itself takes minutes.
+
+        Raises:
+            SettingError: Nobody answers.
+        """
+        name, _, port = (self.address or "").removeprefix("ray://").rpartition(":")
+        if not port.isdigit():
+            return  # this machine, auto, or what Ray alone understands
+        try:
+            socket.create_connection((name.strip("[]"), int(port)), timeout=REACHES).close()
+        except (OSError, OverflowError) as error:
+            raise SettingError(
+                f"nobody answers at {self.address} ({error}): give the address that ray start --head has printed"
+            ) from error
+
     def map(self, stage: Stage, partition: Partition, *, show_progress: bool = True) -> list[Share]:
         """Fills all shards; those of an actor that dies are given to others."""
-        with connected(self.address):
-            pool = Pool(self, stage, len(partition))
+        self.refuse_unreachable()
+        with connected(self.address) as started:
+            pool = Pool(self, stage, len(partition), grows=not started)
             with progress("gradients", partition.samples, show=show_progress) as bar:
                 try:
                     return pool.fill(bar)
@@ -72,25 +89,23 @@ class Ray:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None) -> Iterator[bool]:
     """A connection to Ray; one that is there already is used, and stays.
 
     Args:
         address: As for :class:`Ray`.
 
     Yields:
-        Nothing.
+        Whether Ray was started for this alone, on this machine.
 
     Raises:
-        SettingError: Nobody answers at the address, or another version does.
+        SettingError: Ray does not answer at the address, or another version does.
     """
     import ray
 
     if ray.is_initialized():
-        yield
+        yield False
         return
-    if address is not None:
-        _refuse_if_unreachable(address)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address is None:
@@ -103,19 +118,6 @@ def connected(address: str | None) -> Iterator[None]:
             "with ray start --head, of the same versions of Ray and Python on all machines"
         ) from error
     try:
-        yield
+        yield address is None
     finally:
         ray.shutdown()
-
-
-def _refuse_if_unreachable(address: str) -> None:
-    """Asks whether something answers, which takes Ray itself minutes."""
-    name, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return  # auto, or what Ray alone understands
-    try:
-        socket.create_connection((name.strip("[]"), int(port)), timeout=REACHES).close()
-    except (OSError, OverflowError) as error:
-        raise SettingError(
-            f"nobody answers at {address} ({error}): give the address that ray start --head has printed"
-        ) from error

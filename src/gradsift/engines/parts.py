@@ -18,13 +18,15 @@ from gradsift.locations import Location, RemotePath, is_leased
 from gradsift.store import RunDirectory
 from gradsift.store.partition import Partition
 from gradsift.store.shards import shard_entry, shard_folder
-from gradsift.store.unfinished import JOB, MANIFEST, PARTS
+from gradsift.store.unfinished import JOB, PARTS, holds_work, read_manifest
 from gradsift.writing import locked, remove, reserved, writing
 
 logger = logging.getLogger(__name__)
 
 PATIENCE = 120.0
 """Seconds that a part waits while another one begins the run directory, which takes milliseconds."""
+SILENT = 3.0
+"""Seconds that it waits before it says so."""
 
 
 @dataclass(frozen=True)
@@ -189,13 +191,7 @@ def begin_or_join(
     Raises:
         RunDirectoryError: A whole run, another run, or one with other settings lies there.
     """
-    unfinished = RunDirectory.joining(final)
-    others = running_parts(final, but=part)
-    if others and (unfinished.path / MANIFEST).exists() and unfinished.fingerprint != fingerprint:
-        raise RunDirectoryError(
-            f"part {part} would write shards of another run into {final}, of which parts {', '.join(others)} are being "
-            "computed: model, data set or settings differ. Give all parts the same, or choose another place"
-        )
+    _refuse_other_run(final, part, fingerprint, job)
     with _begun(final, fingerprint, config) as run:
         if not (run.path / JOB).exists():
             run.write_json(JOB, job)
@@ -203,16 +199,52 @@ def begin_or_join(
     return RunDirectory.joining(final)
 
 
+def _refuse_other_run(final: Location, part: Part, fingerprint: str, job: Mapping[str, Any]) -> None:
+    """Refuses a place where parts of another run are being computed, or have left shards; names what differs."""
+    unfinished = RunDirectory.joining(final)
+    try:
+        manifest = read_manifest(unfinished.path)
+        known = unfinished.read_json(JOB) if (unfinished.path / JOB).exists() else None
+    except (OSError, ValueError):
+        return  # nothing stands there, or what does is damaged and begun anew
+    others = running_parts(final, but=part)
+    if manifest.get("fingerprint") == fingerprint or not (others or holds_work(unfinished.path, manifest)):
+        return
+    computed = f", of which parts {', '.join(others)} are being computed" if others else ""
+    raise RunDirectoryError(
+        f"part {part} would write shards of another run into {final}{computed}: {_difference(known, job)}. Give all parts "
+        f"the same, choose another place, or remove {unfinished.path}"
+    )
+
+
+def _difference(known: Mapping[str, Any] | None, job: Mapping[str, Any]) -> str:
+    """In what the first part and this one differ, in words."""
+    if known is None:
+        return "model, data set or settings differ"
+    details = {"the data set": "data_fingerprint", "the model": "model_fingerprint", "the task": "task"}
+    named = [words for words, name in details.items() if known["details"][name] != job["details"][name]]
+    named += [f"the setting {name}" for name in _unlike(known["settings"], job["settings"])]
+    return ", ".join(named or ["the device or the trajectory"]) + " differ" + "s" * (len(named) < 2)
+
+
+def _unlike(known: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in own.items() if known.get(name) != value]
+
+
 @contextmanager
 def _begun(final: Location, fingerprint: str, config: Mapping[str, Any]) -> Iterator[RunDirectory]:
     """The run, held for a moment; waits for another part that holds it as shortly."""
-    until = time.monotonic() + PATIENCE
+    since, told = time.monotonic(), False
     while True:
         try:
             run = RunDirectory.begin(final, fingerprint, config)
         except RunDirectoryError as error:
-            if "another process is writing" not in str(error) or time.monotonic() > until:
+            waited = time.monotonic() - since
+            if "another process is writing" not in str(error) or waited > PATIENCE:
                 raise
+            if waited > SILENT and not told:
+                logger.warning("%s. This part waits up to %d seconds", error, PATIENCE)
+                told = True
             time.sleep(0.05)
             continue
         with run:
@@ -224,7 +256,7 @@ def _refuse_other_job(run: RunDirectory, part: Part, job: Mapping[str, Any]) -> 
     """Refuses settings that differ from those with which the first part began."""
     known = run.read_json(JOB)
     differ = [name for name in ("parts", "samples", "shard_size") if known[name] != job[name]]
-    differ += [name for name, value in job["settings"].items() if known["settings"].get(name) != value]
+    differ += _unlike(known["settings"], job["settings"])
     if differ:
         first = differ[0]
         theirs, own = (of.get(first, of["settings"].get(first)) for of in (known, job))

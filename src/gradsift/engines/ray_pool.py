@@ -56,6 +56,7 @@ class Pool:
         settings: The engine.
         stage: The stage.
         shards: Number of shards.
+        grows: Whether machines may come to the cluster.
 
     Attributes:
         lost: The errors of Ray itself, when it is no more.
@@ -63,7 +64,7 @@ class Pool:
         calls: How many calls were answered.
     """
 
-    def __init__(self, settings: Ray, stage: Stage, shards: int) -> None:
+    def __init__(self, settings: Ray, stage: Stage, shards: int, *, grows: bool = True) -> None:
         import ray
 
         self._ray, self._settings, self.calls = ray, settings, 0
@@ -80,7 +81,7 @@ class Pool:
         self._make = remote.options(
             num_cpus=self._holds["CPU"], num_gpus=self._holds["GPU"], max_restarts=0, max_task_retries=0
         )
-        self._size = min(settings.workers or self._fitting(), shards)
+        self._size = min(self._fitting(grows), shards)
         self._stage = ray.put(stage)
         self._leases = Leases(shards, self._size)
         self._deaths = Counter[int]()
@@ -142,16 +143,22 @@ class Pool:
             except queue.Empty:
                 self._ray.cluster_resources()
 
-    def _fitting(self) -> int:
-        """How many actors the cluster holds at once."""
-        there = self._ray.cluster_resources()
-        fitting = [int(there.get(kind, 0) // needed) for kind, needed in self._holds.items() if needed]
-        if not min(fitting):
-            raise SettingError(
-                f"no machine of the cluster has the {self._holds['CPU']:g} CPUs and {self._holds['GPU']:g} GPUs that a "
-                f"worker holds; the cluster has {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs in all"
-            )
-        return min(fitting)
+    def _fitting(self, grows: bool) -> int:
+        """How many actors there are to be: as many as were asked for, or as the cluster's machines hold at once."""
+        there = [machine["Resources"] for machine in self._ray.nodes() if machine["Alive"]]
+        holds = {kind: needed for kind, needed in self._holds.items() if needed}
+        fitting = sum(min(int(of.get(kind, 0) // needed) for kind, needed in holds.items()) for of in there)
+        if fitting:
+            return self._settings.workers or fitting
+        most = " and ".join(f"{max((of.get(kind, 0) for of in there), default=0):g} {kind}s" for kind in self._holds)
+        words = (
+            f"no machine of the cluster has the {self._holds['CPU']:g} CPUs and {self._holds['GPU']:g} GPUs that a worker "
+            f"holds; of each, a machine has at most {most}"
+        )
+        if self._settings.workers is None or not grows:
+            raise SettingError(f"{words}. Give smaller --cpus-per-worker or --gpus-per-worker, or start such a machine")
+        logger.warning("%s: the run waits until one comes", words)  # a cluster may start machines when it is asked
+        return self._settings.workers
 
     def _start(self) -> None:
         """Starts an actor; it gets shards once it is ready."""

@@ -30,7 +30,7 @@ from gradsift.settings import AuditSettings
 from gradsift.settled import Settled
 from gradsift.stages import OpenRun
 from gradsift.store import RunDirectory, fingerprint_settings
-from gradsift.store.unfinished import JOB
+from gradsift.store.unfinished import JOB, refuse_before_work
 from gradsift.tasks import Task
 from gradsift.trajectory import Trajectory
 
@@ -78,6 +78,7 @@ def audit_one_part(
             "a part needs an output that all parts share, and replaces none: give output=... (-o runs/x)"
         )
     final = as_location(request.output)
+    refuse_before_work(final, overwrite=False)
     request = replace(request, engine=part)
     with only_one(final, part):
         begin = begun(model, train_set, task, trajectory, request)

@@ -31,17 +31,24 @@ RENEWED = 20.0
 """Seconds between two renewals."""
 
 
-def refuse_unwritable(place: Location) -> None:
-    """Refuses a place in a store that cannot be written, by writing and removing a small file; before work is wasted.
+def refuse_unwritable(place: Location, kind: type[OutputError] = OutputError) -> None:
+    """Refuses a place that cannot be written, before work is wasted; in a store a small file is written and removed.
 
     Args:
-        place: What is to be written later; of a local path nothing is asked.
+        place: What is to be written later.
+        kind: Class of the error to raise of a local path.
 
     Raises:
+        OutputError: The folder that is to hold it is none, or may not be written.
         LocationError: The store cannot be reached, does not accept who asks, has no such bucket, or denies writing.
     """
     if isinstance(place, RemotePath):
         _now(place)
+        return
+    parents = place.absolute().parents
+    above = place if os.path.isdir(place) else next(folder for folder in parents if os.path.lexists(folder))  # noqa: PTH112  # False where it may not be asked
+    if not os.path.isdir(above) or not os.access(above, os.W_OK | os.X_OK):  # noqa: PTH112
+        raise kind(f"cannot write {place}: {above} is no folder that you can write, choose another place")
 
 
 @contextmanager

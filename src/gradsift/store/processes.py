@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from torch import distributed
 
-from gradsift.errors import GradsiftError
+from gradsift.errors import GradsiftError, SettingError
 
 T = TypeVar("T")
 
@@ -21,6 +22,21 @@ def rank_and_count() -> tuple[int, int]:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
+
+
+def refuse_unconnected() -> None:
+    """Refuses to work beside other processes that the same launcher has started, and that would do the same again.
+
+    Raises:
+        SettingError: There are some, and they are not connected.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if distributed.is_available() and distributed.is_torchelastic_launched() and rank_and_count()[1] < count:
+        raise SettingError(
+            f"this is one of {count} processes that torchrun or accelerate launch has started, and they are not connected: "
+            "make an accelerate.Accelerator(), or call torch.distributed.init_process_group, before the audit. Commands "
+            "share the work by --part or --engine ray instead"
+        )
 
 
 def gathered(value: Any) -> list[Any]:

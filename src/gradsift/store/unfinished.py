@@ -6,10 +6,11 @@ import contextlib
 import logging
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gradsift.errors import RunDirectoryError
-from gradsift.locations import Location, RemotePath, relative
+from gradsift.locations import Location, RemotePath, refuse_unwritable, relative
 from gradsift.locations.remote import each
 from gradsift.store.checksums import from_json, is_whole
 from gradsift.store.shards import is_intact, shard_checksums
@@ -65,8 +66,27 @@ def refuse_if_taken(final: Location, overwrite: bool) -> None:
     if not _is_own(final):
         raise RunDirectoryError(f"{final} exists and is no run directory: choose another place for the output")
     if not overwrite:
-        raise RunDirectoryError(f"{final} holds a whole run: pass --overwrite (overwrite=True) or another place")
+        raise RunDirectoryError(
+            f"{final} holds a whole run: pass --overwrite (overwrite=True) or another place; before parts of it are "
+            "computed anew, remove it"
+        )
     _refuse_strangers(final)
+
+
+def refuse_before_work(final: Location, overwrite: bool) -> None:
+    """Refuses a place that is taken or cannot be written, before model and data are read.
+
+    Args:
+        final: The place.
+        overwrite: Whether a run may be replaced.
+
+    Raises:
+        RunDirectoryError: It is taken, or cannot be written.
+        LocationError: The store cannot be written.
+    """
+    refuse_unwritable(final, RunDirectoryError)
+    if isinstance(final, Path):  # in a store what lies there may have to be put right first
+        refuse_if_taken(final, overwrite)
 
 
 def make_way(part: Location, fingerprint: str, overwrite: bool) -> None:
@@ -94,7 +114,7 @@ def make_way(part: Location, fingerprint: str, overwrite: bool) -> None:
         reason = "it was begun with another model, data set or settings"
         if manifest.get("fingerprint") == fingerprint and manifest.get("format") == FORMAT:
             return
-    if manifest and not overwrite and _holds_work(part, manifest):
+    if manifest and not overwrite and holds_work(part, manifest):
         raise RunDirectoryError(
             f"{part} was begun with another model, data set or settings, and its shards must not be mixed with this "
             "run's: pass --overwrite (overwrite=True) to replace it, or choose another place for the output"
@@ -218,8 +238,16 @@ def nothing_done(part: Location) -> bool:
     return part.is_dir() and not any(part.glob("gradients/checkpoint-*/shard-*")) and not _strangers(part)
 
 
-def _holds_work(part: Location, manifest: Mapping[str, Any]) -> bool:
-    """Whether an unfinished run holds a whole shard; those of the first format cannot be checked, and count."""
+def holds_work(part: Location, manifest: Mapping[str, Any]) -> bool:
+    """Whether an unfinished run holds a whole shard; those of the first format cannot be checked, and count.
+
+    Args:
+        part: The unfinished run directory.
+        manifest: Its manifest.
+
+    Returns:
+        True where something would be lost with it.
+    """
     recorded = manifest.get("files", {})
     for folder in part.glob("gradients/checkpoint-*/shard-*"):
         known = shard_checksums(folder) or recorded.get(relative(folder, part), {})

@@ -6,11 +6,12 @@ import glob
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from gradsift.data.images import SUFFIXES
 from gradsift.data.records.base import Table, check_counts
 from gradsift.data.records.changes import Changes
 from gradsift.errors import DataError
@@ -130,7 +131,7 @@ def parts_of(path: Location) -> list[Location]:
         if is_unfinished(path):
             raise DataError(f"{path} is being written, or its writing was killed: wait, or write it again")
         listed: list[Location] = [file for file in path.files() if not _hidden(relative(file, path))]
-        ending = listed[0].suffix.lower() if listed else ""
+        ending = _telling(file.name for file in listed)
     else:
         ending = _first_ending(path)
         listed = [] if ending not in PARTS else [
@@ -143,13 +144,18 @@ def parts_of(path: Location) -> list[Location]:
 
 
 def _first_ending(folder: Path) -> str:
-    """Ending of the first file, so that a folder of a million images is not listed to see that it is one."""
-    for above, folders, names in os.walk(folder):
+    """Ending of the first file that tells, so that a folder of a million images is not listed to see that it is one."""
+    for _, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _hidden(name))
-        shown = sorted(name for name in names if not _hidden(name))
-        if shown:
-            return Path(above, shown[0]).suffix.lower()
+        if ending := _telling(sorted(name for name in names if not _hidden(name))):
+            return ending
     return ""
+
+
+def _telling(names: Iterable[str]) -> str:
+    """The first ending of parts or images: a README and other files beside them do not count."""
+    endings = (PurePosixPath(name).suffix.lower() for name in names)
+    return next((ending for ending in endings if ending in (*PARTS, *SUFFIXES)), "")
 
 
 def _hidden(name: str) -> bool:
