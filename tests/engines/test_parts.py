@@ -1,5 +1,6 @@
 """An audit in parts, each on its own, against the same audit in one process."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from gradsift.errors import DataError, RunDirectoryError, SettingError
 from gradsift.locations import as_location
 from gradsift.store import RunDirectory, fingerprint_model
 from gradsift.store.partition import Partition
-from gradsift.writing import remove
+from gradsift.writing import locked, remove
 from tests.support.run_bytes import bytes_of
 
 QUIET = {"show_progress": False, "shard_size": 16}
@@ -150,6 +151,15 @@ def test_a_part_given_twice_at_the_same_moment_is_refused(problem, tmp_path):
         with pytest.raises(RunDirectoryError, match="parts 1/4 are being computed: the model differs"):
             gradsift.audit_part(torch.nn.Linear(4, 2).eval(), data, (3, 4), output=tmp_path / "run", **QUIET)
     assert gradsift.audit_part(model, data, (1, 4), output=tmp_path / "run", **QUIET).share.computed == 3
+
+
+def test_a_part_starts_while_another_one_looks_who_is_there(tmp_path, monkeypatch):
+    """Who looks takes the lock of a part that has just made it, for a moment."""
+    lock = contextlib.ExitStack()
+    lock.enter_context(locked(tmp_path / ".run.part-1-of-2.lock"))
+    monkeypatch.setattr(parts.time, "sleep", lambda _: lock.close())
+    with only_one(tmp_path / "run", Part(1, 2)):
+        assert running_parts(tmp_path / "run") == ["1/2"]
 
 
 def test_one_process_finishes_what_parts_have_begun(problem, tmp_path):

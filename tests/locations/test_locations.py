@@ -7,7 +7,16 @@ import fsspec
 import pytest
 
 from gradsift.errors import LocationError, OutputError, SettingError
-from gradsift.locations import RemotePath, as_location, is_inside, is_url, leased, local_copy, relative
+from gradsift.locations import (
+    RemotePath,
+    as_location,
+    is_inside,
+    is_url,
+    leased,
+    local_copy,
+    refuse_unwritable,
+    relative,
+)
 from gradsift.locations import requests as requests_module
 from gradsift.locations.requests import request
 from gradsift.store import RunDirectory
@@ -159,6 +168,11 @@ def test_a_folder_whose_upload_was_killed_is_begun_anew(folder, monkeypatch):
     (place / "_SUCCESS").unlink()
     with pytest.raises(OutputError, match="not replaced"), new_folder(place):  # nobody knows whose files these are
         pass
+
+
+def test_a_bucket_alone_is_no_place_to_write():
+    with pytest.raises(LocationError, match="s3://bucket is a bucket: add a name, such as s3://bucket/runs/x"):
+        refuse_unwritable(RemotePath("s3", "bucket"))
 
 
 def test_one_writer_at_a_time(folder):

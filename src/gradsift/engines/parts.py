@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 120.0
 """Seconds that a part waits while another one begins the run directory, which takes milliseconds."""
+LOOKS = 10
+"""How often a part asks for its own lock: another one that looks who is there holds it for a moment, too."""
 SILENT = 3.0
 """Seconds that it waits before it says so."""
 
@@ -118,12 +120,16 @@ def only_one(final: Location, part: Part) -> Iterator[None]:
     place = final.with_name(f"{final.name}.part-{part.number}-of-{part.count}")
     with contextlib.ExitStack() as stack:
         with writing(final, RunDirectoryError):
-            try:
-                stack.enter_context(reserved(place, RunDirectoryError))
-            except OutputError as error:
-                raise RunDirectoryError(
-                    f"part {part} of {final} is being computed by another process: give each part once"
-                ) from error
+            for attempt in range(LOOKS + 1):
+                try:
+                    stack.enter_context(reserved(place, RunDirectoryError))
+                    break
+                except OutputError as error:
+                    if attempt == LOOKS or isinstance(final, RemotePath):  # there who looks holds nothing
+                        raise RunDirectoryError(
+                            f"part {part} of {final} is being computed by another process: give each part once"
+                        ) from error
+                    time.sleep(0.05)
         yield
 
 

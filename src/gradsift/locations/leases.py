@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from gradsift.errors import GradsiftError, OutputError
+from gradsift.errors import GradsiftError, LocationError, OutputError
 from gradsift.locations.remote import Location, RemotePath
 from gradsift.locations.requests import request
 
@@ -153,6 +153,8 @@ def _busy(place: RemotePath, kind: type[OutputError], left: str) -> OutputError:
 
 def _now(place: RemotePath) -> datetime:
     """The store's time, from a file that is written and removed."""
+    if place.parent.key == ".":
+        raise LocationError(f"{place} is a bucket: add a name, such as {place}/runs/x")
     trial = place.parent / f".{place.name}.trial-{uuid.uuid4().hex[:12]}"
     while True:
         trial.write_bytes(b"gradsift tries whether it can write here")
