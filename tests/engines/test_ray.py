@@ -17,7 +17,7 @@ import pytest
 import ray
 
 import gradsift
-from gradsift.engines import CollectShards, EngineSettings, Ray, leases, ray_pool
+from gradsift.engines import CollectShards, EngineSettings, Ray, leases, on_ray, ray_pool
 from gradsift.engines.ray_worker import Failure, refuse_other_versions, versions
 from gradsift.errors import DataError, GradsiftError, ModelError, RunDirectoryError, SampleError, SettingError
 from gradsift.store import RunDirectory
@@ -161,6 +161,31 @@ def test_a_driver_that_is_killed_resumes_with_the_shards_that_are_left(whole, tm
     for place, changed in kept.items():
         assert (tmp_path / "run" / place.relative_to(tmp_path / "run.part") / "loss.npy").stat().st_mtime_ns == changed
     assert bytes_of(tmp_path / "run") == bytes_of(whole)
+
+
+def test_an_address_of_ray_answers(cluster):
+    Ray(address=ray.get_runtime_context().gcs_address).refuse_unreachable()
+
+
+def test_an_address_of_something_else_is_refused(monkeypatch):
+    monkeypatch.setattr(on_ray, "REACHES", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(SettingError, match=r"nobody answers at .*timed out"):  # it accepts, and is silent
+            Ray(address=address).refuse_unreachable()
+        server.accept()[0].close()
+
+        def reply():
+            connection, _ = server.accept()
+            connection.recv(100)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            connection.close()
+
+        web = threading.Thread(target=reply)
+        web.start()
+        with pytest.raises(SettingError, match=r"what answers at .* is not Ray, or its dashboard"):
+            Ray(address=address).refuse_unreachable()
+        web.join()
 
 
 def test_a_worker_that_no_machine_can_hold_is_refused(cluster, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 REACHES = 5.0
 """Seconds in which an address must answer."""
+SETTINGS = b"\x04"
+"""Type of the first frame of both sides in HTTP/2, which Ray speaks (RFC 9113, section 3.4)."""
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + SETTINGS + bytes(5)
+"""What a client begins with."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,18 @@ class Ray:
         if not port.isdigit():
             return  # this machine, auto, or what Ray alone understands
         try:
-            socket.create_connection((name.strip("[]"), int(port)), timeout=REACHES).close()
+            with socket.create_connection((name.strip("[]"), int(port)), timeout=REACHES) as connection:
+                connection.sendall(GREETING)
+                answer = connection.recv(9)
         except (OSError, OverflowError) as error:
             raise SettingError(
                 f"nobody answers at {self.address} ({error}): give the address that ray start --head has printed"
             ) from error
+        if answer[3:4] != SETTINGS and not os.environ.get("RAY_USE_TLS"):
+            raise SettingError(
+                f"what answers at {self.address} is not Ray, or its dashboard: give the address that ray start --head has "
+                "printed, whose port is 6379 unless you chose another"
+            )
 
     def map(self, stage: Stage, partition: Partition, *, show_progress: bool = True) -> list[Share]:
         """Fills all shards; those of an actor that dies are given to others."""
