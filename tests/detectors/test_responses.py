@@ -71,14 +71,29 @@ def test_a_loss_is_compared_with_similar_prompts_and_not_with_all():
 
 def test_few_right_chats_are_flagged_and_most_of_what_is_flagged_is_wrong():
     right, task = chats(seed=1, size=400)
-    assert count_discoveries(10.0 ** -detrimental_scores(ResponseSurprise(), right, None)).count <= 8
+    assert count_discoveries(ResponseSurprise().fit(right).chances_).count <= 8
     rows = np.arange(20) * 20
     bad = spoilt(spoilt(spoilt(right, "loss", rows, task), "end", rows, task), "words", rows, task)
-    scores = detrimental_scores(ResponseSurprise(), bad, None)
-    decision = count_discoveries(10.0**-scores)
+    detector = ResponseSurprise()
+    scores = detrimental_scores(detector, bad, None)
+    decision = count_discoveries(detector.chances_)
     assert np.isin(np.argsort(-scores)[: decision.count], rows).mean() >= 0.5
     assert decision.count >= 15
     assert decision.low <= decision.fraction <= decision.high
+
+
+def test_what_many_right_chats_do_is_no_discovery():
+    right, task = chats(seed=2, size=400)
+    ends = right.ends.copy()
+    ends[np.arange(5, 400, 10)] = 8.0  # one in ten ends without a full stop, and nothing else is wrong with it
+    rows = np.arange(10) * 40
+    usual = replace(right, ends=ends)
+    bad = spoilt(spoilt(spoilt(usual, "loss", rows, task), "end", rows, task), "words", rows, task)
+    assert count_discoveries(ResponseSurprise().fit(usual).chances_).count <= 4
+    detector = ResponseSurprise()
+    scores, found = detrimental_scores(detector, bad, None), count_discoveries(detector.chances_).count
+    assert found >= 5
+    assert np.isin(np.argsort(-scores)[:found], rows).mean() >= 0.5
 
 
 def test_scores_follow_their_chats():

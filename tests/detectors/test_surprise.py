@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradsift.detectors import WorstPart
-from gradsift.detectors.surprise import NOT_KNOWN, chances, log_chance, robust_z
+from gradsift.detectors.surprise import NOT_KNOWN, chances, log_chance, robust_z, shares
 from gradsift.evidence.worst_parts import WorstParts
 
 
@@ -31,6 +31,15 @@ def test_far_out_in_one_way_is_enough():
     joined = log_chance(chances(list(views)))
     assert set(np.argsort(joined)[:20]) == set(range(20))
     assert (joined[:20] < -2).all()
+
+
+def test_shares_count_the_rest_and_no_more():
+    probabilities = chances(list(np.random.default_rng(4).normal(size=(2, 50))))
+    rest = np.arange(5, 50)
+    found = shares(probabilities, rest)
+    for row in range(50):
+        among = np.append(rest, row) if row < 5 else rest
+        assert np.allclose(found[row], (probabilities[among] <= probabilities[row]).mean(axis=0))
 
 
 def test_parts_that_fit_badly_in_several_ways():

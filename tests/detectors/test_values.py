@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from gradsift.detectors import WrongValuePosterior, detrimental_scores
-from gradsift.detectors.values import memorised
+from gradsift.detectors.values import without_memory
 from gradsift.errors import DataError
 from tests.support.parts import values
 
@@ -33,12 +33,18 @@ def test_intervals_hold_right_values_and_grow_with_the_noise():
     assert (high - low)[noisy].mean() > 2 * (high - low)[~noisy].mean()
 
 
-def test_a_model_that_follows_given_values_has_memorised():
+def test_what_a_model_has_memorised_is_taken_off():
     generator = np.random.default_rng(0)
-    around, given = np.zeros(200), generator.normal(size=200)
-    assert memorised(given, around, given) == 1.0
-    assert memorised(around, around, given) == 0.0
-    assert memorised(0.5 * given, around, given) == pytest.approx(0.5)
+    right = generator.normal(size=500)
+    given = right + 0.1 * generator.normal(size=500)
+    given[:40] += 5
+    around, model = right + 0.3 * generator.normal(size=500), right + 0.15 * generator.normal(size=500)
+    for share in (0.0, 0.5, 0.8):
+        unseen, weight = without_memory((1 - share) * model + share * given, around, given)
+        assert np.abs(unseen - model)[:40].mean() < 0.2 + share
+        assert weight == pytest.approx(0.1, abs=0.1)  # the model knows more than its surroundings
+    assert without_memory(given, around, given)[1] == 1.0
+    assert without_memory(model, given, given)[1] == 0.0
 
 
 def test_the_surroundings_replace_a_model_that_has_memorised():

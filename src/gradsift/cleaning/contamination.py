@@ -9,7 +9,7 @@ import numpy as np
 
 from gradsift.detectors import Belief, WrongLabels
 from gradsift.detectors.confident_learning import class_thresholds
-from gradsift.detectors.surprise import robust_z
+from gradsift.detectors.surprise import log_chance, robust_z, shares
 from gradsift.scratch import empty
 from gradsift.store import ArrayMatrix, GradientMatrix
 
@@ -75,7 +75,7 @@ def decide(
         wrong: How many labels are wrong, where predictions that have not seen them tell it.
         wrong_probability: What a posterior of several labels, or of values, says of every sample, shape (n,).
         cut: The probability from which on samples count as wrong; outliers of the probability count where left out.
-        by_chance: How probable each score is by chance, shape (n,).
+        by_chance: How probable by chance each sample is in V ways, shape (n, V), from which the scores come.
         held: Whether every group loses the same share, so that there is no one cut.
 
     Returns:
@@ -205,23 +205,41 @@ def count_outliers(scores: np.ndarray) -> Decision:
 def count_discoveries(by_chance: np.ndarray) -> Decision:
     """Counts samples that chance does not explain, by the rule of Benjamini and Hochberg (1995).
 
-    The m least probable samples are flagged, with m the largest number for which ``p_(m) <= FALSE_SHARE m / n``.
+    The m least probable samples are flagged, with m the largest number for which ``p_(m) <= FALSE_SHARE m / n``, and at
+    most so many as the same rule finds where each way's probability is the share of the samples that are not flagged that
+    lie as far out. Where many right samples lie apart in one way, as texts that end without a full stop, tails alone flag
+    all of them.
 
     Args:
-        by_chance: How probable each score is by chance, shape (n,).
+        by_chance: How probable by chance each sample is in V ways, shape (n, V).
 
     Returns:
         The decision; its interval comes from expected shares of 5 % and 50 %.
     """
-    size, order = len(by_chance), np.sort(by_chance)
-    numbers = np.arange(1, size + 1)
-    count, least, most = (
-        min(int(numbers[order <= share * numbers / size].max(initial=0)), int(LARGEST * size))
-        for share in (FALSE_SHARE, 0.05, 0.5)
-    )
+    size = len(by_chance)
+    count, least, most = (_discoveries(by_chance, share) for share in (FALSE_SHARE, 0.05, 0.5))
     words = (
         f"Chance alone would explain {100 * FALSE_SHARE:.0f} % of them (Benjamini-Hochberg); of {least:,} it would "
         f"explain 5 %, of {most:,} a half. Right but unusual samples are flagged, too, so the share of false alarms may be "
         "larger: read a few before any is dropped."
     )
     return Decision(count, count / size, least / size, most / size, words)
+
+
+def _discoveries(by_chance: np.ndarray, share: float) -> int:
+    """How many are found by tails, and by shares of those that are not found."""
+    tails, count = log_chance(by_chance), 0
+    order, limit = np.argsort(tails, kind="stable"), _rejected(tails, share)
+    while count < limit:
+        found = min(limit, _rejected(log_chance(shares(by_chance, order[count:])), share))
+        if found <= count:
+            break
+        count = found
+    return count
+
+
+def _rejected(logarithms: np.ndarray, share: float) -> int:
+    """The largest m for which ``p_(m) <= share m / n``, at most half of all, from logarithms to the base 10."""
+    size, numbers = len(logarithms), np.arange(1, len(logarithms) + 1)
+    passed = np.sort(logarithms) <= np.log10(share * numbers / size)
+    return min(int(numbers[passed].max(initial=0)), int(LARGEST * size))

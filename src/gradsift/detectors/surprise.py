@@ -67,3 +67,27 @@ def log_chance(probabilities: np.ndarray) -> np.ndarray:
     """
     joined = gamma.logsf(-np.log(probabilities).sum(axis=1), probabilities.shape[1])
     return np.asarray(joined / np.log(10), dtype=np.float64)
+
+
+def shares(probabilities: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """How large a share of some samples is at least as far out, in each way: conformal p-values.
+
+    Tails tell how far out a sample lies, shares how many others lie there, too: what one sample in ten does is a habit of
+    the set, however far from the middle it is.
+
+    Args:
+        probabilities: Of :func:`chances`, shape (n, V).
+        rest: Positions of the samples that are counted; a sample that is none of them counts itself, too.
+
+    Returns:
+        Shape (n, V), above 0.
+
+    Example:
+        >>> shares(np.array([[0.001], [0.002], [0.4], [0.6]]), np.array([1, 2, 3])).ravel().round(2).tolist()
+        [0.25, 0.33, 0.67, 1.0]
+    """
+    counted = np.zeros(len(probabilities), dtype=bool)
+    counted[rest] = True
+    among = np.sort(probabilities[counted], axis=0)
+    out = [np.searchsorted(own, column, side="right") for own, column in zip(among.T, probabilities.T, strict=True)]
+    return (np.stack(out, axis=1) + ~counted[:, None]) / (len(among) + ~counted[:, None])

@@ -14,8 +14,10 @@ from gradsift.evidence import Evidence
 
 TAIL = 0.9
 """Quantile of the forest's errors from which on it is looked at whether the model follows the given values."""
-MEMORY = 4
-"""Power of the odds that the model has memorised, which are the forest's weight: 0.1 at 38 %, 0.9 at 64 %."""
+MEMORISED = 0.95
+"""Share of the way to the given value from which on nothing is left that a model has not memorised."""
+SHARPER = 4
+"""Power of the usual errors of model and forest, which are each other's weights."""
 FLOOR = 0.05
 """Share of the mean noise below which no noise is believed."""
 LEAST = 1e-3
@@ -32,10 +34,12 @@ class WrongValuePosterior(Detector):
     """``score_samples = -P(given value is corrupted | x, y)``.
 
     A value is ``y = f(x) + noise(x)``, or, with a share that is estimated, drawn like any value of the set. Two random
-    forests on the model's inputs, each read out of bag, tell what a sample's surroundings say: one predicts the value, and
-    corrects a model that has memorised (it follows given values where the forest is far off), one the size of the error,
-    which tells noise that differs from place to place from errors. Corrupted values have the density of all values, so a
+    forests on the model's inputs, each read out of bag, tell what a sample's surroundings say: one predicts the value, the
+    other one the size of the error, which tells noise that differs from place to place from errors. Corrupted values have the density of all values, so a
     common value is suspected more than a rare one with the same error.
+
+    A model that goes a share m of the way to each given value has errors of ``1 - m`` of what they would be had it not seen
+    the value, so they are divided by that. Of the two predictions, the one whose errors are usually smaller then weighs more.
 
     Several targets a sample are looked at one by one; the sample has the probability of its worst.
 
@@ -132,8 +136,8 @@ class WrongValuePosterior(Detector):
         """Expected values, noise and P(corrupted) of one target, each (n,), its share of them and the forest's weight."""
         seed = self.random_state
         around = out_of_bag(inputs, values, leaf=5, features=1 / 3, seed=seed)
-        weight = memorised(predicted, around, values)
-        expected = (1 - weight) * predicted + weight * around
+        unseen, weight = without_memory(predicted, around, values)
+        expected = (1 - weight) * unseen + weight * around
         error = np.abs(values - expected)
         usual_error = np.minimum(error, np.quantile(error, TAIL))
         noise = out_of_bag(inputs, usual_error, leaf=30, features=0.5, seed=seed)
@@ -152,8 +156,8 @@ class WrongValuePosterior(Detector):
         return (1 - UNIFORM) * smooth + UNIFORM / np.ptp(values)
 
 
-def memorised(predicted: np.ndarray, around: np.ndarray, values: np.ndarray) -> float:
-    """How much a model's prediction is to be replaced by that of its surroundings.
+def without_memory(predicted: np.ndarray, around: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:
+    """What a model would predict had it not seen the given values, and the weight of its surroundings against that.
 
     Args:
         predicted: The model's predictions, shape (n,).
@@ -161,15 +165,21 @@ def memorised(predicted: np.ndarray, around: np.ndarray, values: np.ndarray) -> 
         values: Given values, shape (n,).
 
     Returns:
-        ``m^4 / (m^4 + (1 - m)^4)`` with m the median share of the way from ``around`` to the given value that the model
-        goes, among the tenth of the samples where that way is longest.
+        ``values - (values - predicted) / (1 - m)``, shape (n,), with m the median share of the way from ``around`` to the
+        given value that the model goes, among the tenth of the samples where that way is longest; and
+        ``s^4 / (s^4 + t^4)`` with s and t the median errors of that and of ``around``. Where the model goes the whole way,
+        the weight is 1.
     """
     way = values - around
     far = np.abs(way) >= max(np.quantile(np.abs(way), TAIL), 1e-12)
     if not far.any():
-        return 0.0
-    share = float(np.clip(np.median((predicted - around)[far] / way[far]), 0.0, 1.0))
-    return share**MEMORY / (share**MEMORY + (1 - share) ** MEMORY)
+        return predicted, 0.0
+    share = max(0.0, float(np.median((predicted - around)[far] / way[far])))
+    if share >= MEMORISED:
+        return predicted, 1.0
+    error = (values - predicted) / (1 - share)
+    own, theirs = (float(np.median(np.abs(errors))) ** SHARPER for errors in (error, way))
+    return values - error, own / (own + theirs) if own else 0.0
 
 
 def _corrupted(z: np.ndarray, noise: np.ndarray, density: np.ndarray) -> tuple[float, np.ndarray]:

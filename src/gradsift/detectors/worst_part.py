@@ -42,8 +42,18 @@ class WorstPart(Detector):
         if not isinstance(X, WorstParts):
             raise DataError(f"this detector reads WorstParts, given {type(X).__name__}")
         scores = np.asarray(X.scores, dtype=np.float64)
-        if scores.ndim == 1:
-            return -scores
-        probabilities = chances(list(scores.T))
-        probabilities[:, LEADING:] = np.minimum(1.0, probabilities[:, LEADING:] / OUTERMOST)
-        return log_chance(probabilities)
+        return -scores if scores.ndim == 1 else log_chance(by_way(scores))
+
+
+def by_way(scores: np.ndarray) -> np.ndarray:
+    """How probable it is by chance to fit so badly in each way.
+
+    Args:
+        scores: Scores in V ways, shape (n, V); high = bad.
+
+    Returns:
+        Shape (n, V).
+    """
+    probabilities = chances(list(np.asarray(scores, dtype=np.float64).T))
+    probabilities[:, LEADING:] = np.minimum(1.0, probabilities[:, LEADING:] / OUTERMOST)
+    return probabilities

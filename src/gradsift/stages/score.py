@@ -21,6 +21,7 @@ from gradsift.detectors import (
     detrimental_scores,
 )
 from gradsift.detectors.neighbours import Neighbourhood
+from gradsift.detectors.worst_part import by_way
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
 from gradsift.progress import progress
@@ -42,7 +43,7 @@ class Scores:
         parts: The same for several labels, values or tokens a sample, or for pairs.
         part_wrong: What it says of the worst label, value or token of every sample, shape (n,).
         responses: The fitted detector of unexpected responses, where it ranks.
-        by_chance: How probable each score is by chance, shape (n,), where the detector that ranks tells it.
+        by_chance: How probable by chance each sample is in V ways, shape (n, V), where the detector that ranks tells it.
     """
 
     by_detector: Mapping[str, np.ndarray]
@@ -120,9 +121,9 @@ def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *
             bar.advance()
     ranks = detectors[ranking]
     if isinstance(ranks, ResponseSurprise):
-        return Scores(scores, ranking, responses=ranks, by_chance=10.0 ** -scores[ranking])
+        return Scores(scores, ranking, responses=ranks, by_chance=ranks.chances_)
     if isinstance(ranks, WorstPart) and evidence.worst_parts is not None and evidence.worst_parts.scores.ndim == 2:
-        return Scores(scores, ranking, by_chance=10.0 ** -scores[ranking])  # one column a way of not fitting
+        return Scores(scores, ranking, by_chance=by_way(evidence.worst_parts.scores))
     for name in (ranking, *detectors):
         posterior = detectors[name]
         if isinstance(posterior, WrongLabelPosterior):
