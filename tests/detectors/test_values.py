@@ -40,11 +40,12 @@ def test_what_a_model_has_memorised_is_taken_off():
     given[:40] += 5
     around, model = right + 0.3 * generator.normal(size=500), right + 0.15 * generator.normal(size=500)
     for share in (0.0, 0.5, 0.8):
-        unseen, weight = without_memory((1 - share) * model + share * given, around, given)
+        unseen, weight, shown = without_memory((1 - share) * model + share * given, around, given)
         assert np.abs(unseen - model)[:40].mean() < 0.2 + share
         assert weight == pytest.approx(0.1, abs=0.1)  # the model knows more than its surroundings
-    assert without_memory(given, around, given)[1] == 1.0
-    assert without_memory(model, given, given)[1] == 0.0
+        assert shown == pytest.approx(1 - share, abs=0.2)
+    assert without_memory(given, around, given)[1:] == (1.0, 1.0)
+    assert without_memory(model, given, given)[1:] == (0.0, 1.0)
 
 
 def test_the_surroundings_replace_a_model_that_has_memorised():

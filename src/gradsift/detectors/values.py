@@ -34,12 +34,13 @@ class WrongValuePosterior(Detector):
     """``score_samples = -P(given value is corrupted | x, y)``.
 
     A value is ``y = f(x) + noise(x)``, or, with a share that is estimated, drawn like any value of the set. Two random
-    forests on the model's inputs, each read out of bag, tell what a sample's surroundings say: one predicts the value, the
-    other one the size of the error, which tells noise that differs from place to place from errors. Corrupted values have the density of all values, so a
-    common value is suspected more than a rare one with the same error.
+    forests on the model's inputs, each read out of bag, tell what a sample's surroundings say: one predicts the value,
+    the other one the size of the error, which tells noise that differs from place to place from errors. Corrupted
+    values have the density of all values, so a common value is suspected more than a rare one with the same error.
 
-    A model that goes a share m of the way to each given value has errors of ``1 - m`` of what they would be had it not seen
-    the value, so they are divided by that. Of the two predictions, the one whose errors are usually smaller then weighs more.
+    A model that goes a share m of the way to each given value has errors of ``1 - m`` of what they would be had it not
+    seen the value, so they are divided by that. Of the two predictions, the one whose errors are usually smaller weighs
+    more. How probable an error is by noise is told in the units in which it is shown, so that few are flagged.
 
     Several targets a sample are looked at one by one; the sample has the probability of its worst.
 
@@ -136,7 +137,7 @@ class WrongValuePosterior(Detector):
         """Expected values, noise and P(corrupted) of one target, each (n,), its share of them and the forest's weight."""
         seed = self.random_state
         around = out_of_bag(inputs, values, leaf=5, features=1 / 3, seed=seed)
-        unseen, weight = without_memory(predicted, around, values)
+        unseen, weight, shown = without_memory(predicted, around, values)
         expected = (1 - weight) * unseen + weight * around
         error = np.abs(values - expected)
         usual_error = np.minimum(error, np.quantile(error, TAIL))
@@ -144,7 +145,7 @@ class WrongValuePosterior(Detector):
         noise = noise + FLOOR * noise.mean() + 1e-12
         noise = noise * max(float(np.median(error / noise)), 1e-6) / norm.ppf(0.75)
         noise = np.maximum(noise, LEAST * values.std())
-        rate, wrong = _corrupted(error / noise, noise, self._density(values))
+        rate, wrong = _corrupted(error / noise, shown * noise, self._density(values))
         return expected, noise, wrong, rate, weight
 
     def _density(self, values: np.ndarray) -> np.ndarray:
@@ -156,7 +157,7 @@ class WrongValuePosterior(Detector):
         return (1 - UNIFORM) * smooth + UNIFORM / np.ptp(values)
 
 
-def without_memory(predicted: np.ndarray, around: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:
+def without_memory(predicted: np.ndarray, around: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float, float]:
     """What a model would predict had it not seen the given values, and the weight of its surroundings against that.
 
     Args:
@@ -166,20 +167,21 @@ def without_memory(predicted: np.ndarray, around: np.ndarray, values: np.ndarray
 
     Returns:
         ``values - (values - predicted) / (1 - m)``, shape (n,), with m the median share of the way from ``around`` to the
-        given value that the model goes, among the tenth of the samples where that way is longest; and
-        ``s^4 / (s^4 + t^4)`` with s and t the median errors of that and of ``around``. Where the model goes the whole way,
-        the weight is 1.
+        given value that the model goes, among the tenth of the samples where that way is longest; the weight
+        ``w = s^4 / (s^4 + t^4)`` with s and t the median errors of that and of ``around``, 1 where the model goes the whole
+        way; and ``1 - m (1 - w)``, how much of their errors the two show.
     """
     way = values - around
     far = np.abs(way) >= max(np.quantile(np.abs(way), TAIL), 1e-12)
     if not far.any():
-        return predicted, 0.0
+        return predicted, 0.0, 1.0
     share = max(0.0, float(np.median((predicted - around)[far] / way[far])))
     if share >= MEMORISED:
-        return predicted, 1.0
+        return predicted, 1.0, 1.0
     error = (values - predicted) / (1 - share)
     own, theirs = (float(np.median(np.abs(errors))) ** SHARPER for errors in (error, way))
-    return values - error, own / (own + theirs) if own else 0.0
+    weight = own / (own + theirs) if own else 0.0
+    return values - error, weight, 1 - share * (1 - weight)
 
 
 def _corrupted(z: np.ndarray, noise: np.ndarray, density: np.ndarray) -> tuple[float, np.ndarray]:
