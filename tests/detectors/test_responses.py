@@ -96,6 +96,13 @@ def test_what_many_right_chats_do_is_no_discovery():
     assert np.isin(np.argsort(-scores)[:found], rows).mean() >= 0.5
 
 
+def test_in_a_small_set_a_few_alike_ones_do_not_hide_each_other():
+    by_chance = np.random.default_rng(0).uniform(size=(120, 5))
+    by_chance[:4, 1] = 1e-6  # four of 120 lie as far out, which is a share of 3 %
+    assert count_discoveries(by_chance).count == 4
+    assert count_discoveries(by_chance[4:]).count == 0
+
+
 def test_scores_follow_their_chats():
     right, task = chats()
     order = np.random.default_rng(3).permutation(SIZE)

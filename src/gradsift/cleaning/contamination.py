@@ -18,6 +18,8 @@ ROBUST_Z = 3.5
 """Robust z-score above which a sample counts as an outlier (Iglewicz and Hoaglin, 1993)."""
 FALSE_SHARE = 0.2
 """Expected share of false alarms among discoveries."""
+STARTS = 40
+"""So many numbers of samples are tried that may hide each other."""
 
 
 @dataclass(frozen=True)
@@ -227,14 +229,23 @@ def count_discoveries(by_chance: np.ndarray) -> Decision:
 
 
 def _discoveries(by_chance: np.ndarray, share: float) -> int:
-    """How many are found by tails, and by shares of those that are not found."""
-    tails, count = log_chance(by_chance), 0
+    """How many are found by tails, and by shares of those that are not found.
+
+    Where nothing is found as long as all are counted, a few alike ones may hide each other, most of all in small sets: then
+    the fewest are taken that are found once they are not counted.
+    """
+    tails = log_chance(by_chance)
     order, limit = np.argsort(tails, kind="stable"), _rejected(tails, share)
-    while count < limit:
-        found = min(limit, _rejected(log_chance(shares(by_chance, order[count:])), share))
-        if found <= count:
-            break
-        count = found
+
+    def found(apart: int) -> int:
+        return min(limit, _rejected(log_chance(shares(by_chance, order[apart:])), share))
+
+    if not limit:
+        return 0
+    starts = [0, *np.unique(np.geomspace(1, limit, STARTS).astype(int)).tolist()]
+    count = next((more for apart in starts if (more := found(apart)) >= max(1, apart)), 0)
+    while (more := found(count)) > count:
+        count = more
     return count
 
 

@@ -77,17 +77,20 @@ def shares(probabilities: np.ndarray, rest: np.ndarray) -> np.ndarray:
 
     Args:
         probabilities: Of :func:`chances`, shape (n, V).
-        rest: Positions of the samples that are counted; a sample that is none of them counts itself, too.
+        rest: Positions of the samples that are counted; a sample that is none of them counts itself, too. One beyond all
+            of them keeps its probability where that is smaller, for of shares there are none below one in so many.
 
     Returns:
         Shape (n, V), above 0.
 
     Example:
-        >>> shares(np.array([[0.001], [0.002], [0.4], [0.6]]), np.array([1, 2, 3])).ravel().round(2).tolist()
-        [0.25, 0.33, 0.67, 1.0]
+        >>> shares(np.array([[0.001], [0.002], [0.4], [0.6]]), np.array([1, 2, 3])).ravel().round(3).tolist()
+        [0.001, 0.333, 0.667, 1.0]
     """
     counted = np.zeros(len(probabilities), dtype=bool)
     counted[rest] = True
     among = np.sort(probabilities[counted], axis=0)
-    out = [np.searchsorted(own, column, side="right") for own, column in zip(among.T, probabilities.T, strict=True)]
-    return (np.stack(out, axis=1) + ~counted[:, None]) / (len(among) + ~counted[:, None])
+    columns = zip(among.T, probabilities.T, strict=True)
+    out = np.stack([np.searchsorted(own, column, side="right") for own, column in columns], axis=1)
+    share = (out + ~counted[:, None]) / (len(among) + ~counted[:, None])
+    return np.where(out == 0, np.minimum(share, probabilities), share)
