@@ -120,11 +120,11 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
     def _wrong_early(self, evidence: Evidence) -> np.ndarray:
         """P(wrong) of the fitted samples by the early predictions of models that learn from them, shape (n,)."""
         early = Evidence(evidence.early_predictions, provenance={"predictions": "along training"})
-        return (
-            -WrongLabelPosterior(random_state=self.random_state)
-            .fit(early, self.labels_)
-            .score_samples(early, self.labels_)
-        )
+        detector = WrongLabelPosterior(random_state=self.random_state).fit(early, self.labels_)
+        if self.lean_ is not None:
+            detector.belief_ = detector.belief_.leaning(self.lean_)
+            detector.rates_ = np.clip(detector.rate_ * self.rates_ / self.rate_, *RATES)
+        return -detector.score_samples(early, self.labels_)
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
         """Probability that each given label is wrong, negated.
