@@ -70,7 +70,9 @@ def test_less_is_believed_where_rates_of_classes_explain_few_of_the_flips():
     random = np.random.default_rng(1)
     logit = random.normal(0, 2, 6000)
     probabilities = np.stack([expit(-logit), expit(logit)], axis=1)
-    given = (random.random(6000) < expit(logit)).astype(np.int64)  # labels are as unsure as the model says: no flip is seen
+    given = (random.random(6000) < expit(logit)).astype(
+        np.int64
+    )  # labels are as unsure as the model says: no flip is seen
     found = fit(probabilities, given)
     assert np.abs(found.lean).max() < 0.05
     np.testing.assert_allclose(found.relative, 1, atol=0.2)
@@ -89,7 +91,8 @@ def test_a_class_without_labels_stays_as_it_is():
     given = random.integers(0, 2, 600)
     probabilities = softmax(3 * np.eye(4)[given] + random.normal(size=(600, 4)), axis=1)
     found = fit(probabilities, given)
-    assert np.isfinite(found.lean).all() and (found.relative > 0).all() and np.isfinite(found.sharpness)
+    assert np.isfinite([*found.lean, found.sharpness]).all()
+    assert (found.relative > 0).all()
 
 
 def test_slopes_are_those_of_the_likelihood(monkeypatch):
@@ -99,7 +102,9 @@ def test_slopes_are_those_of_the_likelihood(monkeypatch):
     seen = {}
 
     def instead(function, start, **options):
-        seen["error"] = check_grad(lambda v: function(v)[0], lambda v: function(v)[1], start + random.normal(0, 0.3, len(start)))
+        seen["error"] = check_grad(
+            lambda v: function(v)[0], lambda v: function(v)[1], start + random.normal(0, 0.3, len(start))
+        )
         return minimize(function, start, **options)
 
     minimize = class_rates.minimize

@@ -36,13 +36,13 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
     The more of the given labels, wrong ones included, a model fits, the less its own prediction says: the neighbours'
     weight is the fourth power of their share. Predictions that are out of fold and their neighbours' weigh the same; they
     are given the temperature that makes the given labels likeliest, and tell how many labels are wrong
-    (:func:`~gradsift.detectors.wrong_labels.estimate_wrong_labels`). P(wrong) then has the mean that this says. Classes whose
-    labels are flipped more often than others' are believed in more
-    (:func:`~gradsift.detectors.class_rates.fit_class_rates`). An average
-    over neighbours is too flat: the odds of a wrong label are raised to the power that would make it sharp enough for the
-    given labels to be likeliest. The order of samples stays that of the flat average, where what is known of flips counts
-    for more. Where the evidence holds ``early_predictions``, which tell how early in a training a label was fitted, samples
-    are put into the mean order of both, and the values of P(wrong) stay (decision 0020).
+    (:func:`~gradsift.detectors.wrong_labels.estimate_wrong_labels`). P(wrong) then has the mean that this says. Where
+    labels of some classes are flipped more often than those of others, these classes are believed in more, and each has a
+    rate of its own (:func:`~gradsift.detectors.class_rates.fit_class_rates`). An average over neighbours is too flat: the
+    odds of a wrong label are raised to the power that would make it sharp enough for the given labels to be likeliest. The
+    order of samples stays that of the flat average, where what is known of flips counts for more. Where the evidence holds
+    ``early_predictions``, which tell how early in a training a label was fitted, samples are put into the mean order of
+    both, and the values of P(wrong) stay (decision 0020).
 
     Args:
         neighbours: At most how many neighbours have a say; see :class:`~gradsift.detectors.belief.Belief`.
@@ -87,7 +87,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
             The detector itself.
         """
         self._fitted_on, self.temperature_, self.sharpness_, self.odds_, self.wrong_ = None, 1.0, 1.0, 1.0, None
-        self.lean_ = None
+        self.lean_: np.ndarray | None = None
         self.wrong_labels_ = (
             self._calibrate(X, y) if isinstance(X, Evidence) and is_out_of_fold(self.believed(X)) else None
         )

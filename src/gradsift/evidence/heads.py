@@ -66,8 +66,9 @@ def cross_fit_heads(
 ) -> Heads:
     """Trains a linear head and a perceptron on features, fold by fold, and averages what they predict of unseen samples.
 
-    All folds are trained side by side, as one batched product, on mixtures of samples (mixup). The number of rounds is the one at which the loss of the
-    given labels that are held out is lowest, for each kind of head. Predictions are averaged in the logarithm.
+    All folds are trained side by side, as one batched product, on mixtures of samples (mixup). The number of rounds is the
+    one at which the loss of the given labels that are held out is lowest, for each kind of head. Predictions are averaged
+    in the logarithm.
 
     Args:
         features: Shape (n, D).
