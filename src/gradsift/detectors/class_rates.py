@@ -1,8 +1,8 @@
 """Which classes' labels are flipped more often than others', and how far predictions lean towards the rest for it.
 
 If labels of some classes are flipped more often than those of others, a model that learns from them predicts these classes
-too rarely, also for samples that it has not seen. The likelihood of the given labels tells both: how often the labels of each
-class are flipped, and by which factor the class is believed in too little. It reads no true label.
+too rarely, also for samples that it has not seen. The likelihood of the given labels tells both: how often the labels of
+each class are flipped, and by which factor the class is believed in too little. It reads no true label.
 """
 
 from __future__ import annotations
