@@ -91,9 +91,10 @@ def in_tokens(decision: Decision, evidence: Evidence, automatic: bool) -> str:
     """
     if not automatic or evidence.tokens is None:
         return decision.words
+    around = "" if evidence.tokens.words is None else " and the words around them"
     return (
-        f"They hold the labels of tokens that the model, with the tokens whose hidden states are alike, confidently "
-        f"disagrees with, of {len(evidence.tokens.samples):,} labelled tokens in all."
+        f"They hold the labels of tokens that the model, with the tokens whose hidden states are alike{around}, "
+        f"confidently disagrees with, of {len(evidence.tokens.samples):,} labelled tokens in all."
     )
 
 
