@@ -32,6 +32,7 @@ class WrongTokenPosterior(Detector):
 
     Attributes:
         posterior_: The fitted :class:`~gradsift.detectors.WrongLabelPosterior` of the tokens.
+        by_words_: Whether the words around tokens had a say.
         wrong_: Probability that each token's label is wrong, shape (m,).
     """
 
@@ -56,6 +57,7 @@ class WrongTokenPosterior(Detector):
         """
         tokens = _checked(X)
         labels, believed = tokens.evidence.labels, self._with_words(tokens)
+        self.by_words_ = believed is not None
         evidence, weight = (tokens.evidence, None) if believed is None else (believed, 0.0)
         self.posterior_ = WrongLabelPosterior(weight=weight, random_state=self.random_state).fit(evidence, labels)
         self.wrong_ = -self.posterior_.score_samples(evidence, labels)
