@@ -81,7 +81,7 @@ def test_p_wrong_stays_calibrated_where_neighbours_blur_it_and_the_order_is_thei
     place = (wrong * 10).astype(int).clip(0, 9)
     assert np.abs(np.bincount(place, weights=wrong - (given != true))).sum() / 3000 < 0.03
     rows = fitted.belief_.rows(np.arange(3000))
-    blurred = 1 - label_posterior(rows, given, fitted.rate_, fitted.pattern_)[np.arange(3000), given]
+    blurred = 1 - label_posterior(rows, given, fitted.rates_, fitted.pattern_)[np.arange(3000), given]
     assert spearmanr(wrong, blurred).statistic == pytest.approx(1)
 
 

@@ -10,6 +10,8 @@ import gradsift
 from gradsift.cleaning.part_labels import PartLabels, suggested_parts
 from gradsift.data import Samples
 from gradsift.errors import DataError
+from gradsift.gradients import Batcher
+from gradsift.stages.token_evidence import token_evidence
 from gradsift.store.tables import TOKENS
 from gradsift.table.tokens import TOKEN_COLUMNS, follows
 
@@ -62,7 +64,7 @@ def test_wrong_tokens_and_their_sentences_are_found(audit, tagged):
     reason = audit.worst(1, previews=False)["reason"][0].as_py()
     assert reason.startswith("token ")
     assert "probably 'B-PER'" in reason or "probably 'O'" in reason or "probably 'I-PER'" in reason
-    assert "labels of tokens" in audit.cut
+    assert "labels of tokens that are more probably wrong than right" in audit.cut
 
 
 def test_the_table_of_tokens(audit, tagged):
@@ -130,3 +132,22 @@ def test_a_vocabulary_is_not_looked_at_token_by_token(tagged):
     audit = gradsift.audit(model, (tagged[1], tagged[1]), task="token-classification", show_progress=False)
     assert audit.detector == "loss"
     assert audit.tokens is None
+
+
+def test_words_around_a_token_do_not_depend_on_padding(tagged):
+    model, tokens, labels, _ = tagged
+    task, samples = gradsift.tasks.TokenClassification(), Samples((tokens[:4], labels[:4]))
+    seen = token_evidence(model, task, samples, np.arange(4), Batcher(2), show_progress=False)
+    assert seen.words.shape == (24, 5)
+    inside = tokens[0].tolist()
+    assert seen.words[0].tolist() == [-1, -1, *inside[:3]]
+    assert seen.words[5].tolist() == [*inside[3:6], -1, -1]  # behind it there is padding
+
+
+def test_inputs_that_are_no_token_numbers_have_no_words():
+    frames = torch.randn(20, 5, 3)
+    samples = Samples((frames, torch.zeros(20, 5, dtype=torch.int64)))
+    task, model = gradsift.tasks.TokenClassification(), nn.Linear(3, 2).eval()
+    seen = token_evidence(model, task, samples, np.arange(20), Batcher(8), show_progress=False)
+    assert seen.words is None
+    assert seen.evidence.features.shape == (100, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -60,11 +61,26 @@ class Belief:
         self.shape = self._predictions.shape
         self._neighbours, self._references, self._seed = neighbours, references, seed
         self._temperature = temperature
+        self._lean: np.ndarray | None = None
         self.weight = weight if self._features is not None and len(self) > 1 else 0.0
 
     def __len__(self) -> int:
         """Number of samples n."""
         return self.shape[0]
+
+    def leaning(self, lean: np.ndarray) -> Belief:
+        """The same belief with classes believed in more, or less: ``q_k exp(lean_k)``, made to sum to one.
+
+        Args:
+            lean: Logarithms of the factors, shape (K,).
+
+        Returns:
+            Another belief, which shares what was found of neighbours; what the model alone predicts stays.
+        """
+        other = copy(self)
+        other.__dict__.pop("_all", None)
+        other._lean = np.exp(lean)
+        return other
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """The belief about some samples.
@@ -75,10 +91,13 @@ class Belief:
         Returns:
             Shape (len(positions), K), float64.
         """
-        own = self.own(positions)
-        if not self.weight:
-            return own
-        return (1 - self.weight) * own + self.weight * self._neighbours_mean(positions)
+        belief = self.own(positions)
+        if self.weight:
+            belief = (1 - self.weight) * belief + self.weight * self._neighbours_mean(positions)
+        if self._lean is not None:
+            belief = belief * self._lean
+            belief /= belief.sum(axis=1, keepdims=True)
+        return belief
 
     def own(self, positions: np.ndarray) -> np.ndarray:
         """What the model alone predicts of some samples, with its temperature.

@@ -148,22 +148,24 @@ def concentration(counts: csr_array) -> float:
     return float(max(CONCENTRATIONS[::-1], key=likelihood))
 
 
-def label_posterior(belief: np.ndarray, labels: np.ndarray, rate: float, pattern: FlipPattern) -> np.ndarray:
+def label_posterior(
+    belief: np.ndarray, labels: np.ndarray, rate: float | np.ndarray, pattern: FlipPattern
+) -> np.ndarray:
     """``r_k = q_k T[k, y] / sum_j q_j T[j, y]`` with ``T = (1 - rate) I + rate pattern``.
 
-    With two classes, or flips that are spread evenly, the order of ``1 - r_y`` is that of ``1 - q_y``.
+    With two classes, or flips that are spread evenly, and one rate, the order of ``1 - r_y`` is that of ``1 - q_y``.
 
     Args:
         belief: Distribution q over the true class, shape (n, K).
         labels: Given labels y, shape (n,).
-        rate: Share of flipped labels.
+        rate: Share of flipped labels, or that of each class, shape (K,).
         pattern: Where they go.
 
     Returns:
         Shape (n, K); zeros where no class explains the label.
     """
     at_label = np.arange(len(labels)), labels
-    kept = belief[at_label] * (1 - rate)
+    kept = belief[at_label] * (1 - np.broadcast_to(rate, belief.shape[1])[labels])
     joint = pattern.into(labels)
     joint *= rate
     joint *= belief

@@ -15,6 +15,7 @@ import numpy as np
 
 from gradsift.detectors.base import given_labels
 from gradsift.detectors.belief import Belief
+from gradsift.detectors.class_rates import fit_class_rates
 from gradsift.detectors.flip_pattern import flips, label_posterior
 from gradsift.detectors.odds import in_mean_order, odds_for_mean, with_odds, with_wrong
 from gradsift.detectors.with_neighbours import PosteriorWithNeighbours, is_out_of_fold
@@ -25,6 +26,9 @@ from gradsift.evidence.calibration import choose_temperature, drawn
 from gradsift.scratch import empty
 from gradsift.store import GradientMatrix
 
+RATES = (0.005, 0.7)
+"""Smallest and largest rate of flips of a class."""
+
 
 class WrongLabelPosterior(PosteriorWithNeighbours):
     """``score_samples = -P(given label is wrong | x, y)``.
@@ -32,11 +36,13 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
     The more of the given labels, wrong ones included, a model fits, the less its own prediction says: the neighbours'
     weight is the fourth power of their share. Predictions that are out of fold and their neighbours' weigh the same; they
     are given the temperature that makes the given labels likeliest, and tell how many labels are wrong
-    (:func:`~gradsift.detectors.wrong_labels.estimate_wrong_labels`). P(wrong) then has the mean that this says. An average
-    over neighbours is too flat: the odds of a wrong label are raised to the power that would make it sharp enough for the
-    given labels to be likeliest. The order of samples stays that of the flat average, where what is known of flips counts
-    for more. Where the evidence holds ``early_predictions``, which tell how early in a training a label was fitted, samples
-    are put into the mean order of both, and the values of P(wrong) stay (decision 0020).
+    (:func:`~gradsift.detectors.wrong_labels.estimate_wrong_labels`). P(wrong) then has the mean that this says. Where
+    labels of some classes are flipped more often than those of others, these classes are believed in more, and each has a
+    rate of its own (:func:`~gradsift.detectors.class_rates.fit_class_rates`). An average over neighbours is too flat: the
+    odds of a wrong label are raised to the power that would make it sharp enough for the given labels to be likeliest. The
+    order of samples stays that of the flat average, where what is known of flips counts for more. Where the evidence holds
+    ``early_predictions``, which tell how early in a training a label was fitted, samples are put into the mean order of
+    both, and the values of P(wrong) stay (decision 0020).
 
     Args:
         neighbours: At most how many neighbours have a say; see :class:`~gradsift.detectors.belief.Belief`.
@@ -48,7 +54,10 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
     Attributes:
         belief_: Distribution over the true class of the fitted samples, before their given label is looked at.
         rate_: Share of the surest samples whose given label is another class.
+        rates_: The same of each class, shape (K,); they differ where predictions are out of fold.
         pattern_: Where flipped labels go.
+        lean_: Logarithms of the factors by which classes are believed in more, shape (K,); ``None`` where predictions are
+            not out of fold, or of fewer than 200 samples.
         labels_: Given labels of the fitted samples, shape (n,).
         temperature_: Temperature of the predictions; 1 where they have seen the labels.
         sharpness_: Power of the odds of a wrong label, one over the temperature of the average; 1 without neighbours.
@@ -78,6 +87,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
             The detector itself.
         """
         self._fitted_on, self.temperature_, self.sharpness_, self.odds_, self.wrong_ = None, 1.0, 1.0, 1.0, None
+        self.lean_: np.ndarray | None = None
         self.wrong_labels_ = (
             self._calibrate(X, y) if isinstance(X, Evidence) and is_out_of_fold(self.believed(X)) else None
         )
@@ -85,10 +95,12 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         self._fitted_on = X
         likeliest, sureness = self.belief_.likeliest()
         self.rate_, self.pattern_ = flips(likeliest, sureness, self.labels_, self.belief_.shape[1])
+        self.rates_ = np.full(self.belief_.shape[1], self.rate_)
         if self.wrong_labels_ is not None:
             if self.belief_.weight:
                 read = drawn(*self.belief_.shape)
                 self.sharpness_ = 1 / choose_temperature(self.belief_.rows(read), self.labels_[read])[0]
+            self._tell_classes_apart()
             scores = self.score_samples(X, y)
             self.odds_ = odds_for_mean(np.negative(scores, out=scores), self.wrong_labels_.share)
             likely = float((self.score_samples(X, y) < -0.5).mean())
@@ -97,14 +109,22 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
                 self.wrong_ = in_mean_order(-self.score_samples(X, y), self._wrong_early(X))
         return self
 
+    def _tell_classes_apart(self) -> None:
+        """Takes rates of flips, and what predictions lack of a class, from the given labels."""
+        found = fit_class_rates(self.belief_, self.labels_, self.pattern_, self.rate_, self.sharpness_)
+        if found is not None:
+            self.lean_, self.sharpness_ = found.lean, found.sharpness
+            self.belief_ = self.belief_.leaning(found.lean)
+            self.rates_ = np.clip(self.rate_ * found.relative, *RATES)
+
     def _wrong_early(self, evidence: Evidence) -> np.ndarray:
         """P(wrong) of the fitted samples by the early predictions of models that learn from them, shape (n,)."""
         early = Evidence(evidence.early_predictions, provenance={"predictions": "along training"})
-        return (
-            -WrongLabelPosterior(random_state=self.random_state)
-            .fit(early, self.labels_)
-            .score_samples(early, self.labels_)
-        )
+        detector = WrongLabelPosterior(random_state=self.random_state).fit(early, self.labels_)
+        if self.lean_ is not None:
+            detector.belief_ = detector.belief_.leaning(self.lean_)
+            detector.rates_ = np.clip(detector.rate_ * self.rates_ / self.rate_, *RATES)
+        return -detector.score_samples(early, self.labels_)
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
         """Probability that each given label is wrong, negated.
@@ -159,7 +179,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         return self._posterior(self.belief_.rows(positions), self.labels_[positions])
 
     def _posterior(self, belief: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        posterior = label_posterior(belief, labels, self.rate_, self.pattern_)
+        posterior = label_posterior(belief, labels, self.rates_, self.pattern_)
         if self.wrong_labels_ is None:
             return posterior
         return with_odds(posterior, labels, power=self.sharpness_, factor=self.odds_)
@@ -203,7 +223,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         return self._belief_of(believed, self.neighbours_weight(evidence, share))
 
     def _belief_of(self, evidence: Evidence, weight: float) -> Belief:
-        return Belief(
+        belief = Belief(
             evidence,
             weight,
             neighbours=self.neighbours,
@@ -211,6 +231,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
             seed=self.random_state,
             temperature=self.temperature_,
         )
+        return belief if self.lean_ is None else belief.leaning(self.lean_)
 
 
 class WrongLabelPosteriorAlongTraining(WrongLabelPosterior):

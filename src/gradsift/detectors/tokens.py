@@ -7,22 +7,32 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from gradsift.detectors.base import Detector
+from gradsift.detectors.belief import Belief
 from gradsift.detectors.labels import SelfConfidence
 from gradsift.detectors.posterior import WrongLabelPosterior
+from gradsift.detectors.with_neighbours import NEIGHBOURS, REFERENCES
+from gradsift.detectors.word_windows import by_words
 from gradsift.errors import DataError
+from gradsift.evidence import Evidence
 from gradsift.evidence.tokens import TokenEvidence
+
+LEAST = 1e-4
+"""Probabilities below are taken for this before they are multiplied."""
 
 
 class WrongTokenPosterior(Detector):
     """``score_samples = -max_t P(label of token t is wrong)``, by the posterior of a wrong label over all tokens.
 
-    Neighbours of a token are the tokens of all samples whose hidden states are most alike.
+    Neighbours of a token are the tokens of all samples whose hidden states are most alike. Where token numbers are known,
+    the belief about a token's class is ``q ~ sqrt(p p_neighbours p_words)``, with ``p_words`` what the words around it say
+    (:func:`~gradsift.detectors.word_windows.by_words`): they have not been trained on its label (decision 0024).
 
     Args:
-        random_state: Seed of the draw of tokens among which neighbours are searched.
+        random_state: Seed of the folds, and of the draw of tokens among which neighbours are searched.
 
     Attributes:
         posterior_: The fitted :class:`~gradsift.detectors.WrongLabelPosterior` of the tokens.
+        by_words_: Whether the words around tokens had a say.
         wrong_: Probability that each token's label is wrong, shape (m,).
     """
 
@@ -46,11 +56,28 @@ class WrongTokenPosterior(Detector):
             DataError: It is no evidence of tokens.
         """
         tokens = _checked(X)
-        self.posterior_ = WrongLabelPosterior(random_state=self.random_state).fit(
-            tokens.evidence, tokens.evidence.labels
-        )
-        self.wrong_ = -self.posterior_.score_samples(tokens.evidence, tokens.evidence.labels)
+        labels, believed = tokens.evidence.labels, self._with_words(tokens)
+        self.by_words_ = believed is not None
+        evidence, weight = (tokens.evidence, None) if believed is None else (believed, 0.0)
+        self.posterior_ = WrongLabelPosterior(weight=weight, random_state=self.random_state).fit(evidence, labels)
+        self.wrong_ = -self.posterior_.score_samples(evidence, labels)
         return self
+
+    def _with_words(self, tokens: TokenEvidence) -> Evidence | None:
+        """Evidence whose predictions are joined with the neighbours' and those by words; ``None`` without words."""
+        evidence, labels = tokens.evidence, tokens.evidence.labels
+        if tokens.words is None or labels is None or evidence.predictions is None:
+            return None
+        joined = by_words(tokens.words, labels, tokens.samples, evidence.predictions.shape[1], seed=self.random_state)
+        if joined is None:
+            return None
+        own = Belief(evidence, 0.0, neighbours=NEIGHBOURS, references=REFERENCES, seed=self.random_state)
+        near = Belief(evidence, 1.0, neighbours=NEIGHBOURS, references=REFERENCES, seed=self.random_state)
+        for belief in (own, near) if near.weight else (own,):
+            for start, rows in belief.chunks():
+                joined[start : start + len(rows)] *= np.maximum(rows, LEAST)
+        joined = np.sqrt(joined)
+        return evidence.with_(predictions=joined / joined.sum(axis=1, keepdims=True))
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
         """Probability that the worst token's label is wrong, negated.

@@ -11,6 +11,9 @@ from gradsift.evidence import Evidence
 UNSEEN = 0.5
 """Weight of the neighbours where predictions are out of fold, so that no label can speak for itself."""
 
+NEIGHBOURS, REFERENCES = 50, 10_000
+"""At most so many neighbours have a say, and so many samples are searched for them."""
+
 
 class PosteriorWithNeighbours(Detector):
     """Base of posteriors that average a model's prediction with that of a sample's nearest neighbours.
@@ -33,7 +36,12 @@ class PosteriorWithNeighbours(Detector):
     """Power of the share of given labels that a model fits."""
 
     def __init__(
-        self, *, neighbours: int = 50, weight: float | None = None, references: int = 10_000, random_state: int = 0
+        self,
+        *,
+        neighbours: int = NEIGHBOURS,
+        weight: float | None = None,
+        references: int = REFERENCES,
+        random_state: int = 0,
     ) -> None:
         self.neighbours, self.weight = neighbours, weight
         self.references, self.random_state = references, random_state

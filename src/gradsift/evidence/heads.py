@@ -66,8 +66,9 @@ def cross_fit_heads(
 ) -> Heads:
     """Trains a linear head and a perceptron on features, fold by fold, and averages what they predict of unseen samples.
 
-    All folds are trained side by side, as one batched product. The number of rounds is the one at which the loss of the
-    given labels that are held out is lowest, for each kind of head. Predictions are averaged in the logarithm.
+    All folds are trained side by side, as one batched product, on mixtures of samples (mixup). The number of rounds is the
+    one at which the loss of the given labels that are held out is lowest, for each kind of head. Predictions are averaged
+    in the logarithm.
 
     Args:
         features: Shape (n, D).
@@ -137,11 +138,17 @@ class _SideBySide:
         self._batch = min(BATCH, max(1, self._shortest // 8))
 
     def advance(self) -> None:
-        """One round: whole passes over the samples that each head may see, of at least :data:`STEPS` steps."""
+        """One round: whole passes over the samples that each head may see, of at least :data:`STEPS` steps.
+
+        A step learns from mixtures: a share of one sample, drawn between one half and one, the rest of the next one (mixup,
+        Zhang et al. 2018), which keeps a head from fitting wrong labels.
+        """
         for _ in range(-(-STEPS * self._batch // self._shortest)):
             for rows in self._batches():
-                logits = self._heads.logits(inputs_at(self._inputs, rows))
-                losses = functional.cross_entropy(logits.flatten(0, 1), self._targets[rows].flatten(), reduction="sum")
+                share = 0.5 + 0.5 * float(torch.rand((), generator=self._generator))
+                inputs, targets = inputs_at(self._inputs, rows), self._targets[rows]
+                logits = self._heads.logits(torch.lerp(inputs.roll(1, dims=1), inputs, share)).flatten(0, 1)
+                losses = share * _summed(logits, targets) + (1 - share) * _summed(logits, targets.roll(1, dims=1))
                 self._heads.optimizer.zero_grad()
                 (losses / self._batch).backward()
                 self._heads.optimizer.step()
@@ -158,3 +165,8 @@ class _SideBySide:
         orders = [rows[torch.randperm(len(rows), generator=self._generator)] for rows in self._kept]
         for start in range(0, self._shortest - self._batch + 1, self._batch):
             yield torch.stack([order[start : start + self._batch] for order in orders])
+
+
+def _summed(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy, summed over all heads and samples."""
+    return functional.cross_entropy(logits, targets.flatten(), reduction="sum")

@@ -18,12 +18,15 @@ class TokenEvidence:
         samples: The sample that each token stands in, rising, shape (m,).
         places: Its place among all tokens of that sample, from 0, shape (m,).
         size: Number of samples n.
+        words: Numbers of the tokens around each, itself in the middle, shape (m, 5), -1 before the first and behind the
+            last labelled token of a sample; ``None`` where inputs are no token numbers.
     """
 
     evidence: Evidence
     samples: np.ndarray
     places: np.ndarray
     size: int
+    words: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of samples n."""

@@ -70,7 +70,7 @@ def decide_cut(
         by_chance=scores.by_chance,
     )
     if isinstance(scores.parts, WrongTokenPosterior):
-        decision = replace(decision, words=in_tokens(decision, evidence, contamination == "auto"))
+        decision = replace(decision, words=in_tokens(decision, evidence, scores.parts, contamination == "auto"))
     if held is not None:
         decision = replace(
             decision, words=f"{decision.words} Every one of {len(np.unique(held))} groups loses that share."
@@ -78,12 +78,13 @@ def decide_cut(
     return Cut(decision, flag(scores.main, decision.count, held, seed=seed), groups)
 
 
-def in_tokens(decision: Decision, evidence: Evidence, automatic: bool) -> str:
+def in_tokens(decision: Decision, evidence: Evidence, posterior: WrongTokenPosterior, automatic: bool) -> str:
     """How many samples are flagged, in words about their tokens.
 
     Args:
         decision: The decision.
         evidence: What is known of the samples.
+        posterior: The fitted posterior.
         automatic: Whether the share was not given.
 
     Returns:
@@ -91,14 +92,19 @@ def in_tokens(decision: Decision, evidence: Evidence, automatic: bool) -> str:
     """
     if not automatic or evidence.tokens is None:
         return decision.words
+    among = f"of {len(evidence.tokens.samples):,} labelled tokens in all."
+    if posterior.by_words_:
+        return f"They hold labels of tokens that are more probably wrong than right, {among}"
     return (
-        f"They hold the labels of tokens that the model, with the tokens whose hidden states are alike, confidently "
-        f"disagrees with, of {len(evidence.tokens.samples):,} labelled tokens in all."
+        "They hold the labels of tokens that the model, with the tokens whose hidden states are alike, confidently "
+        f"disagrees with, {among}"
     )
 
 
 def token_cut(tokens: TokenEvidence, posterior: WrongTokenPosterior) -> float:
-    """The posterior above which as many tokens lie as the belief confidently disagrees with.
+    """The posterior above which tokens are wrong: one half where words tell of labels that the model remembers.
+
+    Elsewhere the one above which as many tokens lie as the belief confidently disagrees with.
 
     Args:
         tokens: What is known of the tokens.
@@ -110,6 +116,8 @@ def token_cut(tokens: TokenEvidence, posterior: WrongTokenPosterior) -> float:
     labels = tokens.evidence.labels
     if labels is None:
         return 1.0
+    if posterior.by_words_:
+        return 0.5
     count = count_disagreements(labels, posterior.posterior_.belief_).count
     order = np.sort(posterior.wrong_)[::-1]
     return float(order[count]) if 0 < count < len(order) else 1.0

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gradsift.data import Samples
 from gradsift.data.batch import Batch, to_model
@@ -24,10 +25,13 @@ from gradsift.gradients.selection import last_layer
 from gradsift.progress import progress
 from gradsift.store import ArrayMatrix
 from gradsift.tasks import NO_TARGET, TokenClassification
+from gradsift.tasks.tokens import token_numbers
 from gradsift.writing import writing
 
 CLASSES = 1000
 """With more classes (a vocabulary), tokens are not looked at one by one."""
+REACH = 2
+"""So many tokens before and behind each are known with it."""
 
 
 def has_tokens(task: Any, outputs: Any) -> bool:
@@ -78,12 +82,12 @@ def token_evidence(
         done = 0
         states = partial(_labelled_tokens, model, task, layer)
         walk = each_batch(states, samples.batch, positions, batcher, model=model, bar=bar)
-        for some, (sample, place, label, probabilities, features) in walk:
+        for some, (sample, place, label, probabilities, words, features) in walk:
             width = features.shape[1]
             file.write(np.ascontiguousarray(features).tobytes())
-            parts.append((sample + done, place, label, probabilities))
+            parts.append((sample + done, place, label, probabilities, words))
             done += len(some)
-    sample, place, label, probabilities = (np.concatenate(part) for part in zip(*parts, strict=True))
+    sample, place, label, probabilities, words = (np.concatenate(part) for part in zip(*parts, strict=True))
     stored = np.memmap(hidden, np.float16, "r", shape=(len(sample), width)) if width and len(sample) else None
     evidence = Evidence(
         probabilities,
@@ -93,7 +97,7 @@ def token_evidence(
         provenance={"predictions": "in-sample"},
     )
     weakref.finalize(evidence, shutil.rmtree, folder, ignore_errors=True)
-    return TokenEvidence(evidence, sample, place, len(positions))
+    return TokenEvidence(evidence, sample, place, len(positions), words if words.shape[1] else None)
 
 
 def _labelled_tokens(
@@ -109,8 +113,9 @@ def _labelled_tokens(
         batch: The batch.
 
     Returns:
-        Of each labelled token: sample within the batch, place, label, probabilities (T, K) and hidden state (T, D); D is 0
-        where the last layer is not linear, or does not run once on every token.
+        Of each labelled token: sample within the batch, place, label, probabilities (T, K), the tokens around it (T, 5),
+        without columns where inputs are no token numbers, and hidden state (T, D); D is 0 where the last layer is not
+        linear, or does not run once on every token.
     """
     inputs_of_layer: list[Tensor] = []
     handle = layer.register_forward_hook(lambda _layer, inputs, _output: inputs_of_layer.append(inputs[0].detach()))
@@ -125,5 +130,18 @@ def _labelled_tokens(
     once = isinstance(layer, nn.Linear) and len(inputs_of_layer) == 1
     fits = once and inputs_of_layer[0].shape[:2] == targets.shape
     features = inputs_of_layer[0][sample, place] if fits else probabilities[:, :0]
-    tokens = (sample, place, targets[sample, place], probabilities.float(), features.half())
+    words = _around(token_numbers(batch), targets != NO_TARGET)[sample, place]
+    tokens = (sample, place, targets[sample, place], probabilities.float(), words, features.half())
     return tuple(values.cpu().numpy() for values in tokens)
+
+
+def _around(numbers: Any, labelled: Tensor) -> Tensor:
+    """Numbers of the tokens around each token, shape (n, T, 5); without columns where there are none.
+
+    What stands before the first or behind the last labelled token of a sample is -1: padding says nothing.
+    """
+    if not isinstance(numbers, Tensor) or numbers.shape != labelled.shape or numbers.is_floating_point():
+        return labelled.new_zeros((*labelled.shape, 0), dtype=torch.int32)
+    begun, ahead = labelled.cumsum(dim=1) > 0, labelled.flip(1).cumsum(dim=1).flip(1) > 0
+    inside = numbers.to(labelled.device).int().masked_fill(~(begun & ahead), -1)
+    return functional.pad(inside, (REACH, REACH), value=-1).unfold(1, 2 * REACH + 1, 1)

@@ -65,12 +65,14 @@ class Beliefs:
         belief: Distribution over the true class before the given label is looked at, shape (n, K).
         pattern: Where flipped labels go.
         rate: Share of flipped labels, in [0, 1].
+        relative: Rate of each class over it, shape (K,); 1 where they are alike.
         sources: The model's predictions and its neighbours', of which the belief is made, where they are known.
     """
 
     belief: Rows
     pattern: FlipPattern
     rate: float
+    relative: float | np.ndarray = 1.0
     sources: Belief | None = None
 
     @classmethod
@@ -83,7 +85,8 @@ class Beliefs:
         Returns:
             The beliefs.
         """
-        return cls(detector.belief_, detector.pattern_, detector.rate_, detector.belief_)
+        relative = detector.rates_ / detector.rate_
+        return cls(detector.belief_, detector.pattern_, detector.rate_, relative, detector.belief_)
 
     @classmethod
     def of_predictions(cls, predictions: Rows) -> Beliefs:
@@ -119,11 +122,11 @@ class Beliefs:
             labels: Their given labels, shape (m,).
 
         Returns:
-            ``q_k (K - 1) W[k, y]``, shape (m, K), zero for the given label; ``q_y - sum_{k != y} q_k T[k, y]``, or 0 where
-            that is negative, shape (m,).
+            ``q_k (K - 1) W[k, y]`` times the relative rate of class k, shape (m, K), zero for the given label; ``q_y -
+            sum_{k != y} q_k T[k, y]``, or 0 where that is negative, shape (m,).
         """
         flips = self.pattern.into(labels)
-        flips *= belief
+        flips *= belief * self.relative
         own = belief[np.arange(len(labels)), labels]
         return flips * (belief.shape[1] - 1), np.maximum(own - self.rate * flips.sum(axis=1), 0.0)
 

@@ -176,12 +176,26 @@ def _refuse_other_targets(model: nn.Module) -> None:
         )
 
 
+def token_numbers(batch: Batch) -> Any:
+    """The token numbers that go into a model: ``input_ids``, or the first element of a tuple.
+
+    Args:
+        batch: The batch.
+
+    Returns:
+        What is there; ``None`` where nothing is.
+    """
+    inputs = batch[0] if isinstance(batch, tuple | list) and batch else batch
+    return inputs.get("input_ids") if isinstance(inputs, dict) else inputs
+
+
 def _refuse_shifted(batch: Batch) -> None:
     """Refuses labels that are the next tokens already, as training loops without transformers have them."""
+    tokens = token_numbers(batch)
     if isinstance(batch, dict):
-        tokens, labels = batch.get("input_ids"), batch.get("labels")
+        labels = batch.get("labels")
     elif isinstance(batch, tuple | list) and len(batch) == 2:
-        tokens, labels = batch[0].get("input_ids") if isinstance(batch[0], dict) else batch[0], batch[1]
+        labels = batch[1]
     else:
         return
     if not isinstance(tokens, Tensor) or not isinstance(labels, Tensor) or is_traced(tokens) or is_traced(labels):
