@@ -67,8 +67,9 @@ def part_evidence(
         found = [part for _, some in walk for part in some]
     parts = [part for part in found if isinstance(part, Part)]
     faults = [kinds for kinds in found if isinstance(kinds, tuple)]
-    scores = np.array([[fault.score for fault in kinds] for kinds in faults] or [part.score for part in parts])
+    scores = np.array([part.score for part in parts])
     if faults:
+        scores = np.array([[fault.score for fault in kinds] for kinds in faults])
         worst = chances(list(scores.T)).argmin(axis=1)
         parts = [kinds[number] for kinds, number in zip(faults, worst, strict=True)]
     return WorstParts(
