@@ -20,7 +20,7 @@ class WorstPart(Detector):
 
     What a part is, and how it is scored, is the task's to say: a region of a mask, a box, a transcript. Where there are
     several scores, as of texts, ``score_samples = log10 p``, with p how probable it is by chance to fit so badly
-    (:mod:`~gradsift.detectors.surprise`).
+    (:mod:`~gradsift.detectors.surprise`). Kinds of faults, as of boxes, do not add up: the least probable one counts.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("worst_parts",)
@@ -42,18 +42,20 @@ class WorstPart(Detector):
         if not isinstance(X, WorstParts):
             raise DataError(f"this detector reads WorstParts, given {type(X).__name__}")
         scores = np.asarray(X.scores, dtype=np.float64)
-        return -scores if scores.ndim == 1 else log_chance(by_way(scores))
+        return -scores if scores.ndim == 1 else log_chance(by_way(X))
 
 
-def by_way(scores: np.ndarray) -> np.ndarray:
-    """How probable it is by chance to fit so badly in each way.
+def by_way(parts: WorstParts) -> np.ndarray:
+    """How probable it is by chance to fit so badly in each way, or to have any fault that is so far out.
 
     Args:
-        scores: Scores in V ways, shape (n, V); high = bad.
+        parts: Evidence with scores in V ways.
 
     Returns:
-        Shape (n, V).
+        Shape (n, V); of kinds of faults ``1 - (1 - min_v p_v)^V``, shape (n, 1).
     """
-    probabilities = chances(list(np.asarray(scores, dtype=np.float64).T))
+    probabilities = chances(list(np.asarray(parts.scores, dtype=np.float64).T))
+    if parts.faults:
+        return np.asarray(-np.expm1(probabilities.shape[1] * np.log1p(-probabilities.min(axis=1, keepdims=True))))
     probabilities[:, LEADING:] = np.minimum(1.0, probabilities[:, LEADING:] / OUTERMOST)
     return probabilities

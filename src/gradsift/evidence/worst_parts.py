@@ -15,11 +15,13 @@ class WorstParts:
         scores: How badly it fits, shape (n,), or in each of V ways, shape (n, V); higher = worse.
         words: What is wrong with it, one text a sample.
         boxes: Where it is: left, top, right, bottom as shares of width and height, shape (n, 4); NaN without a place.
+        faults: Whether the ways are kinds of faults, of which one is enough; otherwise all of them add up.
     """
 
     scores: np.ndarray
     words: list[str]
     boxes: np.ndarray
+    faults: bool = False
 
     def __len__(self) -> int:
         """Number of samples n."""

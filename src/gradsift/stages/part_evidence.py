@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from gradsift.data import Samples
 from gradsift.data.batch import Batch
+from gradsift.detectors.surprise import chances
 from gradsift.evidence.worst_parts import WorstParts
 from gradsift.gradients import Batcher
 from gradsift.gradients.batches import each_batch
@@ -52,7 +53,7 @@ def part_evidence(
         with torch.no_grad():
             return task.class_counts(evaluated(lambda: task.outputs(model, batch)), batch)
 
-    def read(_: np.ndarray, batch: Batch) -> list[Part]:
+    def read(_: np.ndarray, batch: Batch) -> list[Part] | list[tuple[Part, ...]]:
         with torch.no_grad():
             return task.worst_parts(evaluated(lambda: task.outputs(model, batch)), batch, classes)
 
@@ -63,9 +64,17 @@ def part_evidence(
 
     with progress("parts", len(positions), show=show_progress) as bar:
         walk = each_batch(read, samples.batch, positions, batcher, model=model, bar=bar)
-        parts = [part for _, some in walk for part in some]
+        found = [part for _, some in walk for part in some]
+    parts = [part for part in found if isinstance(part, Part)]
+    faults = [kinds for kinds in found if isinstance(kinds, tuple)]
+    scores = np.array([part.score for part in parts])
+    if faults:
+        scores = np.array([[fault.score for fault in kinds] for kinds in faults])
+        worst = chances(list(scores.T)).argmin(axis=1)
+        parts = [kinds[number] for kinds, number in zip(faults, worst, strict=True)]
     return WorstParts(
-        np.array([part.score for part in parts]),
+        scores,
         [part.words for part in parts],
         np.array([part.box or NOWHERE for part in parts], dtype=np.float64),
+        bool(faults),
     )

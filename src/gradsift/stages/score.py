@@ -123,7 +123,7 @@ def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *
     if isinstance(ranks, ResponseSurprise):
         return Scores(scores, ranking, responses=ranks, by_chance=ranks.chances_)
     if isinstance(ranks, WorstPart) and evidence.worst_parts is not None and evidence.worst_parts.scores.ndim == 2:
-        return Scores(scores, ranking, by_chance=by_way(evidence.worst_parts.scores))
+        return Scores(scores, ranking, by_chance=by_way(evidence.worst_parts))
     for name in (ranking, *detectors):
         posterior = detectors[name]
         if isinstance(posterior, WrongLabelPosterior):

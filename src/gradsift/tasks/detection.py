@@ -100,11 +100,13 @@ class Detection:
         """Boxes are scored without."""
         del outputs, batch
 
-    def worst_parts(self, outputs: Mapping[str, Tensor], batch: Batch, classes: Classes) -> list[Part]:
-        """The box of each image that fits worst: one that the model does not see so, or one that is missing.
+    def worst_parts(self, outputs: Mapping[str, Tensor], batch: Batch, classes: Classes) -> list[tuple[Part, ...]]:
+        """Three faults of each image: a box that is missing, one of another class, and one where the model sees nothing.
 
-        A given box b of class c is as well supported as ``max_j IoU(b, j) p_j(c)`` says; a box j of the model's is missing
-        as much as ``max_c p_j(c) (1 - max_b IoU(b, j))``.
+        With ``s_j`` the probability that query j sees any object, and b the given box that shares most with its box: j is
+        missing as much as ``s_j (1 - IoU(b, j))`` says, b has another class as much as ``IoU(b, j) (s_j - p_j(c_b))``, and
+        at b nothing is seen as much as ``1 - max_j IoU(b, j) s_j``. A detector that has learnt little doubts every given
+        box, but few that are missing: each fault has a scale of its own.
 
         Args:
             outputs: ``logits`` and ``boxes``.
@@ -112,11 +114,11 @@ class Detection:
             classes: Names of the classes.
 
         Returns:
-            One part an image, scored between 0 and 1.
+            Three parts an image, scored between 0 and 1; without a given box the last two are 0.
         """
         labels = self._labels(outputs, batch)
         rows = zip(outputs["logits"].softmax(dim=2), outputs["boxes"], labels, strict=True)
-        return [_worst(probabilities[:, :-1], boxes, *own, classes) for probabilities, boxes, own in rows]
+        return [_faults(probabilities[:, :-1], boxes, *own, classes) for probabilities, boxes, own in rows]
 
     @staticmethod
     def _labels(outputs: Mapping[str, Tensor], batch: Batch) -> list[tuple[Tensor, Tensor]]:
@@ -193,8 +195,10 @@ def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return iou, iou - (hull - union) / hull.clamp(min=least)
 
 
-def _worst(seen: Tensor, boxes: Tensor, numbers: Tensor, given_boxes: Tensor, classes: Classes) -> Part:
-    """The worst box of one image.
+def _faults(
+    seen: Tensor, boxes: Tensor, numbers: Tensor, given_boxes: Tensor, classes: Classes
+) -> tuple[Part, Part, Part]:
+    """The worst box of one image by each kind of fault: one is missing, has another class, or nothing is seen there.
 
     Args:
         seen: Probability of each class at each query, shape (Q, K).
@@ -203,24 +207,37 @@ def _worst(seen: Tensor, boxes: Tensor, numbers: Tensor, given_boxes: Tensor, cl
         given_boxes: Given boxes, shape (m, 4).
         classes: Names of the classes.
     """
-    sure, likeliest = seen.max(dim=1)
-    iou = overlaps(boxes, given_boxes)[0]
-    missing = sure * (1 - (iou.max(dim=1).values if len(given_boxes) else torch.zeros_like(sure)))
-    doubt = 1 - (iou * seen[:, numbers]).max(dim=0).values if len(given_boxes) else sure[:0]
-    if not len(given_boxes) or missing.max() >= doubt.max():
-        query = int(missing.argmax())
-        words = f"no box for {classes.named(int(likeliest[query]))}, seen with {100 * float(sure[query]):.0f} %"
-        return Part(float(missing[query]), words, _sides(boxes[query]))
-    place = int(doubt.argmax())
-    query = int((iou[:, place] * sure).argmax())
-    name, overlap = f"box {place} ({classes.named(int(numbers[place]))})", float(iou[query, place])
-    if overlap * float(sure[query]) < OVERLAPS / 2:
-        words = f"{name}: the model sees nothing there"
-    elif likeliest[query] != numbers[place]:
-        words = f"{name}: model {classes.named(int(likeliest[query]))} with {100 * float(sure[query]):.0f} %"
-    else:
-        words = f"{name} shares {100 * overlap:.0f} % with the model's"
-    return Part(float(doubt[place]), words, _sides(given_boxes[place]))
+    sure, given = seen.sum(dim=1), len(given_boxes) > 0
+    iou = overlaps(boxes, given_boxes)[0] if given else seen.new_zeros(len(seen), 1)
+    most, nearest = iou.max(dim=1)
+    missing = sure * (1 - most)
+    query = int(missing.argmax())
+    name, share = classes.named(int(seen[query].argmax())), 100 * float(sure[query])
+    absent = Part(float(missing[query]), f"no box for {name}, seen with {share:.0f} %", _sides(boxes[query]))
+    if not given:
+        none = Part(0.0, "no box is given")
+        return absent, none, none
+    names = [f"box {place} ({classes.named(number)})" for place, number in enumerate(numbers.tolist())]
+
+    others = seen.scatter(1, numbers[nearest, None], 0.0)
+    swapped = most * others.sum(dim=1)
+    query = int(swapped.argmax())
+    place, name, share = (
+        int(nearest[query]),
+        classes.named(int(others[query].argmax())),
+        100 * float(others[query].max()),
+    )
+    other = Part(float(swapped[query]), f"{names[place]}: model {name} with {share:.0f} %", _sides(given_boxes[place]))
+
+    support, queries = (iou * sure[:, None]).max(dim=0)
+    place = int(support.argmin())
+    overlap = 100 * float(iou[queries[place], place])
+    words = (
+        f" shares {overlap:.0f} % with the model's"
+        if support[place] > OVERLAPS / 2
+        else ": the model sees nothing there"
+    )
+    return absent, other, Part(1 - float(support[place]), names[place] + words, _sides(given_boxes[place]))
 
 
 def _sides(box: Tensor) -> tuple[float, float, float, float]:

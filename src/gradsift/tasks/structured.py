@@ -72,7 +72,7 @@ class StructuredTask(Task, Protocol):
         """
         ...
 
-    def worst_parts(self, outputs: Any, batch: Batch, classes: Classes) -> list[Part]:
+    def worst_parts(self, outputs: Any, batch: Batch, classes: Classes) -> list[Part] | list[tuple[Part, ...]]:
         """The worst part of every sample's label.
 
         Args:
@@ -81,6 +81,6 @@ class StructuredTask(Task, Protocol):
             classes: What is known of the classes.
 
         Returns:
-            One part a sample.
+            One part a sample; or one for each kind of fault, each on a scale of its own, where one fault is enough.
         """
         ...
