@@ -29,7 +29,7 @@ def learned(rates, *, size=6000, seed=0):
 def fit(probabilities, given):
     belief = Belief(Evidence(probabilities), 0.0, neighbours=1, references=1, seed=0)
     rate, pattern = flips(*belief.likeliest(), given, probabilities.shape[1])
-    return fit_class_rates(belief, given, pattern, rate, 1.0)
+    return fit_class_rates(probabilities, given, pattern, rate, 1.0)
 
 
 def test_rates_of_classes_are_found_without_a_true_label():
@@ -70,9 +70,7 @@ def test_less_is_believed_where_rates_of_classes_explain_few_of_the_flips():
     random = np.random.default_rng(1)
     logit = random.normal(0, 2, 6000)
     probabilities = np.stack([expit(-logit), expit(logit)], axis=1)
-    given = (random.random(6000) < expit(logit)).astype(
-        np.int64
-    )  # labels are as unsure as the model says: no flip is seen
+    given = (random.random(6000) < expit(logit)).astype(np.int64)  # as unsure as the model says: no flip is seen
     found = fit(probabilities, given)
     assert np.abs(found.lean).max() < 0.05
     np.testing.assert_allclose(found.relative, 1, atol=0.2)
@@ -119,3 +117,17 @@ def test_samples_that_were_not_fitted_lean_as_well():
     fitted = WrongLabelPosterior().fit(evidence, given)
     again = evidence_of_arrays(given, probabilities, provenance="out-of-fold")
     np.testing.assert_allclose(fitted.score_samples(again, given), fitted.score_samples(evidence, given))
+
+
+def test_a_belief_leans_alike_before_and_after_it_was_computed():
+    probabilities, lean = np.random.default_rng(4).dirichlet(np.ones(3), 50), np.array([0.5, 0.0, -0.5])
+    fresh, computed = (Belief(Evidence(probabilities), 0.0, neighbours=1, references=1, seed=0) for _ in range(2))
+    computed.likeliest()  # which keeps the belief about all samples
+    everything = np.arange(50)
+    for belief in (fresh, computed):
+        np.testing.assert_array_equal(
+            np.concatenate([rows for _, rows in belief.leaning(lean).chunks()]), belief.leaning(lean).rows(everything)
+        )
+        np.testing.assert_allclose(belief.leaning(lean).leaning(-lean).rows(everything), probabilities)
+        np.testing.assert_array_equal(belief.rows(everything), probabilities)
+    assert (fresh.leaning(lean).rows(everything)[:, 0] > probabilities[:, 0]).all()

@@ -38,6 +38,11 @@ def test_the_least_of_several_chances_is_counted_as_one_of_several(scores):
     np.testing.assert_allclose(WorstPart().score_samples(parts(scores, faults=True)), log_chance(joined))
 
 
+def test_a_sample_far_below_all_others_in_every_way_is_usual(scores):
+    scores[0] = -1e9
+    assert WorstPart().score_samples(parts(scores, faults=True)).argmax() == 0
+
+
 def test_other_evidence_is_refused(scores):
     with pytest.raises(DataError, match="WorstParts"):
         WorstPart().score_samples(scores)

@@ -78,8 +78,9 @@ class Belief:
             Another belief, which shares what was found of neighbours; what the model alone predicts stays.
         """
         other = copy(self)
-        other.__dict__.pop("_all", None)
-        other._lean = np.exp(lean)
+        other._lean = np.exp(lean) if self._lean is None else self._lean * np.exp(lean)
+        if "_all" in self.__dict__:
+            other._all = _in_favour(self._all, np.exp(lean))
         return other
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
@@ -94,10 +95,7 @@ class Belief:
         belief = self.own(positions)
         if self.weight:
             belief = (1 - self.weight) * belief + self.weight * self._neighbours_mean(positions)
-        if self._lean is not None:
-            belief = belief * self._lean
-            belief /= belief.sum(axis=1, keepdims=True)
-        return belief
+        return belief if self._lean is None else _in_favour(belief, self._lean)
 
     def own(self, positions: np.ndarray) -> np.ndarray:
         """What the model alone predicts of some samples, with its temperature.
@@ -222,6 +220,13 @@ def _means(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     ends = np.arange(0, numbers.size + 1, numbers.shape[1])
     mean: np.ndarray = csr_matrix((shares, numbers.ravel(), ends), (len(numbers), len(rows))) @ rows
     return mean
+
+
+def _in_favour(belief: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Beliefs of shape (m, K) with each class's multiplied by its factor; rows sum to one."""
+    favoured = belief * factors
+    favoured /= favoured.sum(axis=1, keepdims=True)
+    return favoured
 
 
 def _held(shape: tuple[int, int]) -> bool:

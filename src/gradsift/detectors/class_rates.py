@@ -13,9 +13,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
 
-from gradsift.detectors.belief import Belief
 from gradsift.detectors.flip_pattern import FlipPattern
-from gradsift.evidence.calibration import FEWEST, SMALLEST, drawn
+from gradsift.evidence.calibration import FEWEST, SMALLEST
 
 HIGHEST = 0.6
 """Largest rate of flips of a class."""
@@ -43,7 +42,7 @@ class ClassRates:
 
 
 def fit_class_rates(
-    belief: Belief, labels: np.ndarray, pattern: FlipPattern, rate: float, sharpness: float
+    belief: np.ndarray, labels: np.ndarray, pattern: FlipPattern, rate: float, sharpness: float
 ) -> ClassRates | None:
     """Fits power, factors and rates of classes by the likelihood of the given labels.
 
@@ -51,8 +50,8 @@ def fit_class_rates(
     a, b and the rates f. Of what is found, the share ``t = min(1, mean f / rate) ** 2`` is believed, in logarithms.
 
     Args:
-        belief: Predictions of models that have not seen the sample, shape (n, K).
-        labels: Given labels, shape (n,).
+        belief: Beliefs of which no given label is part, about the samples that are read, shape (m, K).
+        labels: Their given labels, shape (m,).
         pattern: Where flipped labels go, W.
         rate: Share of the surest samples whose labels are flipped, above 0.
         sharpness: Power of the odds of a wrong label that is known without this.
@@ -60,11 +59,10 @@ def fit_class_rates(
     Returns:
         How classes differ; ``None`` for fewer than 200 samples, which tell too little.
     """
-    read = drawn(*belief.shape)
-    if len(read) < FEWEST:
+    if len(labels) < FEWEST:
         return None
-    logs, given = np.log(np.maximum(belief.rows(read), SMALLEST)), labels[read]
-    power, lean, rates = _likeliest(logs, given, pattern.into(given))
+    logs = np.log(np.maximum(belief, SMALLEST))
+    power, lean, rates = _likeliest(logs, labels, pattern.into(labels))
     trust = min(1.0, float(softmax(power * logs + lean, axis=1).mean(axis=0) @ rates) / rate) ** TRUST
     lean = trust * lean / power
     relative = rates / (softmax(logs + lean, axis=1).mean(axis=0) @ rates)

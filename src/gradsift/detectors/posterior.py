@@ -97,10 +97,7 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
         self.rate_, self.pattern_ = flips(likeliest, sureness, self.labels_, self.belief_.shape[1])
         self.rates_ = np.full(self.belief_.shape[1], self.rate_)
         if self.wrong_labels_ is not None:
-            if self.belief_.weight:
-                read = drawn(*self.belief_.shape)
-                self.sharpness_ = 1 / choose_temperature(self.belief_.rows(read), self.labels_[read])[0]
-            self._tell_classes_apart()
+            self._sharpen()
             scores = self.score_samples(X, y)
             self.odds_ = odds_for_mean(np.negative(scores, out=scores), self.wrong_labels_.share)
             likely = float((self.score_samples(X, y) < -0.5).mean())
@@ -109,9 +106,13 @@ class WrongLabelPosterior(PosteriorWithNeighbours):
                 self.wrong_ = in_mean_order(-self.score_samples(X, y), self._wrong_early(X))
         return self
 
-    def _tell_classes_apart(self) -> None:
-        """Takes rates of flips, and what predictions lack of a class, from the given labels."""
-        found = fit_class_rates(self.belief_, self.labels_, self.pattern_, self.rate_, self.sharpness_)
+    def _sharpen(self) -> None:
+        """Takes the power of the odds, rates of classes, and what predictions lack of a class, from the given labels."""
+        read = drawn(*self.belief_.shape)
+        belief, labels = self.belief_.rows(read), self.labels_[read]
+        if self.belief_.weight:
+            self.sharpness_ = 1 / choose_temperature(belief, labels)[0]
+        found = fit_class_rates(belief, labels, self.pattern_, self.rate_, self.sharpness_)
         if found is not None:
             self.lean_, self.sharpness_ = found.lean, found.sharpness
             self.belief_ = self.belief_.leaning(found.lean)

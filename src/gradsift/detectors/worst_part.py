@@ -56,6 +56,7 @@ def by_way(parts: WorstParts) -> np.ndarray:
     """
     probabilities = chances(list(np.asarray(parts.scores, dtype=np.float64).T))
     if parts.faults:
-        return np.asarray(-np.expm1(probabilities.shape[1] * np.log1p(-probabilities.min(axis=1, keepdims=True))))
+        least = np.minimum(probabilities.min(axis=1, keepdims=True), np.nextafter(1.0, 0.0))
+        return np.asarray(-np.expm1(probabilities.shape[1] * np.log1p(-least)))
     probabilities[:, LEADING:] = np.minimum(1.0, probabilities[:, LEADING:] / OUTERMOST)
     return probabilities

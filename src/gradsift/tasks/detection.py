@@ -222,21 +222,15 @@ def _faults(
     others = seen.scatter(1, numbers[nearest, None], 0.0)
     swapped = most * others.sum(dim=1)
     query = int(swapped.argmax())
-    place, name, share = (
-        int(nearest[query]),
-        classes.named(int(others[query].argmax())),
-        100 * float(others[query].max()),
-    )
+    place, share = int(nearest[query]), 100 * float(others[query].max())
+    name = classes.named(int(others[query].argmax()))
     other = Part(float(swapped[query]), f"{names[place]}: model {name} with {share:.0f} %", _sides(given_boxes[place]))
 
     support, queries = (iou * sure[:, None]).max(dim=0)
     place = int(support.argmin())
     overlap = 100 * float(iou[queries[place], place])
-    words = (
-        f" shares {overlap:.0f} % with the model's"
-        if support[place] > OVERLAPS / 2
-        else ": the model sees nothing there"
-    )
+    seen_there = support[place] > OVERLAPS / 2
+    words = f" shares {overlap:.0f} % with the model's" if seen_there else ": the model sees nothing there"
     return absent, other, Part(1 - float(support[place]), names[place] + words, _sides(given_boxes[place]))
 
 
