@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from kinds.task_draw import TaskDraw
 
 LETTERS, BANDS, FRAMES, LONGEST = 12, 24, 64, 10
 """Letters without the blank 0, bands of the spectrogram, frames of a clip, and most letters of a transcript."""
+TONES = 2
+"""Tones of a letter."""
 NO_LETTER = -100
 PLANTED = ("swap", "replace", "leave")
 """Kinds of errors, see :func:`planted`."""
@@ -23,10 +26,10 @@ PLANTED = ("swap", "replace", "leave")
 class Listener(nn.Module):
     """Two convolutions over time."""
 
-    def __init__(self) -> None:
+    def __init__(self, letters: int) -> None:
         super().__init__()
         self.first, self.second = nn.Conv1d(BANDS, 48, 5, padding=2), nn.Conv1d(48, 48, 5, padding=2)
-        self.dropout, self.head = nn.Dropout(0.1), nn.Linear(48, LETTERS + 1)
+        self.dropout, self.head = nn.Dropout(0.1), nn.Linear(48, letters + 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (n, T, V)."""
@@ -34,28 +37,34 @@ class Listener(nn.Module):
         return self.head(self.dropout(hidden.transpose(1, 2)))
 
 
-def clips(seed: int, size: int, noise: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Spectrograms (n, T, bands) and transcripts (n, 10), -100 at padding; each letter is two tones of its own.
+def clips(
+    seed: int, size: int, noise: tuple[float, float], letters: int = LETTERS, tones: int = TONES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spectrograms (n, T, bands) and transcripts (n, 10), -100 at padding; each letter is some tones of its own.
 
     Args:
         seed: Seed.
         size: Number of clips.
         noise: Deviation of the noise of the clearest and of the noisiest clips.
+        letters: Number of letters.
+        tones: Tones of each.
     """
     rng = np.random.default_rng(seed)
-    tones = np.stack([rng.choice(BANDS, 2, replace=False) for _ in range(LETTERS + 1)])
+    chords = np.stack([rng.choice(BANDS, tones, replace=False) for _ in range(letters + 1)])
     x, labels = np.zeros((size, FRAMES, BANDS)), np.full((size, LONGEST), NO_LETTER)
     for row in range(size):
         at, count = int(rng.integers(1, 4)), int(rng.integers(5, LONGEST + 1))
         for place in range(count):
-            letter, length = int(rng.integers(1, LETTERS + 1)), int(rng.integers(2, 5))
-            x[row, at : at + length, tones[letter]] += rng.uniform(0.6, 1.2)
+            letter, length = int(rng.integers(1, letters + 1)), int(rng.integers(2, 5))
+            x[row, at : at + length, chords[letter]] += rng.uniform(0.6, 1.2)
             labels[row, place], at = letter, at + length + int(rng.integers(1, 3))
     level = rng.uniform(*noise, size)[:, None, None]
     return (x + level * rng.normal(size=x.shape)).astype(np.float32), labels
 
 
-def planted(labels: np.ndarray, how: str, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def planted(
+    labels: np.ndarray, how: str, rate: float, seed: int, letters: int = LETTERS
+) -> tuple[np.ndarray, np.ndarray]:
     """Transcripts with errors in a share of the clips, and which of them differ.
 
     Args:
@@ -64,6 +73,7 @@ def planted(labels: np.ndarray, how: str, rate: float, seed: int) -> tuple[np.nd
             are left out; ``mixed``: each of them in turn.
         rate: Share of clips.
         seed: Seed.
+        letters: Number of letters.
     """
     rng, given = np.random.default_rng(8000 + seed), labels.copy()
     rows = rng.choice(len(labels), round(rate * len(labels)), replace=False)
@@ -74,7 +84,7 @@ def planted(labels: np.ndarray, how: str, rate: float, seed: int) -> tuple[np.nd
         if kind == "swap":
             given[row] = labels[rows[(turn + 1) % len(rows)]]
         elif kind == "replace":
-            given[row, place] = 1 + (own[place] - 1 + rng.integers(1, LETTERS)) % LETTERS
+            given[row, place] = 1 + (own[place] - 1 + rng.integers(1, letters)) % letters
         else:
             left = np.delete(own, [place, place + 1])
             given[row] = np.pad(left, (0, LONGEST - len(left)), constant_values=NO_LETTER)
@@ -82,15 +92,16 @@ def planted(labels: np.ndarray, how: str, rate: float, seed: int) -> tuple[np.nd
 
 
 def load(
-    data: Path, seed: int, *, how: str, noise: tuple[float, float], rate: float = 0.1, size: int = 400, epochs: int = 60
-) -> TaskDraw:
+    data: Path, seed: int, *, how: str, noise: tuple[float, float], letters: int = LETTERS, tones: int = TONES,
+    reduction: Literal["mean", "sum"] = "mean", rate: float = 0.1, size: int = 400, epochs: int = 60,
+) -> TaskDraw:  # fmt: skip
     """A draw: errors are planted in transcripts, which a small network learns."""
     del data
-    frames, labels = clips(seed, size, noise)
-    given, wrong = planted(labels, how, rate, seed)
+    frames, labels = clips(seed, size, noise, letters, tones)
+    given, wrong = planted(labels, how, rate, seed, letters)
     x, y = torch.from_numpy(frames), torch.from_numpy(given)
     torch.manual_seed(seed)
-    model, task = Listener(), CTC(blank=0)
+    model, task = Listener(letters), CTC(blank=0, reduction=reduction)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     model.train()
     for _ in range(epochs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from kinds import box_sets, chat_sets, mask_sets, match_sets, sequence_sets, speech_sets, text_sets
 from kinds.regime import Regime
@@ -34,8 +35,11 @@ def _match(words: str, source: chat_sets.Source, how: str, *, by: str = "tf-idf"
     return Regime("match", f"{words}, {how} 10 %", partial(match_sets.load, source=source, how=how, by=by), **more)
 
 
-def _speech(words: str, how: str, noise: tuple[float, float], **more: bool) -> Regime:
-    return Regime("speech", f"{words}, {how} 10 %", partial(speech_sets.load, how=how, noise=noise), **more)
+def _speech(
+    words: str, how: str, noise: tuple[float, float], *, chosen_on: bool = False, ahead: bool = True, **more: Any
+) -> Regime:
+    load = partial(speech_sets.load, how=how, noise=noise, **more)
+    return Regime("speech", f"{words}, {how} 10 %", load, chosen_on, ahead)
 
 
 questions = partial(text_sets.column, name="trec/train.parquet")
@@ -44,6 +48,7 @@ asked = partial(text_sets.column, name="glue_qnli/train_subset10k.parquet", colu
 films = partial(text_sets.column, name="imdb/train_subset8k.parquet")
 sentences = partial(text_sets.column, name="glue_mrpc/train.parquet", column="sentence1")
 reviews = partial(text_sets.column, name="glue_sst2/train.parquet", column="sentence")
+chords = partial(_speech, letters=18, tones=3, chosen_on=True)
 digits, clothes = partial(_mask, "digits", name="mnist"), partial(_mask, "clothes", name="fashion_mnist")
 
 STRUCTURED: dict[str, Regime] = {
@@ -82,6 +87,13 @@ STRUCTURED: dict[str, Regime] = {
     "match-asked-minilm-near": _match("questions of QQP", chat_sets.asked_again, "near", by="minilm"),
     "match-transformed-words-random": _match("rules of grammar", chat_sets.transformed, "random", by="words"),
     "match-blended-words-random": _match("five tasks", chat_sets.blended, "random", by="words"),
+    "speech-chords-even-mixed": chords("chords, noise alike", "mixed", (0.4, 0.4)),
+    "speech-chords-mixed": chords("chords, noise unlike", "mixed", (0.2, 0.9)),
+    "speech-chords-replace": chords("chords, noise unlike", "replace", (0.2, 0.9)),
+    "speech-chords-swap": chords("chords, noise unlike", "swap", (0.2, 0.9)),
+    "speech-chords-leave": chords("chords, noise unlike", "leave", (0.2, 0.9)),
+    "speech-chords-sum-mixed": chords("chords, noise unlike, learnt by sums", "mixed", (0.2, 0.9), reduction="sum"),
+    "speech-few-mixed": _speech("tones of six letters, noise unlike", "mixed", (0.2, 1.0), letters=6, chosen_on=True),
     "speech-even-mixed": _speech("tones, noise alike", "mixed", (0.25, 0.25), ahead=False),
     "speech-uneven-mixed": _speech("tones, noise unlike", "mixed", (0.1, 0.7)),
     "speech-uneven-replace": _speech("tones, noise unlike", "replace", (0.1, 0.7)),

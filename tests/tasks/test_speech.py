@@ -1,5 +1,7 @@
 """Transcripts: the loss that Wav2Vec2 is trained with, what the model hears, and what is refused."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ import gradsift
 from gradsift.errors import DataError, ModelError, SampleError, SettingError
 from gradsift.gradients import PerSampleGradients, Reductions
 from gradsift.tasks import CTC
-from gradsift.tasks.speech import heard_in
+from gradsift.tasks.speech import divergences, heard_in
 from gradsift.tasks.structured import Classes
 from tests.support.oracle import norms, oracle
 
@@ -108,6 +110,45 @@ def test_the_likeliest_letters_are_joined_and_blanks_left_out():
     )  # fmt: skip
     assert 0 < part.score < 0.1
     assert part.words == "loss 0.0 a letter: model hears letters 1 1 2"
+    assert part.size == 3
+
+
+def alignments(frames, letters, vocabulary):
+    """All paths that are read as some letters, shape (paths, frames)."""
+    paths = []
+    for path in product(range(vocabulary), repeat=frames):
+        joined = [one for place, one in enumerate(path) if place == 0 or one != path[place - 1]]
+        if [one for one in joined if one] == letters:
+            paths.append(path)
+    return np.array(paths)
+
+
+@pytest.mark.parametrize("letters", [[1, 2], [1, 1], [2]])
+def test_divergences_are_those_of_all_alignments_one_by_one(letters):
+    frames, vocabulary = 5, 3
+    logits = torch.randn(2, frames + 1, vocabulary, generator=torch.Generator().manual_seed(2)).double()
+    outputs = {"logits": logits, "lengths": torch.tensor([frames, frames]), "blank": torch.tensor(0)}
+    transcripts = [torch.tensor(letters), torch.tensor(letters)]
+    with torch.no_grad():
+        ours = divergences(outputs, transcripts)
+        losses = CTC(reduction="sum").losses(outputs, (logits, torch.stack(transcripts)))
+    for row in range(2):
+        p = logits[row, :frames].softmax(dim=1).numpy()
+        paths = alignments(frames, letters, vocabulary)
+        of_paths = p[np.arange(frames), paths].prod(axis=1)
+        share = of_paths / of_paths.sum()
+        q = np.stack([[share[paths[:, t] == k].sum() for k in range(vocabulary)] for t in range(frames)])
+        truth = sum(x * np.log(x / y) for x, y in zip(q.ravel(), p.ravel(), strict=True) if x > 0)
+        shared = (share * np.log(share / q[np.arange(frames), paths].prod(axis=1))).sum()  # total correlation
+        np.testing.assert_allclose(float(ours[row]), truth, rtol=1e-9)
+        np.testing.assert_allclose(float(losses[row]), truth + shared, rtol=1e-9)
+
+
+def test_a_transcript_that_the_model_is_sure_of_diverges_by_nothing():
+    logits = 50 * nn.functional.one_hot(torch.tensor([[0, 1, 0, 2, 0]]), 3).float()
+    outputs = {"logits": logits, "lengths": torch.tensor([5]), "blank": torch.tensor(0)}
+    assert 0 <= float(divergences(outputs, [torch.tensor([1, 2])])) < 1e-5
+    assert float(divergences(outputs, [torch.tensor([1, 1])])) > 10
 
 
 @pytest.mark.parametrize(

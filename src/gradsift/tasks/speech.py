@@ -85,10 +85,7 @@ class CTC:
         del outputs, batch
 
     def worst_parts(self, outputs: Mapping[str, Tensor], batch: Batch, classes: Classes) -> list[Part]:
-        """What the model hears instead of each transcript, whose score is its plain loss a letter.
-
-        How much less probable a transcript is than what is heard ranks worse, see benchmarks/kinds: in noise the model
-        hears wrong letters.
+        """What the model hears instead of each transcript, whose score is its divergence a letter (:func:`divergences`).
 
         Args:
             outputs: As :meth:`outputs` gives them.
@@ -96,12 +93,19 @@ class CTC:
             classes: The letters, as names.
 
         Returns:
-            One part a sample.
+            One part a sample; its size is the number of letters.
         """
-        scores = _losses(outputs, self._transcripts(outputs, batch), "mean").tolist()
+        transcripts = self._transcripts(outputs, batch)
+        losses, scores = _losses(outputs, transcripts, "mean"), divergences(outputs, transcripts)
         return [
-            Part(score, f"loss {score:.1f} a letter: model hears {_text(heard, classes)}")
-            for score, heard in zip(scores, heard_in(outputs), strict=True)
+            Part(
+                score / len(letters),
+                f"loss {loss:.1f} a letter: model hears {_text(heard, classes)}",
+                size=len(letters),
+            )
+            for loss, score, letters, heard in zip(
+                losses.tolist(), scores.tolist(), transcripts, heard_in(outputs), strict=True
+            )
         ]
 
     @staticmethod
@@ -158,6 +162,29 @@ def heard_in(outputs: Mapping[str, Tensor]) -> list[Tensor]:
     ]
     joined = [torch.unique_consecutive(row) for row in best]
     return [row[row != outputs["blank"]] for row in joined]
+
+
+def divergences(outputs: Mapping[str, Tensor], transcripts: list[Tensor]) -> Tensor:
+    """How far the frames of each sample have to be turned for its transcript, ``sum_t KL(q_t || p_t)``.
+
+    With p_t what the model gives for frame t, and q_t the same where the transcript is known (forward-backward). The CTC
+    loss is this sum and what frames tell of each other under q, their total correlation, which is large where the places of
+    letters are uncertain, whatever the letters are.
+
+    Args:
+        outputs: ``logits``, ``lengths`` and ``blank``.
+        transcripts: Letters of each sample.
+
+    Returns:
+        Shape (n,), in nats, between 0 and the loss of the transcript.
+    """
+    with torch.enable_grad():
+        logits = outputs["logits"].detach().clone().requires_grad_()
+        losses = _losses({**outputs, "logits": logits}, transcripts, "sum")
+        (gradients,) = torch.autograd.grad(losses.sum(), logits)  # p - q
+    logs = logits.detach().log_softmax(dim=2)
+    known = (logs.exp() - gradients).clamp(min=0)
+    return (torch.special.xlogy(known, known) - known * logs).sum(dim=(1, 2)).clamp(min=0)
 
 
 def _losses(outputs: Mapping[str, Tensor], transcripts: list[Tensor], reduction: str) -> Tensor:

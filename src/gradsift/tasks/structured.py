@@ -21,11 +21,14 @@ class Part:
             behind the first two stand signs that say nothing unless they are far out.
         words: What is wrong with it, in a few words.
         box: Where it is in an image: left, top, right, bottom as shares of width and height; ``None`` without a place.
+        size: How large the label is, where larger ones fit worse, as long transcripts do; ``None`` where size says nothing.
+            A single score then counts as a multiple of what is usual for labels as large.
     """
 
     score: float | tuple[float, ...]
     words: str
     box: tuple[float, float, float, float] | None = None
+    size: float | None = None
 
 
 @dataclass(frozen=True)
