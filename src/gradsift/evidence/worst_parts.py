@@ -16,12 +16,14 @@ class WorstParts:
         words: What is wrong with it, one text a sample.
         boxes: Where it is: left, top, right, bottom as shares of width and height, shape (n, 4); NaN without a place.
         faults: Whether the ways are kinds of faults, of which one is enough; otherwise all of them add up.
+        wrong: How probable it is that it is wrong, shape (n,), where the task tells it.
     """
 
     scores: np.ndarray
     words: list[str]
     boxes: np.ndarray
     faults: bool = False
+    wrong: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of samples n."""

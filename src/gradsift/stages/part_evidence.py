@@ -72,9 +72,11 @@ def part_evidence(
         scores = np.array([[fault.score for fault in kinds] for kinds in faults])
         worst = chances(list(scores.T)).argmin(axis=1)
         parts = [kinds[number] for kinds, number in zip(faults, worst, strict=True)]
+    wrong = [part.wrong for part in parts if part.wrong is not None]
     return WorstParts(
         scores,
         [part.words for part in parts],
         np.array([part.box or NOWHERE for part in parts], dtype=np.float64),
         bool(faults),
+        np.array(wrong) if parts and len(wrong) == len(parts) else None,
     )

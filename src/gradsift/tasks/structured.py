@@ -21,11 +21,13 @@ class Part:
             behind the first two stand signs that say nothing unless they are far out.
         words: What is wrong with it, in a few words.
         box: Where it is in an image: left, top, right, bottom as shares of width and height; ``None`` without a place.
+        wrong: How probable it is that it is wrong, where the task tells it of every sample.
     """
 
     score: float | tuple[float, ...]
     words: str
     box: tuple[float, float, float, float] | None = None
+    wrong: float | None = None
 
 
 @dataclass(frozen=True)
