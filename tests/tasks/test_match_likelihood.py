@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
 
-from gradsift.tasks.match_likelihood import DAMPING, EMBEDDED, MatchLikelihood, Ridge, log_ratio
+from gradsift.tasks.match_likelihood import ALONE, DAMPING, EMBEDDED, MatchLikelihood, Ridge, log_ratio
 
 
 def pairs(size, *, wrong=0, width=12, noise=0.2, seed=0):
@@ -31,7 +31,7 @@ def left_out(given, expected, row, apart):
 
 
 def by_loops(likelihood, anchors, matches, embeddings, row, weights):
-    """``log r`` of one of the compared pairs, from its definition."""
+    """``log r`` and s of one of the compared pairs, from their definition."""
     a, p = (np.stack([unit(vector) for vector in side.double().numpy()]) for side in (anchors, matches))
     size, e = len(a), embeddings.double().numpy()
     same = [[other for other in range(size) if side[other] @ side[row] > 1 - 1e-6] for side in (a, p)]
@@ -53,7 +53,7 @@ def by_loops(likelihood, anchors, matches, embeddings, row, weights):
         others = [other for other in range(size) if other not in same[1 - way]]
         logits = [total(row, row), *(total(row, o) if way == 0 else total(o, row) for o in others)]
         ratios.append(logits[0] - np.log(np.exp(logits).sum()) + np.log(len(logits)))
-    return np.mean(ratios)
+    return np.mean(ratios), total(row, row)
 
 
 def test_it_equals_plain_loops():
@@ -67,8 +67,8 @@ def test_it_equals_plain_loops():
             by_loops(likelihood, anchors, matches, embeddings, row, (*likelihood.temperatures, more))
             for more in (EMBEDDED, 0)
         ]
-        assert unlikely[row].item() == pytest.approx(-loops[0], abs=2e-4)
-        assert wrong[row].item() == pytest.approx(1 / (1 + np.exp(loops[1] - odds)), abs=2e-4)
+        assert unlikely[row].item() == pytest.approx(-loops[0][0] - ALONE * loops[0][1], abs=2e-4)
+        assert wrong[row].item() == pytest.approx(1 / (1 + np.exp(loops[1][0] - odds)), abs=2e-4)
     some = likelihood.rated(anchors[30:34], matches[30:34], embeddings[30:34])
     torch.testing.assert_close(some[0], unlikely[30:34], rtol=1e-4, atol=1e-4)
 

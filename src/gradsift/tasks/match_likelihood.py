@@ -20,6 +20,8 @@ SAME = 1e-5
 """Inputs whose cosine is nearer to one are the same."""
 ALIKE, EXPECTED, EMBEDDED = 10.0, 5.0, 5.0
 """Inverse temperatures of what is alike, of what other pairs let expect (both to begin with), and of the embeddings."""
+ALONE = 0.2
+"""So much of s itself is added to what ranks: a pair that is very alike may be right where many others are alike, too."""
 PULL = 0.1
 """How hard the fitted inverse temperatures are pulled back, for each squared factor of e, in nats a pair."""
 SHARE, SHARE_PULL = 0.1, 0.002
@@ -32,7 +34,7 @@ WIDE, NARROW = 512, 256
 """Vectors that are wider are narrowed for the regression."""
 FEW = 20
 """A match that more pairs share is a class of matches, and these are no copies of the pair."""
-TOLD = 1.5
+TOLD = 1.75
 """Where the pairs are more probable than random ones by fewer nats in the mean, nothing is said of how many are wrong."""
 
 Parts = list[tuple[Tensor, Tensor]]
@@ -82,9 +84,10 @@ class MatchLikelihood:
 
     Where s adds up cosines of inputs, cosines of what is expected by a regression that leaves the pair out (both ways), and
     cosines of embeddings, each times an inverse temperature, ``r = M p(match | anchor)`` with ``p`` the softmax of s over
-    all matches. The geometric mean of r with its counterpart of anchors ranks the pairs. Without the embeddings, which
-    have seen the pair, ``P(wrong) = e / (e + (1 - e) r)``; the two other temperatures and the share e of random pairs are
-    those under which the given pairs are most probable. Inputs that equal the match are no other match.
+    all matches, and the same for anchors; their geometric mean times ``e^(0.2 s)`` ranks the pairs. Without that factor and
+    without the embeddings, which have seen the pair, ``P(wrong) = e / (e + (1 - e) r)``. The two other temperatures and the
+    share e of random pairs are those under which the given pairs are most probable. Inputs that equal the match are no
+    other match.
 
     Args:
         inputs: How inputs become vectors.
@@ -140,14 +143,14 @@ class MatchLikelihood:
             embeddings: Their embeddings, of length one, shape (n, 2, E).
 
         Returns:
-            ``-log r`` with the embeddings, in nats, and P(wrong), each of shape (n,); ``None`` in its place where inputs
-            hardly tell pairs from random ones.
+            ``-log r - 0.2 s`` with the embeddings, in nats, and P(wrong), each of shape (n,); ``None`` in its place where
+            inputs hardly tell pairs from random ones.
         """
         vectors = self.inputs.vectors(anchors, positives)
         same = self._same(vectors)
         parts = self._parts(vectors, embeddings.detach().cpu(), same)
         by_inputs, by_all = self._logits(parts)
-        unlikely = -_log_ratios(by_all, same)
+        unlikely = -_log_ratios(by_all, same) - ALONE * by_all[0]
         if not self.is_told:
             return unlikely, None
         return unlikely, torch.sigmoid(self._odds - _log_ratios(by_inputs, same))
