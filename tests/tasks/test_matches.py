@@ -69,43 +69,57 @@ def test_wrong_matches_are_found_and_trimmed(trained, tmp_path):
     assert "of 64 other matches are closer to the anchor" in audit.worst(1, previews=False)["reason"][0].as_py()
     assert len(audit.trim(pairs)["anchor"]) == 120 - len(audit.flagged_positions)
     assert "Bank(64 pairs, " in audit.details["task"]
+    assert "MatchLikelihood(120 pairs)" in audit.details["task"]
 
 
-def test_inputs_that_tell_matches_apart_score_them_too(trained):
+def test_inputs_that_are_readable_score_the_pairs_and_others_the_losses(trained):
     model, pairs = trained
     task = Contrastive.of(model, pairs, size=64, temperature=0.1)
     outputs = task.outputs(model, pairs)
-    bare = Contrastive(*(getattr(task.bank, side) for side in ("anchors", "positives")), temperature=0.1)
-    both, alone = (
-        torch.tensor([part.score for part in one.worst_parts(outputs, pairs, Classes(None))]) for one in (task, bare)
-    )
-    first, second = (F.normalize(pairs[side], dim=1) for side in ("anchor", "positive"))
+    assert (len(task.bank), len(task.likelihood)) == (64, 120)
+    unlikely, wrong = task.likelihood.rated(pairs["anchor"], pairs["positive"], outputs)
+    parts = task.worst_parts(outputs, pairs, Classes(None))
+    assert [part.score for part in parts] == unlikely.tolist()
+    assert [part.wrong for part in parts] == wrong.tolist()
+    images = {side: value.reshape(-1, 1, 2, 3) for side, value in pairs.items()}
+    blind = Contrastive.of(nn.Sequential(nn.Flatten(), model), images, size=64, temperature=0.1)
+    assert blind.likelihood is None
+    part = blind.worst_parts(outputs, images, Classes(None))[0]
     chosen = np.sort(np.random.default_rng(0).permutation(120)[:64])
+    anchor, match = outputs.unbind(dim=1)
     expected = 0
-    for one, other in ((first, second), (second, first)):
+    for one, other in ((anchor, match), (match, anchor)):
         logits = torch.cat([one[[0]] @ other[[0]].T, one[[0]] @ other[[row for row in chosen if row != 0]].T], dim=1)
         expected += F.cross_entropy(logits / 0.2, torch.tensor([0])).item()
-    assert (both - alone)[0].item() == pytest.approx(expected, rel=1e-4)
-    blind = pairs | {"positive": torch.randn(120, 6)}
-    assert Contrastive.of(model, blind).inputs is None
-    images = {side: value.reshape(-1, 1, 2, 3) for side, value in pairs.items()}
-    assert Contrastive.of(nn.Sequential(nn.Flatten(), model), images).inputs is None
+    assert part.score == pytest.approx(expected, rel=1e-4)
+    assert part.wrong is None
 
 
-def test_words_that_two_texts_share_count_by_how_rare_they_are():
+def test_matches_more_probably_wrong_than_right_are_flagged(trained):
+    model, pairs = trained
+    audit = gradsift.audit(model, pairs, task=Contrastive.of(model, pairs, temperature=0.1), show_progress=False)
+    assert set(audit.flagged_positions) <= set(range(8))
+    assert len(audit.flagged_positions) >= 6
+    words = audit.details["contamination"]["words"]
+    assert "wrong with a probability above 50 %" in words
+    assert "nearly right ones are not among them" in words
+    given = gradsift.audit(
+        model, pairs, task=Contrastive.of(model, pairs, temperature=0.1), contamination=0.1, show_progress=False
+    )
+    assert len(given.flagged_positions) == 12
+
+
+def test_words_that_two_texts_share_are_read():
     texts = [(f"w8 w9 w{10 + place}", f"w9 w8 w{10 + place}") for place in range(12)]
     rows = [{"anchor": first, "positive": second} for first, second in texts]
     rows[0]["positive"] = rows[1]["positive"]
     train_set = gradsift.MatchSet(rows, tokenizer(special=True))
     torch.manual_seed(0)
-    task = Contrastive.of(Mean(40, 16).eval(), train_set)
+    model = Mean(40, 16).eval()
+    task = Contrastive.of(model, train_set)
     batch = train_set.collate([train_set[place] for place in range(len(rows))])
-    sides = [{"input_ids": batch[f"{side}_input_ids"], "attention_mask": batch[f"{side}_attention_mask"]}
-             for side in ("anchor", "positive")]  # fmt: skip
-    scores = task.inputs.unlikeness(*sides, 0.1)
-    assert int(scores.argmax()) == 0
-    torch.testing.assert_close(task.inputs.unlikeness(*({k: v[3:4] for k, v in side.items()} for side in sides), 0.1),
-                               scores[3:4])  # fmt: skip
+    scores = [part.score for part in task.worst_parts(task.outputs(model, batch), batch, Classes(None))]
+    assert int(np.argmax(scores)) == 0
 
 
 def test_swapped_triplets_are_found_and_turned_around():

@@ -17,6 +17,7 @@ class WorstParts:
         boxes: Where it is: left, top, right, bottom as shares of width and height, shape (n, 4); NaN without a place.
         faults: Whether the ways are kinds of faults, of which one is enough; otherwise all of them add up.
         sizes: How large each label is, shape (n,), where scores are compared with those of labels as large.
+        wrong: How probable it is that it is wrong, shape (n,), where the task tells it.
     """
 
     scores: np.ndarray
@@ -24,6 +25,7 @@ class WorstParts:
     boxes: np.ndarray
     faults: bool = False
     sizes: np.ndarray | None = None
+    wrong: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of samples n."""

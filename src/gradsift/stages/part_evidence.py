@@ -72,11 +72,17 @@ def part_evidence(
         scores = np.array([[fault.score for fault in kinds] for kinds in faults])
         worst = chances(list(scores.T)).argmin(axis=1)
         parts = [kinds[number] for kinds, number in zip(faults, worst, strict=True)]
-    sizes = [part.size for part in parts if part.size is not None]
     return WorstParts(
         scores,
         [part.words for part in parts],
         np.array([part.box or NOWHERE for part in parts], dtype=np.float64),
         bool(faults),
-        np.array(sizes, dtype=np.float64) if parts and len(sizes) == len(parts) else None,
+        _of_all([part.size for part in parts]),
+        _of_all([part.wrong for part in parts]),
     )
+
+
+def _of_all(values: list[float | None]) -> np.ndarray | None:
+    """What every part tells; ``None`` where one tells nothing."""
+    known = [value for value in values if value is not None]
+    return np.array(known, dtype=np.float64) if values and len(known) == len(values) else None

@@ -41,7 +41,7 @@ class Scores:
         posterior: The fitted posterior of a wrong label, which suggests labels and gives reasons, where there is one.
         wrong_probability: What it says of each label, shape (n,), where that is calibrated.
         parts: The same for several labels, values or tokens a sample, or for pairs.
-        part_wrong: What it says of the worst label, value or token of every sample, shape (n,).
+        part_wrong: What it, or the task, says of the worst label, value, token or match of every sample, shape (n,).
         responses: The fitted detector of unexpected responses, where it ranks.
         by_chance: How probable by chance each sample is in V ways, shape (n, V), where the detector that ranks tells it.
     """
@@ -122,8 +122,10 @@ def score(evidence: Evidence, detectors: Mapping[str, Detector], ranking: str, *
     ranks = detectors[ranking]
     if isinstance(ranks, ResponseSurprise):
         return Scores(scores, ranking, responses=ranks, by_chance=ranks.chances_)
-    if isinstance(ranks, WorstPart) and evidence.worst_parts is not None and evidence.worst_parts.scores.ndim == 2:
-        return Scores(scores, ranking, by_chance=by_way(evidence.worst_parts))
+    parts = evidence.worst_parts
+    if isinstance(ranks, WorstPart) and parts is not None and (parts.scores.ndim == 2 or parts.wrong is not None):
+        by_chance = by_way(parts) if parts.scores.ndim == 2 else None
+        return Scores(scores, ranking, part_wrong=parts.wrong, by_chance=by_chance)
     for name in (ranking, *detectors):
         posterior = detectors[name]
         if isinstance(posterior, WrongLabelPosterior):

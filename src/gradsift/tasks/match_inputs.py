@@ -1,4 +1,4 @@
-"""How alike the inputs of a match are by themselves, before any model: no training has seen a wrong match there."""
+"""The inputs of matches as vectors: no training has seen a wrong match there."""
 
 from __future__ import annotations
 
@@ -12,77 +12,47 @@ from torch.nn import functional
 
 BUCKETS = 4096
 """Columns into which token numbers are folded; a few tokens share one."""
-SAME = 1e-5
-"""A text that is as like a match as one less this is the match itself, and no other."""
 
 
 @dataclass(frozen=True)
 class MatchInputs:
-    """Inputs of a bank of pairs as vectors of length one: given features, or tokens weighted by how rare they are.
+    """Inputs as vectors of length one: given features, or tokens weighted by how rare they are.
 
     Attributes:
-        anchors: Shape (M, D).
-        positives: Shape (M, D).
         weights: Weight of each column, shape (D,): of tokens the inverse document frequency, of features 1.
     """
 
-    anchors: Tensor
-    positives: Tensor
     weights: Tensor
 
     @classmethod
-    def of(cls, anchors: Any, positives: Any, temperature: float) -> Self | None:
-        """The inputs of a bank, where they tell matches apart.
+    def of(cls, anchors: Any, positives: Any) -> Self | None:
+        """Weighs the columns of some pairs.
 
         Args:
             anchors: What goes into the model for the anchors: features (M, D), or a dict with ``input_ids``.
             positives: The same for their matches.
-            temperature: Temperature of the comparison.
 
         Returns:
-            The inputs; ``None`` where they are neither features of one width nor tokens, or where a blind guess among the M
-            pairs tells the match as well.
+            The weights; ``None`` where inputs are neither features of one width nor tokens.
         """
         first, second = _columns(anchors), _columns(positives)
         if first is None or second is None or first.shape != second.shape:
             return None
-        weights = torch.ones(first.shape[1])
-        if isinstance(anchors, Mapping):
-            both = torch.cat([first, second])
-            weights = ((1 + len(both)) / (1 + (both > 0).sum(dim=0))).log()
-        made = cls(functional.normalize(first * weights, dim=1), functional.normalize(second * weights, dim=1), weights)
-        told = against(made.anchors, made.positives, made.positives, temperature).mean()
-        return made if told < torch.tensor(float(len(first))).log() else None
+        if not isinstance(anchors, Mapping):
+            return cls(torch.ones(first.shape[1]))
+        both = torch.cat([first, second])
+        return cls(((1 + len(both)) / (1 + (both > 0).sum(dim=0))).log())
 
-    def unlikeness(self, anchors: Any, positives: Any, temperature: float) -> Tensor:
-        """Loss of each match among the bank's, and of each anchor among its anchors, added, shape (n,), in nats.
+    def vectors(self, anchors: Any, positives: Any) -> tuple[Tensor, Tensor]:
+        """Vectors of anchors and matches, each of shape (n, D) and of length one, on the CPU.
 
         Args:
-            anchors: Inputs of n anchors, of the bank's kind.
+            anchors: Inputs of n anchors, of the kind that was weighed.
             positives: Inputs of their matches.
-            temperature: Temperature of the comparison.
         """
         columns = (_columns(one) for one in (anchors, positives))
         first, second = (functional.normalize(one * self.weights, dim=1) for one in columns if one is not None)
-        return against(first, second, self.positives, temperature) + against(second, first, self.anchors, temperature)
-
-
-def against(first: Tensor, second: Tensor, bank: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of the second among itself and the bank, ``-log e^(s(f,s)/t) / (e^(s(f,s)/t) + sum_m e^(s(f,b_m)/t))``.
-
-    Args:
-        first: Vectors of length one, shape (n, D).
-        second: What belongs to them, shape (n, D).
-        bank: Shape (M, D); what equals the second is left out.
-        temperature: Temperature t.
-
-    Returns:
-        Shape (n,), in nats.
-    """
-    bank = bank.to(first)
-    own = (first * second).sum(dim=1, keepdim=True)
-    others = (first @ bank.T).masked_fill((second @ bank.T).detach() > 1 - SAME, -torch.inf)
-    return -(torch.cat([own, others], dim=1) / temperature).log_softmax(dim=1)[:, 0]
+        return first, second
 
 
 def _columns(inputs: Any) -> Tensor | None:

@@ -19,15 +19,17 @@ from torch.nn import functional
 from gradsift.data import Samples
 from gradsift.data.batch import Batch, shape_in_words, to_model
 from gradsift.errors import ModelError, SettingError
-from gradsift.tasks.match_inputs import MatchInputs, against
+from gradsift.tasks.match_inputs import MatchInputs
+from gradsift.tasks.match_likelihood import SAME, MatchLikelihood
 from gradsift.tasks.pairs import PairTask, sides
 from gradsift.tasks.structured import Classes, Part
 
 SIDES = ANCHOR, POSITIVE, NEGATIVE = ("anchor", "positive", "negative")
 """A batch has the inputs of each: the key itself, or keys that begin with it, such as ``anchor_input_ids``."""
 COOLER = 2.0
-"""Parts are scored at so many times the training's temperature, where a memorised match stands out less; see
-benchmarks/kinds."""
+"""Parts are scored at so many times the training's temperature, where a memorised match stands out less."""
+COMPARED = 2048
+"""Each match is compared with at most so many others, where inputs are readable: memory and time grow with it."""
 PROBLEM = (
     "a sample with {given} has no anchor with its match: give dicts with the inputs of both, anchor and positive (and, of "
     "triplets, negative), or texts through gradsift.MatchSet"
@@ -80,7 +82,7 @@ class Contrastive:
         positives: Embeddings of their matches, shape (M, D).
         temperature: Temperature of the training, above 0; 0.05 is sentence-transformers' scale of 20.
         pooling: How tokens become one embedding where the model gives hidden states: their mean, or the first one.
-        inputs: Inputs of the bank's pairs, by which parts are scored, too; :meth:`of` adds them.
+        likelihood: How probable a match is by the inputs, which scores parts; :meth:`of` adds it.
 
     Raises:
         SettingError: The temperature is not above 0, or the bank holds fewer than two pairs.
@@ -95,7 +97,7 @@ class Contrastive:
         *,
         temperature: float = 0.05,
         pooling: Pooling = "mean",
-        inputs: MatchInputs | None = None,
+        likelihood: MatchLikelihood | None = None,
     ) -> None:
         if not temperature > 0:
             raise SettingError(f"the temperature is a number above 0, given {temperature}")
@@ -105,7 +107,7 @@ class Contrastive:
                 f"{tuple(positives.shape)}"
             )
         self.bank = Bank(*(functional.normalize(embeddings.detach(), dim=1) for embeddings in (anchors, positives)))
-        self.temperature, self.pooling, self.inputs = temperature, pooling, inputs
+        self.temperature, self.pooling, self.likelihood = temperature, pooling, likelihood
 
     @classmethod
     def of(
@@ -134,16 +136,24 @@ class Contrastive:
             The task.
         """
         samples = Samples(train_set)
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(samples))[:size])
+        order = np.random.default_rng(seed).permutation(len(samples))
+        compared = chosen = np.sort(order[:size])
+        bank = samples.batch(chosen)
+        readable = MatchInputs.of(side_of(bank, ANCHOR), side_of(bank, POSITIVE)) is not None
+        if readable:
+            compared = np.sort(order[: max(size, COMPARED)])
+            bank = samples.batch(compared)
         embeddings = []
         with torch.no_grad():
-            for start in range(0, len(chosen), batch_size):
-                batch = to_model(samples.batch(chosen[start : start + batch_size]), model)
-                embeddings.append([embedded(model, side_of(batch, side), pooling) for side in (ANCHOR, POSITIVE)])
-        anchors, positives = (torch.cat(part) for part in zip(*embeddings, strict=True))
-        bank = samples.batch(chosen)
-        inputs = MatchInputs.of(side_of(bank, ANCHOR), side_of(bank, POSITIVE), COOLER * temperature)
-        return cls(anchors, positives, temperature=temperature, pooling=pooling, inputs=inputs)
+            for start in range(0, len(compared), batch_size):
+                batch = to_model(samples.batch(compared[start : start + batch_size]), model)
+                both = [embedded(model, side_of(batch, side), pooling) for side in (ANCHOR, POSITIVE)]
+                embeddings.append(functional.normalize(torch.stack(both, dim=1), dim=2))
+        pairs, likelihood = torch.cat(embeddings), None
+        if readable:
+            likelihood = MatchLikelihood.of(side_of(bank, ANCHOR), side_of(bank, POSITIVE), pairs, seed=seed)
+        anchors, positives = pairs[np.isin(compared, chosen)].unbind(dim=1)
+        return cls(anchors, positives, temperature=temperature, pooling=pooling, likelihood=likelihood)
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Embeddings of anchors and matches, of length one, shape (n, 2, D)."""
@@ -160,10 +170,11 @@ class Contrastive:
         del outputs, batch
 
     def worst_parts(self, outputs: Tensor, batch: Batch, classes: Classes) -> list[Part]:
-        """How badly each pair matches: the loss of both ways, match among matches and anchor among anchors.
+        """How badly each pair matches: how improbable each side is, given the other.
 
-        Embeddings have been trained on the wrong matches, too, and remember some; the inputs have not. Where a bank has
-        inputs that tell matches apart, the same loss of the inputs is added.
+        Embeddings have been trained on the wrong matches, too, and remember some; the inputs have not. Where these are
+        features or tokens, a :class:`~gradsift.tasks.match_likelihood.MatchLikelihood` scores the pairs; elsewhere the loss
+        of both ways does, match among matches and anchor among anchors.
 
         Args:
             outputs: Embeddings, shape (n, 2, D).
@@ -174,15 +185,21 @@ class Contrastive:
             One part a pair.
         """
         del classes
-        anchor, match, warm = outputs[:, 0], outputs[:, 1], COOLER * self.temperature
-        scores = against(anchor, match, self.bank.positives, warm) + against(match, anchor, self.bank.anchors, warm)
-        if self.inputs is not None:
-            scores = scores + self.inputs.unlikeness(side_of(batch, ANCHOR), side_of(batch, POSITIVE), warm).to(scores)
+        (anchor, match), warm = outputs.unbind(dim=1), COOLER * self.temperature
+        wrong = None
+        if self.likelihood is not None:
+            scores, wrong = self.likelihood.rated(side_of(batch, ANCHOR), side_of(batch, POSITIVE), outputs)
+        else:
+            scores = against(anchor, match, self.bank.positives, warm) + against(match, anchor, self.bank.anchors, warm)
         own = (anchor * match).sum(dim=1)
         closer = (anchor @ self.bank.positives.to(anchor).T > own[:, None]).sum(dim=1)
+        words = [
+            f"cosine {cosine:.2f}: {count} of {len(self.bank)} other matches are closer to the anchor"
+            for cosine, count in zip(own.tolist(), closer.tolist(), strict=True)
+        ]
+        chances = [None] * len(words) if wrong is None else wrong.tolist()
         return [
-            Part(score, f"cosine {cosine:.2f}: {count} of {len(self.bank)} other matches are closer to the anchor")
-            for score, cosine, count in zip(scores.tolist(), own.tolist(), closer.tolist(), strict=True)
+            Part(score, text, wrong=chance) for score, text, chance in zip(scores.tolist(), words, chances, strict=True)
         ]
 
 
@@ -267,3 +284,21 @@ def embedded(model: nn.Module, inputs: Any, pooling: Pooling = "mean") -> Tensor
 def _mean(states: Tensor, mask: Tensor | None) -> Tensor:
     weights = torch.ones_like(states[..., :1]) if mask is None else mask[..., None].to(states)
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def against(first: Tensor, second: Tensor, bank: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of the second among itself and the bank, ``-log e^(s(f,s)/t) / (e^(s(f,s)/t) + sum_m e^(s(f,b_m)/t))``.
+
+    Args:
+        first: Vectors of length one, shape (n, D).
+        second: What belongs to them, shape (n, D).
+        bank: Shape (M, D); what equals the second is left out.
+        temperature: Temperature t.
+
+    Returns:
+        Shape (n,), in nats.
+    """
+    bank = bank.to(first)
+    own = (first * second).sum(dim=1, keepdim=True)
+    others = (first @ bank.T).masked_fill((second @ bank.T).detach() > 1 - SAME, -torch.inf)
+    return -(torch.cat([own, others], dim=1) / temperature).log_softmax(dim=1)[:, 0]

@@ -23,12 +23,14 @@ class Part:
         box: Where it is in an image: left, top, right, bottom as shares of width and height; ``None`` without a place.
         size: How large the label is, where larger ones fit worse, as long transcripts do; ``None`` where size says nothing.
             A single score then counts as a multiple of what is usual for labels as large.
+        wrong: How probable it is that it is wrong, where the task tells it of every sample.
     """
 
     score: float | tuple[float, ...]
     words: str
     box: tuple[float, float, float, float] | None = None
     size: float | None = None
+    wrong: float | None = None
 
 
 @dataclass(frozen=True)
