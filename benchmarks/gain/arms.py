@@ -21,9 +21,9 @@ from gradsift.cleaning import cure
 from gradsift.cleaning.cure import Cure
 from gradsift.detectors import WrongLabelPosterior
 from gradsift.detectors.confident_learning import confident_learning
+from gradsift.detectors.heads_in_rounds import evidence_of_features
 from gradsift.evaluation.arms import smoothed
 from gradsift.evidence import Evidence, evidence_of_arrays
-from gradsift.stages.cross_fit_heads import evidence_of_features
 
 
 @dataclass

@@ -40,9 +40,10 @@ class Gains:
         self._accuracy = {(row["regime"], row["arm"], row["seed"]): row["accuracy"] for row in rows}
         self.regimes = [name for name in EVERY if any(row["regime"] == name for row in rows)]
 
-    def of(self, regime: str, arm: str) -> list[float]:
-        """Accuracy after a cure less that without one, in points, seed by seed."""
+    def of(self, regime: str, arm: str, among: set[int] | None = None) -> list[float]:
+        """Accuracy after a cure less that without one, in points, seed by seed; of all seeds, or of some."""
         seeds = sorted({seed for name, other, seed in self._accuracy if (name, other) == (regime, arm)})
+        seeds = [seed for seed in seeds if among is None or seed in among]
         paired = [(regime, "no change", seed) for seed in seeds]
         return [
             self._accuracy[regime, arm, seed] - self._accuracy[base]
@@ -93,6 +94,7 @@ def write() -> None:
     ]
     for kind, names in kinds.items():
         lines += ["", f"## {KINDS[kind]}", "", *_table(gains, names)]
+    lines += ["", *_expectations(rows, gains)]
     lines += [
         "",
         "## How many samples each cure changes, and how many of them are wrong",
@@ -130,6 +132,31 @@ def _table(gains: Gains, names: list[str]) -> list[str]:
         cells = [_cell(gains.estimate(name, arm)) for arm in arms]
         words = EVERY[name].words + ("" if EVERY[name].chosen_on else ", unseen")
         lines.append(f"| {words} | {len(gains.of(name, 'no change'))} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _expectations(rows: list[Row], gains: Gains) -> list[str]:
+    lines = [
+        "## What the choice expects, and what comes",
+        "",
+        "*Helps*: draws in which the choice says that a cure helps. *Expected*: gain on held-out samples where it says",
+        "so. On features it is measured by cures that have not seen these samples' labels, and corrected for flips. From",
+        "scratch it is measured on given labels, of which the cures know. Labels as published are a control: there is",
+        "little to gain.",
+        "",
+        "| regime | draws | helps | expected | gained in these draws | gained in all |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in gains.regimes:
+        own = [row for row in rows if (row["regime"], row["arm"]) == (name, "auto")]
+        if not own:
+            continue
+        helped = [row for row in own if row["verdict"] == "helps"]
+        seeds = {row["seed"] for row in helped}
+        expected = f"{np.mean([row['expected'] for row in helped]):+.2f}" if helped else "–"
+        got = f"{np.mean(gains.of(name, 'auto', seeds)):+.2f}" if helped else "–"
+        cells = f"{len(own)} | {len(helped)} | {expected} | {got} | {_cell(gains.estimate(name, 'auto'))}"
+        lines.append(f"| {EVERY[name].words} | {cells} |")
     return lines
 
 

@@ -13,8 +13,8 @@ from quality import sources
 from quality.regimes import instance, planted
 
 from gradsift.detectors import WrongLabelPosterior
+from gradsift.detectors.heads_in_rounds import evidence_of_features
 from gradsift.evidence import evidence_of_arrays
-from gradsift.stages.cross_fit_heads import evidence_of_features
 
 SAMPLES, COMPONENTS = 3_000, 48
 """Images and principal components of their features: what one thread scores in a minute."""

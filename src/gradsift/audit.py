@@ -9,6 +9,7 @@ import numpy as np
 
 from gradsift.data import Samples
 from gradsift.data.frames import is_frame, split_label
+from gradsift.detectors.heads_in_rounds import evidence_of_features
 from gradsift.engines import Engine, Local, Part, Ray, get_engine
 from gradsift.errors import DataError, ModelError, SettingError
 from gradsift.evidence import (
@@ -23,7 +24,6 @@ from gradsift.jobs.complete import AtHand
 from gradsift.locations import Location, as_location
 from gradsift.result import Audit
 from gradsift.settings import AuditSettings
-from gradsift.stages.cross_fit_heads import evidence_of_features
 from gradsift.store.processes import refuse_unconnected, together
 from gradsift.store.unfinished import refuse_before_work
 from gradsift.tasks import Task, get_task

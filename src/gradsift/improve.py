@@ -14,13 +14,12 @@ from gradsift.cleaning.corrected import accepted, apply
 from gradsift.cleaning.cure import Cure
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.data import Samples
-from gradsift.detectors import WrongLabelPosterior
-from gradsift.detectors.confident_learning import confident_learning
+from gradsift.detectors.heads_in_rounds import evidence_of_features
 from gradsift.errors import OutputError, SettingError
 from gradsift.evaluation import Choice, Verification, accuracy, verify
-from gradsift.evaluation.candidates import LabelDoubts
 from gradsift.evaluation.choose_cure import choose_by_heads, choose_by_training
 from gradsift.evaluation.cured_training import CuredTraining
+from gradsift.evaluation.label_doubts import UnseenDoubts, doubts_of
 from gradsift.evaluation.timed import TimedTraining
 from gradsift.evaluation.trainings import Metric
 from gradsift.evidence import (
@@ -39,7 +38,6 @@ from gradsift.improvement import Improvement
 from gradsift.locations import Location, as_location, refuse_unwritable
 from gradsift.proof_notices import ONLY_LAST_EPOCH, notices_of_seeds, notices_of_test_set
 from gradsift.result import Audit
-from gradsift.stages.cross_fit_heads import evidence_of_features
 from gradsift.store import GradientMatrix
 from gradsift.tasks import Task, get_task
 
@@ -132,7 +130,7 @@ def improve(
     choice = _choose(
         None if by_heads else timed, train_set, evidence, trainings if features is not None else trainings - folds,
         accepts={"soft", "weight"} if timed is None else accepted(timed), features=features, task=task, predict=predict,
-        seed=seed, folder=folder, reviewed=reviewed,
+        groups=groups, seed=seed, folder=folder, reviewed=reviewed,
     )  # fmt: skip
     tell(choice.sentence())
     if len(reviewed):
@@ -184,6 +182,7 @@ def _choose(
     features: Any,
     task: str | Task,
     predict: Predict | None,
+    groups: Any,
     seed: int,
     folder: Location | None,
     reviewed: Reviewed,
@@ -192,23 +191,18 @@ def _choose(
     labels, fold_of = evidence.labels, evidence.folds
     if labels is None or fold_of is None or evidence.predictions is None:
         raise SettingError("the choice needs labels, and predictions that have not seen their sample")
-    everything = np.arange(len(labels))
     unchanged = None if evidence.by_epoch is None else np.asarray(evidence.by_epoch[-1])
-    pruned = confident_learning(evidence.predictions.rows(everything) if unchanged is None else unchanged, labels)
-    posterior = WrongLabelPosterior(random_state=seed).fit(evidence, labels)
-    true = reviewed.targets(posterior.target_probabilities(everything), labels)
-    wrong, decided = -posterior.score_samples(evidence, labels), np.array(list(reviewed.decisions), dtype=np.int64)
-    wrong[decided] = 1 - true[decided, labels[decided]]
-    doubts = LabelDoubts(labels, wrong, true, pruned)
+    doubts = doubts_of(evidence, labels, reviewed, last_epoch=unchanged, seed=seed)
+    unseen = UnseenDoubts(evidence, fold_of, doubts, reviewed, groups=groups, seed=seed) if evidence.of_heads else None
     if timed is None:
-        choice = choose_by_heads(np.asarray(features), doubts, fold_of, accepts=accepts, seed=seed)
+        choice = choose_by_heads(np.asarray(features), doubts, fold_of, accepts=accepts, unseen=unseen, seed=seed)
     else:
         training = CuredTraining(
             timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=evidence.class_names,
             output=_inside(folder, "choice"),
         )  # fmt: skip
         choice = choose_by_training(
-            training, doubts, fold_of, accepts=accepts, trainings=trainings, unchanged=unchanged
+            training, doubts, fold_of, accepts=accepts, trainings=trainings, unseen=unseen, unchanged=unchanged
         )
     return replace(choice, cure=reviewed.over(choice.cure))
 

@@ -5,10 +5,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from gradsift.cleaning.cure import Cure, drop, none, relabel, soft
 from gradsift.detectors.confident_learning import confident_learning
 from gradsift.errors import DataError, SettingError
-from gradsift.evaluation.candidates import LabelDoubts, cures_by_count, cures_on_grid
+from gradsift.evaluation.candidates import plans_by_count, plans_on_grid
 from gradsift.evaluation.choice import choose
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
+from gradsift.evaluation.label_doubts import LabelDoubts
 from gradsift.evaluation.noisy_likelihood import fit_flips, noisy_likelihood
 from gradsift.evidence import assign_folds
 from tests.support.clouds import blobs
@@ -33,6 +34,10 @@ class Scripted:
         return probabilities
 
 
+def made(plans, doubts, **options):
+    return [plan(doubts) for plan in plans(doubts, **options)]
+
+
 def scripted(accuracies, size=3000, **limits):
     _, true, given = blobs(size)
     fold_of = assign_folds(given, 4)
@@ -52,6 +57,54 @@ def test_the_cure_that_helps_held_out_samples_is_chosen():
     assert choice.expected_gain.mean == pytest.approx(
         20 * (0.7 - 0.15), abs=2
     )  # of right labels 20, of wrong ones fewer
+
+
+def test_accuracy_is_corrected_where_classes_are_flipped_unlike():
+    size, generator = 4000, np.random.default_rng(0)
+    true = generator.integers(0, 2, size)
+    given = np.where((true == 1) & (generator.random(size) < 0.4), 0, true)
+    flips = np.array([[1.0, 0.0], [0.4, 0.6]])
+    fold_of = assign_folds(given, 4)
+
+    class Leaning(Scripted):
+        """Without a cure half of the second class is taken for the first; with it nothing is."""
+
+        def predict(self, cure):
+            probabilities = np.full((size, 2), 0.04)
+            said = true if cure.how == "drop" else np.where(np.arange(size) % 2 == 0, true, 0)
+            probabilities[np.arange(size), said] = 0.96
+            return probabilities
+
+    trainer = Leaning(true, fold_of, {})
+    cures = [drop((true != given) * 1.0, given, 400)]
+    plain = choose(trainer, cures, given, fold_of)
+    choice = choose(trainer, cures, given, fold_of, flips=flips)
+    gain = 100 * (true[1::2] == 1).sum() / size
+    assert plain.best.accuracy.mean < 0.3 * gain
+    assert choice.verdict == "helps"
+    assert choice.expected_gain.mean == pytest.approx(gain, abs=3)
+    assert "Accuracy, corrected for flipped labels, changes by" in choice.sentence()
+    assert choice.to_dict()["corrected"]
+    assert not plain.to_dict()["corrected"]
+    singular = choose(trainer, cures, given, fold_of, flips=np.full((2, 2), 0.5))
+    assert singular.best.accuracy == plain.best.accuracy
+
+
+def test_cures_of_a_fold_are_those_that_have_not_seen_it():
+    _, true, given = blobs(400)
+    fold_of = assign_folds(given, 4)
+    trainer = Scripted(true, fold_of, {"no change": 0.7, "drop 20 %": 0.9})
+    cures = [drop((true != given) * 1.0, given, count) for count in (80, 120)]
+    asked = []
+
+    def unseen(fold):
+        asked.append(fold)
+        return [drop((true != given) * 1.0, given, count + fold + 1) for count in (80, 120)]
+
+    choice = choose(trainer, cures, given, fold_of, unseen=unseen, unchanged=trainer.predict(none(given)))
+    assert asked == [0, 1, 2, 3]
+    assert {name for name, fold in trainer.calls if fold == 3} == {"drop 21 %", "drop 31 %"}
+    assert {one.cure.name for one in choice.comparisons} == {"drop 20 %", "drop 30 %"}
 
 
 def test_no_change_wins_ties_and_losses():
@@ -122,7 +175,7 @@ def test_heads_leave_clean_data_alone():
     posterior = np.full((800, 3), 0.1)
     posterior[np.arange(800), np.random.default_rng(0).integers(0, 3, 800)] = 0.8  # a posterior that knows nothing
     doubts = LabelDoubts(given, 1 - posterior[np.arange(800), given], posterior, confident_learning(posterior, given))
-    cures = cures_on_grid(doubts)
+    cures = made(plans_on_grid, doubts)
     choice = choose(HeadTrainer(features, given, fold_of), cures, given, fold_of, trainings=40)
     assert choice.cure.how == "none"
 
@@ -181,21 +234,21 @@ def test_candidates_surround_the_estimated_number_and_need_acceptance():
     posterior = 0.7 * np.eye(3)[true] + 0.1
     pruned = np.flatnonzero(given != true)
     doubts = LabelDoubts(given, 1 - posterior[np.arange(1000), given], posterior, pruned)
-    cures = cures_by_count(doubts)
+    cures = made(plans_by_count, doubts)
     expected = ["soft", "soft", "drop", "drop", "relabel", "drop", "drop", "weight", "relabel", "drop"]
     assert [cure.how for cure in cures] == expected
     count = doubts.wrong.sum()
     numbers = [len(pruned), *(min(500, round(part * count)) for part in (1, 0.5, 1.5, 0.25))]
     assert [len(cure.changed) for cure in cures if cure.how == "drop"] == numbers
     assert [len(cure.kept) for cure in cures[:2]] == [1000, 1000 - len(pruned)]
-    assert {cure.how for cure in cures_by_count(doubts, accepted=())} == {"drop", "relabel"}
-    assert all(isinstance(cure, Cure) for cure in cures_on_grid(doubts))
+    assert {cure.how for cure in made(plans_by_count, doubts, accepted=())} == {"drop", "relabel"}
+    assert all(isinstance(cure, Cure) for cure in made(plans_on_grid, doubts))
 
 
 def test_candidates_where_confident_learning_prunes_nothing():
     _, true, given = blobs(100)
     posterior = 0.7 * np.eye(3)[true] + 0.1
     doubts = LabelDoubts(given, 1 - posterior[np.arange(100), given], posterior, np.arange(0))
-    for cures in (cures_by_count(doubts), cures_on_grid(doubts)):
+    for cures in (made(plans_by_count, doubts), made(plans_on_grid, doubts)):
         assert sum(cure.how == "soft" for cure in cures) == 1
         assert len({cure.digest for cure in cures}) == len(cures)

@@ -11,9 +11,8 @@ from torch import nn
 import gradsift
 from gradsift.detectors import WrongLabelPosterior
 from gradsift.errors import DataError, SettingError
-from gradsift.evidence import Evidence, stored_evidence
+from gradsift.evidence import stored_evidence
 from gradsift.stages import rescore
-from gradsift.stages.cross_fit_heads import heads_in_two_rounds, probably_wrong
 
 CLASSES, SIZE = 4, 480
 
@@ -101,20 +100,3 @@ def test_a_class_with_one_sample_leaves_the_models_predictions(memorised, caplog
     assert "cannot be cross-fitted" in caplog.text
     with pytest.raises(DataError, match="fewer samples"):
         gradsift.audit(model, (x[few], y[few]), cross_fit_heads="always", show_progress=False)
-
-
-def test_the_second_round_does_not_learn_from_labels_that_are_probably_wrong(memorised):
-    _, (x, _), given, wrong = memorised
-    heads = heads_in_two_rounds(x.numpy(), given, show_progress=False)
-    evidence = Evidence(heads.predictions, provenance={"predictions": "out-of-fold"})
-    score = -WrongLabelPosterior().fit(evidence, given).score_samples(evidence, given)
-    assert average_precision_score(wrong, score) > 0.85
-    assert np.bincount(heads.folds).tolist() == [SIZE // 4] * 4
-
-
-def test_no_class_loses_more_than_half_and_small_ones_nothing():
-    labels = np.array([0] * 40 + [1] * 20 + [2] * 4)
-    probability = np.where(labels == 0, 0.01, 0.9)
-    left_out = probably_wrong(probability, labels)
-    assert np.bincount(labels, left_out).tolist() == [probably_wrong(probability, labels)[:40].sum(), 10, 0]
-    assert not probably_wrong(np.zeros(64), labels).any()

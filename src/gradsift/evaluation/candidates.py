@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from functools import partial
 
 import numpy as np
 
-from gradsift.cleaning.cure import Cure, drop, relabel, soft, softened, weight, without
+from gradsift.cleaning.cure import Cure, weight
+from gradsift.evaluation.label_doubts import LabelDoubts
 
 SHARES = (0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 """Shares of samples to drop that are tried where trainings cost little."""
@@ -16,49 +17,11 @@ RELABELLED = (0.05, 0.1, 0.2, 0.3, 0.4)
 SMALLEST, LARGEST = 0.01, 0.5
 """Shares between which the estimated share of wrong labels is believed."""
 
-
-@dataclass(frozen=True)
-class LabelDoubts:
-    """What evidence says against the given labels of n samples.
-
-    Attributes:
-        labels: Given labels, shape (n,).
-        scores: Shape (n,); high = detrimental.
-        posterior: Probabilities of the true class, shape (n, K).
-        pruned: Positions that confident learning prunes
-            (:func:`~gradsift.detectors.confident_learning.confident_learning`).
-    """
-
-    labels: np.ndarray
-    scores: np.ndarray
-    posterior: np.ndarray
-    pruned: np.ndarray
-
-    @property
-    def wrong(self) -> np.ndarray:
-        """Probability that each given label is wrong, shape (n,)."""
-        return np.clip(1 - self.posterior[np.arange(len(self.labels)), self.labels], 0, 1)
-
-    def drop(self, count: float) -> Cure:
-        """Drops the samples with the highest scores."""
-        return drop(self.scores, self.labels, round(count))
-
-    def relabel(self, count: float) -> Cure:
-        """Relabels the samples with the highest scores."""
-        return relabel(self.posterior, self.scores, self.labels, round(count))
-
-    def prune(self, cure: Cure) -> list[Cure]:
-        """A cure without what confident learning prunes, but for labels that are certain; nothing where that is nothing."""
-        pruned = self.pruned[self.wrong[self.pruned] > 0]
-        return [without(cure, pruned[np.argsort(-self.wrong[pruned], kind="stable")])] if len(pruned) else []
-
-    def soften(self) -> list[Cure]:
-        """Soft targets for all samples, and without what confident learning prunes."""
-        of_all = soft(softened(self.posterior), self.labels)
-        return [of_all, *self.prune(of_all)]
+Plan = Callable[[LabelDoubts], Cure]
+"""A cure before it is known what is doubtful, such as to drop a tenth."""
 
 
-def cures_on_grid(doubts: LabelDoubts, *, accepted: Collection[str] = ("soft", "weight")) -> list[Cure]:
+def plans_on_grid(doubts: LabelDoubts, *, accepted: Collection[str] = ("soft", "weight")) -> list[Plan]:
     """Cures over a grid of budgets, for trainings that cost seconds.
 
     Args:
@@ -66,20 +29,21 @@ def cures_on_grid(doubts: LabelDoubts, *, accepted: Collection[str] = ("soft", "
         accepted: Which of soft targets and weights the training takes.
 
     Returns:
-        The cures.
+        Plans of cures, of which no two do the same about these doubts.
     """
-    size = len(doubts.labels)
-    cures = [
-        *(doubts.drop(share * size) for share in SHARES),
-        *(doubts.relabel(share * size) for share in RELABELLED),
-        *(doubts.soften() if "soft" in accepted else []),
-        *([weight(doubts.wrong, doubts.labels)] if "weight" in accepted else []),
-        *doubts.prune(Cure("drop", doubts.labels, np.arange(size))),
-    ]
-    return _different(cures)
+    return _different(
+        [
+            *(partial(_drop_share, share=share) for share in SHARES),
+            *(partial(_relabel_share, share=share) for share in RELABELLED),
+            *([LabelDoubts.soften, _soften_and_prune] if "soft" in accepted else []),
+            *([_weigh] if "weight" in accepted else []),
+            _prune,
+        ],
+        doubts,
+    )
 
 
-def cures_by_count(doubts: LabelDoubts, *, accepted: Collection[str] = ("soft", "weight")) -> list[Cure]:
+def plans_by_count(doubts: LabelDoubts, *, accepted: Collection[str] = ("soft", "weight")) -> list[Plan]:
     """A few cures around the expected number of wrong labels, for trainings that cost much.
 
     Args:
@@ -87,28 +51,62 @@ def cures_by_count(doubts: LabelDoubts, *, accepted: Collection[str] = ("soft", 
         accepted: Which of soft targets and weights the training takes.
 
     Returns:
-        The cures, the most promising first.
+        Plans of cures that change something, of which no two do the same about these doubts, the most promising first.
     """
-    size = len(doubts.labels)
-    expected = float(np.clip(doubts.wrong.sum(), SMALLEST * size, LARGEST * size))
-    counts = dict.fromkeys(round(min(part * expected, LARGEST * size)) for part in (1.0, 0.5, 1.5, 0.25))
-    first, *others = (doubts.drop(count) for count in counts)
-    ordered = [
-        *(doubts.soften() if "soft" in accepted else []),
-        *doubts.prune(Cure("drop", doubts.labels, np.arange(size))),
-        first,
-        doubts.relabel(0.5 * expected),
-        *others[:2],
-        *([weight(doubts.wrong, doubts.labels)] if "weight" in accepted else []),
-        doubts.relabel(expected),
-        *others[2:],
-    ]
-    return _different([cure for cure in ordered if cure.how not in ("drop", "relabel") or len(cure.changed)])
+    return _different(
+        [
+            *([LabelDoubts.soften, _soften_and_prune] if "soft" in accepted else []),
+            _prune,
+            partial(_drop_part, part=1.0),
+            partial(_relabel_part, part=0.5),
+            partial(_drop_part, part=0.5),
+            partial(_drop_part, part=1.5),
+            *([_weigh] if "weight" in accepted else []),
+            partial(_relabel_part, part=1.0),
+            partial(_drop_part, part=0.25),
+        ],
+        doubts,
+    )
 
 
-def _different(cures: list[Cure]) -> list[Cure]:
-    """The first of those that do the same."""
-    first: dict[bytes, Cure] = {}
-    for cure in cures:
-        first.setdefault(cure.digest, cure)
+def _drop_share(doubts: LabelDoubts, share: float) -> Cure:
+    return doubts.drop(share * doubts.size)
+
+
+def _relabel_share(doubts: LabelDoubts, share: float) -> Cure:
+    return doubts.relabel(share * doubts.size)
+
+
+def _drop_part(doubts: LabelDoubts, part: float) -> Cure:
+    return doubts.drop(min(part * _expected(doubts), LARGEST * doubts.size))
+
+
+def _relabel_part(doubts: LabelDoubts, part: float) -> Cure:
+    return doubts.relabel(part * _expected(doubts))
+
+
+def _soften_and_prune(doubts: LabelDoubts) -> Cure:
+    return doubts.prune(doubts.soften())
+
+
+def _prune(doubts: LabelDoubts) -> Cure:
+    return doubts.prune(Cure("drop", doubts.labels, np.arange(len(doubts.labels))))
+
+
+def _weigh(doubts: LabelDoubts) -> Cure:
+    return weight(doubts.wrong, doubts.labels)
+
+
+def _expected(doubts: LabelDoubts) -> float:
+    """The expected number of wrong labels, within limits."""
+    return float(np.clip(doubts.wrong.sum(), SMALLEST * doubts.size, LARGEST * doubts.size))
+
+
+def _different(plans: list[Plan], doubts: LabelDoubts) -> list[Plan]:
+    """The first of those that do the same; none that drops or relabels nothing."""
+    first: dict[bytes, Plan] = {}
+    for plan in plans:
+        cure = plan(doubts)
+        if cure.how not in ("drop", "relabel") or len(cure.changed):
+            first.setdefault(cure.digest, plan)
     return list(first.values())

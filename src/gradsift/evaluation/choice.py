@@ -2,8 +2,10 @@
 
 Each cure is done to the samples outside of a fold, a model is trained, and predicts the fold. Its samples keep their
 given labels, wrong ones included: these still tell which model is better (Chen et al., AAAI 2021, show it for
-class-conditional noise). Every sample is compared with the prediction of a training without any cure, so
-differences are paired, and a cure is taken only where both of its measures say that it helps.
+class-conditional noise). A cure that was made with these labels gains on them by that alone, so where it can be made
+without the labels of a fold, it is; accuracy is then also corrected for how often each class is flipped. Every sample is
+compared with the prediction of a training without any cure, so differences are paired, and a cure is taken only where both
+of its measures say that it helps.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -31,6 +33,10 @@ ERROR = 0.05
 """Probability that any of the intervals of all cures fails to cover (Bonferroni: each one's is a part of it)."""
 WORTH = 1.0
 """A gain that is worth seeing, in points of held-out accuracy: where intervals reach beyond it, nobody can tell."""
+
+
+UNCLEAR = 20.0
+"""Condition number of a flip matrix above which accuracy is not corrected by it."""
 
 
 class Trainer(Protocol):
@@ -56,7 +62,8 @@ class Comparison:
     Attributes:
         cure: The cure.
         folds: How many folds it was tried on.
-        accuracy: Gain in accuracy on given labels, in points; its interval holds for all cures at once with 95 %.
+        accuracy: Gain in accuracy, in points, on given labels or corrected for flips; its interval holds for all cures at
+            once with 95 %.
         likelihood: Gain in the likelihood of given labels, in nats a sample.
     """
 
@@ -90,12 +97,14 @@ class Choice:
         verdict: Whether it helps, no cure does, or the held-out samples are too few to tell.
         comparisons: Every cure that was tried, the best first.
         trainings: How many trainings the choice took.
+        corrected: Whether accuracy is corrected for flips, and so tells of right labels.
     """
 
     cure: Cure
     verdict: Verdict
     comparisons: list[Comparison]
     trainings: int
+    corrected: bool = False
 
     @property
     def best(self) -> Comparison | None:
@@ -106,8 +115,8 @@ class Choice:
     def expected_gain(self) -> Estimate | None:
         """Gain in accuracy that is expected of the chosen cure, in points; ``None`` of no change.
 
-        It is the gain on given labels, as it was measured. Where flips depend on the class alone, the gain on right
-        labels is larger; where people err on hard samples, it is about the same.
+        Where it is corrected, and flips depend on the class alone, it is the gain on right labels. Else it is the gain on
+        given labels, as it was measured, to which the cure's knowledge of these labels adds.
         """
         return self.best.accuracy if self.verdict == "helps" and self.best is not None else None
 
@@ -120,9 +129,8 @@ class Choice:
             f"{gain.mean:+.2f} ± {gain.half_width:.2f} points (95 % over all cures, {gain.count:,} held-out samples)"
         )
         if self.verdict == "helps":
-            return (
-                f"Held-out samples say that this helps: {name}. Accuracy on their given labels changes by {measured}."
-            )
+            of = "Accuracy, corrected for flipped labels," if self.corrected else "Accuracy on their given labels"
+            return f"Held-out samples say that this helps: {name}. {of} changes by {measured}."
         tried = f"The best of {len(self.comparisons)} cures, {name}, changes held-out accuracy by {measured}"
         if self.verdict == "cannot tell":
             return f"Cannot tell whether a cure helps. {tried}. The data stay as they are; more samples would tell."
@@ -138,6 +146,7 @@ class Choice:
             "sentence": self.sentence(),
             "expected_gain": None if expected is None else [expected.mean, expected.half_width],
             "trainings": self.trainings,
+            "corrected": self.corrected,
             "comparisons": [
                 {
                     "cure": comparison.cure.name,
@@ -158,6 +167,8 @@ def choose(
     labels: np.ndarray,
     fold_of: np.ndarray,
     *,
+    unseen: Callable[[int], Sequence[Cure]] | None = None,
+    flips: np.ndarray | None = None,
     unchanged: np.ndarray | None = None,
     trainings: int | None = None,
     on_training: Callable[[int], None] | None = None,
@@ -166,16 +177,18 @@ def choose(
 
     All candidates are tried on the first fold, the better half of them on the next one, and so on (successive halving);
     without a limit all are tried on all folds. A cure helps where held-out accuracy rises beyond its interval, which
-    holds for all
-    cures at once with 95 %, and the
-    likelihood of the given labels does not fall; of those whose accuracy is within one standard error of the best the
-    likeliest is taken.
+    holds for all cures at once with 95 %, and the likelihood of the given labels does not fall; of those whose accuracy is
+    within one standard error of the best the likeliest is taken.
 
     Args:
         trainer: Trains and predicts.
         candidates: Cures, the most promising first: where trainings are few, the last ones are left out.
         labels: Given labels as class numbers, shape (n,).
         fold_of: The fold that holds each sample out, shape (n,).
+        unseen: From a fold to the same cures in the same order, made without the labels of this fold; without it the
+            candidates themselves are compared, to which held-out labels have contributed.
+        flips: How often labels of each class are given as each other one, T of shape (K, K), by which accuracy is
+            corrected (Natarajan et al., NeurIPS 2013); accuracy on given labels without it.
         unchanged: Held-out probabilities of the same training without a cure, shape (n, K), where they are known, such as
             from :func:`~gradsift.cross_fit` with the same folds and seed; trained here where left out.
         trainings: Most trainings; no limit where left out.
@@ -201,13 +214,15 @@ def choose(
         told(folds)
     survivors = _survivors(len(candidates), folds, None if trainings is None else trainings - spent)
     confidence = 1 - ERROR / max(1, survivors[0])
-    tried = [_Tried(cure, confidence) for cure in candidates[: survivors[0]]]
+    worth = _worth(flips, unchanged.shape[1])
+    tried = [_Tried(number, cure, confidence, worth) for number, cure in enumerate(candidates[: survivors[0]])]
     alive = tried
     for fold, number in enumerate(survivors):
         alive = _best(alive, number)
+        made = candidates if unseen is None else unseen(fold)
         seen = np.concatenate([np.flatnonzero(fold_of == earlier) for earlier in range(fold + 1)])
         likely = noisy_likelihood(unchanged[seen], labels[seen])
-        held_out = trainer.held_out([candidate.cure for candidate in alive], fold)
+        held_out = trainer.held_out([made[candidate.number] for candidate in alive], fold)
         for candidate, predicted in zip(alive, held_out, strict=True):
             if predicted.shape[1] == unchanged.shape[1]:
                 candidate.compare(predicted, unchanged[seen], likely, labels[seen])
@@ -220,14 +235,14 @@ def choose(
         spent += number
         told(number)
     comparisons = [candidate.comparison for candidate in tried if candidate.comparison is not None]
-    return _decided(comparisons, labels, spent)
+    return replace(_decided(comparisons, labels, spent), corrected=flips is not None)
 
 
 class _Tried:
     """A cure with what was predicted after it, fold by fold."""
 
-    def __init__(self, cure: Cure, confidence: float) -> None:
-        self.cure, self._confidence = cure, confidence
+    def __init__(self, number: int, cure: Cure, confidence: float, worth: np.ndarray) -> None:
+        self.number, self.cure, self._confidence, self._worth = number, cure, confidence, worth
         self.comparison: Comparison | None = None
         self.given_up = False
         self._predicted: list[np.ndarray] = []
@@ -240,13 +255,23 @@ class _Tried:
         """Adds a fold's predictions, and compares all folds so far with no change."""
         self._predicted.append(predicted)
         every = np.concatenate(self._predicted)
-        right = (every.argmax(axis=1) == labels) * 1.0 - (unchanged.argmax(axis=1) == labels)
+        right = self._worth[labels, every.argmax(axis=1)] - self._worth[labels, unchanged.argmax(axis=1)]
         gain = noisy_likelihood(every, labels) - likely
         self.comparison = Comparison(self.cure, len(self._predicted), *self._estimates(100 * right, gain))
 
     def _estimates(self, right: np.ndarray, gain: np.ndarray) -> tuple[Estimate, Estimate]:
         accuracy = estimate(right.tolist(), confidence=self._confidence)
         return accuracy, estimate(gain.tolist(), confidence=self._confidence)
+
+
+def _worth(flips: np.ndarray | None, classes: int) -> np.ndarray:
+    """What each prediction is worth where a label is given, ``T^-1`` of shape (K, K): 1 in the mean where it is right.
+
+    Of flips that depend on the class alone, ``sum_y T[k, y] (T^-1)[y, p] = [p = k]`` (Natarajan et al., NeurIPS 2013).
+    """
+    if flips is None or np.linalg.cond(flips) > UNCLEAR:
+        return np.eye(classes)
+    return np.linalg.inv(flips)
 
 
 def _best(tried: Sequence[_Tried], number: int) -> list[_Tried]:

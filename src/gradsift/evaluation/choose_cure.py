@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from gradsift.cleaning.corrected import accepted
-from gradsift.cleaning.cure import none
+from gradsift.cleaning.cure import Cure, none
 from gradsift.cleaning.cures_of import detrimental_order, target_probabilities
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.detectors.confident_learning import confident_learning
-from gradsift.evaluation.candidates import LabelDoubts, cures_by_count, cures_on_grid
+from gradsift.evaluation.candidates import Plan, plans_by_count, plans_on_grid
 from gradsift.evaluation.choice import Choice, choose
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
+from gradsift.evaluation.label_doubts import LabelDoubts, UnseenDoubts
 from gradsift.evidence import Predict, TrainFunction, assign_folds
 from gradsift.locations import Location
 from gradsift.progress import progress
@@ -78,20 +79,22 @@ def choose_cure(
     if reason is not None:
         logger.warning("The data stay as they are: %s", reason)
         return Choice(none(np.zeros(len(audit), dtype=np.int64)), "cannot tell", [], 0)
-    reviewed = Reviewed.of(audit) if reviewed is None else reviewed
-    doubts = _doubts(audit, reviewed, read_trajectory(trajectory))
+    reviewed, recorded = Reviewed.of(audit) if reviewed is None else reviewed, read_trajectory(trajectory)
+    doubts, evidence = _doubts(audit, reviewed, recorded), evidence_of(audit)
     fold_of = assign_folds(doubts.labels, folds, groups=groups, seed=seed)
+    of_heads = recorded is None and bool(audit.details.get("of_heads") or audit.details.get("heads"))
+    unseen = UnseenDoubts(evidence, fold_of, doubts, reviewed, groups=groups, seed=seed) if of_heads else None
     if train_fn is None:
-        stored = evidence_of(audit).features
-        features = np.concatenate([rows for _, rows in stored.chunks()])
-        return choose_by_heads(features, doubts, fold_of, accepts=(), seed=seed)
+        features = np.concatenate([rows for _, rows in evidence.features.chunks()])
+        return choose_by_heads(features, doubts, fold_of, accepts=(), unseen=unseen, seed=seed)
     audit.samples_of(train_set)
     trainer = CuredTraining(
         train_fn, train_set, fold_of, predict=predict, seed=seed, class_names=audit.class_names, output=output
     )  # fmt: skip
     with progress("choosing a cure", trainings, unit="trainings", show=show_progress) as bar:
         return choose_by_training(
-            trainer, doubts, fold_of, accepts=accepted(train_fn), trainings=trainings, on_training=bar.advance,
+            trainer, doubts, fold_of, accepts=accepted(train_fn), trainings=trainings, unseen=unseen,
+            on_training=bar.advance,
         )  # fmt: skip
 
 
@@ -101,6 +104,7 @@ def choose_by_heads(
     fold_of: np.ndarray,
     *,
     accepts: Collection[str],
+    unseen: UnseenDoubts | None = None,
     seed: int = 0,
 ) -> Choice:
     """Compares cures over a grid of budgets by heads on features.
@@ -110,6 +114,7 @@ def choose_by_heads(
         doubts: What evidence says against the given labels.
         fold_of: The fold that holds each sample out, shape (n,).
         accepts: Which of soft targets and weights the final training takes.
+        unseen: Doubts that have not seen a fold's labels, where there are any.
         seed: Seed of the heads.
 
     Returns:
@@ -119,10 +124,10 @@ def choose_by_heads(
     heads = HeadTrainer(features, labels, fold_of, classes=doubts.posterior.shape[1], seed=seed)
     return choose(
         heads,
-        cures_on_grid(doubts, accepted=accepts),
-        labels,
-        fold_of,
+        labels=labels,
+        fold_of=fold_of,
         trainings=HEAD_TRAININGS if len(labels) > MANY else None,
+        **_compared(plans_on_grid(doubts, accepted=accepts), doubts, unseen),
     )
 
 
@@ -133,6 +138,7 @@ def choose_by_training(
     *,
     accepts: Collection[str],
     trainings: int,
+    unseen: UnseenDoubts | None = None,
     unchanged: np.ndarray | None = None,
     on_training: Callable[[int], None] | None = None,
 ) -> Choice:
@@ -144,16 +150,34 @@ def choose_by_training(
         fold_of: The fold that holds each sample out, shape (n,).
         accepts: Which of soft targets and weights the training takes.
         trainings: Most trainings.
+        unseen: Doubts that have not seen a fold's labels, where there are any.
         unchanged: Held-out probabilities without a cure, where they are known; see :func:`choose`.
         on_training: Called with the number of trainings that were done.
 
     Returns:
         The choice.
     """
-    cures = cures_by_count(doubts, accepted=accepts)
+    compared = _compared(plans_by_count(doubts, accepted=accepts), doubts, unseen)
     return choose(
-        trainer, cures, doubts.labels, fold_of, unchanged=unchanged, trainings=trainings, on_training=on_training
-    )
+        trainer, labels=doubts.labels, fold_of=fold_of, unchanged=unchanged, trainings=trainings,
+        on_training=on_training, **compared,
+    )  # fmt: skip
+
+
+def _compared(plans: Sequence[Plan], doubts: LabelDoubts, unseen: UnseenDoubts | None) -> dict[str, Any]:
+    """Candidates, and where labels of a fold can be kept out of them, how; only then can accuracy be corrected for flips.
+
+    What has leaked from held-out labels would be multiplied by the correction.
+    """
+    candidates = [plan(doubts) for plan in plans]
+    if unseen is None:
+        return {"candidates": candidates}
+
+    def without(fold: int) -> list[Cure]:
+        outside = unseen.outside(fold)
+        return [plan(outside) for plan in plans]
+
+    return {"candidates": candidates, "unseen": without, "flips": doubts.flips}
 
 
 def _doubts(audit: AuditedRun, reviewed: Reviewed, trajectory: Trajectory | None) -> LabelDoubts:

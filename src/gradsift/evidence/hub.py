@@ -72,6 +72,7 @@ class Evidence:
         class_names: Names of the classes.
         data_fingerprint: Fingerprint of the data set that it is of, where it was at hand.
         neighbourhood: Every sample's nearest neighbours by the features, where they were searched beforehand.
+        of_heads: Whether predictions are those of heads on these features, so that others can be made of fewer labels.
 
     Raises:
         DataError: A field has another number of rows than the others.
@@ -95,6 +96,7 @@ class Evidence:
     neighbourhood: Any = None
     worst_parts: WorstParts | None = None
     early_predictions: Any = None
+    of_heads: bool = False
 
     def __post_init__(self) -> None:
         """Makes matrices of arrays, and checks that every field is of the same samples."""

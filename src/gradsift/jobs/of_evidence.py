@@ -50,6 +50,7 @@ def audit_evidence(evidence: Evidence, data: Any, request: Request) -> Audit:
     details = {
         **about(identity, covered),
         "model_fingerprint": None,
+        "of_heads": evidence.of_heads,
         "coverage": "last layer, from predictions and features" if last_layer else "none, predictions alone",
     }
     with open_run(request.output, identity, request.config(1), overwrite=request.overwrite) as opened:
