@@ -63,8 +63,8 @@ def test_clean_data_are_left_alone_and_it_is_said_why(tmp_path):
 
 
 def test_features_alone_are_enough():
-    features, true, given = blobs(1200, rate=0.4, seed=3)
-    noise = np.random.default_rng(0).standard_normal((1200, 100)).astype(np.float32)
+    features, true, given = blobs(2400, rate=0.4, seed=3)
+    noise = np.random.default_rng(0).standard_normal((2400, 100)).astype(np.float32)
     wide = np.concatenate([features + 2 * np.eye(3, 6, dtype=np.float32)[true], noise], axis=1)
     result = gradsift.improve(None, {"x": features, "y": given}, features=wide, folds=2, show_progress=False)
     assert result.model is None

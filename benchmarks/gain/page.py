@@ -151,7 +151,7 @@ def _expectations(rows: list[Row], gains: Gains) -> list[str]:
         own = [row for row in rows if (row["regime"], row["arm"]) == (name, "auto")]
         if not own:
             continue
-        helped = [row for row in own if row["verdict"] == "helps"]
+        helped = [row for row in own if row.get("verdict") == "helps"]
         seeds = {row["seed"] for row in helped}
         expected = f"{np.mean([row['expected'] for row in helped]):+.2f}" if helped else "–"
         got = f"{np.mean(gains.of(name, 'auto', seeds)):+.2f}" if helped else "–"
