@@ -133,7 +133,7 @@ def chosen(draw: Draw, **options: Any) -> dict[str, Any]:
     choice, gain = result.choice, result.choice.expected_gain
     row = {"accuracy": draw.tested(choice.cure), "verdict": choice.verdict, "cure": choice.cure.name}
     row |= {"trainings": result.trainings["cross-fit"] + result.trainings["choice"]}
-    row |= {"expected": None if gain is None else gain.mean}
+    row |= {"expected": None if gain is None else gain.mean, "corrected": choice.corrected}
     return row | details(draw, choice.cure)
 
 

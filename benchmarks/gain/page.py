@@ -140,12 +140,12 @@ def _expectations(rows: list[Row], gains: Gains) -> list[str]:
         "## What the choice expects, and what comes",
         "",
         "*Helps*: draws in which the choice says that a cure helps. *Expected*: gain on held-out samples where it says",
-        "so. On features it is measured by cures that have not seen these samples' labels, and corrected for flips. From",
-        "scratch it is measured on given labels, of which the cures know. Labels as published are a control: there is",
-        "little to gain.",
+        "so. *Right labels*: cures have not seen these samples' labels, and accuracy is corrected for flips. *Given labels*:",
+        "cures know of the labels that they are compared on; from scratch, and in rows from before decision 0027. Labels as",
+        "published are a control: there is little to gain.",
         "",
-        "| regime | draws | helps | expected | gained in these draws | gained in all |",
-        "|---|---|---|---|---|---|",
+        "| regime | draws | helps | expected | of | gained in these draws | gained in all |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name in gains.regimes:
         own = [row for row in rows if (row["regime"], row["arm"]) == (name, "auto")]
@@ -155,7 +155,8 @@ def _expectations(rows: list[Row], gains: Gains) -> list[str]:
         seeds = {row["seed"] for row in helped}
         expected = f"{np.mean([row['expected'] for row in helped]):+.2f}" if helped else "–"
         got = f"{np.mean(gains.of(name, 'auto', seeds)):+.2f}" if helped else "–"
-        cells = f"{len(own)} | {len(helped)} | {expected} | {got} | {_cell(gains.estimate(name, 'auto'))}"
+        of = "right labels" if all(row.get("corrected") for row in own) else "given labels"
+        cells = f"{len(own)} | {len(helped)} | {expected} | {of} | {got} | {_cell(gains.estimate(name, 'auto'))}"
         lines.append(f"| {EVERY[name].words} | {cells} |")
     return lines
 

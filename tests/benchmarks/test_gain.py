@@ -101,7 +101,7 @@ def test_each_kind_has_its_share(monkeypatch, tmp_path):
         for name, gain in gained.items()
         for arm, value in (("no change", 0.0), ("oracle drop", 8.0), ("auto", gain))
     ]
-    next(row for row in made if row["arm"] == "auto").update({"verdict": "helps", "expected": 5.0})
+    next(row for row in made if row["arm"] == "auto").update({"verdict": "helps", "expected": 5.0, "corrected": True})
     monkeypatch.setattr(page, "read", lambda _path: made)
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
     page.write()
@@ -110,7 +110,7 @@ def test_each_kind_has_its_share(monkeypatch, tmp_path):
     assert "| auto | 56 %, 56 % of 2 | 38 %, 38 % of 1 | 50 %, 50 % of 1 |" in text
     assert f"## {KINDS['fine-tuned']}" in text
     assert "| IMDB features, symmetric 20 % | 1 | 0 | " in text
-    assert "| TREC features, pair 20 % | 1 | 1 | +5.00 | +6.00 | +6.00 |" in text
+    assert "| TREC features, pair 20 % | 1 | 1 | +5.00 | right labels | +6.00 | +6.00 |" in text
     assert f"## {KINDS['scratch']}" not in text
 
 
