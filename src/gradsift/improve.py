@@ -19,7 +19,7 @@ from gradsift.errors import OutputError, SettingError
 from gradsift.evaluation import Choice, Verification, accuracy, verify
 from gradsift.evaluation.choose_cure import choose_by_heads, choose_by_training
 from gradsift.evaluation.cured_training import CuredTraining
-from gradsift.evaluation.label_doubts import UnseenDoubts, doubts_of
+from gradsift.evaluation.label_doubts import doubts_of, unseen_doubts
 from gradsift.evaluation.timed import TimedTraining
 from gradsift.evaluation.trainings import Metric
 from gradsift.evidence import (
@@ -130,7 +130,7 @@ def improve(
     choice = _choose(
         None if by_heads else timed, train_set, evidence, trainings if features is not None else trainings - folds,
         accepts={"soft", "weight"} if timed is None else accepted(timed), features=features, task=task, predict=predict,
-        groups=groups, seed=seed, folder=folder, reviewed=reviewed,
+        groups=groups, seed=seed, folder=folder, reviewed=reviewed, show_progress=show_progress,
     )  # fmt: skip
     tell(choice.sentence())
     if len(reviewed):
@@ -186,6 +186,7 @@ def _choose(
     seed: int,
     folder: Location | None,
     reviewed: Reviewed,
+    show_progress: bool,
 ) -> Choice:
     """Compares cures by the training, and by heads on the features without one; people's decisions stand above it."""
     labels, fold_of = evidence.labels, evidence.folds
@@ -193,7 +194,11 @@ def _choose(
         raise SettingError("the choice needs labels, and predictions that have not seen their sample")
     unchanged = None if evidence.by_epoch is None else np.asarray(evidence.by_epoch[-1])
     doubts = doubts_of(evidence, labels, reviewed, last_epoch=unchanged, seed=seed)
-    unseen = UnseenDoubts(evidence, fold_of, doubts, reviewed, groups=groups, seed=seed) if evidence.of_heads else None
+    unseen = None
+    if evidence.of_heads:
+        unseen = unseen_doubts(
+            evidence, fold_of, doubts, reviewed, groups=groups, seed=seed, show_progress=show_progress
+        )
     if timed is None:
         choice = choose_by_heads(np.asarray(features), doubts, fold_of, accepts=accepts, unseen=unseen, seed=seed)
     else:

@@ -41,3 +41,16 @@ def test_evidence_about_some_samples_reads_no_label_of_others():
     assert len(found[0]) == 180
     assert found[0].digest() == found[1].digest()
     assert (found[0].folds[::2] == found[0].folds[1::2]).all()
+
+
+def test_folds_are_as_many_as_the_groups_of_the_smallest_class_allow():
+    features, _, given = blobs(240)
+    groups = np.where(given == 2, np.arange(240) % 3 + 1000, np.arange(240))
+    heads = heads_in_two_rounds(features, given, groups=groups, show_progress=False)
+    assert heads.folds.max() == 2
+
+
+def test_named_classes_may_be_more_than_those_that_occur():
+    features, _, given = blobs(240)
+    known = evidence_of_arrays(given, features=features, class_names=list("abcde"))
+    assert evidence_of_features(known, show_progress=False).predictions.shape == (240, 5)

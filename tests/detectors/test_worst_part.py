@@ -71,3 +71,9 @@ def test_small_labels_are_not_excused_and_few_or_equal_sizes_say_nothing():
 def test_other_evidence_is_refused(scores):
     with pytest.raises(DataError, match="WorstParts"):
         WorstPart().score_samples(scores)
+
+
+@pytest.mark.parametrize(("scores", "sizes"), [([-0.1, 1.0], [1.0, 2.0]), ([0.1, 1.0], [0.0, 2.0])])
+def test_sizes_and_scores_beside_them_have_a_sign(scores, sizes):
+    with pytest.raises(DataError, match="scores of at least 0 and sizes above 0"):
+        beside_size(np.array(scores), np.array(sizes))

@@ -88,6 +88,25 @@ def test_accuracy_is_corrected_where_classes_are_flipped_unlike():
     assert not plain.to_dict()["corrected"]
     singular = choose(trainer, cures, given, fold_of, flips=np.full((2, 2), 0.5))
     assert singular.best.accuracy == plain.best.accuracy
+    assert not singular.corrected
+
+
+def test_a_model_may_have_outputs_for_more_classes_and_not_for_fewer():
+    labels, fold_of = np.tile([0, 1, 2], 40), np.arange(120) % 4
+
+    class Wide(Scripted):
+        def predict(self, cure):
+            return np.eye(self.columns)[
+                np.minimum((labels + (np.arange(120) % 5 == 0)) % self.columns, self.columns - 1)
+            ]
+
+    trainer = Wide(labels, fold_of, {})
+    trainer.columns = 6
+    cures, flips = [drop(labels * 1.0, labels, 10)], 0.85 * np.eye(3) + 0.05
+    assert choose(trainer, cures, labels, fold_of, flips=flips).corrected
+    trainer.columns = 2
+    with pytest.raises(DataError, match="2 columns and labels go up to 2: number the classes from 0"):
+        choose(trainer, cures, labels, fold_of)
 
 
 def test_cures_of_a_fold_are_those_that_have_not_seen_it():
@@ -95,14 +114,8 @@ def test_cures_of_a_fold_are_those_that_have_not_seen_it():
     fold_of = assign_folds(given, 4)
     trainer = Scripted(true, fold_of, {"no change": 0.7, "drop 20 %": 0.9})
     cures = [drop((true != given) * 1.0, given, count) for count in (80, 120)]
-    asked = []
-
-    def unseen(fold):
-        asked.append(fold)
-        return [drop((true != given) * 1.0, given, count + fold + 1) for count in (80, 120)]
-
+    unseen = [[drop((true != given) * 1.0, given, count + fold + 1) for count in (80, 120)] for fold in range(4)]
     choice = choose(trainer, cures, given, fold_of, unseen=unseen, unchanged=trainer.predict(none(given)))
-    assert asked == [0, 1, 2, 3]
     assert {name for name, fold in trainer.calls if fold == 3} == {"drop 21 %", "drop 31 %"}
     assert {one.cure.name for one in choice.comparisons} == {"drop 20 %", "drop 30 %"}
 

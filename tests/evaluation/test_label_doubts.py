@@ -7,18 +7,16 @@ from gradsift.cleaning.decision import Decision
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.detectors.heads_in_rounds import evidence_of_features
 from gradsift.errors import DataError
-from gradsift.evaluation.label_doubts import LabelDoubts, UnseenDoubts, doubts_of
+from gradsift.evaluation.label_doubts import LabelDoubts, UnseenDoubts, doubts_of, unseen_doubts
 from gradsift.evidence import Evidence, assign_folds, evidence_of_arrays
 from tests.support.clouds import blobs
 
 
 def made(given, features, reviewed=None):
     reviewed = Reviewed({}) if reviewed is None else reviewed
-    known = evidence_of_arrays(given, features=features)
-    evidence = evidence_of_features(known, show_progress=False)
-    doubts = doubts_of(evidence, given, reviewed)
-    fold_of = assign_folds(given, 4)
-    return doubts, fold_of, UnseenDoubts(evidence, fold_of, doubts, reviewed)
+    evidence = evidence_of_features(evidence_of_arrays(given, features=features), show_progress=False)
+    doubts, fold_of = doubts_of(evidence, given, reviewed), assign_folds(given, 4)
+    return doubts, fold_of, unseen_doubts(evidence, fold_of, doubts, reviewed, show_progress=False)
 
 
 def test_flips_are_counted_by_the_posterior():
@@ -35,17 +33,29 @@ def test_labels_of_the_fold_have_no_part_in_doubts_about_the_others():
     doubts, fold_of, unseen = made(given, features)
     inside, other = fold_of == 1, given.copy()
     other[inside] = (given[inside] + 1) % 3
-    of_other = UnseenDoubts(evidence_of_arrays(other, features=features), fold_of, doubts, Reviewed({}))
-    of_other._known = LabelDoubts(other, doubts.scores, doubts.posterior, doubts.pruned)
-    found, again = unseen.outside(1), of_other.outside(1)
-    np.testing.assert_array_equal(found.posterior[~inside], again.posterior[~inside])
-    np.testing.assert_array_equal(found.scores[~inside], again.scores[~inside])
-    np.testing.assert_array_equal(found.pruned, again.pruned)
-    assert found.size == (~inside).sum()
-    assert not inside[found.pruned].any()
-    assert (found.wrong[inside] == 0).all()
-    assert set(found.drop(30).changed.tolist()).isdisjoint(np.flatnonzero(inside))
-    assert abs(found.wrong[~inside].sum() / doubts.wrong[~inside].sum() - 1) < 0.3
+    again = unseen_doubts(
+        evidence_of_arrays(other, features=features), fold_of, doubts, Reviewed({}), show_progress=False
+    )[1]
+    found = unseen[1]
+    assert found.outside.tolist() == np.flatnonzero(~inside).tolist()
+    np.testing.assert_array_equal(found.doubts.posterior, again.doubts.posterior)
+    np.testing.assert_array_equal(found.doubts.scores, again.doubts.scores)
+    np.testing.assert_array_equal(found.doubts.pruned, again.doubts.pruned)
+    assert abs(found.doubts.wrong.sum() / doubts.wrong[~inside].sum() - 1) < 0.3
+
+
+def test_cures_of_the_others_leave_the_fold_as_it_is():
+    labels, outside = np.array([0, 1, 0, 1, 1, 0]), np.array([0, 1, 3, 5])
+    posterior = np.array([[1.0, 0], [0.8, 0.2], [0, 1], [0.4, 0.6]])
+    doubts = LabelDoubts(labels[outside], np.array([0.0, 0.8, 0.0, 0.6]), posterior, np.array([1]))
+    unseen = UnseenDoubts(outside, doubts, labels)
+    assert unseen.cure(lambda doubts: doubts.drop(2)).kept.tolist() == [0, 2, 3, 4]
+    assert unseen.cure(lambda doubts: doubts.relabel(2)).labels.tolist() == [0, 0, 0, 1, 1, 1]
+    soft = unseen.cure(LabelDoubts.soften)
+    assert soft.kept.tolist() == list(range(6))
+    np.testing.assert_array_equal(soft.targets[[2, 4]], [[1, 0], [0, 1]])
+    np.testing.assert_array_equal(soft.of(outside).targets, doubts.soften().targets)
+    assert unseen.cure(lambda doubts: doubts.drop(3)).kept.tolist() == [0, 2, 3, 4]  # each class keeps one outside
 
 
 def test_people_stand_above_doubts_outside_of_the_fold_alone():
@@ -57,27 +67,24 @@ def test_people_stand_above_doubts_outside_of_the_fold_alone():
         place: Decision(place, str(place), "data:0", "ann", "relabel", label=int(true[place]))
         for place in (inside, outside)
     }
-    doubts, fold_of, unseen = made(given, features, Reviewed(right))
-    found = unseen.outside(1)
-    assert doubts.scores[inside] == doubts.scores[outside] == found.scores[outside] == 1
-    assert found.posterior[outside].argmax() == true[outside]
-    assert found.posterior[inside].argmax() == given[inside]
-    assert found.scores[inside] == -1
+    doubts, _, unseen = made(given, features, Reviewed(right))
+    place = unseen[1].outside.tolist().index(outside)
+    assert doubts.scores[inside] == doubts.scores[outside] == unseen[1].doubts.scores[place] == 1
+    assert unseen[1].doubts.posterior[place].argmax() == true[outside]
 
 
-def test_a_class_that_is_too_small_without_the_fold_is_told(caplog):
+def test_a_class_that_is_too_small_without_a_fold_is_told(caplog):
     features, _, given = blobs(240)
-    fold_of = np.append(assign_folds(given, 4), [1, 2, 3, 3])
-    features, given = np.append(features, 9.0 + features[:4], axis=0), np.append(given, [3, 3, 4, 4])
+    fold_of = np.append(assign_folds(given, 4), [1, 2])
+    features, given = np.append(features, 9.0 + features[:2], axis=0), np.append(given, [3, 3])
     evidence = evidence_of_features(evidence_of_arrays(given, features=features), show_progress=False)
     doubts = doubts_of(evidence, given, Reviewed({}))
-    unseen = UnseenDoubts(evidence, fold_of, doubts, Reviewed({}))
-    assert unseen.outside(1) is doubts
-    assert "cures that are compared on fold 1 were made with its labels" in caplog.text
-    without = unseen.outside(3)  # all of the last class are in this fold
-    assert without.posterior.shape == doubts.posterior.shape
+    assert unseen_doubts(evidence, fold_of, doubts, Reviewed({}), show_progress=False) is None
+    assert "cures have seen the labels they are compared on" in caplog.text
+    together = np.append(fold_of[:-2], [1, 1])  # all of the last class are in one fold
+    without = unseen_doubts(evidence, together, doubts, Reviewed({}), show_progress=False)[1].doubts
+    assert without.posterior.shape == (np.sum(together != 1), 4)
     np.testing.assert_allclose(without.posterior.sum(axis=1), 1, atol=1e-5)
-    assert (without.posterior[fold_of != 3, 4] == 0).all()
 
 
 def test_doubts_need_predictions():

@@ -151,6 +151,16 @@ def test_a_transcript_that_the_model_is_sure_of_diverges_by_nothing():
     assert float(divergences(outputs, [torch.tensor([1, 1])])) > 10
 
 
+def test_divergences_of_masked_letters_and_in_inference_mode_are_finite():
+    logits = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(3))
+    logits[..., 3] = -torch.inf
+    outputs = {"logits": logits, "lengths": torch.tensor([5]), "blank": torch.tensor(0)}
+    without = {**outputs, "logits": logits[..., :3]}
+    with torch.inference_mode():
+        found, expected = (divergences(some, [torch.tensor([1, 2])]) for some in (outputs, without))
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize(
     ("labels", "words"),
     [

@@ -108,8 +108,8 @@ def _above(scores: np.ndarray, cut: float) -> Decision:
     expected = float(scores.mean())
     words = (
         f"{above:,} samples are wrong with a probability above {100 * cut:.0f} %; the probabilities of all add up to "
-        f"{round(expected * size):,}. They rest on the model's and its surroundings' errors, so the true number may be "
-        "twice as large or half as large."
+        f"{round(expected * size):,}. These are estimates: the true number may be twice as large or half as "
+        "large."
     )
     return Decision(count, count / size, expected / 2, min(1.0, 2 * expected), words)
 

@@ -52,9 +52,9 @@ def heads_in_two_rounds(
     Raises:
         DataError: A class has a single sample, or there is one class alone.
     """
-    fewest = int(np.unique(labels, return_counts=True)[1].min())
+    fewest = _fewest(labels, groups)
     if 2 <= fewest < folds:
-        logger.warning("the smallest class has %d samples: %d folds are used instead of %d", fewest, fewest, folds)
+        logger.info("the smallest class has %d samples or groups: %d folds are used for heads", fewest, fewest)
         folds = fewest
     shared: dict[str, Any] = {"classes": classes, "folds": folds, "groups": groups, "show_progress": show_progress}
     first = cross_fit_heads(features, labels, seed=seed, **shared)
@@ -65,6 +65,14 @@ def heads_in_two_rounds(
         return first
     logger.info("heads are trained again without %d labels that are probably wrong", doubtful.sum())
     return cross_fit_heads(features, labels, learn_from=~doubtful, seed=seed, **shared)
+
+
+def _fewest(labels: np.ndarray, groups: Any) -> int:
+    """Samples of the smallest class; groups where there are any."""
+    if groups is not None:
+        pairs = np.stack([labels, np.unique(groups, return_inverse=True)[1]])
+        labels = np.unique(pairs, axis=1)[0]
+    return int(np.unique(labels, return_counts=True)[1].min())
 
 
 def probably_wrong(wrong_probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -92,6 +100,7 @@ def evidence_of_features(
     known: Evidence,
     *,
     rows: np.ndarray | None = None,
+    classes: int | None = None,
     folds: int = FOLDS,
     groups: Any = None,
     seed: int = 0,
@@ -102,6 +111,7 @@ def evidence_of_features(
     Args:
         known: Labels and features.
         rows: Positions of the samples that are asked about, and no others are read; all where left out.
+        classes: Number of classes K; as many as have names, or the largest label and one, where left out.
         folds: Number of folds; as many as the smallest class has samples where these are fewer.
         groups: Group of each sample, shape (n,); none is split over folds.
         seed: Seed of folds and heads.
@@ -118,7 +128,10 @@ def evidence_of_features(
     rows = np.arange(len(known)) if rows is None else rows
     features, labels = known.features.rows(rows), known.labels[rows]
     groups = None if groups is None else np.asarray(groups)[rows]
-    heads = heads_in_two_rounds(features, labels, folds=folds, groups=groups, seed=seed, show_progress=show_progress)
+    classes = len(known.class_names) if classes is None and known.class_names is not None else classes
+    heads = heads_in_two_rounds(
+        features, labels, classes=classes, folds=folds, groups=groups, seed=seed, show_progress=show_progress
+    )
     return evidence_of_arrays(
         labels,
         heads.predictions,

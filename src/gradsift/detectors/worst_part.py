@@ -66,11 +66,16 @@ def beside_size(scores: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     Returns:
         Shape (n,); without enough labels, or of equal sizes, the scores keep their order.
 
+    Raises:
+        DataError: A score is below 0, or a size is not above 0.
+
     Example:
         >>> sizes = np.arange(1.0, 41.0)
         >>> beside_size(sizes**2, sizes)[[0, 39]].round(1).tolist()
         [1.0, 1.0]
     """
+    if not (np.all(scores >= 0) and np.all(sizes > 0)):
+        raise DataError("parts that have sizes need scores of at least 0 and sizes above 0")
     heights, places = np.log(scores + FLOOR), np.log(sizes)
     slope = 0.0
     if len(scores) >= FEWEST and np.ptp(places):

@@ -70,15 +70,15 @@ def plans_by_count(doubts: LabelDoubts, *, accepted: Collection[str] = ("soft", 
 
 
 def _drop_share(doubts: LabelDoubts, share: float) -> Cure:
-    return doubts.drop(share * doubts.size)
+    return doubts.drop(share * len(doubts))
 
 
 def _relabel_share(doubts: LabelDoubts, share: float) -> Cure:
-    return doubts.relabel(share * doubts.size)
+    return doubts.relabel(share * len(doubts))
 
 
 def _drop_part(doubts: LabelDoubts, part: float) -> Cure:
-    return doubts.drop(min(part * _expected(doubts), LARGEST * doubts.size))
+    return doubts.drop(min(part * _expected(doubts), LARGEST * len(doubts)))
 
 
 def _relabel_part(doubts: LabelDoubts, part: float) -> Cure:
@@ -99,7 +99,7 @@ def _weigh(doubts: LabelDoubts) -> Cure:
 
 def _expected(doubts: LabelDoubts) -> float:
     """The expected number of wrong labels, within limits."""
-    return float(np.clip(doubts.wrong.sum(), SMALLEST * doubts.size, LARGEST * doubts.size))
+    return float(np.clip(doubts.wrong.sum(), SMALLEST * len(doubts), LARGEST * len(doubts)))
 
 
 def _different(plans: list[Plan], doubts: LabelDoubts) -> list[Plan]:

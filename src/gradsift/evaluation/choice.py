@@ -167,7 +167,7 @@ def choose(
     labels: np.ndarray,
     fold_of: np.ndarray,
     *,
-    unseen: Callable[[int], Sequence[Cure]] | None = None,
+    unseen: Sequence[Sequence[Cure]] | None = None,
     flips: np.ndarray | None = None,
     unchanged: np.ndarray | None = None,
     trainings: int | None = None,
@@ -185,7 +185,7 @@ def choose(
         candidates: Cures, the most promising first: where trainings are few, the last ones are left out.
         labels: Given labels as class numbers, shape (n,).
         fold_of: The fold that holds each sample out, shape (n,).
-        unseen: From a fold to the same cures in the same order, made without the labels of this fold; without it the
+        unseen: For each fold the same cures in the same order, made without the labels of this fold; without it the
             candidates themselves are compared, to which held-out labels have contributed.
         flips: How often labels of each class are given as each other one, T of shape (K, K), by which accuracy is
             corrected (Natarajan et al., NeurIPS 2013); accuracy on given labels without it.
@@ -198,7 +198,7 @@ def choose(
         The choice.
 
     Raises:
-        DataError: A fold holds samples of a single class.
+        DataError: A fold holds samples of a single class, or a label has no column of the predictions.
         SettingError: There are too few trainings to try one cure on all folds.
     """
     folds = int(fold_of.max()) + 1
@@ -214,12 +214,18 @@ def choose(
         told(folds)
     survivors = _survivors(len(candidates), folds, None if trainings is None else trainings - spent)
     confidence = 1 - ERROR / max(1, survivors[0])
+    if unchanged.shape[1] <= labels.max():
+        raise DataError(
+            f"predictions have {unchanged.shape[1]} columns and labels go up to {labels.max()}: number the classes from 0 "
+            "without gaps"
+        )
+    flips = None if flips is None or np.linalg.cond(flips) > UNCLEAR else flips
     worth = _worth(flips, unchanged.shape[1])
     tried = [_Tried(number, cure, confidence, worth) for number, cure in enumerate(candidates[: survivors[0]])]
     alive = tried
     for fold, number in enumerate(survivors):
         alive = _best(alive, number)
-        made = candidates if unseen is None else unseen(fold)
+        made = candidates if unseen is None else unseen[fold]
         seen = np.concatenate([np.flatnonzero(fold_of == earlier) for earlier in range(fold + 1)])
         likely = noisy_likelihood(unchanged[seen], labels[seen])
         held_out = trainer.held_out([made[candidate.number] for candidate in alive], fold)
@@ -269,9 +275,10 @@ def _worth(flips: np.ndarray | None, classes: int) -> np.ndarray:
 
     Of flips that depend on the class alone, ``sum_y T[k, y] (T^-1)[y, p] = [p = k]`` (Natarajan et al., NeurIPS 2013).
     """
-    if flips is None or np.linalg.cond(flips) > UNCLEAR:
-        return np.eye(classes)
-    return np.linalg.inv(flips)
+    worth = np.eye(classes)
+    if flips is not None:  # a model may have outputs for more classes than there are
+        worth[: len(flips), : len(flips)] = np.linalg.inv(flips)
+    return worth
 
 
 def _best(tried: Sequence[_Tried], number: int) -> list[_Tried]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradsift.cleaning.corrected import accepted
-from gradsift.cleaning.cure import Cure, none
+from gradsift.cleaning.cure import none
 from gradsift.cleaning.cures_of import detrimental_order, target_probabilities
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.detectors.confident_learning import confident_learning
@@ -17,7 +17,7 @@ from gradsift.evaluation.candidates import Plan, plans_by_count, plans_on_grid
 from gradsift.evaluation.choice import Choice, choose
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
-from gradsift.evaluation.label_doubts import LabelDoubts, UnseenDoubts
+from gradsift.evaluation.label_doubts import LabelDoubts, UnseenDoubts, unseen_doubts
 from gradsift.evidence import Predict, TrainFunction, assign_folds
 from gradsift.locations import Location
 from gradsift.progress import progress
@@ -82,8 +82,11 @@ def choose_cure(
     reviewed, recorded = Reviewed.of(audit) if reviewed is None else reviewed, read_trajectory(trajectory)
     doubts, evidence = _doubts(audit, reviewed, recorded), evidence_of(audit)
     fold_of = assign_folds(doubts.labels, folds, groups=groups, seed=seed)
-    of_heads = recorded is None and bool(audit.details.get("of_heads") or audit.details.get("heads"))
-    unseen = UnseenDoubts(evidence, fold_of, doubts, reviewed, groups=groups, seed=seed) if of_heads else None
+    unseen = None
+    if recorded is None and (audit.details.get("of_heads") or (frozen and audit.details.get("heads"))):
+        unseen = unseen_doubts(
+            evidence, fold_of, doubts, reviewed, groups=groups, seed=seed, show_progress=show_progress
+        )
     if train_fn is None:
         features = np.concatenate([rows for _, rows in evidence.features.chunks()])
         return choose_by_heads(features, doubts, fold_of, accepts=(), unseen=unseen, seed=seed)
@@ -104,7 +107,7 @@ def choose_by_heads(
     fold_of: np.ndarray,
     *,
     accepts: Collection[str],
-    unseen: UnseenDoubts | None = None,
+    unseen: Sequence[UnseenDoubts] | None = None,
     seed: int = 0,
 ) -> Choice:
     """Compares cures over a grid of budgets by heads on features.
@@ -138,7 +141,7 @@ def choose_by_training(
     *,
     accepts: Collection[str],
     trainings: int,
-    unseen: UnseenDoubts | None = None,
+    unseen: Sequence[UnseenDoubts] | None = None,
     unchanged: np.ndarray | None = None,
     on_training: Callable[[int], None] | None = None,
 ) -> Choice:
@@ -164,7 +167,7 @@ def choose_by_training(
     )  # fmt: skip
 
 
-def _compared(plans: Sequence[Plan], doubts: LabelDoubts, unseen: UnseenDoubts | None) -> dict[str, Any]:
+def _compared(plans: Sequence[Plan], doubts: LabelDoubts, unseen: Sequence[UnseenDoubts] | None) -> dict[str, Any]:
     """Candidates, and where labels of a fold can be kept out of them, how; only then can accuracy be corrected for flips.
 
     What has leaked from held-out labels would be multiplied by the correction.
@@ -172,12 +175,8 @@ def _compared(plans: Sequence[Plan], doubts: LabelDoubts, unseen: UnseenDoubts |
     candidates = [plan(doubts) for plan in plans]
     if unseen is None:
         return {"candidates": candidates}
-
-    def without(fold: int) -> list[Cure]:
-        outside = unseen.outside(fold)
-        return [plan(outside) for plan in plans]
-
-    return {"candidates": candidates, "unseen": without, "flips": doubts.flips}
+    of_fold = [[without.cure(plan) for plan in plans] for without in unseen]
+    return {"candidates": candidates, "unseen": of_fold, "flips": doubts.flips}
 
 
 def _doubts(audit: AuditedRun, reviewed: Reviewed, trajectory: Trajectory | None) -> LabelDoubts:

@@ -7,6 +7,7 @@ fold's labels pull the training towards these labels, and held-out accuracy then
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,9 @@ from gradsift.detectors.confident_learning import confident_learning
 from gradsift.detectors.heads_in_rounds import evidence_of_features
 from gradsift.errors import DataError
 from gradsift.evidence import Evidence
+from gradsift.progress import progress
 
 logger = logging.getLogger(__name__)
-
-LOWEST = -1.0
-"""Score of samples about which nothing is asked, below every probability."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,9 @@ class LabelDoubts:
     posterior: np.ndarray
     pruned: np.ndarray
 
-    @property
-    def size(self) -> int:
-        """How many samples are asked about."""
-        return int((self.scores > LOWEST).sum())
+    def __len__(self) -> int:
+        """Number of samples n."""
+        return len(self.labels)
 
     @property
     def wrong(self) -> np.ndarray:
@@ -105,8 +103,57 @@ def doubts_of(
     return LabelDoubts(labels, wrong, true, confident_learning(last_epoch, labels))
 
 
+@dataclass(frozen=True)
 class UnseenDoubts:
     """Doubts about the samples outside of a fold, by heads that have never learnt the fold's labels.
+
+    Attributes:
+        outside: Positions of these samples.
+        doubts: The doubts about them.
+        labels: Given labels of all samples, shape (n,).
+    """
+
+    outside: np.ndarray
+    doubts: LabelDoubts
+    labels: np.ndarray
+
+    def cure(self, plan: Callable[[LabelDoubts], Cure]) -> Cure:
+        """The cure of all samples that does nothing to those of the fold.
+
+        Args:
+            plan: From doubts to a cure.
+
+        Returns:
+            The cure.
+        """
+        made = plan(self.doubts)
+        inside = np.setdiff1d(np.arange(len(self.labels)), self.outside)
+        kept = np.sort(np.append(self.outside[made.kept], inside))
+        targets = np.eye(self.doubts.posterior.shape[1], dtype=np.float32)[self.labels]
+        return Cure(
+            made.how, self.labels, kept, labels=self._placed(made.labels, self.labels),
+            targets=self._placed(made.targets, targets), weights=self._placed(made.weights, np.ones(len(self.labels))),
+        )  # fmt: skip
+
+    def _placed(self, values: np.ndarray | None, of_all: np.ndarray) -> np.ndarray | None:
+        if values is None:
+            return None
+        placed = of_all.astype(values.dtype)
+        placed[self.outside] = values
+        return placed
+
+
+def unseen_doubts(
+    evidence: Evidence,
+    fold_of: np.ndarray,
+    known: LabelDoubts,
+    reviewed: Reviewed,
+    *,
+    groups: Any = None,
+    seed: int = 0,
+    show_progress: bool = True,
+) -> list[UnseenDoubts] | None:
+    """Doubts without the labels of each fold.
 
     Args:
         evidence: Labels and features of a body that was not trained on them, of all samples.
@@ -115,46 +162,31 @@ class UnseenDoubts:
         reviewed: What people have decided.
         groups: Group of each sample, shape (n,); none is split over folds.
         seed: Seed of heads and detector.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        One for each fold; ``None`` where a class is too small for heads without one of the folds.
     """
-
-    def __init__(
-        self,
-        evidence: Evidence,
-        fold_of: np.ndarray,
-        known: LabelDoubts,
-        reviewed: Reviewed,
-        *,
-        groups: Any = None,
-        seed: int = 0,
-    ) -> None:
-        self._evidence, self._fold_of, self._known = evidence, fold_of, known
-        self._reviewed, self._groups, self._seed = reviewed, groups, seed
-
-    def outside(self, fold: int) -> LabelDoubts:
-        """Doubts about all samples but those of a fold, whose labels are taken as right.
-
-        Args:
-            fold: The fold.
-
-        Returns:
-            The doubts; those about all samples where a class is too small for evidence without the fold.
-        """
-        labels, outside = self._known.labels, np.flatnonzero(self._fold_of != fold)
-        try:
-            evidence = evidence_of_features(
-                self._evidence, rows=outside, groups=self._groups, seed=self._seed, show_progress=False
-            )
-        except DataError as error:
-            logger.warning("cures that are compared on fold %d were made with its labels: %s", fold, error)
-            return self._known
-        part = doubts_of(evidence, labels[outside], Reviewed({}), seed=self._seed)
-        true = np.eye(self._known.posterior.shape[1], dtype=part.posterior.dtype)[labels]
-        true[outside] = 0
-        true[outside, : part.posterior.shape[1]] = part.posterior
-        true[outside] = self._reviewed.targets(true, labels)[outside]
-        decided = np.array(list(self._reviewed.decisions), dtype=np.int64)
-        decided = decided[self._fold_of[decided] != fold]
-        scores = np.full(len(labels), LOWEST)
-        scores[outside] = part.scores
-        scores[decided] = 1 - true[decided, labels[decided]]
-        return LabelDoubts(labels, scores, true, outside[part.pruned])
+    labels, made = known.labels, []
+    with progress("heads without each fold", int(fold_of.max()) + 1, unit="folds", show=show_progress) as bar:
+        for fold in range(int(fold_of.max()) + 1):
+            outside = np.flatnonzero(fold_of != fold)
+            place = {int(position): number for number, position in enumerate(outside)}
+            decided = {place[old]: one for old, one in reviewed.decisions.items() if old in place}
+            try:
+                part = evidence_of_features(
+                    evidence,
+                    rows=outside,
+                    classes=known.posterior.shape[1],
+                    groups=groups,
+                    seed=seed,
+                    show_progress=False,
+                )
+            except DataError as error:
+                logger.warning(
+                    "cures have seen the labels they are compared on, so gains may look too large: %s", error
+                )
+                return None
+            made.append(UnseenDoubts(outside, doubts_of(part, labels[outside], Reviewed(decided), seed=seed), labels))
+            bar.advance(1)
+    return made

@@ -15,10 +15,8 @@ from gradsift.evidence.tokens import TokenEvidence
 from gradsift.stages.score import Scores
 
 EVEN = 0.5
-"""Matches that are more probably wrong than right are flagged."""
-NEARLY = (
-    "Matches are taken for wrong that fit no better than those of random pairs: nearly right ones are not among them."
-)
+"""Parts that a task says are more probably wrong than right are flagged."""
+NEARLY = "Only parts that fit no better than random ones are counted. Nearly right ones are not found by this count."
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def decide_cut(
     cut = None if scores.parts is None else scores.parts.cut
     if evidence.tokens is not None and isinstance(scores.parts, WrongTokenPosterior):
         cut = token_cut(evidence.tokens, scores.parts)
-    of_matches = scores.parts is None and scores.part_wrong is not None
+    of_task = scores.parts is None and scores.part_wrong is not None and scores.by_chance is None
     decision = decide(
         scores.main,
         contamination,
@@ -73,12 +71,12 @@ def decide_cut(
         wrong=scores.wrong_labels,
         held=held is not None,
         wrong_probability=scores.part_wrong,
-        cut=EVEN if of_matches else cut,
+        cut=EVEN if of_task else cut,
         by_chance=scores.by_chance,
     )
     if isinstance(scores.parts, WrongTokenPosterior):
         decision = replace(decision, words=in_tokens(decision, evidence, scores.parts, contamination == "auto"))
-    if of_matches and contamination == "auto":
+    if of_task and contamination == "auto":
         decision = replace(decision, words=f"{decision.words} {NEARLY}")
     if held is not None:
         decision = replace(

@@ -72,10 +72,11 @@ class Ridge:
         """
         shares = given @ self.weights
         found = shares @ self.expected
-        for row in apart.any(dim=1).nonzero().ravel().tolist():
-            group = apart[row].nonzero().ravel()
+        patterns, of_row = apart.unique(dim=0, return_inverse=True)  # copies of a pair share one
+        for number, pattern in enumerate(patterns):
+            group, rows = pattern.nonzero().ravel(), (of_row == number).nonzero().ravel()
             inner = torch.eye(len(group)).to(found) - self.given[group] @ self.weights[:, group]
-            found[row] -= shares[row, group] @ torch.linalg.solve(inner, self.residuals[group])
+            found[rows] -= shares[rows][:, group] @ torch.linalg.solve(inner, self.residuals[group])
         return functional.normalize(found, dim=1)
 
 

@@ -22,7 +22,7 @@ class Part:
         words: What is wrong with it, in a few words.
         box: Where it is in an image: left, top, right, bottom as shares of width and height; ``None`` without a place.
         size: How large the label is, where larger ones fit worse, as long transcripts do; ``None`` where size says nothing.
-            A single score then counts as a multiple of what is usual for labels as large.
+            A single score, at least 0, then counts as a multiple of what is usual for labels as large. Sizes are above 0.
         wrong: How probable it is that it is wrong, where the task tells it of every sample.
     """
 
