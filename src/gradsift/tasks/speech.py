@@ -18,6 +18,8 @@ NO_TARGET = -100
 """What transcripts are padded with."""
 SHOWN = 60
 """Most characters of a transcript in a reason."""
+LOWEST = -1e4
+"""Logits below count as this: letters that a model rules out have minus infinity, which has no derivative."""
 
 
 class CTC:
@@ -179,12 +181,12 @@ def divergences(outputs: Mapping[str, Tensor], transcripts: list[Tensor]) -> Ten
         Shape (n,), in nats, between 0 and the loss of the transcript.
     """
     with torch.inference_mode(mode=False), torch.enable_grad():
-        logits = outputs["logits"].detach().clone().requires_grad_()
+        logits = outputs["logits"].detach().clamp(min=LOWEST).requires_grad_()
         losses = _losses({**outputs, "logits": logits}, transcripts, "sum")
         (gradients,) = torch.autograd.grad(losses.sum(), logits)  # p - q
     logs = logits.detach().log_softmax(dim=2)
     known = (logs.exp() - gradients).clamp(min=0)
-    return (torch.special.xlogy(known, known) - known * logs.masked_fill(known == 0, 0)).sum(dim=(1, 2)).clamp(min=0)
+    return (torch.special.xlogy(known, known) - known * logs).sum(dim=(1, 2)).clamp(min=0)
 
 
 def _losses(outputs: Mapping[str, Tensor], transcripts: list[Tensor], reduction: str) -> Tensor:
