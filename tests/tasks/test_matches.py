@@ -102,7 +102,7 @@ def test_matches_more_probably_wrong_than_right_are_flagged(trained):
     assert len(audit.flagged_positions) >= 6
     words = audit.details["contamination"]["words"]
     assert "wrong with a probability above 50 %" in words
-    assert "nearly right ones are not among them" in words
+    assert "Nearly right ones are not found by this count" in words
     given = gradsift.audit(
         model, pairs, task=Contrastive.of(model, pairs, temperature=0.1), contamination=0.1, show_progress=False
     )
