@@ -114,7 +114,11 @@ def test_cures_of_a_fold_are_those_that_have_not_seen_it():
     fold_of = assign_folds(given, 4)
     trainer = Scripted(true, fold_of, {"no change": 0.7, "drop 20 %": 0.9})
     cures = [drop((true != given) * 1.0, given, count) for count in (80, 120)]
-    unseen = [[drop((true != given) * 1.0, given, count + fold + 1) for count in (80, 120)] for fold in range(4)]
+    counts = (80, 120)
+
+    def unseen(fold, number):
+        return drop((true != given) * 1.0, given, counts[number] + fold + 1)
+
     choice = choose(trainer, cures, given, fold_of, unseen=unseen, unchanged=trainer.predict(none(given)))
     assert {name for name, fold in trainer.calls if fold == 3} == {"drop 21 %", "drop 31 %"}
     assert {one.cure.name for one in choice.comparisons} == {"drop 20 %", "drop 30 %"}

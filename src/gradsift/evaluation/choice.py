@@ -167,7 +167,7 @@ def choose(
     labels: np.ndarray,
     fold_of: np.ndarray,
     *,
-    unseen: Sequence[Sequence[Cure]] | None = None,
+    unseen: Callable[[int, int], Cure] | None = None,
     flips: np.ndarray | None = None,
     unchanged: np.ndarray | None = None,
     trainings: int | None = None,
@@ -185,8 +185,8 @@ def choose(
         candidates: Cures, the most promising first: where trainings are few, the last ones are left out.
         labels: Given labels as class numbers, shape (n,).
         fold_of: The fold that holds each sample out, shape (n,).
-        unseen: For each fold the same cures in the same order, made without the labels of this fold; without it the
-            candidates themselves are compared, to which held-out labels have contributed.
+        unseen: From a fold and the number of a candidate to the same cure, made without the labels of this fold; without it
+            the candidates themselves are compared, to which held-out labels have contributed.
         flips: How often labels of each class are given as each other one, T of shape (K, K), by which accuracy is
             corrected (Natarajan et al., NeurIPS 2013); accuracy on given labels without it.
         unchanged: Held-out probabilities of the same training without a cure, shape (n, K), where they are known, such as
@@ -225,10 +225,10 @@ def choose(
     alive = tried
     for fold, number in enumerate(survivors):
         alive = _best(alive, number)
-        made = candidates if unseen is None else unseen[fold]
         seen = np.concatenate([np.flatnonzero(fold_of == earlier) for earlier in range(fold + 1)])
         likely = noisy_likelihood(unchanged[seen], labels[seen])
-        held_out = trainer.held_out([made[candidate.number] for candidate in alive], fold)
+        cures = [one.cure if unseen is None else unseen(fold, one.number) for one in alive]
+        held_out = trainer.held_out(cures, fold)
         for candidate, predicted in zip(alive, held_out, strict=True):
             if predicted.shape[1] == unchanged.shape[1]:
                 candidate.compare(predicted, unchanged[seen], likely, labels[seen])

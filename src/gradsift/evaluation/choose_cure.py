@@ -175,8 +175,11 @@ def _compared(plans: Sequence[Plan], doubts: LabelDoubts, unseen: Sequence[Unsee
     candidates = [plan(doubts) for plan in plans]
     if unseen is None:
         return {"candidates": candidates}
-    of_fold = [[without.cure(plan) for plan in plans] for without in unseen]
-    return {"candidates": candidates, "unseen": of_fold, "flips": doubts.flips}
+    return {
+        "candidates": candidates,
+        "unseen": lambda fold, number: unseen[fold].cure(plans[number]),
+        "flips": doubts.flips,
+    }
 
 
 def _doubts(audit: AuditedRun, reviewed: Reviewed, trajectory: Trajectory | None) -> LabelDoubts:

@@ -90,6 +90,9 @@ def doubts_of(
 
     Returns:
         The doubts.
+
+    Raises:
+        DataError: There are no predictions.
     """
     everything = np.arange(len(labels))
     if evidence.predictions is None:

@@ -14,10 +14,7 @@ from scipy.special import expit
 from gradsift.detectors.heads_in_rounds import heads_in_two_rounds
 from gradsift.detectors.pairs import both_ways
 from gradsift.errors import DataError
-from gradsift.evidence import (
-    store_head_predictions,
-    stored_evidence,
-)
+from gradsift.evidence import store_head_predictions, stored_evidence
 from gradsift.evidence.pair_heads import left_out_margins
 from gradsift.settings import AuditSettings
 from gradsift.store import RunDirectory

@@ -71,13 +71,13 @@ class Ridge:
             Shape (n, d).
         """
         shares = given @ self.weights
-        found = shares @ self.expected
+        predicted = shares @ self.expected
         patterns, of_row = apart.unique(dim=0, return_inverse=True)  # copies of a pair share one
         for number, pattern in enumerate(patterns):
             group, rows = pattern.nonzero().ravel(), (of_row == number).nonzero().ravel()
-            inner = torch.eye(len(group)).to(found) - self.given[group] @ self.weights[:, group]
-            found[rows] -= shares[rows][:, group] @ torch.linalg.solve(inner, self.residuals[group])
-        return functional.normalize(found, dim=1)
+            inner = torch.eye(len(group)).to(predicted) - self.given[group] @ self.weights[:, group]
+            predicted[rows] -= shares[rows][:, group] @ torch.linalg.solve(inner, self.residuals[group])
+        return functional.normalize(predicted, dim=1)
 
 
 class MatchLikelihood:
@@ -203,12 +203,11 @@ class MatchLikelihood:
         optimizer = torch.optim.LBFGS([logs], max_iter=25, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
-            optimizer.zero_grad()
             logits = logs[0].exp() * alike + logs[1].exp() * expected
             ratios = _log_ratios((logits.diagonal(), logits, logits.T), same)
             pulled = ((logs - start) ** 2 * torch.tensor([PULL / 2, PULL / 2, SHARE_PULL])).sum()
-            value: Tensor = pulled - mixture(ratios, logs[2]).mean()
-            value.backward()  # type: ignore[no-untyped-call]
+            value = pulled - mixture(ratios, logs[2]).mean()
+            (logs.grad,) = torch.autograd.grad(value, logs)
             return value
 
         with torch.enable_grad():
