@@ -72,3 +72,9 @@ def test_our_own_errors_pass_and_frames_are_the_users():
     with pytest.raises(SettingError) as caught:
         import_object("torch.nn:absent", "--model")
     assert user_frames(caught.value)[0].filename == __file__
+
+
+def test_a_module_that_is_nowhere_says_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError, match=rf"No module named 'users_absent' .*{tmp_path}.*PYTHONPATH"):
+        import_object("users_absent.model:make", "--transform")

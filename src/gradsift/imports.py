@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import sys
 import traceback
@@ -35,6 +36,12 @@ def import_object(path: str, what: str) -> Any:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     with user_code(f"{what} {path!r} cannot be imported"):
+        package = module.partition(".")[0]
+        if package not in sys.modules and importlib.util.find_spec(package) is None:
+            raise SettingError(
+                f"{what} {path!r} cannot be imported: No module named {package!r} in the working directory, {Path.cwd()}, "
+                "nor where Python looks. Change to the folder that holds it, or name this folder in PYTHONPATH"
+            )
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)

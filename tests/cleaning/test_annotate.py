@@ -2,6 +2,7 @@
 
 import datasets
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -143,3 +144,28 @@ def test_a_user_s_own_data_set_may_have_an_attribute_of_that_name(trained, blobs
 
     found = gradsift.audit(trained, Own(), detectors="l2", show_progress=False)
     assert len(found.trim(Own())) == len(found.kept)
+
+
+PROBABILITIES = np.tile([[0.9, 0.1], [0.1, 0.9]], (10, 1))
+"""Of class 0 and class 1 in turn; sample 4, of class 0, is given class 1 below."""
+OPTIONS = {"contamination": 0.05, "out_of_fold": True, "show_progress": False}
+
+
+@pytest.mark.parametrize("label", ["label", "topic"])
+def test_suggested_labels_are_words_where_labels_are(label):
+    words = ["cat", "dog"] * 10
+    words[4] = "dog"
+    rows = [{"text": f"a text {place}", label: word} for place, word in enumerate(words)]
+    for data in (rows, pa.Table.from_pylist(rows), *([pd.DataFrame(rows)] if label == "label" else [])):
+        audit = gradsift.audit_predictions(words, PROBABILITIES, data=data, **OPTIONS)
+        annotated = audit.annotate(data)
+        annotated = pd.DataFrame(annotated) if data is rows else annotated
+        assert str(annotated["gradsift_suggested_label"][4]) == "cat"
+
+
+def test_suggested_labels_are_numbers_where_labels_are():
+    numbers = np.arange(20) % 2
+    numbers[4] = 1
+    frame = pd.DataFrame({"x": np.arange(20.0), "label": numbers})
+    audit = gradsift.audit_predictions(numbers, PROBABILITIES, data=frame, class_names=["cat", "dog"], **OPTIONS)
+    assert audit.annotate(frame)["gradsift_suggested_label"][4] == 0

@@ -121,7 +121,7 @@ def test_texts_of_ones_own_are_a_demo(tmp_path, monkeypatch):
     (tmp_path / "numbers.csv").write_text("a,label\n1,x\n2,y\n")
     refused = gradsift("demo", "--text", "numbers.csv", check=False)
     assert refused.returncode == 1
-    assert "name the one of texts text" in words(refused)
+    assert "rename the column of texts to text" in words(refused)
 
 
 def test_the_table_is_a_demo_with_something_to_gain(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import torch
 
 import gradsift
 from gradsift.data.files import load
-from gradsift.data.images import image_files, open_image, to_rgb, to_tensor
+from gradsift.data.images import ImageFolder, image_files, open_image, to_rgb, to_tensor
 from gradsift.errors import DataError
 from gradsift.report.samples import render_sample
 
@@ -204,3 +204,11 @@ def test_sixteen_bits_reach_a_models_processor_with_their_range():
     assert seen[0][:, :, 0].tolist() == [[0, 1, 255], [128, 4, 156]]
     with pytest.raises(DataError, match="column 'image' at position 1: an image of the mode F"):
         train_set[1]
+
+
+def test_a_folder_may_be_named_by_a_text_and_must_be_there(folder):
+    assert len(ImageFolder(str(folder))) == len(ImageFolder(folder)) == 4
+    with pytest.raises(
+        DataError, match=r"there is no folder .*absent: give one that holds a folder of images for each class"
+    ):
+        ImageFolder(folder / "absent")

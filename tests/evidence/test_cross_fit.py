@@ -1,9 +1,13 @@
 """Cross-fitting the user's own training."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from gradsift.errors import DataError, ModelError, OutputError, SettingError
@@ -189,3 +193,21 @@ def test_folds_of_an_earlier_version_are_trained_again_where_they_hold_less(blob
         second = cross_fit(training, (inputs, given), folds=2, output=folder, show_progress=False)
         assert ("trained again" in caplog.text) == again
         np.testing.assert_array_equal(first.by_epoch, second.by_epoch)
+
+
+def test_a_frame_with_words_and_missing_values_is_cross_fitted_by_a_pipeline_of_its_own():
+    labels = np.tile(["no", "yes"], 20)
+    frame = pd.DataFrame(
+        {"text": [f"{word} day{place} {word}" for place, word in enumerate(labels)], "age": [np.nan, *range(39)]}
+    )
+
+    def fit(dataset, *, seed):
+        inputs, targets = dataset
+        assert list(inputs.columns) == ["text", "age"]
+        return make_pipeline(make_column_transformer((CountVectorizer(), "text")), LogisticRegression()).fit(
+            inputs, targets
+        )
+
+    evidence = cross_fit(fit, (frame, pd.Series(labels)), folds=2, show_progress=False)
+    assert evidence.class_names == ["no", "yes"]
+    assert (evidence.predictions.rows(np.arange(40)).argmax(axis=1) == np.tile([0, 1], 20)).all()

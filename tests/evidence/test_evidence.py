@@ -171,3 +171,13 @@ def test_words_and_missing_numbers_give_no_features():
     evidence = evidence_of_estimator(HistGradientBoostingClassifier(max_iter=2), gaps, np.repeat([0, 1], 10), folds=2)
     assert evidence.features is None
     assert evidence.gradients is None
+
+
+def test_rare_classes_are_named_by_their_words():
+    words = ["refund"] * 10 + ["delivery"] * 10 + ["Refund"]
+    with pytest.raises(
+        DataError, match=r"1 of 3 classes .*: 'Refund' \(1\)\. .*write it alike; merge or remove other rare classes$"
+    ):
+        evidence_of_estimator(LogisticRegression(), np.eye(21), words)
+    with pytest.raises(DataError, match=r"class(es)? .*: 1 \(2\)\. .*, or use fewer folds$"):
+        assign_folds(np.repeat([0, 1], [10, 2]), 4)

@@ -9,8 +9,10 @@ import gradsift
 from gradsift import Audit
 from gradsift.data import Samples
 from gradsift.detectors.neighbours import Neighbourhood
+from gradsift.errors import DataError
 from gradsift.findings.inputs import read_inputs
 from gradsift.findings.whole_set import order_matters, rare_classes, weak_classes
+from gradsift.integrations.rows import load_rows
 from gradsift.store import ArrayMatrix
 from gradsift.table.findings import FINDING_COLUMNS
 
@@ -144,3 +146,22 @@ def test_sounds_of_another_sampling_rate_are_broken_inputs():
         for place in range(12)
     ]
     assert read_inputs(Samples(rows)).broken == {3: "of another sampling rate"}
+
+
+def test_a_column_of_labels_is_no_input_whatever_its_name(tmp_path):
+    """Row 20 is row 3 with another label; row 7 lacks its text, so rows make no batch."""
+    topics = [["mail", "parcel"][place % 2] for place in range(20)] + ["mail"]
+    texts = [f"words {place} of a text that nobody else wrote" for place in range(20)]
+    texts.append(texts[3])
+    texts[7] = ""
+    lines = [f"{text},{topic}" for text, topic in zip(texts, topics, strict=True)]
+    (tmp_path / "data.csv").write_text("message,topic\n" + "\n".join(lines) + "\n")
+    (tmp_path / "turned.csv").write_text("message,topic\n" + "\n".join(lines[1:] + lines[:1]) + "\n")
+    probabilities = np.where(np.array(topics)[:, None] == ["mail", "parcel"], 0.9, 0.1)
+    rows = load_rows(tmp_path / "data.csv", "topic")
+    audit = gradsift.audit_predictions(topics, probabilities, data=rows, show_progress=False)
+    assert {finding.kind: finding.positions.tolist() for finding in audit.findings}["near_duplicate"] == [3, 20]
+    with pytest.raises(DataError, match="has other labels than the evidence"):
+        gradsift.audit_predictions(
+            topics, probabilities, data=load_rows(tmp_path / "turned.csv", "topic"), show_progress=False
+        )

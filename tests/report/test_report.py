@@ -133,6 +133,10 @@ def test_samples_are_rendered_by_kind():
         (("a <i>\n text\x1b", 1), r"a <i> text\x1b"),
         ({"text": "a text", "label": 1, "id": "x"}, "a text"),
         ({"age": 30, "pay": 2.5, "label": 1}, "age=30, pay=2.5"),
+        (
+            {"customer": 1004023, "age": float("nan"), "pay": 1234567.5, "label": 1},
+            "customer=1004023, age=nan, pay=1.235e+06",
+        ),
         ((np.array([1.0, 2.0]), 0), "width=1, height=2"),
         (np.arange(30.0), "width=0, height=1, x2=2, x3=3 and 26 more"),
         ({"label": 1}, ""),
@@ -193,3 +197,25 @@ def test_a_page_does_not_overwrite_other_files(blobs, trained, tmp_path):
     with pytest.raises(gradsift.SettingError, match=r"name it \*\.html"):
         gradsift.audit(trained, blobs[:2], show_progress=False).report(tmp_path / "train.csv")
     assert (tmp_path / "train.csv").read_text() == "a,b\n"
+
+
+def test_a_page_that_shows_samples_is_kept_where_a_new_one_would_show_none(blobs, trained, tmp_path):
+    page = gradsift.audit(trained, blobs[:2], output=tmp_path / "run", show_progress=False).report()
+    first = page.read_bytes()
+    elsewhere = gradsift.Audit.open((tmp_path / "run").rename(tmp_path / "moved"))
+    page = tmp_path / "moved/report.html"
+    with pytest.raises(OutputError, match=r"shows samples.*another name"):
+        elsewhere.report()
+    assert page.read_bytes() == first
+    other = elsewhere.report(tmp_path / "page.html")
+    assert b"without a preview" in other.read_bytes()
+    assert elsewhere.report(other) == other  # which shows none
+    assert elsewhere.report(train_set=blobs[:2]).read_bytes() == first
+
+
+def test_cards_of_rows_with_texts_are_wide(tmp_path):
+    rows = [{"country": "DE", "text": f"a text {place}", "label": place % 2} for place in range(20)]
+    probabilities = np.tile([[0.9, 0.1], [0.1, 0.9]], (10, 1))
+    for data, cards in ((rows, 'class="cards texts"'), ((np.eye(20), np.arange(20) % 2), 'class="cards" id')):
+        audit = gradsift.audit_predictions(np.arange(20) % 2, probabilities, data=data, show_progress=False)
+        assert cards in audit.report(tmp_path / "page.html").read_text()

@@ -38,7 +38,7 @@ def audit_texts(path: Path, output: Path, as_json: bool) -> None:
     names = column_names(str(path))
     column = next((name for name in COLUMNS if name in names), None)
     if column is None:
-        raise DataError(f"{path} has the columns {', '.join(names)}: name the one of texts text")
+        raise DataError(f"{path} has the columns {', '.join(names)}: rename the column of texts to text")
     texts = [str(text) for text in load_column(path, column)]
     labels = load_column(path, label_name(names, None, path))
     if not as_json:

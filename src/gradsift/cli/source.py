@@ -207,7 +207,7 @@ class Source:
         if isinstance(place, Path) and place.exists() and not (place.is_file() or place.is_dir()):
             raise DataError(f"{place} is a pipe, a socket or a device: give a file or a folder")
         if self.is_pretrained or (self.predictions is not None and place.suffix.lower() != ".npz"):
-            rows = load_rows(path or self.data)
+            rows = load_rows(path or self.data, self.label)
             if pretrained is None:
                 return Loaded(rows)
             columns: dict[str, Any] = {

@@ -62,6 +62,11 @@ class Columns:
         return self._labels[2]
 
     @property
+    def labels(self) -> Any:
+        """Labels as batches hold them, classes as numbers; ``None`` where there are none."""
+        return self._labels[1]
+
+    @property
     def inputs_and_labels(self) -> tuple[Any, Any] | None:
         """X and y as they were given; ``None`` where there are other columns."""
         return tuple(self._columns) if not isinstance(self._columns, dict) and len(self._columns) == 2 else None

@@ -90,7 +90,8 @@ class ImageFolder(Dataset):
         classes: Names of the subfolders.
     """
 
-    def __init__(self, root: Path, transform: Transform | None, classes: list[str] | None = None) -> None:
+    def __init__(self, root: Path | str, transform: Transform | None = None, classes: list[str] | None = None) -> None:
+        root = Path(root)
         self.files, self.labels, self.classes = image_files(root, classes)
         self.ids = [printable(file.relative_to(root).as_posix()) for file in self.files]
         self._transform = transform
@@ -245,6 +246,8 @@ def image_files(root: Path, classes: list[str] | None = None) -> tuple[list[Path
     Raises:
         DataError: There are no images, or classes that are not among those given, or files that cannot be read.
     """
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}: give one that holds a folder of images for each class")
     found_classes = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
     classes = found_classes if classes is None else classes
     unknown = sorted(set(found_classes) - set(classes))

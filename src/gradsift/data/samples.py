@@ -109,6 +109,17 @@ class Samples:
         return names_of_column(self._dataset, label) if label is not None else None
 
     @property
+    def label_column(self) -> str | None:
+        """The column of labels, where the rows of a file or an encoded set name it as their ``label``."""
+        name = getattr(self._dataset, "label", None)
+        return name if isinstance(name, str) else None
+
+    @property
+    def labels(self) -> Any:
+        """Labels as batches hold them, where the data set is held as columns, whatever its inputs are; or ``None``."""
+        return None if self._columns is None else self._columns.labels
+
+    @property
     def ids(self) -> list[str] | None:
         """A name for each sample, where the rows have ``ids``, such as the files of a folder of images."""
         ids = getattr(self.raw.dataset, "ids", None)

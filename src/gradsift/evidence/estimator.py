@@ -61,7 +61,7 @@ def evidence_of_estimator(
     if groups is None and 2 <= fewest < folds:
         logger.warning("the smallest class has %d samples: %d folds are used instead of %d", fewest, fewest, folds)
         folds = fewest
-    fold_of = assign_folds(numbers, folds, groups=groups, seed=seed)
+    fold_of = assign_folds(numbers, folds, groups=groups, seed=seed, names=names)
     splits = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
     values = np.unique(numbers)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,13 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from gradsift.errors import DataError, SettingError
 
+NAMED = 10
+"""Most classes that are named in a message."""
 
-def assign_folds(labels: np.ndarray, folds: int, *, groups: Any = None, seed: int = 0) -> np.ndarray:
+
+def assign_folds(
+    labels: np.ndarray, folds: int, *, groups: Any = None, seed: int = 0, names: Sequence[str] | None = None
+) -> np.ndarray:
     """Assigns every sample to the fold that holds it out.
 
     Example:
@@ -23,6 +29,7 @@ def assign_folds(labels: np.ndarray, folds: int, *, groups: Any = None, seed: in
         groups: Group of each sample, shape (n,), such as the patient or the document that it comes from; a group lies in
             one fold.
         seed: Seed of the assignment.
+        names: Names of the classes by number, for messages.
 
     Returns:
         Number of the fold, from 0, shape (n,), int64.
@@ -47,9 +54,15 @@ def assign_folds(labels: np.ndarray, folds: int, *, groups: Any = None, seed: in
     rare = np.flatnonzero(counts < folds)
     if len(rare):
         what = "samples" if groups is None else "groups"
+        named = [
+            f"{classes[place] if names is None else repr(names[int(classes[place])])} ({counts[place]})"
+            for place in rare
+        ]
         raise DataError(
-            f"{len(rare)} of {len(classes)} classes have fewer {what} than there are folds ({folds}), such as class "
-            f"{classes[rare[0]]} with {counts[rare[0]]}: use fewer folds, or merge or remove rare classes"
+            f"{len(rare)} of {len(classes)} classes have fewer {what} than there are folds ({folds}): "
+            f"{', '.join(named[:NAMED])}{', ...' if len(rare) > NAMED else ''}. Where a class is another one's name typed "
+            "otherwise, write it alike; merge or remove other rare classes"
+            + (", or use fewer folds" if counts.min() > 1 else "")
         )
     splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
     fold_of = np.empty(size, dtype=np.int64)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gradsift.data import Samples, has_fingerprint, labels_of
+from gradsift.data import LABEL_KEYS, Samples, has_fingerprint, labels_of
 from gradsift.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,14 @@ def refuse_other_data(
         )
 
 
+def _labels_of_rows(samples: Samples, positions: np.ndarray) -> np.ndarray | None:
+    """Labels of rows, read one by one; ``None`` where samples are no rows with a column of labels."""
+    rows = [samples.sample(int(position)) for position in positions]
+    names = (samples.label_column, *LABEL_KEYS)
+    key = next((name for name in names if name in rows[0]), None) if isinstance(rows[0], dict) else None
+    return None if key is None else np.asarray([row[key] for row in rows])
+
+
 def _labels_at(samples: Samples, positions: np.ndarray, class_names: Sequence[str] | None) -> np.ndarray | None:
     """Labels as the numbers of the known classes, -1 for other words; ``None`` where they cannot be read."""
     pair = samples.inputs_and_labels
@@ -63,9 +71,9 @@ def _labels_at(samples: Samples, positions: np.ndarray, class_names: Sequence[st
         labels = (
             np.asarray(pair[1]).reshape(-1) if pair is not None else np.asarray(labels_of(samples.batch(positions)))
         )
-    except DataError:
-        return None
-    if len(labels) != len(positions) or labels.ndim != 1:
+    except DataError:  # such as rows with missing values, which make no batch
+        labels = _labels_of_rows(samples, positions)
+    if labels is None or len(labels) != len(positions) or labels.ndim != 1:
         return None
     own_names = samples.class_names
     if labels.dtype.kind in "iub" and own_names is not None and class_names is not None:

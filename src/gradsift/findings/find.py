@@ -68,12 +68,13 @@ def find(
     Returns:
         The findings, with their columns.
     """
-    inputs = None if samples is None else read_inputs(samples, show_progress=show_progress)
+    label = None if samples is None else samples.label_column
+    inputs = None if samples is None else read_inputs(samples, label=label, show_progress=show_progress)
     members = {code: np.zeros(len(evidence), dtype=bool) for code in OF_SAMPLES}
     group, leak = np.full(len(evidence), -1), None
     if inputs is not None:
         members[BROKEN][list(inputs.broken)] = True
-        tested = None if test_set is None else read_inputs(test_set, show_progress=show_progress)
+        tested = None if test_set is None else read_inputs(test_set, label=label, show_progress=show_progress)
         pairs, leak = duplicates_and_leak(inputs, tested, seed=seed)
         _number(group, inputs.positions, pairs)
     elif evidence.features is not None:

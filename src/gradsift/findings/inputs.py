@@ -46,12 +46,13 @@ class Inputs:
     vectors: np.ndarray
 
 
-def read_inputs(samples: Samples, most: int = MOST, *, show_progress: bool = False) -> Inputs:
+def read_inputs(samples: Samples, most: int = MOST, *, label: str | None = None, show_progress: bool = False) -> Inputs:
     """Reads samples, and takes the signature of each input.
 
     Args:
         samples: The data set; where it encodes rows, the rows are read.
         most: At most so many samples, evenly spaced.
+        label: A column that is no part of the input, besides those that are named like labels.
         show_progress: Whether to show a progress bar.
 
     Returns:
@@ -61,7 +62,7 @@ def read_inputs(samples: Samples, most: int = MOST, *, show_progress: bool = Fal
     positions = samples.evenly_spaced(most)
     looks: list[Look] = []
     with progress("reading inputs for findings", len(positions), show=show_progress) as bar:
-        for _, alike in groupby(_read(samples, positions), kind_of):
+        for _, alike in groupby(_read(samples, positions, label), kind_of):
             for some in _together(alike):
                 looks += looks_of(some)
                 bar.advance(len(some))
@@ -82,7 +83,7 @@ def _most_common(values: Iterable[Any], otherwise: Any) -> Any:
     return next((value for value, _ in Counter(values).most_common(1)), otherwise)
 
 
-def _read(samples: Samples, positions: np.ndarray) -> Iterator[Any]:
+def _read(samples: Samples, positions: np.ndarray, label: str | None) -> Iterator[Any]:
     """The inputs of some samples, :data:`UNREAD` in place of those that cannot be read."""
     start, together = 0, 1
     while start < len(positions):
@@ -92,7 +93,7 @@ def _read(samples: Samples, positions: np.ndarray) -> Iterator[Any]:
             several = samples.several(block)
         for place, position in enumerate(block):
             try:
-                shown = _input_of(samples.sample(position) if several is None else several[place])
+                shown = _input_of(samples.sample(position) if several is None else several[place], label)
             except FAILURES:
                 shown = UNREAD
             yield shown
@@ -112,10 +113,10 @@ def _together(alike: Iterator[Any]) -> Iterator[list[Any]]:
         yield some
 
 
-def _input_of(sample: Any) -> Any:
+def _input_of(sample: Any, label: str | None) -> Any:
     """A sample without its label and its id."""
     if isinstance(sample, dict):
-        return {name: value for name, value in sample.items() if name not in (*LABEL_KEYS, "id")}
+        return {name: value for name, value in sample.items() if name not in (*LABEL_KEYS, "id", label)}
     try:
         arguments, keywords = inputs_of(sample)
     except DataError:

@@ -59,7 +59,10 @@ def leak_between(train_set: Samples, test_set: Samples, *, show_progress: bool =
     Returns:
         What is in both, whole or almost.
     """
-    train, test = (read_inputs(samples, show_progress=show_progress) for samples in (train_set, test_set))
+    train, test = (
+        read_inputs(samples, label=train_set.label_column, show_progress=show_progress)
+        for samples in (train_set, test_set)
+    )
     leak = duplicates_and_leak(train, test)[1]
     return Leak(np.zeros(0, np.int64), np.zeros(0, np.int64), 0) if leak is None else leak
 

@@ -11,12 +11,13 @@ from gradsift.integrations.images import FolderRows
 from gradsift.locations import Location, RemotePath, as_location, local_copy
 
 
-def load_rows(source: str | Location) -> Any:
+def load_rows(source: str | Location, label: str | None = None) -> Any:
     """Reads rows with named columns.
 
     Args:
         source: A ``.parquet``, ``.csv``, ``.tsv`` or ``.jsonl`` file, a folder with one subfolder of images for each class,
             or a hub id, whose split named train is taken.
+        label: The column of labels of a file, where it has no usual name.
 
     Returns:
         Rows of the file, which are read when they are needed, rows of images, or a ``datasets.Dataset``.
@@ -28,14 +29,14 @@ def load_rows(source: str | Location) -> Any:
     path = as_location(source)
     if path.is_dir() or has_pattern(path):
         records = open_records(path)
-        return FileRows(records) if isinstance(records, Table) else FolderRows(local_copy(path))
+        return FileRows(records, label=label) if isinstance(records, Table) else FolderRows(local_copy(path))
     if (
         isinstance(path, RemotePath)
         or path.suffix.lower() in (*FORMATS, *PICKLES)
         or path.exists()
         or str(source).startswith((".", "/", "~"))
     ):
-        return FileRows(open_table(path))  # anything else may be a hub id, which may hold a full stop
+        return FileRows(open_table(path), label=label)  # anything else may be a hub id, which may hold a full stop
     try:
         import datasets
     except ImportError as error:

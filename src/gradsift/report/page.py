@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from gradsift.errors import SettingError
+from gradsift.data import Samples
+from gradsift.errors import OutputError, SettingError
 from gradsift.evaluation import Verification
 from gradsift.locations import Location, as_location
+from gradsift.report.content import content_of
 from gradsift.report.decided import what_was_decided
 from gradsift.report.findings import besides_labels
 from gradsift.report.geometry import geometry_plots
@@ -27,6 +29,8 @@ from gradsift.table.notices import counted
 from gradsift.writing import always, new_file
 
 GENERATOR = b'<meta name="generator" content="gradsift">'
+WITHOUT = b"samples are shown without a preview"
+"""What a page says that was written without the data set."""
 LARGEST_MATRIX = 20
 """Most classes of the given x predicted matrix; the most frequent ones are shown."""
 LARGEST_REMOVED = 50
@@ -48,11 +52,18 @@ def write_report(
         The path.
 
     Raises:
-        OutputError: A page that gradsift has not made stands there, or it cannot be written.
+        OutputError: A page that gradsift has not made stands there, or one that shows samples which this one cannot show,
+            or it cannot be written.
         SettingError: The path is not named ``*.html``, so it may be something else that must not be overwritten.
     """
+    content, place = _content(audit, train_set, verification), as_location(path)
+    if not content["has_previews"] and place.exists() and _shows_samples(place):
+        raise OutputError(
+            f"{place} shows samples. The data set is not at hand, so a new page would show none: give the new page another "
+            "name (gradsift report -o page.html), or the data set"
+        )
     own = as_location(path).resolve() == (audit.run.path / "report.html").resolve()
-    return write_page(path, "page.html.j2", _content(audit, train_set, verification), replaces_any=own)
+    return write_page(path, "page.html.j2", content, replaces_any=own)
 
 
 def write_page(path: str | Location, template: str, content: dict[str, Any], *, replaces_any: bool = False) -> Location:
@@ -86,6 +97,12 @@ def _is_own_page(path: Location) -> bool:
         return GENERATOR in file.read(4096)
 
 
+def _shows_samples(path: Location) -> bool:
+    """Whether a page has cards of samples with previews."""
+    page = path.read_bytes()
+    return GENERATOR in page[:4096] and b'id="cards"' in page and WITHOUT not in page
+
+
 def _content(audit: AuditedRun, train_set: Any, verification: Verification | None) -> dict[str, Any]:
     highlights = read_highlights(audit.run)
     examined = audit.run.path / "geometry.json"
@@ -104,6 +121,7 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
         "cards": _cards(audit, train_set, highlights),
         "has_previews": train_set is not None or bool(highlights),
         "has_shares": bool(highlights),
+        "has_texts": bool(highlights) or _are_texts(samples),
         "has_token_losses": any(highlight.loss is not None for highlight in highlights.values()),
         "listed": listing(audit, lambda label: class_name(audit, label)),
         "as_data": as_data,
@@ -117,6 +135,11 @@ def _content(audit: AuditedRun, train_set: Any, verification: Verification | Non
         "columns": COLUMNS | (FINDING_COLUMNS if FINDINGS in audit.table.column_names else {}),
         "as_json": lambda value: Markup("<pre>{}</pre>").format(json.dumps(value, indent=2, sort_keys=True)),
     }
+
+
+def _are_texts(samples: Samples | None) -> bool:
+    """Whether samples are texts, whose cards are wide, by the first one."""
+    return samples is not None and content_of(samples.sample(0)).form in ("text", "chat", "pair")
 
 
 def class_name(audit: AuditedRun, label: Any) -> str:

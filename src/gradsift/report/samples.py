@@ -24,6 +24,8 @@ LETTERS, LETTERS_IN_FULL = 400, 20_000
 """Most characters of a text, likewise."""
 SHOWN_IN_LINE = 4
 """Most feature values in a line of text."""
+WHOLE = 10**15
+"""Whole numbers below this one are written with all of their digits."""
 LINE = 100
 """Most characters of a text in a line."""
 
@@ -145,8 +147,15 @@ def _described(content: Content) -> str:
     if content.form in ("image", "signal"):
         return f"{content.form} of shape {tuple(content.value.shape)}"
     values = content.value
-    shown = [f"{_feature_name(content.names, place)}={value:.4g}" for place, value in enumerate(values[:SHOWN_IN_LINE])]
+    shown = [
+        f"{_feature_name(content.names, place)}={_number(value)}" for place, value in enumerate(values[:SHOWN_IN_LINE])
+    ]
     return ", ".join(shown) + (f" and {len(values) - SHOWN_IN_LINE} more" if len(values) > SHOWN_IN_LINE else "")
+
+
+def _number(value: Any) -> str:
+    """A value of a column: four digits, or all of a whole number, which may be the id of a row."""
+    return f"{value:.0f}" if abs(value) < WHOLE and value == round(value) else f"{value:.4g}"
 
 
 def picture_of(sample: Any) -> np.ndarray | None:
@@ -229,7 +238,7 @@ def _feature_name(names: list[str] | None, place: int) -> str:
 
 def _features(values: np.ndarray, names: list[str] | None, most: int) -> Markup:
     rows = Markup("").join(
-        Markup("<tr><th>{}</th><td>{}</td></tr>").format(_feature_name(names, place), f"{values[place]:.4g}")
+        Markup("<tr><th>{}</th><td>{}</td></tr>").format(_feature_name(names, place), _number(values[place]))
         for place in range(min(len(values), most))
     )
     more = Markup('<p class="quiet">and {} more</p>').format(len(values) - most) if len(values) > most else escape("")

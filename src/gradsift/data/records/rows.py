@@ -18,14 +18,16 @@ class FileRows(Sequence[dict[str, Any]]):
     Args:
         table: The table.
         names: Its columns to read; all where left out.
+        label: The column of labels, where it has no usual name.
 
     Attributes:
         table: The table.
         column_names: The columns.
+        label: The column of labels, where it is known.
     """
 
-    def __init__(self, table: Table, names: Sequence[str] | None = None) -> None:
-        self.table, self.column_names = table, table.names if names is None else list(names)
+    def __init__(self, table: Table, names: Sequence[str] | None = None, label: str | None = None) -> None:
+        self.table, self.column_names, self.label = table, table.names if names is None else list(names), label
         self._reader: RowReader | None = None
 
     @property
