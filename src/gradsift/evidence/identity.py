@@ -67,6 +67,7 @@ def _labels_of_rows(samples: Samples, positions: np.ndarray) -> np.ndarray | Non
 def _labels_at(samples: Samples, positions: np.ndarray, class_names: Sequence[str] | None) -> np.ndarray | None:
     """Labels as the numbers of the known classes, -1 for other words; ``None`` where they cannot be read."""
     pair = samples.inputs_and_labels
+    labels: np.ndarray | None
     try:
         labels = (
             np.asarray(pair[1]).reshape(-1) if pair is not None else np.asarray(labels_of(samples.batch(positions)))
