@@ -96,6 +96,7 @@ def test_a_folder_of_images_is_improved_with_the_transform_of_its_training(folde
         "improve", *source, "--folds", "2", "--trainings", "4", "--seeds", "1", "-o", "runs/all", cwd=folder
     )
     assert "The page: runs/all/report.html" in done.stdout
+    assert "Next: gradsift show runs/all/audit lists the samples" in done.stdout
 
 
 def test_a_warning_of_an_audit_is_said_once(folder):

@@ -109,6 +109,8 @@ def improve(
         print_table(result.proof.rows(), "Retrained with controls")
     say(result.sentence(), "bold")
     say(f"The page: {folder / 'report.html'}" + (f"; the data: {better}" if better.exists() else ""))
+    if (folder / "audit").is_dir():
+        say(f"Next: gradsift show {folder / 'audit'} lists the samples that are probably wrong")
 
 
 def _digest_of_former(result: Location) -> str | None:

@@ -106,7 +106,7 @@ def show(forecast: Plan) -> None:
         + (f", {_size(on_device)} on the device" if on_device is not None else "")
         + f"; {disk} on disk, {_size(forecast.disk_bytes)} of it gradients."
     )
-    say(f"From {forecast.probed:,} of the samples.")
+    say(f"Measured on {forecast.probed:,} of the samples.")
 
 
 def _unit(seconds: float) -> tuple[float, str]:
