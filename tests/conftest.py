@@ -7,6 +7,7 @@ import torch
 os.environ["HF_HUB_OFFLINE"] = "1"  # before what reads it is imported
 
 from gradsift.demo import blobs as three_blobs
+from tests.support.browser import CHROMIUM
 
 torch.set_num_threads(1)
 
@@ -39,3 +40,20 @@ def trained(blobs):
     """A small network trained on the blobs, in eval mode."""
     inputs, given, _ = blobs
     return three_blobs.train(inputs, given)
+
+
+@pytest.fixture
+def few_rounds(monkeypatch):
+    """Heads on features are trained for three rounds at most: for tests that do not ask how good they are."""
+    monkeypatch.setattr("gradsift.evidence.heads.ROUNDS", 3)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, started once for the tests of a file; each opens a context of its own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()

@@ -72,6 +72,7 @@ def small_regime(kind, network, inputs):
     return Regime("small", lambda _data, _cache, _seed: problem, kind)
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_arms_run_on_every_kind(encoder, tmp_path, monkeypatch):
     values = np.random.default_rng(0).standard_normal((60, 70)) + np.eye(3)[TRUE].repeat(24, 1)[:, :70]
     found = on_features(values, values, TRUE, TRUE, TRUE, nn.Linear)

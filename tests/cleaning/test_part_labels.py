@@ -34,6 +34,12 @@ VALUES = GENERATOR.normal(size=(20, 2)).astype(np.float32)
 TASKS = {"multilabel": (SEVERAL, [0, 2], [1, 0, 1]), "regression": (VALUES, [1.5, -2.0], [1.5, -2.0])}
 
 
+@pytest.fixture(autouse=True)
+def small_forests(monkeypatch):
+    """What is flagged does not matter here, so the detector of values grows fewer trees."""
+    monkeypatch.setattr("gradsift.detectors.surroundings.TREES", 20)
+
+
 def audited(data, task, output):
     targets = TASKS[task][0].shape[1]
     return gradsift.audit(

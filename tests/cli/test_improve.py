@@ -69,6 +69,7 @@ def test_an_output_that_would_hold_its_own_data_is_refused(project):
     assert "is what an improvement in data would write: choose another folder" in done.stderr
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_features_of_a_frozen_model_are_enough(project):
     features, _, given = blobs(400)
     np.save(project / "features.npy", np.tile(features, 3))

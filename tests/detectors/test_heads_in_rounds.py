@@ -1,6 +1,7 @@
 """Heads in two rounds, and evidence of features about some samples alone."""
 
 import numpy as np
+import pytest
 from sklearn.metrics import average_precision_score
 
 from gradsift.detectors import WrongLabelPosterior
@@ -26,6 +27,7 @@ def test_no_class_loses_more_than_half_and_small_ones_nothing():
     assert not probably_wrong(np.zeros(64), labels).any()
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_evidence_about_some_samples_reads_no_label_of_others():
     features, _, given = blobs(240)
     groups, rows = np.arange(240) // 2, np.arange(0, 180)
@@ -43,6 +45,7 @@ def test_evidence_about_some_samples_reads_no_label_of_others():
     assert (found[0].folds[::2] == found[0].folds[1::2]).all()
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_folds_are_as_many_as_the_groups_of_the_smallest_class_allow():
     features, _, given = blobs(240)
     groups = np.where(given == 2, np.arange(240) % 3 + 1000, np.arange(240))
@@ -50,6 +53,7 @@ def test_folds_are_as_many_as_the_groups_of_the_smallest_class_allow():
     assert heads.folds.max() == 2
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_named_classes_may_be_more_than_those_that_occur():
     features, _, given = blobs(240)
     known = evidence_of_arrays(given, features=features, class_names=list("abcde"))

@@ -136,9 +136,8 @@ def test_a_resumed_fit_keeps_its_early_epochs_and_drops_what_came_later(blobs, t
     inputs, given, _ = blobs
     data = inputs, given
     whole = resumable(tmp_path / "whole", data, passes, 4, **settings)
-    resumable(tmp_path / "first", data, passes, 3, **settings)
     step = 12 if settings.get("every_n_train_steps") == 6 else 18
-    resumed = resumable(tmp_path / "second", data, passes, 4, tmp_path / "first" / f"step={step}.ckpt", **settings)
+    resumed = resumable(tmp_path / "second", data, passes, 4, tmp_path / "whole" / f"step={step}.ckpt", **settings)
     for mode in ("train", "eval") if passes == "both" else (passes,):
         own, expected = resumed.of_mode(mode), whole.of_mode(mode)
         assert list(own.steps) == list(expected.steps) == [9, 18, 27, 36]

@@ -66,39 +66,36 @@ def test_ids_that_are_positions_are_left_out_and_nothing_flagged_is_no_list(audi
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
-def test_the_list_is_paged_filtered_searched_and_saved_offline(audit, page, tmp_path):
+def test_the_list_is_paged_filtered_searched_and_saved_offline(browser, audit, page, tmp_path):
     from axe_playwright_python.sync_playwright import Axe
-    from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_context(viewport={"width": 360, "height": 800}, color_scheme="dark").new_page()
-        troubles, requests = [], []
-        tab.on("console", lambda message: troubles.append(message.text))
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(page.as_uri())
-        rows, told = tab.locator("#flagged-rows tr"), tab.locator("#flagged-page")
-        assert told.inner_text() == "1 to 50 of 100"
-        tab.locator("#flagged-forth").click()
-        assert told.inner_text() == "51 to 100 of 100"
-        assert tab.locator("#flagged-forth").is_disabled()
-        tab.locator("select[name=given]").select_option("fox")
-        wanted = [one for one in audit.flagged_positions.tolist() if audit.table["given_label"][one].as_py() == 2]
-        assert told.inner_text().endswith(f" of {len(wanted)}")
-        with tab.expect_download() as saving:
-            tab.locator("#flagged-save").click()
-        saving.value.save_as(tmp_path / "flagged.csv")
-        saved = list(csv.DictReader((tmp_path / "flagged.csv").open(newline="")))
-        assert [int(row["position"]) for row in saved] == wanted
-        assert saved[0]["id"].startswith("'@")  # no formula for a spreadsheet
-        assert {row["given_label"] for row in saved} == {"fox"}
-        tab.locator("#flagged-filters input").fill(f"@{wanted[0]},")
-        assert rows.count() == 1
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert tab.title() != "owned"
-        assert all(url.startswith(("file:", "data:", "blob:")) for url in requests)
-        assert not troubles
-        found = Axe().run(tab).response["violations"]
-        assert not [one["id"] for one in found if one["impact"] in ("serious", "critical")]
-        browser.close()
+    tab = browser.new_context(viewport={"width": 360, "height": 800}, color_scheme="dark").new_page()
+    troubles, requests = [], []
+    tab.on("console", lambda message: troubles.append(message.text))
+    tab.on("pageerror", lambda error: troubles.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(page.as_uri())
+    rows, told = tab.locator("#flagged-rows tr"), tab.locator("#flagged-page")
+    assert told.inner_text() == "1 to 50 of 100"
+    tab.locator("#flagged-forth").click()
+    assert told.inner_text() == "51 to 100 of 100"
+    assert tab.locator("#flagged-forth").is_disabled()
+    tab.locator("select[name=given]").select_option("fox")
+    wanted = [one for one in audit.flagged_positions.tolist() if audit.table["given_label"][one].as_py() == 2]
+    assert told.inner_text().endswith(f" of {len(wanted)}")
+    with tab.expect_download() as saving:
+        tab.locator("#flagged-save").click()
+    saving.value.save_as(tmp_path / "flagged.csv")
+    saved = list(csv.DictReader((tmp_path / "flagged.csv").open(newline="")))
+    assert [int(row["position"]) for row in saved] == wanted
+    assert saved[0]["id"].startswith("'@")  # no formula for a spreadsheet
+    assert {row["given_label"] for row in saved} == {"fox"}
+    tab.locator("#flagged-filters input").fill(f"@{wanted[0]},")
+    assert rows.count() == 1
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.title() != "owned"
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in requests)
+    assert not troubles
+    found = Axe().run(tab).response["violations"]
+    assert not [one["id"] for one in found if one["impact"] in ("serious", "critical")]
+    tab.context.close()

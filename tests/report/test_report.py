@@ -90,30 +90,27 @@ def test_only_pages_of_gradsift_are_replaced(blobs, trained, tmp_path):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (380, "dark")])
-def test_in_a_real_browser(page, width, scheme):
-    from playwright.sync_api import sync_playwright
+def test_in_a_real_browser(browser, page, width, scheme):
 
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
-        troubles, requests = [], []
-        tab.on("console", lambda message: troubles.append(message.text))
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(page.as_uri())
-        assert not troubles
-        assert all(url.startswith(("file:", "data:")) for url in requests)
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert tab.locator("#cards article").count() == 12
-        assert tab.locator("#cards img").evaluate_all("images => images.every(image => image.naturalWidth === 6)")
-        for part in ("#histogram", "#matrix", "#removed", "#space"):
-            assert tab.locator(part).bounding_box()["height"] > 60
-        paper, ink = tab.evaluate(
-            "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
-        )
-        assert contrast(paper, ink) > 7
-        assert (luminance(paper) < 0.2) == (scheme == "dark")
-        browser.close()
+    tab = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
+    troubles, requests = [], []
+    tab.on("console", lambda message: troubles.append(message.text))
+    tab.on("pageerror", lambda error: troubles.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(page.as_uri())
+    assert not troubles
+    assert all(url.startswith(("file:", "data:")) for url in requests)
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.locator("#cards article").count() == 12
+    assert tab.locator("#cards img").evaluate_all("images => images.every(image => image.naturalWidth === 6)")
+    for part in ("#histogram", "#matrix", "#removed", "#space"):
+        assert tab.locator(part).bounding_box()["height"] > 60
+    paper, ink = tab.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    assert contrast(paper, ink) > 7
+    assert (luminance(paper) < 0.2) == (scheme == "dark")
+    tab.context.close()
 
 
 def test_samples_are_rendered_by_kind():

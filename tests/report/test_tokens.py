@@ -249,29 +249,26 @@ def test_long_texts_are_cut_to_a_window_around_the_strongest_tokens():
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (380, "dark"), (380, "light"), (1200, "dark")])
-def test_in_a_real_browser(runs, width, scheme):
-    from playwright.sync_api import sync_playwright
+def test_in_a_real_browser(browser, runs, width, scheme):
 
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
-        requests = []
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto((runs["gpt2_lm"].run.path / "report.html").as_uri())
-        assert len(requests) == 1
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        paper = tab.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor")
-        drawn = tab.locator("#cards .t").evaluate_all(
-            "all => all.map(one => { const style = getComputedStyle(one);"
-            " return [style.backgroundColor, style.color, style.borderBottomColor,"
-            " Number(style.getPropertyValue('--s')), Number(style.getPropertyValue('--l'))]; })"
-        )
-        assert len(drawn) > 20
-        for background, ink, underline, share, loss in drawn:
-            assert alpha(background) == pytest.approx(0.5 * share, abs=0.01)
-            assert alpha(underline) == pytest.approx(loss, abs=0.01)
-            assert contrast(over(background, paper), ink) > 4.5
-        browser.close()
+    tab = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
+    requests = []
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto((runs["gpt2_lm"].run.path / "report.html").as_uri())
+    assert len(requests) == 1
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    paper = tab.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor")
+    drawn = tab.locator("#cards .t").evaluate_all(
+        "all => all.map(one => { const style = getComputedStyle(one);"
+        " return [style.backgroundColor, style.color, style.borderBottomColor,"
+        " Number(style.getPropertyValue('--s')), Number(style.getPropertyValue('--l'))]; })"
+    )
+    assert len(drawn) > 20
+    for background, ink, underline, share, loss in drawn:
+        assert alpha(background) == pytest.approx(0.5 * share, abs=0.01)
+        assert alpha(underline) == pytest.approx(loss, abs=0.01)
+        assert contrast(over(background, paper), ink) > 4.5
+    tab.context.close()
 
 
 def alpha(colour):

@@ -16,10 +16,18 @@ from gradsift.review.desk import seconds_by_kind, turns
 from tests.support.review_page import client_of, desk_of, images, run_on_images, run_on_texts
 
 
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory):
+    return run_on_images(tmp_path_factory.mktemp("audited") / "run", size=100, wrong=20)
+
+
 @pytest.fixture
-def desk(tmp_path):
-    with desk_of(run_on_images(tmp_path / "run", size=100, wrong=20)) as desk:
+def desk(audit):
+    """A desk on the audit, on which nobody has decided anything yet."""
+    with desk_of(audit) as desk:
         yield desk
+    for file in audit.run.path.glob("decisions*"):
+        file.unlink()
 
 
 @pytest.fixture

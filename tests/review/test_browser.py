@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gradsift.cleaning.decisions import Decisions
-from tests.support.review_page import CHROMIUM, HOSTILE, desk_of, page_on, ready, run_on_images, run_on_texts, served
+from tests.support.browser import CHROMIUM
+from tests.support.review_page import HOSTILE, desk_of, page_on, ready, run_on_images, run_on_texts, served
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
 
@@ -39,9 +40,9 @@ def serious(tab):
     ]
 
 
-def test_keys_decide_move_and_undo_and_everybody_can_read_it(tmp_path):
+def test_keys_decide_move_and_undo_and_everybody_can_read_it(browser, tmp_path):
     audit = run_on_images(tmp_path / "run", size=100, wrong=20)
-    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(audit) as desk, served(desk) as link, page_on(browser, link) as tab:
         first = shown(tab)
         suggested = audit.table["suggested_label"][first].as_py()
         press(tab, "s")
@@ -68,9 +69,9 @@ def test_keys_decide_move_and_undo_and_everybody_can_read_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_decision_whose_answer_is_lost_is_sent_again_and_saved_once(tmp_path):
+def test_a_decision_whose_answer_is_lost_is_sent_again_and_saved_once(browser, tmp_path):
     audit = run_on_images(tmp_path / "run", size=100, wrong=20)
-    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(audit) as desk, served(desk) as link, page_on(browser, link) as tab:
         first = shown(tab)
         for key, action in (("d", "decide"), ("z", "undo"), ("Z", "redo")):
 
@@ -88,9 +89,9 @@ def test_a_decision_whose_answer_is_lost_is_sent_again_and_saved_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_labels_notes_and_shares_are_typed(tmp_path):
+def test_labels_notes_and_shares_are_typed(browser, tmp_path):
     audit = run_on_images(tmp_path / "run", size=100, wrong=20)
-    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(audit) as desk, served(desk) as link, page_on(browser, link) as tab:
         first = shown(tab)
         press(tab, "n")
         tab.keyboard.type("seen j d z")  # letters that are keys elsewhere
@@ -115,9 +116,9 @@ def test_labels_notes_and_shares_are_typed(tmp_path):
 
 
 @pytest.mark.slow
-def test_several_are_decided_in_the_table_and_a_flip_pair_on_the_card(tmp_path):
+def test_several_are_decided_in_the_table_and_a_flip_pair_on_the_card(browser, tmp_path):
     audit = run_on_images(tmp_path / "run", size=200, wrong=60)
-    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(audit) as desk, served(desk) as link, page_on(browser, link) as tab:
         tab.on("dialog", lambda dialog: dialog.accept())
         first = shown(tab)
         press(tab, "p")
@@ -147,12 +148,12 @@ def test_several_are_decided_in_the_table_and_a_flip_pair_on_the_card(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
-def test_a_phone_by_finger(tmp_path, scheme):
+def test_a_phone_by_finger(browser, tmp_path, scheme):
     audit = run_on_images(tmp_path / "run", size=100, wrong=20)
     with (
         desk_of(audit) as desk,
         served(desk) as link,
-        page_on(link, width=360, height=740, scheme=scheme, touch=True) as tab,
+        page_on(browser, link, width=360, height=740, scheme=scheme, touch=True) as tab,
     ):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         first = shown(tab)
@@ -183,8 +184,8 @@ def swipe(tab, start, end):
 
 
 @pytest.mark.slow
-def test_a_hostile_sample_is_shown_as_text(tmp_path):
-    with desk_of(run_on_texts(tmp_path / "run")) as desk, served(desk, "<i>eve") as link, page_on(link) as tab:
+def test_a_hostile_sample_is_shown_as_text(browser, tmp_path):
+    with desk_of(run_on_texts(tmp_path / "run")) as desk, served(desk, "<i>eve") as link, page_on(browser, link) as tab:
         tab.locator("#filters").evaluate(
             "form => { form.scope.value = 'flagged'; form.dispatchEvent(new Event('input')); }"
         )
@@ -200,9 +201,9 @@ def test_a_hostile_sample_is_shown_as_text(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_decision_that_does_not_arrive_is_told_and_sent_again(tmp_path):
+def test_a_decision_that_does_not_arrive_is_told_and_sent_again(browser, tmp_path):
     audit = run_on_images(tmp_path / "run", size=100, wrong=20)
-    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(audit) as desk, served(desk) as link, page_on(browser, link) as tab:
         tab.route("**/decide", lambda route: route.abort())
         first = shown(tab)
         tab.keyboard.press("d")
@@ -216,9 +217,9 @@ def test_a_decision_that_does_not_arrive_is_told_and_sent_again(tmp_path):
 
 
 @pytest.mark.slow
-def test_three_hundred_keys_and_all_undone(tmp_path):
+def test_three_hundred_keys_and_all_undone(browser, tmp_path):
     audit = run_on_images(tmp_path / "run", size=1000, wrong=400)
-    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(audit) as desk, served(desk) as link, page_on(browser, link) as tab:
         keys = np.random.default_rng(0).choice(list("fsda012"), 300)
         seen = []
         for key in keys:
@@ -241,7 +242,7 @@ def test_three_hundred_keys_and_all_undone(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_shown_as_saved_outlives_a_kill(tmp_path):
+def test_what_is_shown_as_saved_outlives_a_kill(browser, tmp_path):
     audit = run_on_images(tmp_path / "run", size=200, wrong=60)
     run, saved = audit.run.path, {}
     for _ in range(3):
@@ -251,7 +252,7 @@ def test_what_is_shown_as_saved_outlives_a_kill(tmp_path):
         )  # fmt: skip
         try:
             link = re.search(r"http://\S+", server.stdout.readline())[0]
-            with page_on(link) as tab:
+            with page_on(browser, link) as tab:
                 for key in "dfsa":
                     position = shown(tab)
                     assert position not in saved

@@ -10,8 +10,8 @@ from gradsift.review.app import make_app
 from gradsift.review.files import OFFERED
 from gradsift.review.guard import Doors, Guard
 from tests.review.test_browser import press, serious, shown
+from tests.support.browser import CHROMIUM
 from tests.support.review_page import (
-    CHROMIUM,
     ORIGIN,
     PORT,
     client_of,
@@ -99,8 +99,8 @@ def test_who_comes_by_a_token_of_a_file_brings_their_own_decisions_alone(run):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
-def test_files_go_out_and_in_by_the_buttons(run, tmp_path):
-    with desk_of(run) as desk, served(desk) as link, page_on(link) as tab:
+def test_files_go_out_and_in_by_the_buttons(browser, run, tmp_path):
+    with desk_of(run) as desk, served(desk) as link, page_on(browser, link) as tab:
         first = shown(tab)
         press(tab, "d", "o")
         assert serious(tab) == []

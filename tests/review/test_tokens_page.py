@@ -9,10 +9,11 @@ import torch
 import gradsift
 from gradsift.cleaning.decisions import Decisions
 from tests.review.test_browser import press, serious, shown
-from tests.support.review_page import CHROMIUM, client_of, desk_of, page_on, ready, served
+from tests.support.browser import CHROMIUM
+from tests.support.review_page import client_of, desk_of, page_on, ready, served
 from tests.support.tagged import NAMES, UNUSUAL, audited_sentences, sentences
 
-browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
 OUTSIDE, B_LOC, I_LOC = 0, 3, 4
 
 
@@ -32,10 +33,10 @@ def chosen(tab):
     )
 
 
-@browser
-def test_tokens_get_labels_by_keyboard_alone(run, tmp_path):
+@in_a_browser
+def test_tokens_get_labels_by_keyboard_alone(browser, run, tmp_path):
     rows, right = sentences()
-    with desk_of(run) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(run) as desk, served(desk) as link, page_on(browser, link) as tab:
         first = shown(tab)
         assert serious(tab) == []
         press(tab, "s")  # what is suggested, of all flagged tokens at once
@@ -68,10 +69,10 @@ def test_tokens_get_labels_by_keyboard_alone(run, tmp_path):
     assert new[first]["tags"] == right[first]
 
 
-@browser
+@in_a_browser
 @pytest.mark.slow
-def test_a_choice_keeps_names_whole_and_a_change_is_taken_back(run):
-    with desk_of(run) as desk, served(desk) as link, page_on(link) as tab:
+def test_a_choice_keeps_names_whole_and_a_change_is_taken_back(browser, run):
+    with desk_of(run) as desk, served(desk) as link, page_on(browser, link) as tab:
         position = shown(tab)
         press(tab, "l")
         tab.keyboard.press("Home")
@@ -94,13 +95,13 @@ def test_a_choice_keeps_names_whole_and_a_change_is_taken_back(run):
         assert not tab.troubles
 
 
-@browser
+@in_a_browser
 @pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
-def test_on_a_phone_tokens_are_tapped(run, scheme):
+def test_on_a_phone_tokens_are_tapped(browser, run, scheme):
     with (
         desk_of(run) as desk,
         served(desk) as link,
-        page_on(link, width=360, height=740, scheme=scheme, touch=True) as tab,
+        page_on(browser, link, width=360, height=740, scheme=scheme, touch=True) as tab,
     ):
         position = shown(tab)
         tab.locator("#sample [data-token='4']").tap()
@@ -123,16 +124,16 @@ def test_on_a_phone_tokens_are_tapped(run, scheme):
         assert not tab.troubles
 
 
-@browser
+@in_a_browser
 @pytest.mark.slow
-def test_emoji_right_to_left_and_markup_are_shown_as_they_are(tmp_path):
+def test_emoji_right_to_left_and_markup_are_shown_as_they_are(browser, tmp_path):
     rows, _ = sentences(size=40, wrong=4)
     for row in rows:
         row["tokens"] = [*UNUSUAL, *row["tokens"]]
         row["tags"] = ["O"] * len(UNUSUAL) + row["tags"]
     rows[0]["tags"][1] = "B-PER"
     audit = audited_sentences(tmp_path / "run", rows, wrong=4)
-    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(audit) as desk, served(desk) as link, page_on(browser, link) as tab:
         tab.evaluate("location.hash = ''")
         press(tab, "l")
         texts = tab.locator("#words li > span").all_inner_texts()
@@ -195,11 +196,11 @@ def several(output, kind, targets=3):
     ), given
 
 
-@browser
+@in_a_browser
 @pytest.mark.parametrize("targets", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_several_labels_are_ticked_with_digits_and_suggested_ones_taken(tmp_path, targets):
+def test_several_labels_are_ticked_with_digits_and_suggested_ones_taken(browser, tmp_path, targets):
     audit, given = several(tmp_path / "run", "multilabel", targets)
-    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(audit) as desk, served(desk) as link, page_on(browser, link) as tab:
         first = shown(tab)
         suggested = audit.table["suggested_label"][first].as_py()
         press(tab, "s")
@@ -223,9 +224,9 @@ def test_several_labels_are_ticked_with_digits_and_suggested_ones_taken(tmp_path
     np.testing.assert_array_equal(new[first], suggested)
 
 
-@browser
+@in_a_browser
 @pytest.mark.slow
-def test_of_many_labels_a_typed_name_ticks_one(tmp_path):
+def test_of_many_labels_a_typed_name_ticks_one(browser, tmp_path):
     generator = np.random.default_rng(0)
     inputs, given = generator.normal(size=(60, 4)).astype(np.float32), np.zeros((60, 40), dtype=np.float32)
     names = [f"label {number}" for number in range(40)]
@@ -233,7 +234,7 @@ def test_of_many_labels_a_typed_name_ticks_one(tmp_path):
         torch.nn.Linear(4, 40).eval(), (inputs, given), task="multilabel", class_names=names, contamination=0.1,
         output=tmp_path / "run", show_progress=False,
     )  # fmt: skip
-    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(audit) as desk, served(desk) as link, page_on(browser, link) as tab:
         first = shown(tab)
         press(tab, "l")
         for name in ("LABEL 37", "25"):
@@ -247,11 +248,11 @@ def test_of_many_labels_a_typed_name_ticks_one(tmp_path):
         assert not tab.troubles
 
 
-@browser
+@in_a_browser
 @pytest.mark.slow
-def test_the_values_of_several_targets_are_typed(tmp_path):
+def test_the_values_of_several_targets_are_typed(browser, tmp_path):
     audit, given = several(tmp_path / "run", "value", 2)
-    with desk_of(audit) as desk, served(desk) as link, page_on(link) as tab:
+    with desk_of(audit) as desk, served(desk) as link, page_on(browser, link) as tab:
         first = shown(tab)
         press(tab, "l")
         assert [float(one.input_value()) for one in tab.locator("#numbers-of input").all()] == pytest.approx(

@@ -56,6 +56,7 @@ def test_a_frozen_body_gets_heads_that_have_not_seen_their_samples(memorised, tm
     assert "heads" not in own.details
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_a_stored_run_gives_the_same_again(memorised, tmp_path):
     model, data, given, _ = memorised
     audit = gradsift.audit(model, data, output=tmp_path / "run", show_progress=False)
@@ -71,6 +72,7 @@ def test_a_stored_run_gives_the_same_again(memorised, tmp_path):
     assert repeated.table.equals(audit.table)
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_nothing_changes_where_the_body_was_trained(memorised, tmp_path):
     model, data, _, _ = memorised
     model[0].requires_grad_(True)

@@ -1,6 +1,5 @@
 """A review page on a small run: its application, its server, and a browser on it."""
 
-import shutil
 import socket
 import threading
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from gradsift.review.app import make_app
 from gradsift.review.desk import Desk
 from gradsift.review.guard import Doors, Guard
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=alert(1)> \x1b[31m \u202e \"'>"
     "<style>*{display:none}</style>"
@@ -89,24 +87,20 @@ def served(desk, reviewer="ann"):
 
 
 @contextmanager
-def page_on(link, *, width=1280, height=900, scheme="light", touch=False):
+def page_on(browser, link, *, width=1280, height=900, scheme="light", touch=False):
     """A tab on a link, with what the console and the network said."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=touch, is_mobile=touch
-        )
-        tab = context.new_page()
-        tab.troubles, tab.requests = [], []
-        tab.on("console", lambda message: tab.troubles.append(message.text))
-        tab.on("pageerror", lambda error: tab.troubles.append(str(error)))
-        tab.on("request", lambda request: tab.requests.append(request.url))
-        tab.goto(link)
-        ready(tab)
-        yield tab
-        browser.close()
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=touch, is_mobile=touch
+    )
+    tab = context.new_page()
+    tab.troubles, tab.requests = [], []
+    tab.on("console", lambda message: tab.troubles.append(message.text))
+    tab.on("pageerror", lambda error: tab.troubles.append(str(error)))
+    tab.on("request", lambda request: tab.requests.append(request.url))
+    tab.goto(link)
+    ready(tab)
+    yield tab
+    context.close()
 
 
 def ready(tab):
