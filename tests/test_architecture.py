@@ -1,6 +1,7 @@
 """The laws of the house that can be read off the source."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import gradsift
@@ -17,11 +18,16 @@ LATE = {("cleaning", "stages")}
 """The former place of a public name."""
 
 
+@cache
+def nodes_of(path):
+    """Every node of a module."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def imports_of(path):
     """Room of each gradsift import, and whether it stands inside a function."""
-    tree = ast.parse(path.read_text())
-    inside = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
-    for node in ast.walk(tree):
+    inside = {id(node) for f in nodes_of(path) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "gradsift":
             parts = node.module.split(".")
             for room in [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]:
@@ -58,7 +64,7 @@ def test_modules_are_short():
 
 def test_no_asserts_and_no_prints_in_the_library():
     for path in ROOT.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes_of(path):
             assert not isinstance(node, ast.Assert), path
             assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"), path
 
@@ -68,9 +74,9 @@ def test_everything_public_has_a_docstring_that_names_its_arguments():
     for path in ROOT.rglob("*.py"):
         if path.relative_to(ROOT).parts[0] == "cli":
             continue  # typer shows these docstrings to users; options are described beside them
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.FunctionDef) or node.name.startswith("_") or node in nested(tree):
+        inner = nested(path)
+        for node in nodes_of(path):
+            if not isinstance(node, ast.FunctionDef) or node.name.startswith("_") or node in inner:
                 continue
             names = [a.arg for a in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]]
             names = [name for name in names if name not in ("self", "cls")]
@@ -81,10 +87,10 @@ def test_everything_public_has_a_docstring_that_names_its_arguments():
     assert not missing
 
 
-def nested(tree):
+def nested(path):
     return {
         inner
-        for outer in ast.walk(tree)
+        for outer in nodes_of(path)
         if isinstance(outer, ast.FunctionDef)
         for inner in ast.walk(outer)
         if isinstance(inner, ast.FunctionDef) and inner is not outer
