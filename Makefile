@@ -30,7 +30,7 @@ help:  ## Show what can be made
 demo: .venv/core  ## The whole job on scikit-learn's digits: cross-fit, audit, report, verification
 	$(BIN)/gradsift demo
 
-test: check test-fast  ## Lint, types and the fast tests (under 10 minutes on 2 cores)
+test: check test-fast  ## Lint, types and the fast tests (about 15 minutes on 2 cores)
 
 # One thread a process: two test processes share two cores. Each takes half of the files, so that what the tests of a file
 # share is made once; who is done first takes tests from the other.

@@ -91,7 +91,6 @@ def test_only_pages_of_gradsift_are_replaced(blobs, trained, tmp_path):
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (380, "dark")])
 def test_in_a_real_browser(browser, page, width, scheme):
-
     tab = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
     troubles, requests = [], []
     tab.on("console", lambda message: troubles.append(message.text))

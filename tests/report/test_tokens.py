@@ -250,7 +250,6 @@ def test_long_texts_are_cut_to_a_window_around_the_strongest_tokens():
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (380, "dark"), (380, "light"), (1200, "dark")])
 def test_in_a_real_browser(browser, runs, width, scheme):
-
     tab = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
     requests = []
     tab.on("request", lambda request: requests.append(request.url))
