@@ -31,7 +31,7 @@ from chaos.stage import Row, Stage  # noqa: E402
 SMALL = {
     "kills": 6,
     "pairs": 3,
-    "flips": 90,
+    "flips": 150,
     "damaged": 2,
     "full_disk": 3,
     "inputs": 16,
