@@ -19,7 +19,7 @@ from gradsift.errors import OutputError, SettingError
 from gradsift.evaluation import Choice, Verification, accuracy, verify
 from gradsift.evaluation.choose_cure import choose_by_heads, choose_by_training
 from gradsift.evaluation.cured_training import CuredTraining
-from gradsift.evaluation.label_doubts import doubts_of, unseen_doubts
+from gradsift.evaluation.label_doubts import WithoutFold, doubts_of, heads_without_fold, unseen_doubts
 from gradsift.evaluation.timed import TimedTraining
 from gradsift.evaluation.trainings import Metric
 from gradsift.evidence import (
@@ -27,15 +27,16 @@ from gradsift.evidence import (
     Predict,
     TrainFunction,
     UserTraining,
-    cross_fit,
     evidence_of_arrays,
     stored_evidence,
     takes,
 )
+from gradsift.evidence.cross_fit import cross_fit_trainings
 from gradsift.evidence.frozen_inputs import frozen_features
 from gradsift.evidence.predictions import given_labels
 from gradsift.improvement import Improvement
 from gradsift.locations import Location, as_location, refuse_unwritable
+from gradsift.planned_trainings import PlannedTrainings
 from gradsift.proof_notices import ONLY_LAST_EPOCH, notices_of_seeds, notices_of_test_set
 from gradsift.result import Audit
 from gradsift.store import GradientMatrix
@@ -91,8 +92,10 @@ def improve(
             of yours. The choice is by ``train_fn``; by heads, too, without one or with ``trainings=0``. Where left out,
             inputs that look like such features are taken (:mod:`gradsift.evidence.frozen_inputs`); ``False`` takes none.
         metric: ``metric(model, test_set) -> float``, higher is better, for the proof.
-        trainings: Most trainings for cross-fitting and choice.
-        folds: How many of them are the cross-fit; with features none.
+        trainings: What evidence and choice may cost, in trainings on all samples; see
+            :class:`~gradsift.planned_trainings.PlannedTrainings`.
+        folds: Parts of the data. With four or more there is a training for evidence without every pair of them, so cures
+            are compared on labels that they have not seen; with two or three, one without each, and cures have seen them.
         seeds: Seeds of the proof; each trains once for each arm.
         task: The task or its name; it must have classes.
         predict: ``predict(model, dataset) -> probabilities``; see :func:`~gradsift.cross_fit`.
@@ -115,22 +118,23 @@ def improve(
     samples = Samples(train_set)
     features = frozen_features(features, samples, tell)
     by_heads = train_fn is None or (features is not None and trainings == 0)
-    folder = _refuse_early(train_fn, features, None if by_heads else trainings, folds, output)
+    folder = _refuse_early(train_fn, features, output)
+    planned = PlannedTrainings(trainings, folds, of_features=features is not None, by_heads=by_heads)
     notices = [ONLY_LAST_EPOCH] if features is None and not takes(train_fn, "after_epoch") else []
     notices += notices_of_test_set(samples, test_set, show_progress=show_progress)
     _warn(notices)
-    tell(_plan_in_words(trainings, folds, seeds, features is not None, by_heads=by_heads, tested=test_set is not None))
-    timed = _timed(train_fn, 0 if by_heads else trainings, seeds if test_set is not None else 0, tell)
-    evidence = _evidence(
-        timed if features is None else None, samples, features, predict, _inside(folder, "folds"),
-        class_names=class_names, folds=folds, task=task, groups=groups, seed=seed, show_progress=show_progress,
+    tell(planned.sentence(seeds, tested=test_set is not None))
+    timed = _timed(train_fn, planned, seeds if test_set is not None else 0, tell)
+    evidence, without = _evidence(
+        timed if planned.held_out else None, samples, features, predict, folder, planned,
+        class_names=class_names, task=task, groups=groups, seed=seed, show_progress=show_progress,
     )  # fmt: skip
     audited = _audit(evidence, train_set, folder, seed, show_progress)
     reviewed = Reviewed.of(audited, audited.samples_of(train_set))
     choice = _choose(
-        None if by_heads else timed, train_set, evidence, trainings if features is not None else trainings - folds,
+        None if by_heads else timed, train_set, evidence, without, planned,
         accepts={"soft", "weight"} if timed is None else accepted(timed), features=features, task=task, predict=predict,
-        groups=groups, seed=seed, folder=folder, reviewed=reviewed, show_progress=show_progress,
+        seed=seed, folder=folder, reviewed=reviewed, show_progress=show_progress,
     )  # fmt: skip
     tell(choice.sentence())
     if len(reviewed):
@@ -144,7 +148,7 @@ def improve(
     )  # fmt: skip
     notices += _warn([] if proof is None else notices_of_seeds(proof))
     counted = {
-        "cross-fit": folds if features is None else 0, "choice": 0 if by_heads else choice.trainings,
+        "cross-fit": planned.evidence, "choice": 0 if by_heads else choice.trainings,
         "final": int(timed is not None), "proof": 0 if proof is None else len(proof.trials),
     }  # fmt: skip
     result = Improvement(better, model, choice, audited, proof, notices, counted)
@@ -153,16 +157,10 @@ def improve(
     return result
 
 
-def _refuse_early(
-    train_fn: TrainFunction | None, features: Any, trainings: int | None, folds: int, output: str | Location | None
-) -> Location | None:
+def _refuse_early(train_fn: TrainFunction | None, features: Any, output: str | Location | None) -> Location | None:
     """Refuses what cannot work before anything is trained; gives the folder."""
     if train_fn is None and features is None:
         raise SettingError("improve needs a training function (--train), or features of a frozen model (--features)")
-    if trainings is not None and trainings < 2 * folds:
-        raise SettingError(
-            f"{trainings} trainings are too few for {folds} folds and the choice: give at least {2 * folds}, or fewer folds"
-        )
     if output is None:
         return None
     folder = as_location(output)
@@ -176,13 +174,13 @@ def _choose(
     timed: TimedTraining | None,
     train_set: Any,
     evidence: Evidence,
-    trainings: int,
+    without: WithoutFold | None,
+    planned: PlannedTrainings,
     *,
     accepts: Collection[str],
     features: Any,
     task: str | Task,
     predict: Predict | None,
-    groups: Any,
     seed: int,
     folder: Location | None,
     reviewed: Reviewed,
@@ -192,13 +190,11 @@ def _choose(
     labels, fold_of = evidence.labels, evidence.folds
     if labels is None or fold_of is None or evidence.predictions is None:
         raise SettingError("the choice needs labels, and predictions that have not seen their sample")
-    unchanged = None if evidence.by_epoch is None else np.asarray(evidence.by_epoch[-1])
-    doubts = doubts_of(evidence, labels, reviewed, last_epoch=unchanged, seed=seed)
+    last_epoch = None if evidence.by_epoch is None else np.asarray(evidence.by_epoch[-1])
+    doubts = doubts_of(evidence, labels, reviewed, last_epoch=last_epoch, seed=seed)
     unseen = None
-    if evidence.of_heads:
-        unseen = unseen_doubts(
-            evidence, fold_of, doubts, reviewed, groups=groups, seed=seed, show_progress=show_progress
-        )
+    if without is not None:
+        unseen = unseen_doubts(without, fold_of, doubts, reviewed, seed=seed, show_progress=show_progress)
     if timed is None:
         choice = choose_by_heads(np.asarray(features), doubts, fold_of, accepts=accepts, unseen=unseen, seed=seed)
     else:
@@ -207,23 +203,36 @@ def _choose(
             output=_inside(folder, "choice"),
         )  # fmt: skip
         choice = choose_by_training(
-            training, doubts, fold_of, accepts=accepts, trainings=trainings, unseen=unseen, unchanged=unchanged
-        )
+            training, doubts, fold_of, accepts=accepts, trainings=planned.choice, unseen=unseen,
+            unchanged=last_epoch if planned.held_out == 1 else None,
+        )  # fmt: skip
     return replace(choice, cure=reviewed.over(choice.cure))
 
 
 def _evidence(
     timed: TimedTraining | None, samples: Samples, features: Any, predict: Predict | None, folder: Location | None,
-    *, class_names: Sequence[str] | None, task: str | Task, **options: Any,
-) -> Evidence:  # fmt: skip
-    """Predictions that have not seen their sample: of the training, or of heads on features where there is none."""
+    planned: PlannedTrainings, *, class_names: Sequence[str] | None, task: str | Task, **options: Any,
+) -> tuple[Evidence, WithoutFold | None]:  # fmt: skip
+    """Predictions that have not seen their sample, and, where there are any, those that have not seen a fold either.
+
+    They are of the training, or of heads on features where there is none.
+    """
+    without: WithoutFold | None = None
     if timed is not None:
-        evidence = cross_fit(timed, samples.source, predict=predict, output=folder, task=task, **options)
+        fitted = cross_fit_trainings(
+            timed, samples.source, held_out=planned.held_out, folds=planned.folds, predict=predict, task=task,
+            output=_inside(folder, "folds" if planned.held_out == 1 else "pairs"), **options,
+        )  # fmt: skip
+        evidence = fitted.evidence()
+        if planned.held_out > 1:
+            without = fitted.evidence_without
     else:
         labels = given_labels(get_task(task), samples)
         known = evidence_of_arrays(labels, features=features, class_names=samples.class_names)
-        evidence = evidence_of_features(known, **options)
-    return evidence if class_names is None else evidence.with_(class_names=list(class_names))
+        evidence = evidence_of_features(known, folds=planned.folds, **options)
+        classes = evidence.predictions.shape[1]
+        without = heads_without_fold(evidence, classes, groups=options["groups"], seed=options["seed"])
+    return evidence if class_names is None else evidence.with_(class_names=list(class_names)), without
 
 
 def _audit(evidence: Evidence, train_set: Any, folder: Location | None, seed: int, show_progress: bool) -> Audit:
@@ -264,23 +273,16 @@ def _warn(notices: list[str]) -> list[str]:
     return notices
 
 
-def _plan_in_words(trainings: int, folds: int, seeds: int, of_features: bool, *, by_heads: bool, tested: bool) -> str:
-    first = f"At most {trainings} trainings for evidence ({folds} folds) and choice"
-    if of_features:
-        first = f"Heads on the features give the evidence, at most {trainings} trainings the choice"
-    if by_heads:
-        first = "Heads on the features give evidence and choice"
-    proof = f"the proof, {seeds} seeds of 2 to 5 arms, up to {5 * seeds} trainings, if something is changed"
-    return f"{first}; 1 for the final model; {proof if tested else 'no proof without a test set'}."
-
-
 def _timed(
-    train_fn: TrainFunction | None, trainings: int, seeds: int, tell: Callable[[str], None]
+    train_fn: TrainFunction | None, planned: PlannedTrainings, seeds: int, tell: Callable[[str], None]
 ) -> TimedTraining | None:
     """The training, which says after its first call what all that are planned will take."""
     if train_fn is None:
         return None
-    return TimedTraining(train_fn, tell, {"evidence, choice and final model": 1 + trainings, "proof": 5 * seeds})
+    if planned.by_heads:
+        return TimedTraining(train_fn, tell, {"final model": 1, "proof": 5 * seeds})
+    stages = {"evidence, choice and final model": 1 + planned.limit, "proof": 5 * seeds}
+    return TimedTraining(train_fn, tell, stages, planned.share)
 
 
 def _proof(

@@ -17,7 +17,7 @@ from gradsift.evaluation.candidates import Plan, plans_by_count, plans_on_grid
 from gradsift.evaluation.choice import Choice, choose
 from gradsift.evaluation.cured_training import CuredTraining
 from gradsift.evaluation.heads import HeadTrainer
-from gradsift.evaluation.label_doubts import LabelDoubts, UnseenDoubts, unseen_doubts
+from gradsift.evaluation.label_doubts import LabelDoubts, UnseenDoubts, heads_without_fold, unseen_doubts
 from gradsift.evidence import Predict, TrainFunction, assign_folds
 from gradsift.locations import Location
 from gradsift.progress import progress
@@ -85,8 +85,9 @@ def choose_cure(
     unseen = None
     if recorded is None and (audit.details.get("of_heads") or (frozen and audit.details.get("heads"))):
         unseen = unseen_doubts(
-            evidence, fold_of, doubts, reviewed, groups=groups, seed=seed, show_progress=show_progress
-        )
+            heads_without_fold(evidence, doubts.posterior.shape[1], groups=groups, seed=seed), fold_of, doubts, reviewed,
+            seed=seed, show_progress=show_progress,
+        )  # fmt: skip
     if train_fn is None:
         features = np.concatenate([rows for _, rows in evidence.features.chunks()])
         return choose_by_heads(features, doubts, fold_of, accepts=(), unseen=unseen, seed=seed)

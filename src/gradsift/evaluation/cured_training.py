@@ -11,7 +11,7 @@ from gradsift.cleaning.corrected import apply
 from gradsift.cleaning.cure import Cure
 from gradsift.data import Samples, fingerprint_samples
 from gradsift.evidence import Predict, TrainFunction
-from gradsift.evidence.cross_fit import FinishedFolds, Fold, fingerprint_folds
+from gradsift.evidence.fold_training import FinishedFolds, Fold, fingerprint_folds
 from gradsift.evidence.predictions import predicted_probabilities
 from gradsift.locations import Location, as_location
 from gradsift.tasks import Task, get_task

@@ -1,6 +1,6 @@
 """What evidence says against given labels: of all samples, and of those outside of a fold as if the fold were not known.
 
-A cure that is compared on held-out labels must not have been made with them. Soft targets from heads that have learnt a
+A cure that is compared on held-out labels must not have been made with them. Soft targets from models that have learnt a
 fold's labels pull the training towards these labels, and held-out accuracy then rises by more than the cure is worth.
 """
 
@@ -23,6 +23,9 @@ from gradsift.evidence import Evidence
 from gradsift.progress import progress
 
 logger = logging.getLogger(__name__)
+
+WithoutFold = Callable[[int, np.ndarray], Evidence]
+"""From a fold, and the positions of the samples outside of it, to evidence about these by models that have not seen it."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def doubts_of(
 
 @dataclass(frozen=True)
 class UnseenDoubts:
-    """Doubts about the samples outside of a fold, by heads that have never learnt the fold's labels.
+    """Doubts about the samples outside of a fold, by models that have never learnt the fold's labels.
 
     Attributes:
         outside: Positions of these samples.
@@ -147,49 +150,60 @@ class UnseenDoubts:
 
 
 def unseen_doubts(
-    evidence: Evidence,
+    without: WithoutFold,
     fold_of: np.ndarray,
     known: LabelDoubts,
     reviewed: Reviewed,
     *,
-    groups: Any = None,
     seed: int = 0,
     show_progress: bool = True,
 ) -> list[UnseenDoubts] | None:
     """Doubts without the labels of each fold.
 
     Args:
-        evidence: Labels and features of a body that was not trained on them, of all samples.
+        without: From a fold, and the positions of the samples outside of it, to evidence about these samples by models that
+            have not seen the fold's labels.
         fold_of: The fold of each sample, shape (n,).
         known: The doubts about all samples.
         reviewed: What people have decided.
-        groups: Group of each sample, shape (n,); none is split over folds.
-        seed: Seed of heads and detector.
+        seed: Seed of the detector.
         show_progress: Whether to show a progress bar.
 
     Returns:
-        One for each fold; ``None`` where a class is too small for heads without one of the folds.
+        One for each fold; ``None`` where a class is too small for evidence without one of the folds.
     """
     labels, made = known.labels, []
-    with progress("heads without each fold", int(fold_of.max()) + 1, unit="folds", show=show_progress) as bar:
+    with progress("evidence without each fold", int(fold_of.max()) + 1, unit="folds", show=show_progress) as bar:
         for fold in range(int(fold_of.max()) + 1):
             outside = np.flatnonzero(fold_of != fold)
             place = {int(position): number for number, position in enumerate(outside)}
             decided = {place[old]: one for old, one in reviewed.decisions.items() if old in place}
             try:
-                part = evidence_of_features(
-                    evidence,
-                    rows=outside,
-                    classes=known.posterior.shape[1],
-                    groups=groups,
-                    seed=seed,
-                    show_progress=False,
-                )
+                part = without(fold, outside)
             except DataError as error:
                 logger.warning(
                     "cures have seen the labels they are compared on, so gains may look too large: %s", error
                 )
                 return None
-            made.append(UnseenDoubts(outside, doubts_of(part, labels[outside], Reviewed(decided), seed=seed), labels))
+            last_epoch = None if part.by_epoch is None else part.by_epoch[-1]
+            doubts = doubts_of(part, labels[outside], Reviewed(decided), last_epoch=last_epoch, seed=seed)
+            made.append(UnseenDoubts(outside, doubts, labels))
             bar.advance(1)
     return made
+
+
+def heads_without_fold(evidence: Evidence, classes: int, *, groups: Any = None, seed: int = 0) -> WithoutFold:
+    """Heads on features that have not seen a fold, for :func:`unseen_doubts`.
+
+    Args:
+        evidence: Labels and features of a body that was not trained on them, of all samples.
+        classes: Number of classes K.
+        groups: Group of each sample, shape (n,); none is split over folds.
+        seed: Seed of the heads.
+
+    Returns:
+        From a fold, and the positions of the samples outside of it, to evidence about these.
+    """
+    return lambda _fold, outside: evidence_of_features(
+        evidence, rows=outside, classes=classes, groups=groups, seed=seed, show_progress=False
+    )

@@ -16,15 +16,18 @@ class TimedTraining:
     Args:
         train_fn: The training function, whose name, arguments and ``accepts`` it takes over.
         tell: Called once with the price in words.
-        planned: Most trainings by stage.
+        planned: Most trainings by stage, on all samples.
+        share: Share of the samples that the first call trains on.
     """
 
-    def __init__(self, train_fn: TrainFunction, tell: Callable[[str], None], planned: Mapping[str, int]) -> None:
+    def __init__(
+        self, train_fn: TrainFunction, tell: Callable[[str], None], planned: Mapping[str, float], share: float = 1.0
+    ) -> None:
         functools.update_wrapper(self, train_fn)
         self.__qualname__ = getattr(train_fn, "__qualname__", type(train_fn).__qualname__)
         if hasattr(train_fn, "accepts"):  # of an object its class may say so
             self.accepts = train_fn.accepts
-        self._train_fn, self._tell, self._planned, self._told = train_fn, tell, planned, False
+        self._train_fn, self._tell, self._planned, self._share, self._told = train_fn, tell, planned, share, False
 
     def __call__(self, dataset: Any, /, **options: Any) -> Any:
         """Trains.
@@ -42,7 +45,9 @@ class TimedTraining:
             self._told = True
             seconds = time.perf_counter() - started
             parts = [
-                f"{stage} at most {_duration(number * seconds)}" for stage, number in self._planned.items() if number
+                f"{stage} at most {_duration(number * seconds / self._share)}"
+                for stage, number in self._planned.items()
+                if number
             ]
             self._tell(f"The first training took {_duration(seconds)}: {', '.join(parts)}.")
         return model

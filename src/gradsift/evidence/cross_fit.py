@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from gradsift.data import Samples, fingerprint_samples
-from gradsift.errors import DataError, OutputError, SettingError
+from gradsift.errors import DataError, SettingError
 from gradsift.evidence.arrays import class_numbers, evidence_of_arrays
 from gradsift.evidence.calibration import choose_window, tempered
-from gradsift.evidence.early import early_mean, learned_fold
+from gradsift.evidence.early import early_mean, learned_in_turn
+from gradsift.evidence.fold_training import FinishedFolds, Fold, Predicted, fingerprint_folds
 from gradsift.evidence.folds import assign_folds
 from gradsift.evidence.hub import Evidence
 from gradsift.evidence.predictions import given_labels, predicted_probabilities
-from gradsift.evidence.training import Predict, TrainFunction, UserTraining, takes
-from gradsift.locations import Location, as_location, local_copy
+from gradsift.evidence.training import Predict, TrainFunction, takes
+from gradsift.locations import Location
 from gradsift.progress import progress
 from gradsift.tasks import Task, get_task
-from gradsift.writing import new_file
 
 logger = logging.getLogger(__name__)
 
@@ -81,223 +82,162 @@ def cross_fit(
         SettingError: The task has no classes, or ``train_fn`` gives the same model whatever its data.
         OutputError: The folder holds folds of another data set or another training.
     """
+    fitted = cross_fit_trainings(
+        train_fn, train_set, held_out=1, folds=folds, task=task, predict=predict, groups=groups, seed=seed, output=output,
+        show_progress=show_progress,
+    )  # fmt: skip
+    return fitted.evidence()
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """What the trainings of a cross-fit have predicted.
+
+    Attributes:
+        labels: Given labels as class numbers, shape (n,).
+        class_names: Names of the classes.
+        data_fingerprint: Fingerprint of the data set.
+        fold_of: The fold of each sample, shape (n,).
+        held_out: The folds that each training has held out.
+        predicted: What each training has predicted.
+    """
+
+    labels: np.ndarray
+    class_names: Sequence[str] | None
+    data_fingerprint: str
+    fold_of: np.ndarray
+    held_out: Sequence[tuple[int, ...]]
+    predicted: Sequence[Predicted]
+
+    def evidence(self) -> Evidence:
+        """About all samples, the mean over the trainings that have not seen a sample, as :func:`cross_fit` gives it."""
+        found = self._evidence(np.arange(len(self.labels)), range(len(self.held_out)))
+        return found.with_(data_fingerprint=self.data_fingerprint)
+
+    def evidence_without(self, fold: int, outside: np.ndarray) -> Evidence:
+        """About the samples outside of a fold, by trainings that have not seen this fold either.
+
+        Args:
+            fold: The fold.
+            outside: Positions of the samples outside of it.
+
+        Returns:
+            Evidence. There is none where each training holds out one fold alone.
+        """
+        return self._evidence(outside, [number for number, folds in enumerate(self.held_out) if fold in folds])
+
+    def _evidence(self, rows: np.ndarray, used: Sequence[int]) -> Evidence:
+        labels, by_epoch = self.labels[rows], self._by_epoch(used)[:, rows]
+        evidence_of_arrays(
+            labels, by_epoch[-1], class_names=self.class_names
+        )  # refuses what is no probability of these
+        window = choose_window(by_epoch, labels)
+        mean = by_epoch[window.start : window.stop].mean(axis=0)
+        predictions = tempered(mean, window.temperature).astype(np.float32)
+        evidence = evidence_of_arrays(
+            labels, predictions, folds=self.fold_of[rows], class_names=self.class_names, provenance="out-of-fold"
+        )
+        early = self._early(used)
+        where = {"by_epoch": "out-of-fold", "early_predictions": "along training"}
+        return evidence.with_(
+            by_epoch=by_epoch, early_predictions=None if early is None else early[rows], provenance=where
+        )
+
+    def _by_epoch(self, used: Sequence[int]) -> np.ndarray:
+        """The mean prediction of each epoch by the trainings that have not seen the sample, shape (epochs, n, K)."""
+        held_out = [self.predicted[number].held_out for number in used]
+        last = min(len(part) for part in held_out)
+        whole = np.zeros((last, len(self.fold_of), held_out[0].shape[2]), dtype=np.float32)
+        count = np.zeros((len(self.fold_of), 1), dtype=np.float32)
+        for number, part in zip(used, held_out, strict=True):
+            places = np.flatnonzero(np.isin(self.fold_of, self.held_out[number]))
+            whole[:, places] += part[-last:]
+            count[places] += 1
+        return whole / np.maximum(count, 1)
+
+    def _early(self, used: Sequence[int]) -> np.ndarray | None:
+        """What is said early of the samples that are learned from, shape (n, K)."""
+        parts, folds = [self.predicted[number] for number in used], int(self.fold_of.max()) + 1
+        turns = [learned_in_turn(self.held_out[number], folds) for number in used]
+        epochs = min(len(part.held_out) if len(part.learned) else 0 for part in parts)
+        return early_mean([part.learned for part in parts], turns, epochs, self.fold_of)
+
+
+def cross_fit_trainings(
+    train_fn: TrainFunction,
+    train_set: Any,
+    *,
+    held_out: int,
+    folds: int = 4,
+    task: str | Task = "classification",
+    predict: Predict | None = None,
+    groups: Any = None,
+    seed: int = 0,
+    output: str | Location | None = None,
+    show_progress: bool = True,
+) -> CrossFitted:
+    """Trains without every fold, or without every pair of folds, and predicts what was held out.
+
+    Without every pair of four folds there are six trainings on half of the samples, which cost as much as four on three
+    quarters. For each fold there is then evidence about all others by models that have not seen its labels.
+
+    Args:
+        train_fn: As for :func:`cross_fit`, like all that is not named here.
+        train_set: The training set.
+        held_out: How many folds each training holds out.
+        folds: Number of folds.
+        task: The task.
+        predict: Gives probabilities.
+        groups: Group of each sample.
+        seed: Seed of folds and trainings.
+        output: Folder of finished trainings.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        What each training has predicted.
+
+    Raises:
+        DataError: As for :func:`cross_fit`.
+        SettingError: As for :func:`cross_fit`.
+        OutputError: As for :func:`cross_fit`.
+    """
     job = get_task(task)
     samples = Samples(train_set)
     labels, names = class_numbers(given_labels(job, samples))
-    names = samples.class_names or names
     fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
     data = fingerprint_samples(samples)[0]
-    finished = FinishedFolds(output, fingerprint_folds(train_fn, data, fold_of, seed))
+    finished = FinishedFolds(output, fingerprint_folds(train_fn, data, fold_of, seed, held_out))
     compared = samples.evenly_spaced(COMPARED)
     fitted = Fold(
         train_fn, samples, predict or (lambda model, dataset: predicted_probabilities(model, dataset, job)), seed
     )
-    places, by_fold = [np.flatnonzero(fold_of == fold) for fold in range(folds)], []
-    with progress("cross-fitting", folds, unit="trainings", show=show_progress) as bar:
-        for fold in range(folds):
-            predicted = finished.read(fold, learned=takes(train_fn, "after_epoch"))
-            if predicted is None:
-                kept = samples.keep(np.flatnonzero(fold_of != fold))
-                in_turn = [places[learned_fold(fold, epoch, folds)] for epoch in range(folds - 1)]
-                predicted = fitted.train(kept, places[fold], compared, in_turn)
-                finished.write(fold, predicted)
-            by_fold.append(predicted)
+    sets, predicted = list(combinations(range(folds), held_out)), []
+    with progress("cross-fitting", len(sets), unit="trainings", show=show_progress) as bar:
+        for number, without in enumerate(sets):
+            one = finished.read(number, learned=takes(train_fn, "after_epoch"))
+            if one is None:
+                outside = np.isin(fold_of, without)
+                turns = learned_in_turn(without, folds)
+                in_turn = [np.flatnonzero(np.isin(fold_of, own)) for own in turns]
+                one = fitted.train(samples.keep(np.flatnonzero(~outside)), np.flatnonzero(outside), compared, in_turn)
+                finished.write(number, one)
+            predicted.append(one)
             bar.advance()
-    _refuse_same_models([fold.compared for fold in by_fold])
-    by_epoch = _put_together([fold.held_out for fold in by_fold], fold_of)
-    evidence_of_arrays(labels, by_epoch[-1], class_names=names)  # refuses what is no probability of these classes
-    window = choose_window(by_epoch, labels)
-    mean = by_epoch[window.start : window.stop].mean(axis=0)
-    predictions = tempered(mean, window.temperature).astype(np.float32)
-    evidence = evidence_of_arrays(labels, predictions, folds=fold_of, class_names=names, provenance="out-of-fold")
-    early = early_mean([fold.learned for fold in by_fold], fold_of)
-    where = {"by_epoch": "out-of-fold", "early_predictions": "along training"}
-    return evidence.with_(by_epoch=by_epoch, early_predictions=early, provenance=where, data_fingerprint=data)
+    _refuse_unusable(predicted)
+    return CrossFitted(labels, samples.class_names or names, data, fold_of, sets, predicted)
 
 
-class Predicted(NamedTuple):
-    """What the training of one fold has predicted, as probabilities.
-
-    Attributes:
-        held_out: Of the samples that were held out, shape (epochs, m, K).
-        compared: Of those that every fold's last model predicts, shape (c, K).
-        learned: Of samples that were learned from, other ones after each epoch, one below the other; empty where the
-            training tells nothing of its epochs.
-    """
-
-    held_out: np.ndarray
-    compared: np.ndarray
-    learned: np.ndarray
-
-
-class Fold:
-    """One training of a cross-fit.
-
-    Args:
-        train_fn: The training.
-        samples: The whole data set.
-        predict: Gives probabilities.
-        seed: Seed of the training.
-        last_epoch: Whether predictions of the last epoch are enough.
-    """
-
-    def __init__(
-        self, train_fn: TrainFunction, samples: Samples, predict: Predict, seed: int, *, last_epoch: bool = False
-    ) -> None:
-        self._training, self._samples, self._predict, self._seed = UserTraining(train_fn), samples, predict, seed
-        self._by_epoch, self._last_epoch = takes(train_fn, "after_epoch"), last_epoch
-
-    def train(
-        self, kept: Any, held_out: np.ndarray, compared: np.ndarray, learned: Sequence[np.ndarray] = ()
-    ) -> Predicted:
-        """Trains on some samples and predicts the others.
-
-        Args:
-            kept: The data set to train on.
-            held_out: Positions to predict.
-            compared: Positions that every fold's last model predicts.
-            learned: Positions among those trained on; after each epoch one of these arrays is predicted, in turn.
-
-        Returns:
-            The predictions.
-        """
-        unseen = self._samples.keep(held_out)
-        epochs: list[np.ndarray] = []
-        early: list[np.ndarray] = []
-
-        def predict(model: Any) -> None:
-            epochs.append(self._probabilities(model, unseen, len(held_out)))
-            if learned and self._by_epoch:
-                places = learned[len(early) % len(learned)]
-                early.append(self._probabilities(model, self._samples.keep(places), len(places)))
-
-        after_epoch = (lambda model: None) if self._last_epoch else predict
-        left_out = f"{len(held_out)} of {len(self._samples)} samples"
-        model = self._training.model(
-            kept, f"in cross-fitting, on the data set without {left_out}",
-            seed=self._seed, **({"after_epoch": after_epoch} if self._by_epoch else {}),
-        )  # fmt: skip
-        if not epochs:
-            predict(model)
-        common = (
-            self._probabilities(model, self._samples.keep(compared), len(compared)) if len(compared) else np.empty(0)
-        )
-        held = np.stack(epochs)
-        return Predicted(held, common, np.concatenate(early) if early else held[0, :0])
-
-    def _probabilities(self, model: Any, dataset: Any, size: int) -> np.ndarray:
-        probabilities = np.asarray(self._predict(model, dataset), dtype=np.float32)
-        if probabilities.ndim == 1:
-            probabilities = np.stack([1 - probabilities, probabilities], axis=1)
-        if probabilities.ndim != 2 or len(probabilities) != size or not np.isfinite(probabilities).all():
-            raise DataError(
-                f"predict(model, dataset) gave shape {probabilities.shape} for {size} samples: it must give finite "
-                "probabilities of shape (n, K)"
-            )
-        return probabilities
-
-
-class FinishedFolds:
-    """The folds of a cross-fit that are done, in a folder.
-
-    Args:
-        folder: The folder; nothing is kept where ``None``.
-        fingerprint: Of training, data, folds and seed.
-
-    Raises:
-        OutputError: The folder is the run directory of an audit.
-    """
-
-    def __init__(self, folder: str | Location | None, fingerprint: str) -> None:
-        self._folder, self._fingerprint = None if folder is None else as_location(folder), fingerprint
-        if self._folder is not None and (self._folder / "manifest.json").exists():
-            raise OutputError(f"{folder} is the run directory of an audit: choose a folder of its own for the folds")
-
-    def read(self, fold: int, *, learned: bool = False) -> Predicted | None:
-        """The predictions of a fold.
-
-        Args:
-            fold: Its number.
-            learned: Whether those of samples that were learned from are needed, which earlier versions did not keep.
-
-        Returns:
-            What :meth:`Fold.train` gave; ``None`` where it is not done, or done by a version that kept less.
-
-        Raises:
-            OutputError: It is of another data set or another training.
-        """
-        path = self._path(fold)
-        if path is None or not path.is_file():
-            return None
-        with np.load(local_copy(path), allow_pickle=False) as archive:
-            if str(archive["fingerprint"]) != self._fingerprint:
-                raise OutputError(
-                    f"{path} is of another data set, training, seed or number of folds: choose another folder, or remove it"
-                )
-            held_out, compared = archive["held_out"], archive["compared"]
-            if "learned" in archive.files:
-                return Predicted(held_out, compared, archive["learned"])
-        if learned:
-            logger.warning("%s was written by an earlier version, which kept less: the fold is trained again", path)
-        return None if learned else Predicted(held_out, compared, held_out[0, :0])
-
-    def write(self, fold: int, predicted: Predicted) -> None:
-        """Keeps the predictions of a fold.
-
-        Args:
-            fold: Its number.
-            predicted: The predictions.
-        """
-        path = self._path(fold)
-        if path is not None:
-            with new_file(path, replaces=self._is_older) as aside:
-                np.savez(aside, **predicted._asdict(), fingerprint=self._fingerprint)
-
-    def _is_older(self, path: Location) -> bool:
-        """Whether a file holds a fold of this cross-fit, as earlier versions kept it."""
-        with np.load(local_copy(path), allow_pickle=False) as archive:
-            return "learned" not in archive.files and str(archive.get("fingerprint")) == self._fingerprint
-
-    def _path(self, fold: int) -> Location | None:
-        return None if self._folder is None else self._folder / f"fold-{fold:02d}.npz"
-
-
-def fingerprint_folds(train_fn: Any, data: str, fold_of: np.ndarray, seed: int) -> str:
-    """What tells the trainings of one cross-fit from those of another one.
-
-    Args:
-        train_fn: The training; a change inside of it cannot be seen.
-        data: Fingerprint of the data set.
-        fold_of: The fold that holds each sample out, shape (n,).
-        seed: Seed of the trainings.
-
-    Returns:
-        SHA-256 in hexadecimal.
-    """
-    name = getattr(train_fn, "__qualname__", type(train_fn).__qualname__)
-    parts = f"{getattr(train_fn, '__module__', '')}:{name} {data} {seed} ".encode()
-    return hashlib.sha256(parts + fold_of.tobytes()).hexdigest()
-
-
-def _refuse_same_models(common: list[np.ndarray]) -> None:
-    """Notices a training that does not read its data: models of other data agree to the last digit."""
+def _refuse_unusable(predicted: Sequence[Predicted]) -> None:
+    """Notices a training that does not read its data, whose models agree to the last digit, and unlike shapes."""
+    common = [one.compared for one in predicted]
     if all(np.array_equal(common[0], other) for other in common[1:]):
         raise SettingError(
             f"train_fn gave models with equal predictions for {len(common)} different training sets: it must train on the "
             "data set that it is called with, and from scratch"
         )
-
-
-def _put_together(held_out: list[np.ndarray], fold_of: np.ndarray) -> np.ndarray:
-    """Every sample's predictions by the model that has not seen it, shape (epochs, n, K)."""
-    epochs = {len(part) for part in held_out}
-    if len(epochs) > 1:
-        logger.warning("the folds were trained for %s epochs: the last %d are kept", sorted(epochs), min(epochs))
-    widths = {part.shape[2] for part in held_out}
+    widths = {one.held_out.shape[2] for one in predicted}
     if len(widths) > 1:
         raise DataError(f"models of different folds predict {sorted(widths)} classes: train each for all classes")
-    last = min(epochs)
-    whole = np.empty((last, len(fold_of), widths.pop()), dtype=np.float32)
-    for fold, part in enumerate(held_out):
-        whole[:, fold_of == fold] = part[-last:]
-    return whole
+    epochs = {len(one.held_out) for one in predicted}
+    if len(epochs) > 1:
+        logger.warning("the folds were trained for %s epochs: the last %d are kept", sorted(epochs), min(epochs))
