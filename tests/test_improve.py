@@ -53,6 +53,28 @@ def test_wrong_labels_that_are_memorised_are_cured_and_the_gain_is_proven(tmp_pa
     assert "Before and after, on the test set" in page
 
 
+def test_with_four_folds_cures_are_compared_on_labels_that_they_have_not_seen():
+    sizes, told = [], []
+
+    def train(dataset, *, seed):
+        sizes.append(len(dataset[1]))
+        return memorising(dataset, seed=seed)
+
+    result = improved(train, folds=4, trainings=12, tell=told.append)
+    assert result.choice.corrected
+    assert result.choice.verdict == "helps"
+    assert result.trainings["cross-fit"] == 6
+    assert sizes[:6] == [200] * 6
+    assert result.trainings["choice"] <= 12
+    assert max(sizes[6:-1]) == 300
+    assert told[0].startswith(
+        "6 trainings on 50% of the samples for evidence and at most 12 on 75% for the choice, which cost as much as 12 on"
+    )
+    true_gain = gradsift.accuracy(result.model, CLEAN_TEST) - gradsift.accuracy(memorising(DATA, seed=0), CLEAN_TEST)
+    expected = result.choice.expected_gain
+    assert abs(expected.mean - true_gain) < expected.half_width
+
+
 def test_clean_data_are_left_alone_and_it_is_said_why(tmp_path):
     result = improved(data=(TRAIN[0], TRAIN[1]), test_set=CLEAN_TEST, output=tmp_path)
     assert result.choice.cure.how == "none"
@@ -150,8 +172,8 @@ def test_bad_input_is_refused_before_anything_is_trained(tmp_path):
 
     with pytest.raises(SettingError, match=r"needs a training function \(--train\), or features"):
         gradsift.improve(None, DATA)
-    with pytest.raises(SettingError, match="7 trainings are too few for 4 folds and the choice: give at least 8"):
-        gradsift.improve(never, DATA, trainings=7)
+    with pytest.raises(SettingError, match="8 trainings are too few for 4 folds and the choice: give at least 9"):
+        gradsift.improve(never, DATA, trainings=8)
     with pytest.raises(DataError, match="all 100 samples of the test set also stand in the training set"):
         gradsift.improve(never, DATA, (DATA[0][:100], DATA[1][:100]))
     rare = DATA[1].copy()

@@ -21,7 +21,8 @@ ONLY_LAST_EPOCH = (
 )
 ONE_SEED = (
     "train_fn gives the same metric for every seed, so it ignores its seed: the intervals over seeds say nothing. Let "
-    "the seed decide initial weights and the order of samples."
+    "the seed decide initial weights and the order of samples; where the training is deterministic, let it draw which "
+    "tenth of the samples is left out."
 )
 
 

@@ -7,7 +7,7 @@ from gradsift.cleaning.decision import Decision
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.detectors.heads_in_rounds import evidence_of_features
 from gradsift.errors import DataError
-from gradsift.evaluation.label_doubts import LabelDoubts, UnseenDoubts, doubts_of, unseen_doubts
+from gradsift.evaluation.label_doubts import LabelDoubts, UnseenDoubts, doubts_of, heads_without_fold, unseen_doubts
 from gradsift.evidence import Evidence, assign_folds, evidence_of_arrays
 from tests.support.clouds import blobs
 
@@ -16,7 +16,12 @@ def made(given, features, reviewed=None):
     reviewed = Reviewed({}) if reviewed is None else reviewed
     evidence = evidence_of_features(evidence_of_arrays(given, features=features), show_progress=False)
     doubts, fold_of = doubts_of(evidence, given, reviewed), assign_folds(given, 4)
-    return doubts, fold_of, unseen_doubts(evidence, fold_of, doubts, reviewed, show_progress=False)
+    return doubts, fold_of, unseen(evidence, fold_of, doubts, reviewed)
+
+
+def unseen(evidence, fold_of, doubts, reviewed):
+    without = heads_without_fold(evidence, doubts.posterior.shape[1])
+    return unseen_doubts(without, fold_of, doubts, reviewed, show_progress=False)
 
 
 def test_flips_are_counted_by_the_posterior():
@@ -30,13 +35,11 @@ def test_flips_are_counted_by_the_posterior():
 
 def test_labels_of_the_fold_have_no_part_in_doubts_about_the_others():
     features, _, given = blobs(320)
-    doubts, fold_of, unseen = made(given, features)
+    doubts, fold_of, made_without = made(given, features)
     inside, other = fold_of == 1, given.copy()
     other[inside] = (given[inside] + 1) % 3
-    again = unseen_doubts(
-        evidence_of_arrays(other, features=features), fold_of, doubts, Reviewed({}), show_progress=False
-    )[1]
-    found = unseen[1]
+    again = unseen(evidence_of_arrays(other, features=features), fold_of, doubts, Reviewed({}))[1]
+    found = made_without[1]
     assert found.outside.tolist() == np.flatnonzero(~inside).tolist()
     np.testing.assert_array_equal(found.doubts.posterior, again.doubts.posterior)
     np.testing.assert_array_equal(found.doubts.scores, again.doubts.scores)
@@ -48,14 +51,14 @@ def test_cures_of_the_others_leave_the_fold_as_it_is():
     labels, outside = np.array([0, 1, 0, 1, 1, 0]), np.array([0, 1, 3, 5])
     posterior = np.array([[1.0, 0], [0.8, 0.2], [0, 1], [0.4, 0.6]])
     doubts = LabelDoubts(labels[outside], np.array([0.0, 0.8, 0.0, 0.6]), posterior, np.array([1]))
-    unseen = UnseenDoubts(outside, doubts, labels)
-    assert unseen.cure(lambda doubts: doubts.drop(2)).kept.tolist() == [0, 2, 3, 4]
-    assert unseen.cure(lambda doubts: doubts.relabel(2)).labels.tolist() == [0, 0, 0, 1, 1, 1]
-    soft = unseen.cure(LabelDoubts.soften)
+    without = UnseenDoubts(outside, doubts, labels)
+    assert without.cure(lambda doubts: doubts.drop(2)).kept.tolist() == [0, 2, 3, 4]
+    assert without.cure(lambda doubts: doubts.relabel(2)).labels.tolist() == [0, 0, 0, 1, 1, 1]
+    soft = without.cure(LabelDoubts.soften)
     assert soft.kept.tolist() == list(range(6))
     np.testing.assert_array_equal(soft.targets[[2, 4]], [[1, 0], [0, 1]])
     np.testing.assert_array_equal(soft.of(outside).targets, doubts.soften().targets)
-    assert unseen.cure(lambda doubts: doubts.drop(3)).kept.tolist() == [0, 2, 3, 4]  # each class keeps one outside
+    assert without.cure(lambda doubts: doubts.drop(3)).kept.tolist() == [0, 2, 3, 4]  # each class keeps one outside
 
 
 def test_people_stand_above_doubts_outside_of_the_fold_alone():
@@ -67,10 +70,10 @@ def test_people_stand_above_doubts_outside_of_the_fold_alone():
         place: Decision(place, str(place), "data:0", "ann", "relabel", label=int(true[place]))
         for place in (inside, outside)
     }
-    doubts, _, unseen = made(given, features, Reviewed(right))
-    place = unseen[1].outside.tolist().index(outside)
-    assert doubts.scores[inside] == doubts.scores[outside] == unseen[1].doubts.scores[place] == 1
-    assert unseen[1].doubts.posterior[place].argmax() == true[outside]
+    doubts, _, without = made(given, features, Reviewed(right))
+    place = without[1].outside.tolist().index(outside)
+    assert doubts.scores[inside] == doubts.scores[outside] == without[1].doubts.scores[place] == 1
+    assert without[1].doubts.posterior[place].argmax() == true[outside]
 
 
 def test_a_class_that_is_too_small_without_a_fold_is_told(caplog):
@@ -79,10 +82,10 @@ def test_a_class_that_is_too_small_without_a_fold_is_told(caplog):
     features, given = np.append(features, 9.0 + features[:2], axis=0), np.append(given, [3, 3])
     evidence = evidence_of_features(evidence_of_arrays(given, features=features), show_progress=False)
     doubts = doubts_of(evidence, given, Reviewed({}))
-    assert unseen_doubts(evidence, fold_of, doubts, Reviewed({}), show_progress=False) is None
+    assert unseen(evidence, fold_of, doubts, Reviewed({})) is None
     assert "cures have seen the labels they are compared on" in caplog.text
     together = np.append(fold_of[:-2], [1, 1])  # all of the last class are in one fold
-    without = unseen_doubts(evidence, together, doubts, Reviewed({}), show_progress=False)[1].doubts
+    without = unseen(evidence, together, doubts, Reviewed({}))[1].doubts
     assert without.posterior.shape == (np.sum(together != 1), 4)
     np.testing.assert_allclose(without.posterior.sum(axis=1), 1, atol=1e-5)
 

@@ -8,7 +8,7 @@ import pytest
 from gradsift.cleaning.corrected import accepted
 from gradsift.evaluation.timed import TimedTraining
 from gradsift.evidence import takes
-from gradsift.evidence.cross_fit import fingerprint_folds
+from gradsift.evidence.fold_training import fingerprint_folds
 
 
 class Training:

@@ -13,6 +13,7 @@ from torch import nn
 from gradsift.errors import DataError, ModelError, OutputError, SettingError
 from gradsift.evidence import cross_fit
 from gradsift.evidence.calibration import choose_window, tempered
+from gradsift.evidence.cross_fit import cross_fit_trainings
 from gradsift.evidence.heads import cross_fit_heads
 
 
@@ -211,3 +212,41 @@ def test_a_frame_with_words_and_missing_values_is_cross_fitted_by_a_pipeline_of_
     evidence = cross_fit(fit, (frame, pd.Series(labels)), folds=2, show_progress=False)
     assert evidence.class_names == ["no", "yes"]
     assert (evidence.predictions.rows(np.arange(40)).argmax(axis=1) == np.tile([0, 1], 20)).all()
+
+
+@pytest.fixture
+def pairs(blobs):
+    inputs, given, _ = blobs
+    return cross_fit_trainings(train, (inputs, given), held_out=2, folds=4, show_progress=False)
+
+
+def test_without_every_pair_of_folds_each_sample_is_predicted_by_all_that_have_not_seen_it(blobs, pairs):
+    inputs, given, _ = blobs
+    assert list(pairs.held_out) == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    evidence = pairs.evidence()
+    place = np.flatnonzero(evidence.folds == 2)[:1]
+    expected = []
+    for other in (0, 1, 3):
+        kept = ~np.isin(evidence.folds, (2, other))
+        model = train((inputs[kept], given[kept]), seed=0)
+        with torch.no_grad():
+            expected.append(model(torch.from_numpy(inputs[place])).softmax(dim=1).numpy())
+    np.testing.assert_allclose(evidence.by_epoch[-1][place], np.mean(expected, axis=0), rtol=1e-4, atol=1e-6)
+    assert evidence.early_predictions.shape == (180, 3)
+
+
+def test_evidence_without_a_fold_comes_from_models_that_have_seen_neither_it_nor_the_sample(blobs, pairs):
+    inputs, given, _ = blobs
+    fold_of = pairs.fold_of
+    outside = np.flatnonzero(fold_of != 0)
+    evidence = pairs.evidence_without(0, outside)
+    place = int(np.flatnonzero(fold_of == 2)[0])
+    kept = ~np.isin(fold_of, (0, 2))
+    model = train((inputs[kept], given[kept]), seed=0)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(inputs[[place]])).softmax(dim=1)
+    row = np.searchsorted(outside, place)
+    np.testing.assert_allclose(evidence.by_epoch[-1][[row]], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(evidence.folds, fold_of[outside])
+    early = evidence.early_predictions.rows(np.arange(len(outside)))
+    np.testing.assert_allclose(early.sum(axis=1), 1, rtol=1e-5)

@@ -131,7 +131,9 @@ class Choice:
         if self.verdict == "helps":
             of = "Accuracy, corrected for flipped labels," if self.corrected else "Accuracy on their given labels"
             return f"Held-out samples say that this helps: {name}. {of} changes by {measured}."
-        tried = f"The best of {len(self.comparisons)} cures, {name}, changes held-out accuracy by {measured}"
+        count = len(self.comparisons)
+        which = f"The best of {count} cures, {name}" if count > 1 else f"The one cure that was tried, {name}"
+        tried = f"{which}, changes held-out accuracy by {measured}"
         if self.verdict == "cannot tell":
             return f"Cannot tell whether a cure helps. {tried}. The data stay as they are; more samples would tell."
         return f"No cure helps. {tried}. The data stay as they are."

@@ -81,7 +81,7 @@ def choose_cure(
         return Choice(none(np.zeros(len(audit), dtype=np.int64)), "cannot tell", [], 0)
     reviewed, recorded = Reviewed.of(audit) if reviewed is None else reviewed, read_trajectory(trajectory)
     doubts, evidence = _doubts(audit, reviewed, recorded), evidence_of(audit)
-    fold_of = assign_folds(doubts.labels, folds, groups=groups, seed=seed)
+    fold_of = assign_folds(doubts.labels, folds, groups=groups, seed=seed, names=audit.class_names)
     unseen = None
     if recorded is None and (audit.details.get("of_heads") or (frozen and audit.details.get("heads"))):
         unseen = unseen_doubts(

@@ -204,7 +204,8 @@ def cross_fit_trainings(
     job = get_task(task)
     samples = Samples(train_set)
     labels, names = class_numbers(given_labels(job, samples))
-    fold_of = assign_folds(labels, folds, groups=groups, seed=seed)
+    names = samples.class_names or names
+    fold_of = assign_folds(labels, folds, groups=groups, seed=seed, names=names)
     data = fingerprint_samples(samples)[0]
     finished = FinishedFolds(output, fingerprint_folds(train_fn, data, fold_of, seed, held_out))
     compared = samples.evenly_spaced(COMPARED)
@@ -224,7 +225,7 @@ def cross_fit_trainings(
             predicted.append(one)
             bar.advance()
     _refuse_unusable(predicted)
-    return CrossFitted(labels, samples.class_names or names, data, fold_of, sets, predicted)
+    return CrossFitted(labels, names, data, fold_of, sets, predicted)
 
 
 def _refuse_unusable(predicted: Sequence[Predicted]) -> None:

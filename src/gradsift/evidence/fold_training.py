@@ -98,7 +98,8 @@ class Fold:
         if probabilities.ndim != 2 or len(probabilities) != size or not np.isfinite(probabilities).all():
             raise DataError(
                 f"predict(model, dataset) gave shape {probabilities.shape} for {size} samples: it must give finite "
-                "probabilities of shape (n, K)"
+                "probabilities of shape (n, K). It gets the inputs as train_fn does: a model that is fitted on one column "
+                "of them needs predict=..., which takes this column, too"
             )
         return probabilities
 
