@@ -58,10 +58,17 @@ def improve(
         str, typer.Option(help="Import path of metric(model, test_set) -> float; accuracy in percent by default.")
     ] = "gradsift:accuracy",
     trainings: Annotated[
-        int, typer.Option(min=0, help="Most trainings for evidence and choice. With 0, heads on the features choose.")
+        int,
+        typer.Option(
+            min=0,
+            help="Most that evidence and choice cost, in trainings on all samples. With 0, heads on the features choose.",
+        ),
     ] = 12,
     folds: Annotated[
-        int, typer.Option(min=2, help="How many of these trainings give the evidence. With --features it takes none.")
+        int,
+        typer.Option(
+            min=2, help="Parts of the data. With fewer than 4, cures have seen the labels they are compared on."
+        ),
     ] = 4,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the proof; each trains once for each arm.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds and trainings.")] = 0,

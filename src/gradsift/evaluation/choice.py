@@ -116,7 +116,7 @@ class Choice:
         """Gain in accuracy that is expected of the chosen cure, in points; ``None`` of no change.
 
         Where it is corrected, and flips depend on the class alone, it is the gain on right labels. Else it is the gain on
-        given labels, as it was measured, to which the cure's knowledge of these labels adds.
+        given labels, as it was measured, to which the cure's knowledge of these labels may add.
         """
         return self.best.accuracy if self.verdict == "helps" and self.best is not None else None
 
@@ -129,8 +129,10 @@ class Choice:
             f"{gain.mean:+.2f} ± {gain.half_width:.2f} points (95 % over all cures, {gain.count:,} held-out samples)"
         )
         if self.verdict == "helps":
-            of = "Accuracy, corrected for flipped labels," if self.corrected else "Accuracy on their given labels"
-            return f"Held-out samples say that this helps: {name}. {of} changes by {measured}."
+            of = (
+                "corrected for flipped labels," if self.corrected else "on their given labels, of which the cure knows,"
+            )
+            return f"Held-out samples say that this helps: {name}. Accuracy {of} changes by {measured}."
         count = len(self.comparisons)
         which = f"The best of {count} cures, {name}" if count > 1 else f"The one cure that was tried, {name}"
         tried = f"{which}, changes held-out accuracy by {measured}"
