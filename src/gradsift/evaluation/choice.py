@@ -132,7 +132,7 @@ class Choice:
             of = (
                 "corrected for flipped labels," if self.corrected else "on their given labels, of which the cure knows,"
             )
-            return f"Held-out samples say that this helps: {name}. Accuracy {of} changes by {measured}."
+            return f"Held-out samples say that this helps: {name}. Accuracy{of} changes by {measured}."
         count = len(self.comparisons)
         which = f"The best of {count} cures, {name}" if count > 1 else f"The one cure that was tried, {name}"
         tried = f"{which}, changes held-out accuracy by {measured}"
