@@ -130,7 +130,9 @@ class Choice:
         )
         if self.verdict == "helps":
             of = (
-                "corrected for flipped labels," if self.corrected else "on their given labels, of which the cure knows,"
+                ", corrected for flipped labels,"
+                if self.corrected
+                else " on their given labels, of which the cure knows,"
             )
             return f"Held-out samples say that this helps: {name}. Accuracy{of} changes by {measured}."
         count = len(self.comparisons)
