@@ -128,7 +128,8 @@ def test_json_has_the_keys_that_its_page_lists(tmp_path, monkeypatch):
     audited(tmp_path / "run")
     monkeypatch.setattr(doctor, "self_test", lambda device: [Check("tried", True, "", 0.1)])
     for command, arguments in {
-        "show": [tmp_path / "run"], "explain": [tmp_path / "run", 0], "doctor": [], "report": [tmp_path / "run"],
+        "show": [tmp_path / "run"], "explain": [tmp_path / "run", 0], "doctor": [],
+        "report": [tmp_path / "run", "-o", tmp_path / "page.html"],
     }.items():  # fmt: skip
         found = set(json.loads(gradsift(command, *arguments, "--json", check=False).stdout))
         promised = (keys[command] | keys["audit"]) - {"audit"} if command == "show" else keys[command]

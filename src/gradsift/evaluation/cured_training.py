@@ -52,25 +52,27 @@ class CuredTraining:
         self._output = None if output is None else as_location(output)
         self._fingerprint = fingerprint_folds(train_fn, fingerprint_samples(samples)[0], fold_of, seed)
 
-    def held_out(self, cures: Sequence[Cure], fold: int) -> list[np.ndarray]:
+    def held_out(self, cures: Sequence[Cure], fold: int, repeat: int = 0) -> list[np.ndarray]:
         """Trains with each cure on all samples outside of a fold and predicts the fold.
 
         Args:
             cures: The cures, of all n samples.
             fold: The fold.
+            repeat: How many times this was done before; each time with another seed.
 
         Returns:
             Probabilities of shape (m, K) for each cure.
         """
-        return [self._predicted(cure, fold) for cure in cures]
+        return [self._predicted(cure, fold, repeat) for cure in cures]
 
-    def _predicted(self, cure: Cure, fold: int) -> np.ndarray:
-        folder = None if self._output is None else self._output / f"{cure.how}-{cure.digest.hex()[:12]}"
+    def _predicted(self, cure: Cure, fold: int, repeat: int) -> np.ndarray:
+        name = f"{cure.how}-{cure.digest.hex()[:12]}" + (f"-{repeat}" if repeat else "")
+        folder = None if self._output is None else self._output / name
         finished = FinishedFolds(folder, self._fingerprint)
         found = finished.read(fold)
         if found is None:
             outside, unseen = np.flatnonzero(self._fold_of != fold), np.flatnonzero(self._fold_of == fold)
             dataset = apply(cure, self._train_set, positions=outside, class_names=self._class_names)
-            found = self._fitted.train(dataset, unseen, NOTHING_COMPARED)
+            found = self._fitted.train(dataset, unseen, NOTHING_COMPARED, repeat=repeat)
             finished.write(fold, found)
         return found.held_out[-1]

@@ -88,18 +88,19 @@ class HeadTrainer:
         standard = (features - self._mean) * self._scale
         return torch.from_numpy(np.asarray(standard if self._axes is None else standard @ self._axes, dtype=np.float32))
 
-    def held_out(self, cures: Sequence[Cure], fold: int) -> list[np.ndarray]:
+    def held_out(self, cures: Sequence[Cure], fold: int, repeat: int = 0) -> list[np.ndarray]:
         """Trains with each cure on all samples outside of a fold and predicts the fold.
 
         Args:
             cures: The cures, of all n samples.
             fold: The fold.
+            repeat: How many times this was done before; each time with another seed.
 
         Returns:
             Probabilities of shape (m, K) for each cure, float32.
         """
         outside, unseen = np.flatnonzero(self._fold_of != fold), np.flatnonzero(self._fold_of == fold)
-        heads = self._fitted([(outside, cure.of(outside)) for cure in cures])
+        heads = self._fitted([(outside, cure.of(outside)) for cure in cures], self._seed + repeat)
         return [heads.predict(k, self._inputs[unseen]).softmax(dim=1).numpy() for k in range(len(cures))]
 
     def predict(self, cures: Sequence[Cure], features: np.ndarray) -> list[np.ndarray]:
@@ -113,15 +114,15 @@ class HeadTrainer:
             Probabilities of shape (m, K) for each cure, float32.
         """
         everything = np.arange(len(self._inputs))
-        heads, inputs = self._fitted([(everything, cure) for cure in cures]), self.inputs_of(features)
+        heads, inputs = self._fitted([(everything, cure) for cure in cures], self._seed), self.inputs_of(features)
         return [heads.predict(k, inputs).softmax(dim=1).numpy() for k in range(len(cures))]
 
-    def _fitted(self, jobs: Sequence[tuple[np.ndarray, Cure]]) -> BatchedHeads:
+    def _fitted(self, jobs: Sequence[tuple[np.ndarray, Cure]], seed: int) -> BatchedHeads:
         """A head for each job; a pass has as many steps for each, with batches to fit."""
         sets = [_training_set(rows, cure, self._classes) for rows, cure in jobs]
         longest = max(len(rows) for rows, _, _ in sets)
         steps = min(STEPS, -(-longest // BATCH))
-        generator = torch.Generator().manual_seed(self._seed)
+        generator = torch.Generator().manual_seed(seed)
         heads = BatchedHeads([self._inputs.shape[1], HIDDEN, self._classes], len(jobs), generator, alike=True)
         total = self._epochs * steps
         for step in range(total):

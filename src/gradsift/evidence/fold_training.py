@@ -51,7 +51,12 @@ class Fold:
         self._by_epoch, self._last_epoch = takes(train_fn, "after_epoch"), last_epoch
 
     def train(
-        self, kept: Any, held_out: np.ndarray, compared: np.ndarray, learned: Sequence[np.ndarray] = ()
+        self,
+        kept: Any,
+        held_out: np.ndarray,
+        compared: np.ndarray,
+        learned: Sequence[np.ndarray] = (),
+        repeat: int = 0,
     ) -> Predicted:
         """Trains on some samples and predicts the others.
 
@@ -60,6 +65,7 @@ class Fold:
             held_out: Positions to predict.
             compared: Positions that every fold's last model predicts.
             learned: Positions among those trained on; after each epoch one of these arrays is predicted, in turn.
+            repeat: What is added to the seed.
 
         Returns:
             The predictions.
@@ -81,7 +87,7 @@ class Fold:
         left_out = f"{len(held_out)} of {len(self._samples)} samples"
         model = self._training.model(
             kept, f"in cross-fitting, on the data set without {left_out}",
-            seed=self._seed, **({"after_epoch": after_epoch} if self._by_epoch else {}),
+            seed=self._seed + repeat, **({"after_epoch": after_epoch} if self._by_epoch else {}),
         )  # fmt: skip
         if not epochs:
             predict(model)
