@@ -16,6 +16,12 @@ def test_trainings_cost_no_more_than_the_limit(limit, folds, evidence, choice):
     assert planned.evidence * planned.share + planned.choice * (1 - 1 / folds) <= limit + 1e-9
 
 
+@pytest.mark.parametrize(("limit", "folds", "cost"), [(12, 4, 12), (12, 3, 8), (8, 2, 4)])
+def test_with_few_folds_trainings_cost_less_than_their_number(limit, folds, cost):
+    assert PlannedTrainings(limit, folds).cost == pytest.approx(cost)
+    assert PlannedTrainings(limit, 4, of_features=True).cost == 0.75 * limit
+
+
 def test_with_features_all_trainings_are_for_the_choice():
     assert PlannedTrainings(12, 4, of_features=True).choice == 12
     assert PlannedTrainings(12, 4, of_features=True).evidence == 0

@@ -281,7 +281,7 @@ def _timed(
         return None
     if planned.by_heads:
         return TimedTraining(train_fn, tell, {"final model": 1, "proof": 5 * seeds})
-    stages = {"evidence, choice and final model": 1 + planned.limit, "proof": 5 * seeds}
+    stages = {"evidence, choice and final model": 1 + planned.cost, "proof": 5 * seeds}
     return TimedTraining(train_fn, tell, stages, planned.share)
 
 

@@ -61,6 +61,11 @@ class PlannedTrainings:
         return 1 - max(1, self.held_out) / self.folds
 
     @property
+    def cost(self) -> float:
+        """What evidence and choice cost at most, in trainings on all samples."""
+        return self.limit if self.held_out > 1 else self.limit * self.share
+
+    @property
     def evidence(self) -> int:
         """Number of trainings for evidence."""
         return math.comb(self.folds, self.held_out) if self.held_out else 0

@@ -89,6 +89,21 @@ def test_accuracy_is_corrected_where_classes_are_flipped_unlike():
     singular = choose(trainer, cures, given, fold_of, flips=np.full((2, 2), 0.5))
     assert singular.best.accuracy == plain.best.accuracy
     assert not singular.corrected
+    assert "on their given labels, of which the cure knows, changes" in plain.sentence()
+    made_without = choose(trainer, cures, given, fold_of, unseen=lambda _fold, _number: cures[0])
+    assert "on their given labels changes" in made_without.sentence()
+    assert (made_without.to_dict()["unseen"], plain.to_dict()["unseen"]) == (True, False)
+
+
+def test_models_without_a_cure_that_predict_unlike_classes_are_refused():
+    labels, fold_of = np.tile([0, 1, 2], 40), np.arange(120) % 4
+
+    class Losing(Scripted):
+        def held_out(self, cures, fold):
+            return [np.full((30, 2 if fold == 1 else 3), 0.3) for _ in cures]
+
+    with pytest.raises(DataError, match=r"predict \[2, 3\] classes"):
+        choose(Losing(labels, fold_of, {}), [drop(labels, labels, 4)], labels, fold_of)
 
 
 def test_a_model_may_have_outputs_for_more_classes_and_not_for_fewer():

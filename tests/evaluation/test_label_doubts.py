@@ -33,6 +33,15 @@ def test_flips_are_counted_by_the_posterior():
     np.testing.assert_allclose(doubts.flips[2], [0, 0, 1])  # of a class that nobody believes in nothing is known
 
 
+def test_classes_that_are_never_given_leave_flips_of_the_others_alone():
+    labels, outputs = np.array([0, 0, 1, 1]), np.array([[0.8, 0.1], [0.4, 0.5], [0.1, 0.8], [0.0, 0.9]])
+    posterior = np.concatenate([outputs, np.full((4, 2), 0.05)], axis=1)
+    flips = LabelDoubts(labels, np.zeros(4), posterior, np.arange(0)).flips
+    np.testing.assert_allclose(flips[:2, :2], LabelDoubts(labels, np.zeros(4), outputs, np.arange(0)).flips)
+    np.testing.assert_array_equal(flips[2:], np.eye(4)[2:])
+    assert np.linalg.cond(flips) < 5
+
+
 def test_labels_of_the_fold_have_no_part_in_doubts_about_the_others():
     features, _, given = blobs(320)
     doubts, fold_of, made_without = made(given, features)

@@ -99,6 +99,7 @@ class Choice:
         comparisons: Every cure that was tried, the best first.
         trainings: How many trainings the choice took.
         corrected: Whether accuracy is corrected for flips, and so tells of right labels.
+        unseen: Whether cures were compared on labels that they were made without.
     """
 
     cure: Cure
@@ -106,6 +107,7 @@ class Choice:
     comparisons: list[Comparison]
     trainings: int
     corrected: bool = False
+    unseen: bool = False
 
     @property
     def best(self) -> Comparison | None:
@@ -117,7 +119,7 @@ class Choice:
         """Gain in accuracy that is expected of the chosen cure, in points; ``None`` of no change.
 
         Where it is corrected, and flips depend on the class alone, it is the gain on right labels. Else it is the gain on
-        given labels, as it was measured, to which the cure's knowledge of these labels may add.
+        given labels, as it was measured, to which the cure's knowledge of these labels may add where they are not unseen.
         """
         return self.best.accuracy if self.verdict == "helps" and self.best is not None else None
 
@@ -130,11 +132,8 @@ class Choice:
             f"{gain.mean:+.2f} ± {gain.half_width:.2f} points (95 % over all cures, {gain.count:,} held-out samples)"
         )
         if self.verdict == "helps":
-            of = (
-                ", corrected for flipped labels,"
-                if self.corrected
-                else " on their given labels, of which the cure knows,"
-            )
+            given = " on their given labels" + ("" if self.unseen else ", of which the cure knows,")
+            of = ", corrected for flipped labels," if self.corrected else given
             return f"Held-out samples say that this helps: {name}. Accuracy{of} changes by {measured}."
         count = len(self.comparisons)
         which = f"The best of {count} cures, {name}" if count > 1 else f"The one cure that was tried, {name}"
@@ -154,6 +153,7 @@ class Choice:
             "expected_gain": None if expected is None else [expected.mean, expected.half_width],
             "trainings": self.trainings,
             "corrected": self.corrected,
+            "unseen": self.unseen,
             "comparisons": [
                 {
                     "cure": comparison.cure.name,
@@ -253,7 +253,7 @@ def choose(
             told(2 * folds)
         spent += 2 * folds * repeats
     comparisons = [candidate.comparison for candidate in tried if candidate.comparison is not None]
-    return replace(_decided(comparisons, labels, spent), corrected=flips is not None)
+    return replace(_decided(comparisons, labels, spent), corrected=flips is not None, unseen=unseen is not None)
 
 
 class _Tried:

@@ -56,9 +56,12 @@ class LabelDoubts:
 
     @property
     def flips(self) -> np.ndarray:
-        """How often labels of a class k are given as y, ``T[k, y] = sum_{i: y_i = y} p_ik / sum_i p_ik``; shape (K, K)."""
+        """How often labels of a class k are given as y, ``T[k, y] = sum_{i: y_i = y} p_ik / sum_i p_ik``; shape (K, K).
+
+        Classes that are never given, for which a model may have outputs, stay apart: with them no T could be inverted.
+        """
         joint = self.posterior.T.astype(np.float64) @ np.eye(self.posterior.shape[1])[self.labels]
-        of_class = joint.sum(axis=1, keepdims=True)
+        of_class = joint.sum(axis=1, keepdims=True) * joint.any(axis=0)[:, None]
         return np.where(of_class > 0, joint / np.where(of_class > 0, of_class, 1), np.eye(len(joint)))
 
     def drop(self, count: float) -> Cure:
