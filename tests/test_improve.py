@@ -8,9 +8,13 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 import gradsift
+from gradsift.cleaning.decisions import Decisions
+from gradsift.data import Samples
 from gradsift.errors import DataError, OutputError, SettingError
+from gradsift.review.exchange import import_decisions
 from tests.support.clouds import blobs
 from tests.support.killed import ends_as
+from tests.support.reviewed import decided
 
 TRAIN, TEST = blobs(400, seed=0), blobs(300, rate=0, seed=1)
 DATA, CLEAN_TEST = (TRAIN[0], TRAIN[2]), (TEST[0], TEST[1])
@@ -227,3 +231,19 @@ def test_every_epoch_is_read_where_the_training_gives_it():
         return model
 
     assert improved(train).notices == []
+
+
+def test_decisions_about_an_audit_of_other_predictions_are_not_lost(tmp_path):
+    improved(output=tmp_path / "better", folds=2)
+    place, moved = tmp_path / "better" / "audit", tmp_path / "moved"
+    wrong = int(np.flatnonzero(TRAIN[1] != TRAIN[2])[0])
+    with Decisions.open(place) as decisions:
+        decisions.add([decided(gradsift.Audit.open(place, DATA), wrong, "relabel", int(TRAIN[1][wrong]))])
+    with pytest.raises(OutputError, match="import-decisions"):
+        improved(output=tmp_path / "better", folds=4, trainings=9)
+    place.rename(moved)
+    improved(output=tmp_path / "better", folds=4, trainings=9)
+    import_decisions(gradsift.Audit.open(place, DATA), moved, samples=Samples(DATA))
+    result = improved(output=tmp_path / "better", folds=4, trainings=9)
+    assert "1 samples are as people decided" in result.notices[-1]
+    assert wrong in result.choice.cure.kept

@@ -12,6 +12,7 @@ import numpy as np
 from gradsift.audit import audit
 from gradsift.cleaning.corrected import accepted, apply
 from gradsift.cleaning.cure import Cure
+from gradsift.cleaning.decisions import Decisions
 from gradsift.cleaning.reviewed import Reviewed
 from gradsift.data import Samples
 from gradsift.detectors.heads_in_rounds import evidence_of_features
@@ -244,9 +245,22 @@ def _audit(evidence: Evidence, train_set: Any, folder: Location | None, seed: in
         other = not _same_predictions(finished, evidence)
         if not other:
             return finished
+        _refuse_decided(finished, place)
     return audit(
         evidence=evidence, data=train_set, output=place, seed=seed, overwrite=other, show_progress=show_progress
     )
+
+
+def _refuse_decided(finished: Audit, place: Location) -> None:
+    """Keeps what people decided about an audit of other predictions from being lost."""
+    decisions = Decisions.of(finished)
+    if decisions is not None:
+        decisions.close()
+        raise OutputError(
+            f"people have decided about {place}, but the predictions are others now, as those of another version are: move "
+            "this folder away, call again, and bring the decisions over by what the samples hold: gradsift "
+            f"import-decisions {place} MOVED; a last call then heeds them. No training is repeated"
+        )
 
 
 def _same_predictions(finished: Audit, evidence: Evidence) -> bool:
