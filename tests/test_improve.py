@@ -2,6 +2,8 @@ import json
 import logging
 import os
 import signal
+import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import gradsift
 from gradsift.cleaning.decisions import Decisions
 from gradsift.data import Samples
 from gradsift.errors import DataError, OutputError, SettingError
+from gradsift.evidence.cross_fit import cross_fit_trainings
 from gradsift.review.exchange import import_decisions
 from tests.support.clouds import blobs
 from tests.support.killed import ends_as
@@ -247,3 +250,22 @@ def test_decisions_about_an_audit_of_other_predictions_are_not_lost(tmp_path):
     result = improved(output=tmp_path / "better", folds=4, trainings=9)
     assert "1 samples are as people decided" in result.notices[-1]
     assert wrong in result.choice.cure.kept
+
+
+def test_what_each_training_has_predicted_is_let_go_before_cures_are_compared(monkeypatch):
+    kept, left = [], []
+
+    def fitted(*arguments, **options):
+        made = cross_fit_trainings(*arguments, **options)
+        kept.append(weakref.ref(made))
+        return made
+
+    def train(dataset, *, seed):
+        if kept:
+            left.append(kept[0]())
+        return memorising(dataset, seed=seed)
+
+    monkeypatch.setattr(sys.modules[gradsift.improve.__module__], "cross_fit_trainings", fitted)
+    improved(train, folds=4, trainings=9)
+    assert left
+    assert not any(left)

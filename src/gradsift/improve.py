@@ -20,7 +20,14 @@ from gradsift.errors import OutputError, SettingError
 from gradsift.evaluation import Choice, Verification, accuracy, verify
 from gradsift.evaluation.choose_cure import choose_by_heads, choose_by_training
 from gradsift.evaluation.cured_training import CuredTraining
-from gradsift.evaluation.label_doubts import WithoutFold, doubts_of, heads_without_fold, unseen_doubts
+from gradsift.evaluation.label_doubts import (
+    LabelDoubts,
+    UnseenDoubts,
+    WithoutFold,
+    doubts_of,
+    heads_without_fold,
+    unseen_doubts,
+)
 from gradsift.evaluation.timed import TimedTraining
 from gradsift.evaluation.trainings import Metric
 from gradsift.evidence import (
@@ -132,11 +139,14 @@ def improve(
     )  # fmt: skip
     audited = _audit(evidence, train_set, folder, seed, show_progress)
     reviewed = Reviewed.of(audited, audited.samples_of(train_set))
+    doubts, unseen = _doubts(evidence, without, reviewed, seed, show_progress)
+    del without  # and with it what each training has predicted after each epoch
     choice = _choose(
-        None if by_heads else timed, train_set, evidence, without, planned,
+        None if by_heads else timed, train_set, evidence, doubts, unseen, planned,
         accepts={"soft", "weight"} if timed is None else accepted(timed), features=features, task=task, predict=predict,
-        seed=seed, folder=folder, reviewed=reviewed, show_progress=show_progress,
+        seed=seed, folder=folder,
     )  # fmt: skip
+    choice = replace(choice, cure=reviewed.over(choice.cure))
     tell(choice.sentence())
     if len(reviewed):
         notices.append(f"{len(reviewed):,} samples are as people decided, whatever the choice says.")
@@ -171,11 +181,26 @@ def _refuse_early(train_fn: TrainFunction | None, features: Any, output: str | L
     return folder
 
 
+def _doubts(
+    evidence: Evidence, without: WithoutFold | None, reviewed: Reviewed, seed: int, show_progress: bool
+) -> tuple[LabelDoubts, list[UnseenDoubts] | None]:
+    """Doubts about labels, and those without the labels of each fold; people's decisions stand above them."""
+    labels, fold_of = evidence.labels, evidence.folds
+    if labels is None or fold_of is None or evidence.predictions is None:
+        raise SettingError("the choice needs labels, and predictions that have not seen their sample")
+    last_epoch = None if evidence.by_epoch is None else np.asarray(evidence.by_epoch[-1])
+    doubts = doubts_of(evidence, labels, reviewed, last_epoch=last_epoch, seed=seed)
+    if without is None:
+        return doubts, None
+    return doubts, unseen_doubts(without, fold_of, doubts, reviewed, seed=seed, show_progress=show_progress)
+
+
 def _choose(
     timed: TimedTraining | None,
     train_set: Any,
     evidence: Evidence,
-    without: WithoutFold | None,
+    doubts: LabelDoubts,
+    unseen: list[UnseenDoubts] | None,
     planned: PlannedTrainings,
     *,
     accepts: Collection[str],
@@ -184,30 +209,20 @@ def _choose(
     predict: Predict | None,
     seed: int,
     folder: Location | None,
-    reviewed: Reviewed,
-    show_progress: bool,
 ) -> Choice:
-    """Compares cures by the training, and by heads on the features without one; people's decisions stand above it."""
-    labels, fold_of = evidence.labels, evidence.folds
-    if labels is None or fold_of is None or evidence.predictions is None:
-        raise SettingError("the choice needs labels, and predictions that have not seen their sample")
-    last_epoch = None if evidence.by_epoch is None else np.asarray(evidence.by_epoch[-1])
-    doubts = doubts_of(evidence, labels, reviewed, last_epoch=last_epoch, seed=seed)
-    unseen = None
-    if without is not None:
-        unseen = unseen_doubts(without, fold_of, doubts, reviewed, seed=seed, show_progress=show_progress)
+    """Compares cures by the training, and by heads on the features without one."""
+    fold_of = np.asarray(evidence.folds)
     if timed is None:
-        choice = choose_by_heads(np.asarray(features), doubts, fold_of, accepts=accepts, unseen=unseen, seed=seed)
-    else:
-        training = CuredTraining(
-            timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=evidence.class_names,
-            output=_inside(folder, "choice"),
-        )  # fmt: skip
-        choice = choose_by_training(
-            training, doubts, fold_of, accepts=accepts, trainings=planned.choice, unseen=unseen,
-            unchanged=last_epoch if planned.held_out == 1 else None,
-        )  # fmt: skip
-    return replace(choice, cure=reviewed.over(choice.cure))
+        return choose_by_heads(np.asarray(features), doubts, fold_of, accepts=accepts, unseen=unseen, seed=seed)
+    training = CuredTraining(
+        timed, train_set, fold_of, task=task, predict=predict, seed=seed, class_names=evidence.class_names,
+        output=_inside(folder, "choice"),
+    )  # fmt: skip
+    by_epoch = evidence.by_epoch if planned.held_out == 1 else None
+    return choose_by_training(
+        training, doubts, fold_of, accepts=accepts, trainings=planned.choice, unseen=unseen,
+        unchanged=None if by_epoch is None else np.asarray(by_epoch[-1]),
+    )  # fmt: skip
 
 
 def _evidence(
@@ -257,9 +272,8 @@ def _refuse_decided(finished: Audit, place: Location) -> None:
     if decisions is not None:
         decisions.close()
         raise OutputError(
-            f"people have decided about {place}, but the predictions are others now, as those of another version are: move "
-            "this folder away, call again, and bring the decisions over by what the samples hold: gradsift "
-            f"import-decisions {place} MOVED; a last call then heeds them. No training is repeated"
+            f"people have decided about {place}, an audit of other predictions: move it away, call again, bring the "
+            f"decisions over with gradsift import-decisions {place} MOVED, and call once more; no training is repeated"
         )
 
 
