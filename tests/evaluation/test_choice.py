@@ -99,7 +99,7 @@ def test_models_without_a_cure_that_predict_unlike_classes_are_refused():
     labels, fold_of = np.tile([0, 1, 2], 40), np.arange(120) % 4
 
     class Losing(Scripted):
-        def held_out(self, cures, fold):
+        def held_out(self, cures, fold, repeat=0):
             return [np.full((30, 2 if fold == 1 else 3), 0.3) for _ in cures]
 
     with pytest.raises(DataError, match=r"predict \[2, 3\] classes"):

@@ -300,7 +300,10 @@ class _Tried:
 def _without_a_cure(trainer: Trainer, labels: np.ndarray, fold_of: np.ndarray, folds: int) -> np.ndarray:
     """Held-out probabilities of trainings without a cure, shape (n, K)."""
     parts = [trainer.held_out([none(labels)], fold)[0] for fold in range(folds)]
-    unchanged = np.empty((len(labels), parts[0].shape[1]), dtype=np.float32)
+    widths = {part.shape[1] for part in parts}
+    if len(widths) > 1:
+        raise DataError(f"models of different folds predict {sorted(widths)} classes: train each for all classes")
+    unchanged = np.empty((len(labels), widths.pop()), dtype=np.float32)
     for fold, part in enumerate(parts):
         unchanged[fold_of == fold] = part
     return unchanged
