@@ -295,3 +295,14 @@ def test_candidates_where_confident_learning_prunes_nothing():
     for cures in (made(plans_by_count, doubts), made(plans_on_grid, doubts)):
         assert sum(cure.how == "soft" for cure in cures) == 1
         assert len({cure.digest for cure in cures}) == len(cures)
+
+
+def test_accuracy_is_not_corrected_where_labels_are_mere_chance():
+    size, generator = 400, np.random.default_rng(0)
+    given, said = generator.integers(0, 2, size), generator.integers(0, 2, size)
+    fold_of = assign_folds(given, 4)
+    flips = np.array([[0.9, 0.1], [0.3, 0.7]])
+    cures = [drop(generator.random(size), given, 40)]
+    for true, corrected in ((said, False), (given, True)):
+        choice = choose(Scripted(true, fold_of, {"no change": 0.9}), cures, given, fold_of, flips=flips)
+        assert choice.corrected == corrected

@@ -35,6 +35,8 @@ WORTH = 1.0
 """A gain that is worth seeing, in points of held-out accuracy: where intervals reach beyond it, nobody can tell."""
 
 
+REPEATS = 8
+"""Most repeats of the best cure: by then what is left of its interval is the samples' chance, not the trainings'."""
 UNCLEAR = 20.0
 """Condition number of a flip matrix above which accuracy is not corrected by it."""
 
@@ -223,7 +225,8 @@ def choose(
             f"predictions have {unchanged.shape[1]} columns and labels go up to {labels.max()}: number the classes from 0 "
             "without gaps"
         )
-    flips = None if flips is None or np.linalg.cond(flips) > UNCLEAR else flips
+    if flips is not None and (np.linalg.cond(flips) > UNCLEAR or not _tells_labels(unchanged, labels)):
+        flips = None
     worth = _worth(flips, unchanged.shape[1])
     tried = [_Tried(number, cure, confidence, worth) for number, cure in enumerate(candidates[: survivors[0]])]
     alive = tried
@@ -247,7 +250,7 @@ def choose(
     if trainings is not None and alive:
         best = _best(alive, 1)[0]
         cures = [best.cure if unseen is None else unseen(fold, best.number) for fold in range(folds)]
-        repeats = (trainings - spent) // (2 * folds)
+        repeats = min((trainings - spent) // (2 * folds), REPEATS)
         for repeat in range(1, repeats + 1):
             _again(trainer, best, cures, labels[seen], repeat)
             told(2 * folds)
@@ -315,6 +318,15 @@ def _again(trainer: Trainer, best: _Tried, cures: Sequence[Cure], labels: np.nda
     if len({part.shape[1] for both in parts for part in both}) == 1:  # an estimator may not have seen a class
         cured, unchanged = (np.concatenate(of_all) for of_all in zip(*parts, strict=True))
         best.repeat(cured, unchanged, labels)
+
+
+def _tells_labels(unchanged: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether given labels are likelier by predictions than by how frequent each class is, beyond the interval.
+
+    Of labels that are mere chance no flips can be told, and a correction by them would multiply noise.
+    """
+    frequent = np.log(np.bincount(labels) / len(labels))[labels]
+    return estimate((noisy_likelihood(unchanged, labels) - frequent).tolist()).sign > 0
 
 
 def _worth(flips: np.ndarray | None, classes: int) -> np.ndarray:
