@@ -28,6 +28,7 @@ from gradsift.evaluation.label_doubts import (
     heads_without_fold,
     unseen_doubts,
 )
+from gradsift.evaluation.planned_trainings import PlannedTrainings
 from gradsift.evaluation.timed import TimedTraining
 from gradsift.evaluation.trainings import Metric
 from gradsift.evidence import (
@@ -44,7 +45,6 @@ from gradsift.evidence.frozen_inputs import frozen_features
 from gradsift.evidence.predictions import given_labels
 from gradsift.improvement import Improvement
 from gradsift.locations import Location, as_location, refuse_unwritable
-from gradsift.planned_trainings import PlannedTrainings
 from gradsift.proof_notices import ONLY_LAST_EPOCH, notices_of_seeds, notices_of_test_set
 from gradsift.result import Audit
 from gradsift.store import GradientMatrix
@@ -101,7 +101,7 @@ def improve(
             inputs that look like such features are taken (:mod:`gradsift.evidence.frozen_inputs`); ``False`` takes none.
         metric: ``metric(model, test_set) -> float``, higher is better, for the proof.
         trainings: What evidence and choice may cost, in trainings on all samples; see
-            :class:`~gradsift.planned_trainings.PlannedTrainings`.
+            :class:`~gradsift.evaluation.planned_trainings.PlannedTrainings`.
         folds: Parts of the data. With four or more there is a training for evidence without every pair of them, so cures
             are compared on labels that they have not seen; with two or three, one without each, and cures have seen them.
         seeds: Seeds of the proof; each trains once for each arm.

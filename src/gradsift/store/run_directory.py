@@ -145,12 +145,8 @@ class RunDirectory:
         if not final.is_dir():
             part = final.with_name(final.name + ".part")
             hint = f"; {part} is an unfinished run, give the same command again to finish it" if part.exists() else ""
-            told = (
-                "is no run directory"
-                if part.exists() or final.exists()
-                else "does not exist, so it is no run directory"
-            )
-            raise RunDirectoryError(f"{final} {told}{hint}")
+            absent = "" if hint or final.exists() else "does not exist, so it "
+            raise RunDirectoryError(f"{final} {absent}is no run directory{hint}")
         manifest = run.read_json(MANIFEST)
         if not manifest.get("complete"):
             raise RunDirectoryError(f"{final} is not a whole run: give the same audit command again to finish it")

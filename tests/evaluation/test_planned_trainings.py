@@ -3,7 +3,7 @@
 import pytest
 
 from gradsift.errors import SettingError
-from gradsift.planned_trainings import PlannedTrainings
+from gradsift.evaluation.planned_trainings import PlannedTrainings
 
 
 @pytest.mark.parametrize(
