@@ -228,7 +228,7 @@ def test_bad_audits(arguments, phrase, project):
 
 VERIFY = ("--train", "users_project:train", "--test", "train.npz")
 BAD_RUNS = [
-    (("trim", "runs/absent", "-o", "x.npz"), "runs/absent does not exist, so it is no run directory"),
+    (("trim", "runs/absent", "-o", "x.npz"), "runs/absent is no run directory: it is absent"),
     (("trim", "folder", "-o", "x.npz"), "is no run directory"),
     (("trim", "text.txt", "-o", "x.npz"), "is no run directory"),
     (("trim", "runs/x", "-o", "train.npz"), "exists and is not replaced"),

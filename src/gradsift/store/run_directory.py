@@ -145,8 +145,9 @@ class RunDirectory:
         if not final.is_dir():
             part = final.with_name(final.name + ".part")
             hint = f"; {part} is an unfinished run, give the same command again to finish it" if part.exists() else ""
-            absent = "" if hint or final.exists() else "does not exist, so it "
-            raise RunDirectoryError(f"{final} {absent}is no run directory{hint}")
+            raise RunDirectoryError(
+                f"{final} is no run directory{hint or ('' if final.exists() else ': it is absent')}"
+            )
         manifest = run.read_json(MANIFEST)
         if not manifest.get("complete"):
             raise RunDirectoryError(f"{final} is not a whole run: give the same audit command again to finish it")
