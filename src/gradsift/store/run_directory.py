@@ -48,6 +48,7 @@ from gradsift.store.unfinished import (
     FORMAT,
     MANIFEST,
     aside,
+    instead_of,
     make_way,
     nothing_done,
     publish,
@@ -143,11 +144,7 @@ class RunDirectory:
         final = as_location(path)
         run = cls(final, final)
         if not final.is_dir():
-            part = final.with_name(final.name + ".part")
-            hint = f"; {part} is an unfinished run, give the same command again to finish it" if part.exists() else ""
-            raise RunDirectoryError(
-                f"{final} is no run directory{hint or ('' if final.exists() else ': it is absent')}"
-            )
+            raise RunDirectoryError(f"{final} is no run directory{instead_of(final)}")
         manifest = run.read_json(MANIFEST)
         if not manifest.get("complete"):
             raise RunDirectoryError(f"{final} is not a whole run: give the same audit command again to finish it")

@@ -167,6 +167,21 @@ def stands(place: Location) -> bool:
     return place.is_symlink() or place.exists()
 
 
+def instead_of(final: Location) -> str:
+    """What there is in the place of a run directory, for messages.
+
+    Args:
+        final: Where the run directory should be.
+
+    Returns:
+        Words that go on behind "is no run directory".
+    """
+    part = final.with_name(final.name + ".part")
+    if part.exists():
+        return f"; {part} is an unfinished run, give the same command again to finish it"
+    return "" if final.exists() else ": it is absent"
+
+
 def publish(part: Location, final: Location) -> None:
     """Gives a whole run its final name; what it replaces is gone only then.
 
