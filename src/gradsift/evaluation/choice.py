@@ -21,8 +21,9 @@ from scipy.stats import norm
 
 from gradsift.cleaning.cure import Cure, none
 from gradsift.errors import DataError, SettingError
+from gradsift.evaluation.comparison import Comparison, Tried, can_be_corrected, worth_of
 from gradsift.evaluation.noisy_likelihood import noisy_likelihood
-from gradsift.evaluation.statistics import Estimate, estimate
+from gradsift.evaluation.statistics import Estimate
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,6 @@ WORTH = 1.0
 
 REPEATS = 8
 """Most repeats of the best cure: by then what is left of its interval is the samples' chance, not the trainings'."""
-UNCLEAR = 20.0
-"""Condition number of a flip matrix above which accuracy is not corrected by it."""
 
 
 class Trainer(Protocol):
@@ -56,39 +55,6 @@ class Trainer(Protocol):
             Probabilities of shape (m, K) for each cure.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A cure beside no change, on samples that were held out.
-
-    Attributes:
-        cure: The cure.
-        folds: How many folds it was tried on.
-        accuracy: Gain in accuracy, in points, on given labels or corrected for flips; its interval holds for all cures at
-            once with 95 %.
-        likelihood: Gain in the likelihood of given labels, in nats a sample.
-    """
-
-    cure: Cure
-    folds: int
-    accuracy: Estimate
-    likelihood: Estimate
-
-    @property
-    def helps(self) -> bool:
-        """Whether accuracy rises beyond its interval and likelihood does not fall."""
-        return self.accuracy.sign > 0 and self.likelihood.mean > 0
-
-    def row(self) -> dict[str, str]:
-        """The comparison as words, for tables."""
-        return {
-            "cure": self.cure.name,
-            "changed": f"{len(self.cure.changed):,}",
-            "folds": str(self.folds),
-            "held-out accuracy (points)": f"{self.accuracy.mean:+.2f} ± {self.accuracy.half_width:.2f}",
-            "likelihood (nats)": f"{self.likelihood.mean:+.4f} ± {self.likelihood.half_width:.4f}",
-        }
 
 
 @dataclass(frozen=True)
@@ -225,10 +191,10 @@ def choose(
             f"predictions have {unchanged.shape[1]} columns and labels go up to {labels.max()}: number the classes from 0 "
             "without gaps"
         )
-    if flips is not None and (np.linalg.cond(flips) > UNCLEAR or not _tells_labels(unchanged, labels)):
+    if flips is not None and not can_be_corrected(flips, unchanged, labels):
         flips = None
-    worth = _worth(flips, unchanged.shape[1])
-    tried = [_Tried(number, cure, confidence, worth) for number, cure in enumerate(candidates[: survivors[0]])]
+    worth = worth_of(flips, unchanged.shape[1])
+    tried = [Tried(number, cure, confidence, worth) for number, cure in enumerate(candidates[: survivors[0]])]
     alive = tried
     for fold, number in enumerate(survivors):
         alive = _best(alive, number)
@@ -259,47 +225,6 @@ def choose(
     return replace(_decided(comparisons, labels, spent), corrected=flips is not None, unseen=unseen is not None)
 
 
-class _Tried:
-    """A cure with what was predicted after it, fold by fold."""
-
-    def __init__(self, number: int, cure: Cure, confidence: float, worth: np.ndarray) -> None:
-        self.number, self.cure, self._confidence, self._worth = number, cure, confidence, worth
-        self.comparison: Comparison | None = None
-        self.given_up = False
-        self._predicted: list[np.ndarray] = []
-        self._differences: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def give_up(self) -> None:
-        """Compares it no further."""
-        self.given_up, self.comparison = True, None
-
-    def compare(self, predicted: np.ndarray, unchanged: np.ndarray, likely: np.ndarray, labels: np.ndarray) -> None:
-        """Adds a fold's predictions, and compares all folds so far with no change."""
-        self._predicted.append(predicted)
-        self._differences = [self._difference(np.concatenate(self._predicted), unchanged, likely, labels)]
-        self._estimate()
-
-    def repeat(self, predicted: np.ndarray, unchanged: np.ndarray, labels: np.ndarray) -> None:
-        """Adds predictions of all folds, in their order, by trainings with another seed."""
-        likely = noisy_likelihood(unchanged, labels)
-        self._differences.append(self._difference(predicted, unchanged, likely, labels))
-        self._estimate()
-
-    def _difference(
-        self, predicted: np.ndarray, unchanged: np.ndarray, likely: np.ndarray, labels: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Gain of each sample in accuracy, in points, and in likelihood."""
-        right = self._worth[labels, predicted.argmax(axis=1)] - self._worth[labels, unchanged.argmax(axis=1)]
-        return 100 * right, noisy_likelihood(predicted, labels) - likely
-
-    def _estimate(self) -> None:
-        right, gain = (np.mean(values, axis=0).tolist() for values in zip(*self._differences, strict=True))
-        self.comparison = Comparison(
-            self.cure, len(self._predicted), estimate(right, confidence=self._confidence),
-            estimate(gain, confidence=self._confidence),
-        )  # fmt: skip
-
-
 def _without_a_cure(trainer: Trainer, labels: np.ndarray, fold_of: np.ndarray, folds: int) -> np.ndarray:
     """Held-out probabilities of trainings without a cure, shape (n, K)."""
     parts = [trainer.held_out([none(labels)], fold)[0] for fold in range(folds)]
@@ -312,7 +237,7 @@ def _without_a_cure(trainer: Trainer, labels: np.ndarray, fold_of: np.ndarray, f
     return unchanged
 
 
-def _again(trainer: Trainer, best: _Tried, cures: Sequence[Cure], labels: np.ndarray, repeat: int) -> None:
+def _again(trainer: Trainer, best: Tried, cures: Sequence[Cure], labels: np.ndarray, repeat: int) -> None:
     """Compares the best cure with no change on all folds once more, with another seed."""
     parts = [trainer.held_out([cure, none(cure.given)], fold, repeat) for fold, cure in enumerate(cures)]
     if len({part.shape[1] for both in parts for part in both}) == 1:  # an estimator may not have seen a class
@@ -320,27 +245,7 @@ def _again(trainer: Trainer, best: _Tried, cures: Sequence[Cure], labels: np.nda
         best.repeat(cured, unchanged, labels)
 
 
-def _tells_labels(unchanged: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether given labels are likelier by predictions than by how frequent each class is, beyond the interval.
-
-    Of labels that are mere chance no flips can be told, and a correction by them would multiply noise.
-    """
-    frequent = np.log(np.bincount(labels) / len(labels))[labels]
-    return estimate((noisy_likelihood(unchanged, labels) - frequent).tolist()).sign > 0
-
-
-def _worth(flips: np.ndarray | None, classes: int) -> np.ndarray:
-    """What each prediction is worth where a label is given, ``T^-1`` of shape (K, K): 1 in the mean where it is right.
-
-    Of flips that depend on the class alone, ``sum_y T[k, y] (T^-1)[y, p] = [p = k]`` (Natarajan et al., NeurIPS 2013).
-    """
-    worth = np.eye(classes)
-    if flips is not None:  # a model may have outputs for more classes than there are
-        worth[: len(flips), : len(flips)] = np.linalg.inv(flips)
-    return worth
-
-
-def _best(tried: Sequence[_Tried], number: int) -> list[_Tried]:
+def _best(tried: Sequence[Tried], number: int) -> list[Tried]:
     """The cures with the largest gains in accuracy and likelihood, each in units of the widest interval of all, added.
 
     Units of each cure's own interval would favour those that change little.
