@@ -103,6 +103,7 @@ def test_features_alone_are_enough():
     assert (given != true)[result.choice.cure.changed].mean() > 0.5  # of all labels 40 % are wrong
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_features_give_the_evidence_and_the_training_the_choice():
     calls = []
 
@@ -136,6 +137,7 @@ def test_inputs_that_look_like_features_are_taken_unless_the_user_says_no():
         assert any("Inputs look like features of a frozen model" in line for line in told) == (folds == 0)
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_other_features_in_the_same_folder_are_audited_anew(tmp_path):
     features, _, given = blobs(300, rate=0.2, seed=3)
     data = (features, given)

@@ -89,7 +89,7 @@ def test_arms_run_on_every_kind(encoder, tmp_path, monkeypatch):
         command.run(name, 0, arguments)
     made = rows.read(tmp_path / "gain.parquet")
     assert {(row["regime"], row["arm"]) for row in made} == {(name, arm) for name in regimes for arm in arms}
-    folds = {name: list((tmp_path / "cache" / "folds").glob(f"{name}-*/folds")) for name in regimes}
+    folds = {name: list((tmp_path / "cache" / "folds").glob(f"{name}-*/pairs")) for name in regimes}
     assert not folds["linear"]  # heads on the features give the evidence
     assert folds["block"]  # trainings do, where the network itself is trained
     assert folds["lora"]

@@ -81,6 +81,7 @@ def test_without_anything_to_choose_with_nothing_changes_and_the_reason_is_told(
     assert "name one yourself, how='drop'" in caplog.text
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_what_a_person_has_decided_holds_for_every_candidate(audit, tmp_path):
     flagged = audit.table["flagged"].to_numpy().copy()
     right = audit.flagged_positions[:20]
@@ -92,6 +93,7 @@ def test_what_a_person_has_decided_holds_for_every_candidate(audit, tmp_path):
         assert not set(right) & set(one.cure.changed)
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_bad_input_is_refused(clouds, audit):
     inputs, _, given = clouds
     with pytest.raises(SettingError, match="train_fn, folds is for how='auto' alone"):

@@ -42,6 +42,7 @@ def test_classes_that_are_never_given_leave_flips_of_the_others_alone():
     assert np.linalg.cond(flips) < 5
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_labels_of_the_fold_have_no_part_in_doubts_about_the_others():
     features, _, given = blobs(320)
     doubts, fold_of, made_without = made(given, features)
@@ -70,6 +71,7 @@ def test_cures_of_the_others_leave_the_fold_as_it_is():
     assert without.cure(lambda doubts: doubts.drop(3)).kept.tolist() == [0, 2, 3, 4]  # each class keeps one outside
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_people_stand_above_doubts_outside_of_the_fold_alone():
     features, true, given = blobs(320)
     fold_of = assign_folds(given, 4)
@@ -85,6 +87,7 @@ def test_people_stand_above_doubts_outside_of_the_fold_alone():
     assert without[1].doubts.posterior[place].argmax() == true[outside]
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_a_class_that_is_too_small_without_a_fold_is_told(caplog):
     features, _, given = blobs(240)
     fold_of = np.append(assign_folds(given, 4), [1, 2])

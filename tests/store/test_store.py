@@ -149,7 +149,7 @@ def test_opening_an_unfinished_run_says_to_repeat_the_command(tmp_path):
         RunDirectory.open(tmp_path / "x")
     with pytest.raises(RunDirectoryError, match=r"not a whole run: give the same audit command again"):
         RunDirectory.open(run.path)
-    with pytest.raises(RunDirectoryError, match=r"is no run directory$"):
+    with pytest.raises(RunDirectoryError, match=r"is no run directory: it is absent$"):
         RunDirectory.open(tmp_path / "absent")
 
 
