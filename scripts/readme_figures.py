@@ -26,7 +26,7 @@ README = ROOT / "README.md"
 ARMS = {
     "**gradsift**, `improve`": "auto",
     "confident learning (cleanlab's cut) on gradsift's heads": "confident learning, heads",
-    "confident learning, same trainings' last epoch": "confident learning",
+    "confident learning, last epoch of four cross-fitted trainings": "confident learning",
     "a robust loss: early-learning regularisation": "early-learning regularisation",
     "label smoothing 0.3": "label smoothing 0.3",
 }

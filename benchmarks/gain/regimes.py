@@ -129,16 +129,21 @@ def standardised(values: np.ndarray) -> Tensor:
     return torch.from_numpy((values - values.mean(axis=0)) / (values.std(axis=0) + 1e-6)).float()
 
 
-def scratch(data: Path, cache: Path, seed: int, *, name: str, right: bool = False) -> Problem:
-    """A draw of ``benchmarks/quality``; with its true labels, if asked, as a control."""
+def scratch(data: Path, cache: Path, seed: int, *, name: str, plant: Noise | None = None) -> Problem:
+    """A draw of ``benchmarks/quality``, with other wrong labels than its own if asked."""
     del cache
     problem = QUALITY[name].load(data, seed)
-    return replace(problem, given=problem.true) if right else problem
+    return problem if plant is None else replace(problem, given=plant(problem.inputs, problem.true, seed))
 
 
 def right(_x: Tensor, y: np.ndarray, _seed: int) -> np.ndarray:
     """No label is wrong."""
     return y
+
+
+def chance(_x: Tensor, y: np.ndarray, seed: int) -> np.ndarray:
+    """Labels are dealt out anew, and have nothing to do with their samples."""
+    return np.random.default_rng([seed, 91]).permutation(y)
 
 
 def pair(rate: float) -> Noise:
@@ -207,7 +212,11 @@ REGIMES: dict[str, Regime] = {
     "trec-right": _of_text("trec", "TREC features", "labels as published", right),
     "imdb-right": _of_text("imdb", "IMDB features", "labels as published", right, chosen_on=False),
     "adult-right": Regime(
-        "Adult, labels as published", partial(scratch, name="adult-symmetric-20", right=True), "scratch", seeds=20
+        "Adult, labels as published", partial(scratch, name="adult-symmetric-20", plant=right), "scratch", seeds=20
+    ),
+    "trec-chance": _of_text("trec", "TREC features", "labels at random", chance),
+    "adult-chance": Regime(
+        "Adult, labels at random", partial(scratch, name="adult-symmetric-20", plant=chance), "scratch"
     ),
 }
 """Name to regime. Each was committed before its first run; none is taken out for its result."""

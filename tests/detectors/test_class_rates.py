@@ -131,3 +131,13 @@ def test_a_belief_leans_alike_before_and_after_it_was_computed():
         np.testing.assert_allclose(belief.leaning(lean).leaning(-lean).rows(everything), probabilities)
         np.testing.assert_array_equal(belief.rows(everything), probabilities)
     assert (fresh.leaning(lean).rows(everything)[:, 0] > probabilities[:, 0]).all()
+
+
+def test_predictions_that_tell_nothing_of_labels_tell_nothing_of_classes():
+    random = np.random.default_rng(0)
+    given = random.choice(6, 1000, p=[0.4, 0.25, 0.15, 0.1, 0.06, 0.04])
+    probabilities = softmax(8 * random.standard_normal((1000, 6)), axis=1)
+    assert fit(probabilities, given) is None
+    evidence = evidence_of_arrays(given, probabilities, provenance="out-of-fold")
+    posterior = WrongLabelPosterior().fit(evidence, given).target_probabilities(np.arange(1000))
+    np.testing.assert_allclose(posterior.sum(axis=1), 1, atol=1e-5)

@@ -11,6 +11,7 @@ from gradsift.data import Samples
 from gradsift.detectors.neighbours import Neighbourhood
 from gradsift.errors import DataError
 from gradsift.findings.inputs import read_inputs
+from gradsift.findings.leak import leak_between
 from gradsift.findings.whole_set import order_matters, rare_classes, weak_classes
 from gradsift.integrations.rows import load_rows
 from gradsift.store import ArrayMatrix
@@ -165,3 +166,7 @@ def test_a_column_of_labels_is_no_input_whatever_its_name(tmp_path):
         gradsift.audit_predictions(
             topics, probabilities, data=load_rows(tmp_path / "turned.csv", "topic"), show_progress=False
         )
+    leaked = tmp_path / "test.csv"
+    leaked.write_text(f"message,topic\n{texts[3]},parcel\nwords of another text,mail\n")
+    leak = leak_between(Samples(rows), Samples(load_rows(leaked, "topic")), show_progress=False)
+    assert leak.of_test.tolist() == [0]

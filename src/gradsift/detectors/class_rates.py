@@ -22,6 +22,8 @@ LEAN_PRIOR = 20.0
 """Precision of the prior of a class's factor, a normal distribution of its logarithm around 0."""
 RATE_PRIOR = 10.0
 """The same of the log-odds of its rate, around the mean."""
+FAINT = 0.1
+"""A lower power of predictions says that they tell next to nothing of labels, and so nothing of classes."""
 TRUST = 2
 """Power of the share of the flips that such rates explain: where flips depend on the sample, less is believed."""
 
@@ -57,12 +59,14 @@ def fit_class_rates(
         sharpness: Power of the odds of a wrong label that is known without this.
 
     Returns:
-        How classes differ; ``None`` for fewer than 200 samples, which tell too little.
+        How classes differ; ``None`` for fewer than 200 samples, or predictions that tell labels hardly better than chance.
     """
     if len(labels) < FEWEST:
         return None
     logs = np.log(np.maximum(belief, SMALLEST))
     power, lean, rates = _likeliest(logs, labels, pattern.into(labels))
+    if power < FAINT:
+        return None
     trust = min(1.0, float(softmax(power * logs + lean, axis=1).mean(axis=0) @ rates) / rate) ** TRUST
     lean = trust * lean / power
     relative = rates / (softmax(logs + lean, axis=1).mean(axis=0) @ rates)

@@ -77,7 +77,7 @@ class PlannedTrainings:
             return 0
         if self.held_out < 2:
             return self.limit - self.evidence
-        return int((self.limit - self.evidence * self.share) / (1 - 1 / self.folds) + 1e-9)
+        return (self.limit * self.folds - self.evidence * (self.folds - 2)) // (self.folds - 1)
 
     def sentence(self, seeds: int, *, tested: bool) -> str:
         """What is planned, in words.

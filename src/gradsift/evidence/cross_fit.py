@@ -128,9 +128,7 @@ class CrossFitted:
 
     def _evidence(self, rows: np.ndarray, used: Sequence[int]) -> Evidence:
         labels, by_epoch = self.labels[rows], self._by_epoch(used)[:, rows]
-        evidence_of_arrays(
-            labels, by_epoch[-1], class_names=self.class_names
-        )  # refuses what is no probability of these
+        evidence_of_arrays(labels, by_epoch[-1], class_names=self.class_names)  # refuses what is no probability
         window = choose_window(by_epoch, labels)
         mean = by_epoch[window.start : window.stop].mean(axis=0)
         predictions = tempered(mean, window.temperature).astype(np.float32)

@@ -78,9 +78,10 @@ class Fold:
             epochs.append(self._probabilities(model, unseen, len(held_out)))
             if learned and self._by_epoch:
                 places = learned[len(early) % len(learned)]
-                none = epochs[-1][:0]
                 early.append(
-                    self._probabilities(model, self._samples.keep(places), len(places)) if len(places) else none
+                    self._probabilities(model, self._samples.keep(places), len(places))
+                    if len(places)
+                    else epochs[-1][:0]
                 )
 
         after_epoch = (lambda model: None) if self._last_epoch else predict
